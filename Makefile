@@ -1,0 +1,35 @@
+# Needs python3 (3.11 or newer), make and a package index; everything goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PROCESSES ?= 2
+
+.PHONY: demo test test-all bench lint clean
+
+demo: .venv/.installed
+	$(BIN)/cnn-train NiN --data digits --output runs/demo --force
+	$(BIN)/cnn-evaluate runs/demo/model.keras --data digits --plot runs/demo/digits.png
+	$(BIN)/cnn-export runs/demo/model.keras --format all --output runs/demo/exports --force
+	@echo "The picture: runs/demo/digits.png"
+
+test: lint
+	$(BIN)/python -m pytest -n $(PROCESSES) -m "not slow"
+
+test-all: .venv/.installed-test-all lint
+	$(BIN)/python -m pytest -n $(PROCESSES)
+
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/.installed: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+# One stamp an extra: demo needs none of them
+.venv/.installed-%: .venv/.installed
+	$(BIN)/python -m pip install --quiet -e .[$*]
+	touch $@
+
+clean:
+	rm -rf .venv build dist runs exports *.egg-info .ruff_cache

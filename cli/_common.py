@@ -1,0 +1,150 @@
+"""What the commands share: one wrapper from errors to exit codes, and MODEL on a command line."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+import keras_cnns
+
+EXIT_CODES = """\b
+Exit codes: 0 done; 1 a check failed; 2 wrong usage; 3 unreadable or unsafe input;
+4 an optional package is missing; 5 output cannot be written; 70 unexpected error;
+130 interrupted."""
+
+
+def run(command, arguments=None):
+    """Run a Click command as a program; every way it can end has its exit code.
+
+    Args:
+        command: `click.Command`.
+        arguments: list of strings; None: those of the process.
+    """
+    # Before anything imports tensorflow: its C++ start-up lines are not for users.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.exit(_exit_code(command, arguments))
+
+
+def _exit_code(command, arguments):
+    def say(text):
+        click.echo(f"{command.name}: {text}", err=True)
+
+    try:
+        command.main(arguments, prog_name=command.name, standalone_mode=False)
+        sys.stdout.flush()
+        return 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt) as stop:
+        # Click turns a KeyboardInterrupt into an Abort; ours, which says what was saved, is its context
+        say(str(stop) or str(stop.__context__ or "") or "interrupted")
+        return 130
+    except ModuleNotFoundError as error:
+        say(f"this needs the package {error.name}, which is not installed: pip install {error.name}")
+        return 4
+    except BrokenPipeError:
+        # The reader of our output has gone; nobody is left to tell. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 5
+    except Exception as error:
+        if code := getattr(error, "exit_code", None):
+            say(error)
+            return code
+        if isinstance(error, OSError) and error.filename:
+            say(f"{error.filename}: {error.strerror}")
+            return 5
+        if os.environ.get("KERAS_CNNS_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split())[:300]
+        say(f"unexpected error, {type(error).__name__}: {text} (set KERAS_CNNS_TRACEBACK=1 to see where)")
+        return 70
+
+
+def options(function):
+    """Add what every command has: --json, --version."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
+    return click.version_option(keras_cnns.__version__, prog_name="keras_cnns")(function)
+
+
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data sets (for tfds:NAME)."
+)
+download_option = click.option("--download", is_flag=True, help="Fetch a tfds:NAME that is not on disk.")
+force_option = click.option("--force", is_flag=True, help="Overwrite what an earlier run wrote there.")
+
+
+def open_model(text):
+    """Return (model, record, stem) for MODEL: a `.keras` file, NAME:WEIGHTS, or NAME if one set of weights ships.
+
+    The record has `class_names`, `preprocessing` and `data`, or is None for a file that another program wrote.
+    """
+    from keras_cnns import applications, saving
+    from keras_cnns.applications._registry import canonical_name
+    from keras_cnns.errors import ArgumentError, nearest
+
+    path = Path(text)
+    if path.suffix == ".keras" or path.exists():
+        if not path.exists():
+            folder = path.parent if path.parent.is_dir() else Path()
+            near = nearest(path.name, [one.name for one in folder.glob("*.keras")])
+            raise ArgumentError(f"there is no such model file.{near} Received: MODEL={text!r}")
+        record = saving.read_info(path)
+        return saving.load_model(path), record, path.stem
+    network, colon, weights = text.partition(":")
+    shipped = applications.list_weights()
+    try:
+        network = canonical_name(network)
+    except ArgumentError:
+        raise ArgumentError(
+            f"MODEL is a .keras file or one of {', '.join(shipped)}.{nearest(text, shipped)} Received: MODEL={text!r}"
+        ) from None
+    if not colon:
+        own = applications.list_weights(network)
+        if len(own) != 1:
+            have = f"choose one of {', '.join(own)}" if own else f"no weights ship with {network}"
+            raise ArgumentError(f"MODEL needs weights: {have}. Received: MODEL={text!r}")
+        weights = own[0].partition(":")[2]
+    record = applications.weights_info(network, weights)
+    return applications.create_model(network, weights=weights), record, f"{network.lower()}-{weights}"
+
+
+def table(title, columns, rows):
+    """Print a table on stdout; `columns` are (heading, "left" or "right")."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    printed = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading, justify in columns:
+        printed.add_column(heading, justify=justify, overflow="fold")
+    for row in rows:
+        printed.add_row(*map(str, row))
+    # Piped output is for other programs and logs: no line is folded there
+    width = None if sys.stdout.isatty() else 200
+    Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False).print(printed)
+
+
+def print_json(values):
+    """Print JSON on stdout."""
+    import json
+
+    click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+
+
+def note(text):
+    """Print a line of progress on stderr."""
+    click.echo(text, err=True)
+
+
+def preprocessing_of(model, record, text):
+    """Return the record's preprocessing; for a model without one, its pixels as they are, and say so."""
+    if record and record.preprocessing:
+        return record.preprocessing
+    from keras_cnns._models import plain_preprocessing
+
+    note(f"{text} carries no preprocessing record: it gets the pixels, 0 to 255, as they are")
+    return plain_preprocessing(model)

@@ -1,0 +1,74 @@
+"""Files written whole or not at all. Standard library only."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from keras_cnns.errors import OutputError, OutputExistsError
+
+
+def refuse_existing(*paths):
+    """Raise OutputExistsError, naming the first of `paths` that exists."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise OutputExistsError(
+                f"the output exists and is kept as it is; choose another place, or overwrite it with --force "
+                f"(in code: overwrite=True). Received: output={str(path)!r}"
+            )
+
+
+def make_folder(path):
+    """Make a folder and its parents; raise OutputError if that cannot be done or it cannot be written to."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        probe = Path(path) / f".{secrets.token_hex(6)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError.from_os(path, error) from error
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Give a temporary path in the folder of `path`, with its suffix; on leaving, move what is there into place.
+
+    What is written may be a file or a folder. If the body fails, or is interrupted, nothing of it is left and
+    what stood at `path` still does. An OSError becomes an OutputError that names `path`.
+    """
+    path = Path(path)
+    mark = f".{path.stem}-{secrets.token_hex(6)}"
+    temporary = path.with_name(f"{mark}{path.suffix}")
+    old = path.with_name(f"{mark}.old")
+    try:
+        yield temporary
+        if temporary.is_file():
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        if path.is_dir() and not path.is_symlink():
+            os.replace(path, old)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            if old.exists():
+                os.replace(old, path)
+            raise
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError.from_os(path, error) from error
+    finally:
+        for leftover in (temporary, old):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    leftover.unlink(missing_ok=True)
+
+
+def write_json(path, values):
+    """Write `values` as indented JSON, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", "utf8")

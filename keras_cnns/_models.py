@@ -1,0 +1,90 @@
+"""Questions that training, evaluation and export ask of any functional Keras model."""
+
+import keras
+import numpy as np
+
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.errors import ArgumentError
+
+LOW_PRECISION = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
+
+
+def one_image_input(model):
+    """Return (height, width, channels) of a model with one picture as input and one vector a picture as output.
+
+    Raises:
+        ArgumentError: if it has other inputs or outputs; height or width may be None.
+    """
+    if not getattr(model, "inputs", None):
+        raise ArgumentError(f"{model.name}: the model has no known input; build a functional or sequential model.")
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        shapes = [tuple(x.shape) for x in model.inputs]
+        raise ArgumentError(
+            f"{model.name}: the model must take one batch of pictures, (batch, height, width, channels). "
+            f"Received: inputs={shapes}"
+        )
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        shapes = [tuple(x.shape) for x in model.outputs]
+        raise ArgumentError(
+            f"{model.name}: the model must give one vector a picture, (batch, classes). Received: outputs={shapes}"
+        )
+    return tuple(model.inputs[0].shape[1:])
+
+
+def gives_probabilities(model):
+    """Return whether a model's output went through a softmax or a sigmoid; otherwise it gives logits."""
+    operation = model.outputs[0]._keras_history.operation
+    if isinstance(operation, keras.Model):
+        return gives_probabilities(operation)
+    if isinstance(operation, keras.layers.Softmax):
+        return True
+    return getattr(operation, "activation", None) in (keras.activations.softmax, keras.activations.sigmoid)
+
+
+def plain_preprocessing(model):
+    """Return the record for a model that carries none: pixels of 0 to 255 as they are, at the model's size."""
+    height, width, channels = one_image_input(model)
+    if None in (height, width) or channels not in (1, 3):
+        raise ArgumentError(
+            f"{model.name}: without a preprocessing record the model's input must have a known size and 1 or 3 "
+            f"channels. Received: input_shape={(height, width, channels)}"
+        )
+    return Preprocessing((height, width), channels, scale=(1.0,))
+
+
+def as_float32(model):
+    """Return a copy of the model that computes in float32, whatever precision it was trained in."""
+
+    def rewrite(node):
+        if isinstance(node, list):
+            return [rewrite(value) for value in node]
+        if not isinstance(node, dict):
+            return node
+        return {
+            key: "float32" if key == "dtype" and _policy_name(value) in LOW_PRECISION else rewrite(value)
+            for key, value in node.items()
+        }
+
+    def _policy_name(value):
+        return value.get("config", {}).get("name") if isinstance(value, dict) else value
+
+    copy = type(model).from_config(rewrite(model.get_config()))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def to_probabilities(model, outputs):
+    """Return float32 probabilities from what a model gave: as they are, or the softmax of logits."""
+    outputs = np.asarray(outputs, "float32")
+    if gives_probabilities(model):
+        return outputs
+    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def predict_pixels(model, images, preprocessing, batch_size=256):
+    """Return the model's float32 outputs for uint8 pictures (pictures, height, width, channels) of its size."""
+    batches = (images[k : k + batch_size].astype("float32") for k in range(0, len(images), batch_size))
+    return np.concatenate(
+        [np.asarray(model.predict_on_batch(preprocessing.normalize(batch)), "float32") for batch in batches]
+    )

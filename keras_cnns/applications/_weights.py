@@ -1,0 +1,159 @@
+"""Trained weights: what ships, what each file was trained on, and strict loading by layer name."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.resources
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.errors import ArgumentError, ModelFileError, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights that ship with the package, or that a `.keras` file holds.
+
+    Attributes:
+        builder: public name of the network.
+        name: as the builder's `weights` argument takes it.
+        path: the `.keras` file.
+        sha256: of the file; None for one that the user named.
+        network: the builder's arguments that the weights fix (variant, classes, input_shape, ...).
+        class_names: in the order of the outputs.
+        preprocessing: `Preprocessing` of the pictures it was trained on.
+        metrics: by split, as {"test": {"examples": 359, "top1": 0.997, ...}}.
+        data: the source it was trained on: {"source": "digits"}.
+        recipe: how, as JSON.
+        training: seed, epochs, seconds, precision, command, device.
+        versions: of the packages it was made with.
+        license: of the weights, and what to cite.
+    """
+
+    builder: str
+    name: str
+    path: Path
+    sha256: str | None = None
+    network: Mapping = dataclasses.field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    metrics: Mapping = dataclasses.field(default_factory=dict)
+    data: Mapping | None = None
+    recipe: Mapping | None = None
+    training: Mapping = dataclasses.field(default_factory=dict)
+    versions: Mapping = dataclasses.field(default_factory=dict)
+    license: str = ""
+
+
+@functools.cache
+def _shipped():
+    """Return {(builder, name): Weights} of saved_models/manifest.json."""
+    folder = importlib.resources.files("keras_cnns.saved_models")
+    records = {}
+    for entry in json.loads((folder / "manifest.json").read_text("utf8"))["weights"]:
+        entry = dict(entry)
+        network = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in entry.pop("network").items()
+        }
+        record = Weights(
+            path=Path(str(folder / entry.pop("file"))),
+            network=network,
+            class_names=tuple(entry.pop("class_names")),
+            preprocessing=Preprocessing.from_json(entry.pop("preprocessing")),
+            **{key: value for key, value in entry.items() if key != "bytes"},
+        )
+        records[record.builder, record.name] = record
+    return records
+
+
+def list_weights(builder=None):
+    """Return the names of the weights that ship, as "nin:digits"; of one network, if `builder` names it."""
+    return [f"{b.lower()}:{name}" for b, name in sorted(_shipped()) if builder is None or b == builder]
+
+
+def weights_info(name, weights):
+    """Return what is known of weights that ship: preprocessing, class names, metrics, how they were made.
+
+    Args:
+        name: a network's public name, written in any case.
+        weights: as the builder's `weights` argument takes them.
+
+    Returns:
+        `Weights`.
+
+    Raises:
+        ArgumentError: if there is no such network, or no such weights.
+    """
+    from keras_cnns.applications._registry import canonical_name
+
+    builder = canonical_name(name)
+    record = _shipped().get((builder, weights))
+    if record is None:
+        names = [known for b, known in _shipped() if b == builder]
+        ship = f"there are {', '.join(names)}" if names else "none ship"
+        raise ArgumentError(
+            f"{builder}: there are no weights of that name; {ship}.{nearest(weights, names)} "
+            f"Received: weights={weights!r}"
+        )
+    return record
+
+
+def find(builder, weights):
+    """Return the `Weights` that a builder's argument means, None for None."""
+    if weights is None:
+        return None
+    if str(weights).endswith(".keras") or os.sep in str(weights):
+        path = Path(weights)
+        if not path.is_file():
+            raise ArgumentError(f"{builder}: there is no such weights file. Received: weights={str(weights)!r}")
+        return Weights(builder, str(weights), path)
+    return weights_info(builder, weights)
+
+
+def verified_path(record):
+    """Return the path of the weights' file; raise ModelFileError if it is missing or was changed."""
+    cure = "Install keras_cnns again"
+    if not record.path.is_file():
+        raise ModelFileError(record.path, "is missing", f"{cure}.")
+    if record.sha256 and hashlib.sha256(record.path.read_bytes()).hexdigest() != record.sha256:
+        raise ModelFileError(record.path, "is not the file that shipped (its sha256 differs)", f"{cure}.")
+    return record.path
+
+
+def assign(model, record):
+    """Set the weights of `model` from the record's file, by layer name: all of them, or none.
+
+    Layers of the file that the model lacks are allowed only behind a model without top.
+
+    Raises:
+        ArgumentError: naming what is missing, left over or of another shape; the model is unchanged then.
+    """
+    from keras_cnns.saving import load_model
+
+    given = {layer.name: layer for layer in load_model(verified_path(record)).layers if layer.weights}
+    pairs, faults = [], []
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        source = given.pop(layer.name, None)
+        if source is None:
+            faults.append(f"{layer.name} is not in the file")
+        elif [w.shape for w in source.weights] != [w.shape for w in layer.weights]:
+            shapes = (" ".join(str(tuple(w.shape)) for w in one.weights) for one in (source, layer))
+            faults.append("{}: the file has {}, the network {}".format(layer.name, *shapes))
+        else:
+            pairs.append((layer, source))
+    has_top = any(layer.name == "predictions" for layer in model.layers)
+    if has_top:
+        faults += [f"{name} is left over" for name in given]
+    if faults:
+        more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
+        raise ArgumentError(
+            f"{record.builder}: the weights do not fit the network: {'; '.join(faults[:4])}{more}. Build it with the "
+            f"options that they were trained with. Received: weights={record.name!r}"
+        )
+    for layer, source in pairs:
+        layer.set_weights(source.get_weights())

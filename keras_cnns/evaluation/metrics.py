@@ -1,0 +1,67 @@
+"""From probabilities and labels to a result. NumPy only."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a model did on a split.
+
+    Attributes:
+        examples: number of pictures, each counted once.
+        top1: share of pictures whose most probable class is theirs; of equal ones the first counts.
+        top5: share of pictures whose class is among the five most probable; 1.0 with five classes or fewer.
+        loss: mean cross-entropy, in nats.
+        per_class: class name to top-1 of its pictures, None for a class without any.
+        confusion: rows are true classes, columns predicted ones, in pictures.
+    """
+
+    examples: int
+    top1: float
+    top5: float
+    loss: float
+    per_class: Mapping[str, float | None]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_json(self):
+        """Return a dictionary of JSON values."""
+        return {**dataclasses.asdict(self), "confusion": [list(row) for row in self.confusion]}
+
+    def summary(self):
+        """Return the numbers alone, as model files and manifests keep them."""
+        return {key: getattr(self, key) for key in ("examples", "top1", "top5", "loss")}
+
+
+def score(probabilities, labels, class_names):
+    """Return the `Result` of predicted probabilities.
+
+    Args:
+        probabilities: float array (examples, classes).
+        labels: whole numbers (examples,).
+        class_names: one a column.
+
+    Raises:
+        ValueError: if there is no picture.
+    """
+    probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels, "int64")
+    if not len(labels):
+        raise ValueError("there are no pictures to measure on. Received: labels=[]")
+    classes = len(class_names)
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    confusion = np.zeros((classes, classes), "int64")
+    np.add.at(confusion, (labels, order[:, 0]), 1)
+    totals = confusion.sum(1)
+    own = probabilities[np.arange(len(labels)), labels]
+    return Result(
+        examples=len(labels),
+        top1=float(np.mean(order[:, 0] == labels)),
+        top5=float(np.mean((order[:, :5] == labels[:, None]).any(1))),
+        loss=float(-np.log(np.maximum(own, 1e-12)).mean()),
+        per_class={
+            name: float(confusion[k, k] / totals[k]) if totals[k] else None for k, name in enumerate(class_names)
+        },
+        confusion=tuple(map(tuple, confusion.tolist())),
+    )

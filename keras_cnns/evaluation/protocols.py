@@ -1,0 +1,83 @@
+"""How a network is shown pictures when it is measured."""
+
+import numpy as np
+
+from keras_cnns import _models
+from keras_cnns.errors import ArgumentError
+from keras_cnns.evaluation.metrics import score
+
+BATCH = 256
+
+
+def evaluate(model, split, preprocessing, class_names, *, batch_size=BATCH):
+    """Return the `Result` of one view a picture: resized and center-cropped as the record says.
+
+    Args:
+        model: functional `keras.Model` from (batch, height, width, channels) to (batch, classes), logits or
+            probabilities.
+        split: `Split` of a source; every picture counts once, whatever the batch size.
+        preprocessing: `Preprocessing` that the model was trained with.
+        class_names: of the split's labels, in order.
+        batch_size: pictures at a time.
+
+    Raises:
+        ArgumentError: if the model's outputs are not as many as the classes.
+        SourceError: if a picture cannot be read.
+    """
+    from keras_cnns.data.pipeline import make_dataset, reading
+
+    _models.one_image_input(model)
+    outputs = model.outputs[0].shape[-1]
+    if outputs != len(class_names):
+        raise ArgumentError(
+            f"{model.name} tells {outputs} classes apart and the pictures have {len(class_names)}; choose the source "
+            f"that the model was trained for. Received: class_names={tuple(class_names)[:10]}"
+        )
+    probabilities, labels = [], []
+    with reading(split):
+        for images, truth in make_dataset(split, preprocessing, batch_size):
+            probabilities.append(_models.to_probabilities(model, model.predict_on_batch(images)))
+            labels.append(truth.numpy())
+    return score(np.concatenate(probabilities), np.concatenate(labels), class_names)
+
+
+def draw_predictions(model, split, preprocessing, class_names, path, title, *, count=40):
+    """Draw pictures spread over a split, each with its predicted class and the probability; errors in red.
+
+    Args:
+        model, split, preprocessing, class_names: as in `evaluate`.
+        path: PNG file to write.
+        title: above the picture.
+        count: how many pictures, at most.
+    """
+    from keras_cnns import _render
+    from keras_cnns.data.pipeline import make_dataset, reading
+
+    sample = split.sample(count)
+    with reading(sample):
+        images, labels = next(make_dataset(sample, preprocessing, count, normalize=False).as_numpy_iterator())
+    probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
+    _render.prediction_grid(images, labels, probabilities, class_names, path, title)
+
+
+def check_classes(ours, theirs, source):
+    """Raise ArgumentError if a source names classes otherwise than the model; numbers say nothing."""
+    if tuple(ours) != tuple(theirs) and not all(str(k) == name for k, name in enumerate(theirs)):
+        raise ArgumentError(
+            f"the classes of the pictures must be those of the model, in the same order: {', '.join(ours[:10])}"
+            f"{', ...' if len(ours) > 10 else ''}. Received: source={source!r} with {', '.join(theirs[:10])}"
+        )
+
+
+def predict_pictures(model, paths, preprocessing, *, batch_size=BATCH):
+    """Return the probabilities (pictures, classes), float32, for picture files of any size and format.
+
+    Raises:
+        SourceError: naming the first file that cannot be read; nothing is predicted then.
+    """
+    from keras_cnns.data.pictures import read_picture
+    from keras_cnns.data.pipeline import prepare
+
+    _models.one_image_input(model)
+    images = np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
+    return _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))

@@ -1,0 +1,85 @@
+"""From a float32 Keras model to an artifact of each format, preprocessing and softmax inside."""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+
+import tensorflow as tf
+
+from keras_cnns.export.formats import INPUT
+
+
+class Servable(tf.Module):
+    """A model as it is deployed: uint8 pictures in, probabilities out.
+
+    Attributes:
+        serve: `tf.function` from `image`, uint8 (batch, height, width, channels), to a dictionary with one
+            float32 tensor (batch, classes).
+    """
+
+    def __init__(self, model, preprocessing, output, add_softmax):
+        super().__init__()
+        # Keras's own export tracks each weight twice and stores it twice; these references store it once.
+        self.tensors = [variable.value for variable in model.variables]
+        normalization = preprocessing.as_layer()
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *preprocessing.shape), tf.uint8, INPUT)])
+        def serve(image):
+            values = model(normalization(image), training=False)
+            return {output: tf.nn.softmax(values) if add_softmax else tf.identity(values)}
+
+        self.serve = serve
+
+
+def write_saved_model(servable, path):
+    """Write a SavedModel folder with the signature `serving_default`."""
+    with quiet():
+        tf.saved_model.save(servable, str(path), signatures={"serving_default": servable.serve})
+
+
+def write_tflite(saved_model, path):
+    """Write a TFLite file from a SavedModel folder; converted from a function, it would lose its weights."""
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serving_default"])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # no Flex ops
+    with quiet():
+        content = converter.convert()
+    path.write_bytes(content)
+
+
+def write_onnx(servable, path, opset=17):
+    """Write an ONNX file; its batch dimension is called `batch`."""
+    with quiet():
+        import onnx
+        import tf2onnx
+
+        proto, _ = tf2onnx.convert.from_function(
+            servable.serve, input_signature=servable.serve.input_signature, opset=opset
+        )
+        for value in (*proto.graph.input, *proto.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        onnx.checker.check_model(proto)
+    onnx.save(proto, str(path))
+
+
+@contextlib.contextmanager
+def quiet():
+    """Hold back what converters and runtimes write to stderr; show it if they fail."""
+    sys.stderr.flush()
+    level, handles = logging.root.manager.disable, os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            held.seek(0)
+            os.write(handles, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            logging.disable(level)
+            os.dup2(handles, 2)
+            os.close(handles)

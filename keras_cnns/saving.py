@@ -1,0 +1,258 @@
+"""One `.keras` file: the network, and in a JSON member of the archive all that one must know to use it.
+
+Plain `keras.saving.load_model` reads such a file too. With a layer of `keras_cnns.layers` in it, plain Keras
+needs `import keras_cnns.layers` first; `load_model` here does so by itself.
+"""
+
+import dataclasses
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from keras_cnns import _files
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.errors import ModelFileError
+
+MEMBER = "keras_cnns.json"
+FORMAT = 1
+JSON_BYTES = 64 << 20  # more than any network's description takes
+
+# Layers that run code or programs kept in the file or beside it.
+CODE_LAYERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """What a model file carries beside the network.
+
+    Attributes:
+        class_names: in the order of the outputs.
+        preprocessing: `Preprocessing` of the network's input.
+        builder: public name of the network, None for a model of another kind.
+        network: the builder's arguments.
+        recipe: of the training, as JSON.
+        data: the source of the pictures: {"source": ..., "data_dir": ...}.
+        metrics: by split, as {"test": {"examples": 359, "top1": 0.997, ...}}.
+        training: seed, epochs, seconds, precision, command, whether it was interrupted.
+        versions: of the packages it was made with.
+    """
+
+    class_names: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    builder: str | None = None
+    network: Mapping = dataclasses.field(default_factory=dict)
+    recipe: Mapping | None = None
+    data: Mapping | None = None
+    metrics: Mapping = dataclasses.field(default_factory=dict)
+    training: Mapping = dataclasses.field(default_factory=dict)
+    versions: Mapping = dataclasses.field(default_factory=dict)
+
+    def to_json(self):
+        """Return a dictionary of JSON values."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["class_names"] = list(self.class_names)
+        values["preprocessing"] = self.preprocessing and self.preprocessing.to_json()
+        return {"format": FORMAT, **values}
+
+    @classmethod
+    def from_json(cls, values):
+        """Return the record that `to_json` described; raise ValueError or TypeError if it is not one."""
+        values = dict(values)
+        if values.pop("format", None) != FORMAT:
+            raise ValueError("it was written by a newer keras_cnns")
+        values["class_names"] = tuple(map(str, values["class_names"]))
+        if values["preprocessing"] is not None:
+            values["preprocessing"] = Preprocessing.from_json(values["preprocessing"])
+        return cls(**values)
+
+
+def versions():
+    """Return the versions of the packages that decide what a model computes."""
+    import importlib.metadata
+
+    import keras
+
+    import keras_cnns
+
+    found = {
+        "keras_cnns": keras_cnns.__version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+    }
+    for package in ("tensorflow", "jax", "torch"):
+        if package == found["backend"]:
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def save_model(model, path, info=None, *, overwrite=False):
+    """Write a model and its record into one `.keras` file, whole or not at all.
+
+    The optimizer's state is left out: the file is what one predicts with and starts from.
+
+    Args:
+        model: functional or sequential `keras.Model`.
+        path: ends in ".keras".
+        info: `ModelInfo`.
+        overwrite: whether a file at `path` may be replaced.
+
+    Raises:
+        ValueError: if `path` does not end in ".keras".
+        OutputExistsError: if the file exists and `overwrite` is False.
+        OutputError: if it cannot be written; a file at `path` is as it was.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise ValueError(f"`path` must end in '.keras'. Received: path={str(path)!r}")
+    if not overwrite:
+        _files.refuse_existing(path)
+    plain = type(model).from_config(model.get_config())
+    plain.set_weights(model.get_weights())
+    text = json.dumps((info or ModelInfo()).to_json(), indent=1, ensure_ascii=False)
+    with _files.writing(path) as temporary:
+        plain.save(temporary)
+        with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(MEMBER, text)
+
+
+def load_model(path, *, compile=False):
+    """Return the model of a `.keras` file, if it is whole and holds only layers that are known.
+
+    The file's layers must be Keras's own, this package's, or ones that the caller has registered with
+    `keras.saving.register_keras_serializable`; layers that run code from the file are refused. That is a check,
+    not a sandbox: load files that you trust.
+
+    Args:
+        path: a `.keras` file.
+        compile: whether to compile the model as the file says.
+
+    Returns:
+        `keras.Model`.
+
+    Raises:
+        ModelFileError: naming the file, the fault and the cure.
+    """
+    import keras
+
+    import keras_cnns.layers  # noqa: F401  so that a file's layers of ours are registered
+
+    _check_layers(path, json.loads(_read_member(path, "config.json")))
+    try:
+        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(" .")
+        raise ModelFileError(path, f"Keras cannot read it ({reason})", "Save the model again.") from error
+
+
+def read_info(path):
+    """Return the `ModelInfo` of a `.keras` file, None if another program wrote it; keras is not imported.
+
+    Raises:
+        ModelFileError: as `load_model`, and if the record is damaged.
+    """
+    text = _read_member(path, MEMBER, missing=None)
+    if text is None:
+        return None
+    try:
+        return ModelInfo.from_json(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelFileError(
+            path, f"its record {MEMBER} is damaged ({error})", "Save the model again, with this version."
+        ) from None
+
+
+def _read_member(path, member, **default):
+    """Return the bytes of a JSON member of the archive, or `missing=` if it has none."""
+    path = Path(path)
+    if not path.exists():
+        raise ModelFileError(path, "there is no such file", "Give the path of a .keras file.")
+    if path.is_dir():
+        raise ModelFileError(path, "is a folder", "Give the path of a .keras file.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if not {"config.json", "metadata.json", "model.weights.h5"} <= set(names):
+                raise ModelFileError(path, "is a zip archive, but holds no Keras model", "Give a .keras file.")
+            if member not in names and "missing" in default:
+                return default["missing"]
+            if archive.getinfo(member).file_size > JSON_BYTES:
+                raise ModelFileError(path, f"its {member} is far too long for a network", "Do not use this file.")
+            text = archive.read(member)
+            json.loads(text)
+            return text
+    except zipfile.BadZipFile:
+        raise _not_an_archive(path) from None
+    except OSError as error:
+        raise ModelFileError(path, f"cannot be read ({error.strerror or error})", "Check the file.") from None
+    except (ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(path, f"its {member} is damaged", "Copy or save it again.") from None
+
+
+def _not_an_archive(path):
+    """Return the error that says what a file is, which is no whole zip archive."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if size == 0:
+        return ModelFileError(path, "is empty", "Copy or save it again.")
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        return ModelFileError(
+            path,
+            "is an HDF5 file; whole models in HDF5 are not read, as Keras does not check what code they hold",
+            "Load it where you trust it, and save it with a name that ends in .keras.",
+        )
+    if start.startswith(b"PK\x03\x04"):
+        whole = _announced_size(path)
+        about = f" ({size:,} of about {whole:,} bytes)" if whole > size else f" (after {size:,} bytes)"
+        return ModelFileError(path, f"the archive ends early{about}: the copy was cut off", "Copy it again.")
+    return ModelFileError(path, "is no .keras file", "Give a file that Keras 3 or cnn-train saved.")
+
+
+def _announced_size(path):
+    """Return how long a cut-off archive should be at least, by the headers of the members that are there."""
+    end = 0
+    with open(path, "rb") as file:
+        while True:
+            file.seek(end)
+            header = file.read(30)
+            if len(header) < 30 or header[:4] != b"PK\x03\x04":
+                return end
+            compressed, _, name, extra = struct.unpack("<IIHH", header[18:30])
+            end += 30 + name + extra + compressed
+
+
+def _check_layers(path, config):
+    """Raise ModelFileError unless every class and function of a model's description is one that is known."""
+    from keras.saving import get_custom_objects
+
+    registered = get_custom_objects()
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        if not isinstance(node, dict):
+            continue
+        waiting += node.values()
+        name, module, full_name = (node.get(key) for key in ("class_name", "module", "registered_name"))
+        if not isinstance(name, str):
+            continue
+        if name in CODE_LAYERS:
+            raise ModelFileError(
+                path,
+                f"holds a {name.strip('_')} layer, which runs code that comes with the file",
+                "Ask for the model with keras.layers or registered layers in its place.",
+            )
+        known = not module or module in ("builtins", "keras") or str(module).startswith("keras.")
+        if not known and full_name not in registered and name not in registered:
+            raise ModelFileError(
+                path,
+                f"needs the class {full_name or name} of {module}, which is not known here",
+                "Import the module that defines and registers it before loading.",
+            )

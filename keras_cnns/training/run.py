@@ -1,0 +1,186 @@
+"""The whole road from a source of pictures to one model file."""
+
+import contextlib
+import dataclasses
+import math
+import platform
+import sys
+import time
+from pathlib import Path
+
+import keras
+
+from keras_cnns import _files, _render
+from keras_cnns.data.pipeline import fit_preprocessing, make_dataset, reading
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.errors import Interrupted, OutputError, TrainingError
+from keras_cnns.evaluation.protocols import evaluate
+from keras_cnns.saving import ModelInfo, save_model, versions
+from keras_cnns.training.compilation import compile_model, policy_for
+
+FILES = ("model.keras", "log.csv", "curve.png", "run.json")
+VALIDATION_SHARE = 0.1  # of the training pictures, where the source has no validation split
+
+
+def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=False, data=None, command=None):
+    """Train a network on a source of pictures, and write model.keras, log.csv, curve.png and run.json.
+
+    Progress goes to stderr. The test split, where there is one, is read once, at the end.
+
+    Args:
+        build: a function of `keras_cnns.applications`, or another that takes `classes`, `input_shape` and the
+            recipe's network options and returns a classifier.
+        source: `Source`.
+        recipe: `Recipe`.
+        output: folder to write into; it may exist.
+        input_size: height and width of the network's input, in pixels. None: those of the source's pictures,
+            where they are all alike, else the network's own.
+        seed: of the weights, the order of the pictures, the augmentation and the validation split.
+        overwrite: whether files of an earlier run in `output` may be replaced.
+        data: what to note of the source beside its name, as {"data_dir": ...}.
+        command: the command line, to be noted.
+
+    Returns:
+        `ModelInfo`, with "validation" and, where there is one, "test" in its metrics.
+
+    Raises:
+        ArgumentError, SourceError: for a network, source or folder that cannot be used.
+        OutputError: if something cannot be written.
+        TrainingError: if the loss stops being a number; the log is kept.
+        Interrupted: (a KeyboardInterrupt) after Ctrl-C, when what was learned has been saved.
+    """
+    output = Path(output)
+    if not overwrite:
+        _files.refuse_existing(*(output / name for name in FILES))
+    training, validation = source.split("train"), source.splits.get("validation")
+    if validation is None:
+        training, validation = training.divide(VALIDATION_SHARE, seed)
+
+    policy = policy_for(recipe.precision)
+    network = {"classes": len(source.class_names), **recipe.network}
+    if shape := _input_shape(source, input_size):
+        network["input_shape"] = shape
+    keras.utils.set_random_seed(seed)
+    with _dtype_policy(policy):
+        model = build(**network)
+    height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
+
+    _files.make_folder(output)
+    preprocessing = Preprocessing((height, width), channels, shorter_side=_shorter_side(source, height, width))
+    preprocessing = fit_preprocessing(training, preprocessing)
+    batches = make_dataset(
+        training, preprocessing, recipe.batch_size, shuffle=True, augmentation=recipe.augmentation, seed=seed
+    )
+    compile_model(model, recipe, len(batches))
+    info = ModelInfo(
+        class_names=source.class_names,
+        preprocessing=preprocessing,
+        builder=build.__name__,
+        network=network,
+        recipe=recipe.to_json(),
+        data={"source": source.name, **(data or {})},
+        versions=versions(),
+    )
+    history = keras.callbacks.History()
+    device = f"{keras.distribution.list_devices()[0]}, {platform.machine()}"
+    notes = {
+        "seed": seed,
+        "precision": policy,
+        "device": device,
+        "command": command,
+        "pictures": training.examples,
+    }
+    start, interrupted = time.monotonic(), False
+    try:
+        _fit(
+            model,
+            batches,
+            make_dataset(validation, preprocessing, 256),
+            recipe.epochs,
+            output,
+            history,
+            (training, validation),
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    done = {key: list(map(float, values)) for key, values in history.history.items()}
+    notes |= {
+        "epochs": len(done.get("loss", ())),
+        "seconds": round(time.monotonic() - start, 1),
+        "interrupted": interrupted,
+    }
+    if not all(map(math.isfinite, done.get("loss", ()))):
+        raise TrainingError(
+            f"the loss stopped being a number in epoch {notes['epochs']}; {output / 'log.csv'} shows how. Train with a "
+            f"lower learning rate, a longer warm-up or --precision float32. Received: recipe={recipe.name!r}"
+        )
+    metrics = {}
+    if "val_accuracy" in done:
+        metrics["validation"] = {
+            "examples": validation.examples,
+            "top1": done["val_accuracy"][-1],
+            "loss": done["val_loss"][-1],
+        }
+    info = dataclasses.replace(info, training=notes, metrics=metrics)
+    # Saved before anything else that could fail: a damaged test picture must not cost a night's training.
+    _write(output, model, info, done)
+    if interrupted:
+        raise Interrupted(
+            f"interrupted after {notes['epochs']} of {recipe.epochs} epochs; the network as it was then is in "
+            f"{output / 'model.keras'}"
+        )
+    if "test" in source.splits:
+        result = evaluate(model, source.split("test"), preprocessing, source.class_names)
+        info = dataclasses.replace(info, metrics={**metrics, "test": result.summary()})
+        _write(output, model, info, done)
+    return info
+
+
+def _fit(model, batches, validation, epochs, output, history, splits):
+    try:
+        # Keras prints its progress on stdout, which is for results
+        with contextlib.redirect_stdout(sys.stderr), reading(*splits):
+            model.fit(
+                batches,
+                validation_data=validation,
+                epochs=epochs,
+                verbose=1 if sys.stderr.isatty() else 2,
+                callbacks=[
+                    history,
+                    keras.callbacks.CSVLogger(output / "log.csv"),
+                    keras.callbacks.TerminateOnNaN(),
+                ],
+            )
+    except OSError as error:
+        raise OutputError.from_os(output / "log.csv", error) from error
+
+
+def _write(output, model, info, history):
+    """Write the model file, the run's record and the curves."""
+    save_model(model, output / "model.keras", info, overwrite=True)
+    _files.write_json(output / "run.json", {**info.to_json(), "history": history})
+    if history.get("loss"):
+        _render.training_curve(history, output / "curve.png", f"{info.builder} on {info.data['source']}")
+
+
+def _input_shape(source, input_size):
+    """Return the network's input shape, None to leave it to the builder."""
+    height, width, channels = source.image_shape
+    if input_size is not None:
+        return (input_size, input_size, channels)
+    return None if None in (height, width) else (height, width, channels)
+
+
+def _shorter_side(source, height, width):
+    """Return the resize rule: pictures all alike are stretched, others keep their aspect and lose their edges."""
+    return None if None not in source.image_shape[:2] else max(height, width)
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,104 @@
+"""What the tests share. Some read real data from ../shared/data; they skip, and say so, where it is not."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # exact comparisons want one kind of arithmetic
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared():
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real data of ../shared/data is not at hand")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def flowers(shared, tmp_path_factory):
+    """A folder of 300 real photographs: train/CLASS/*.jpg and test/CLASS/*.jpg."""
+    folder = tmp_path_factory.mktemp("photographs")
+    with tarfile.open(shared / "flowers" / "flowers.tar") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "flowers"
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def folder_of_pictures(tmp_path):
+    """DIR/CLASS/*.png: two classes of twelve pictures, red ones and blue ones, of different sizes."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for channel, name in ((0, "red"), (2, "blue")):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for k in range(12):
+            pixels = random.integers(0, 60, (20 + k, 30, 3), dtype="uint8")
+            pixels[..., channel] += 150
+            Image.fromarray(pixels).save(folder / f"{k}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def cli(capfd):
+    """Run a command in this process: cli("export", "--format", "onnx") -> (exit code, stdout, stderr)."""
+    import importlib
+
+    def run(name, *arguments):
+        command = importlib.import_module(f"keras_cnns.cli.{name}").command
+        from keras_cnns.cli import _common
+
+        capfd.readouterr()
+        code = _common._exit_code(command, [str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err, err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits_model():
+    """The network that ships, in float32, and its record."""
+    from keras_cnns import applications
+
+    return applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+
+
+@pytest.fixture
+def digits_file(digits_model):
+    """The `.keras` file that ships."""
+    return digits_model[1].path
+
+
+@pytest.fixture
+def python():
+    """Run Python source in a fresh process: python(source, KERAS_BACKEND="jax") -> CompletedProcess."""
+
+    def run(source, *arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-c", source, *map(str, arguments)],
+            env={**os.environ, **environment},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+    return run

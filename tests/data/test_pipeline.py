@@ -1,0 +1,100 @@
+"""Pipelines: nothing dropped, nothing counted twice, the same under a seed."""
+
+import numpy as np
+import pytest
+
+from keras_cnns.data import Preprocessing, make_dataset, open_source
+from keras_cnns.data import pipeline as module
+from keras_cnns.data.augment import pad_crop_flip
+from keras_cnns.data.sources import ArraySplit
+from keras_cnns.errors import ArgumentError
+
+
+@pytest.fixture
+def split():
+    images = np.random.default_rng(0).integers(0, 256, (23, 8, 8, 3), dtype="uint8")
+    return ArraySplit(images, np.arange(23))
+
+
+RECORD = Preprocessing((8, 8), mean=(100.0,), scale=(0.02,))
+
+
+def passes(data, count=1):
+    return [np.concatenate([labels.numpy() for _, labels in data]).tolist() for _ in range(count)]
+
+
+@pytest.mark.parametrize("batch", [1, 5, 23, 100])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_every_picture_once(split, batch, in_memory, monkeypatch):
+    if not in_memory:
+        monkeypatch.setattr(module, "CACHE_BYTES", 0)
+    data = make_dataset(split, RECORD, batch)
+    assert len(data) == -(-23 // batch)
+    assert passes(data, 2) == [list(range(23))] * 2
+    images = np.concatenate([images.numpy() for images, _ in data])
+    np.testing.assert_allclose(images, (split.items - 100.0) * 0.02, rtol=1e-5, atol=1e-6)
+    shuffled = passes(make_dataset(split, RECORD, batch, shuffle=True, seed=3), 2)
+    assert shuffled[0] != shuffled[1] and all(sorted(one) == list(range(23)) for one in shuffled)
+    assert shuffled == passes(make_dataset(split, RECORD, batch, shuffle=True, seed=3), 2)
+    if batch == 1:
+        assert shuffled != passes(make_dataset(split, RECORD, batch, shuffle=True, seed=4), 2)
+
+
+def test_uint8_for_artifacts(split):
+    images, _ = next(iter(make_dataset(split, RECORD, 23, normalize=False)))
+    assert images.dtype == "uint8"
+    np.testing.assert_array_equal(images, split.items)
+
+
+def test_gray_and_color_are_converted(split):
+    gray = Preprocessing((8, 8), 1)
+    images, _ = next(iter(make_dataset(split, gray, 23, normalize=False)))
+    expected = split.items @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(images.numpy()[..., 0] - expected).max() <= 1.5
+    back, _ = next(iter(make_dataset(ArraySplit(images.numpy(), split.labels), RECORD, 23, normalize=False)))
+    np.testing.assert_array_equal(back, np.repeat(images, 3, axis=-1))
+
+
+def test_each_picture_gets_its_own_shift():
+    """Every output is a crop of the padded input, mirrored or not; a batch holds many offsets."""
+    images = np.random.default_rng(0).integers(1, 256, (64, 8, 10, 3), dtype="uint8")
+    out = pad_crop_flip(images, np.array([1, 2])).numpy()
+    assert out.shape == images.shape and out.dtype == np.uint8
+    padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)])
+    found = []
+    for before, after in zip(padded, out, strict=True):
+        crops = {(i, j): before[i : i + 8, j : j + 10] for i in range(9) for j in range(9)}
+        places = [
+            (i, j, flip) for (i, j), c in crops.items() for flip in (0, 1) if (c[:, :: 1 - 2 * flip] == after).all()
+        ]
+        assert len(places) == 1
+        found += places
+    assert len(set(found)) > 40 and 20 < sum(flip for _, _, flip in found) < 44
+    np.testing.assert_array_equal(out, pad_crop_flip(images, np.array([1, 2])))
+    assert (out != pad_crop_flip(images, np.array([1, 3])).numpy()).any()
+    still = pad_crop_flip(images, np.array([1, 2]), pad=0, flip=False)
+    np.testing.assert_array_equal(still, images)
+
+
+def test_augmentation_changes_from_pass_to_pass_and_repeats_under_a_seed(split):
+    def twice():
+        data = make_dataset(split, RECORD, 23, augmentation="pad-crop-flip", seed=5)
+        return [next(iter(data))[0].numpy() for _ in range(2)]
+
+    first, second = twice()
+    assert (first != second).any()
+    np.testing.assert_array_equal([first, second], twice())
+
+
+def test_misspelt_augmentation(split):
+    with pytest.raises(ArgumentError, match="Did you mean 'pad-crop-flip'"):
+        make_dataset(split, RECORD, 4, augmentation="pad_crop_flip")
+
+
+def test_real_photographs(flowers):
+    source = open_source(flowers)
+    assert source.class_names == ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+    assert [source.split(name).examples for name in ("train", "test")] == [220, 80]
+    data = make_dataset(source.split("test"), Preprocessing((48, 48), shorter_side=56), 16, normalize=False)
+    images = np.concatenate([images.numpy() for images, _ in data])
+    assert images.shape == (80, 48, 48, 3) and 60 < images.mean() < 180 and images.std() > 40

@@ -1,0 +1,83 @@
+"""The preprocessing record: arithmetic, JSON, and the Keras layer that does the same."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_cnns.data import Preprocessing, fit_preprocessing, open_source, prepare
+from keras_cnns.data.preprocessing import fit_normalization
+
+GRAY = Preprocessing((32, 32), 1, mean=(78.8,), scale=(0.0112,))
+COLOR = Preprocessing((24, 20), 3, shorter_side=32, mean=(125.3, 123.0, 113.9), scale=(1 / 63.0, 1 / 62.1, 1 / 66.7))
+
+
+@pytest.mark.parametrize("record", [GRAY, COLOR, Preprocessing((8, 8)), Preprocessing((8, 8), 3, mean=(1, 2, 3))])
+def test_the_layer_does_what_normalize_does(record):
+    import keras
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *record.shape), dtype="uint8")
+    expected = (pixels.astype("float64") - np.array(record.mean)) * np.array(record.scale)
+    np.testing.assert_allclose(record.normalize(pixels.astype("float32")), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(record.as_layer()(pixels), expected, rtol=1e-5, atol=2e-5)
+    inputs = keras.Input(record.shape, dtype="uint8")
+    model = keras.Model(inputs, record.as_layer()(inputs))
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("record", [GRAY, COLOR])
+def test_json_both_ways(record):
+    assert Preprocessing.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+@pytest.mark.parametrize("values", [None, {}, {"size": [8, 8], "crop": 3}, {"size": 8}, {"size": ["a", 8]}])
+def test_foreign_json_is_refused(values):
+    with pytest.raises(ValueError):
+        Preprocessing.from_json(values)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"size": (0, 8)}, "`size` must be"),
+        ({"size": (8, 8), "channels": 2}, "`channels` must be 1"),
+        ({"size": (8, 9), "shorter_side": 8}, "`shorter_side` must be at least.* 9"),
+        ({"size": (8, 8), "mean": (1.0, 2.0)}, "`mean` must have one value"),
+    ],
+)
+def test_wrong_fields_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**fields)
+
+
+def test_the_statistics_are_those_of_the_training_split_alone():
+    source = open_source("digits")
+    train = source.split("train")
+    record = fit_preprocessing(train, Preprocessing((32, 32), 1))
+    pixels = train.items.astype("float64")
+    assert record.mean[0] == pytest.approx(pixels.mean()) and 1 / record.scale[0] == pytest.approx(pixels.std())
+    everything = np.concatenate([pixels, source.split("test").items])
+    assert abs(record.mean[0] - everything.mean()) > 1e-3
+
+
+def test_a_channel_that_never_varies_stays_finite():
+    mean, scale = fit_normalization([40.0], [160.0], 10)
+    assert (mean, scale) == ((4.0,), (1.0,))
+
+
+def test_the_shorter_side_is_kept_and_the_center_cut_out():
+    """A picture with a bright square in its middle keeps it in the middle, and its aspect."""
+    picture = np.zeros((40, 120, 3), "uint8")
+    picture[10:30, 50:70] = 255
+    record = Preprocessing((20, 20), 3, shorter_side=20)  # halved to 20 x 60; the center's 20 columns stay
+    result = prepare(picture, record).numpy()
+    assert result.shape == (20, 20, 3) and result.dtype == np.uint8
+    assert (result[6:14, 6:14] > 250).all() and result[:4].max() < 5 and result[:, :4].max() < 5
+    stretched = prepare(picture, Preprocessing((20, 20), 3)).numpy()
+    columns = (stretched[10, :, 0] > 127).sum()
+    assert columns in (3, 4)  # a sixth of the width
+
+
+def test_a_picture_of_the_right_size_stays_as_it_is():
+    picture = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
+    np.testing.assert_array_equal(prepare(picture, Preprocessing((24, 20))), picture)

@@ -1,0 +1,234 @@
+"""Sources: what each gives, and one clear sentence for each way of being wrong."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cnns.data import Preprocessing, make_dataset, open_source
+from keras_cnns.data.pipeline import reading
+from keras_cnns.data.sources import ArraySplit, _stratified
+from keras_cnns.errors import ArgumentError, SourceError
+
+
+def arrays(**changes):
+    """Return the members of a good .npz file, some of them changed; None leaves one out."""
+    random = np.random.default_rng(0)
+    members = {
+        "x_train": random.integers(0, 256, (20, 8, 8), dtype="uint8"),
+        "y_train": np.arange(20) % 4,
+        "x_test": random.integers(0, 256, (8, 8, 8), dtype="uint8"),
+        "y_test": np.arange(8) % 4,
+        **changes,
+    }
+    return {key: value for key, value in members.items() if value is not None}
+
+
+def npz(path, **changes):
+    np.savez(path, **arrays(**changes))
+    return path
+
+
+def test_digits():
+    source = open_source("digits")
+    assert source.class_names == tuple("0123456789") and source.image_shape == (32, 32, 1)
+    train, test = source.split("train"), source.split("test")
+    assert (train.examples, test.examples) == (1438, 359)
+    assert train.items.dtype == np.uint8 and train.items.min() == 0 and train.items.max() == 255
+    shares = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
+    assert shares.min() > 0.18 and shares.max() < 0.22
+    again = open_source("digits").split("test")
+    np.testing.assert_array_equal(again.items, test.items)
+
+
+def test_digits_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    source = open_source("digits")
+    small = np.concatenate([s.items for s in source.splits.values()]).reshape(-1, 8, 4, 8, 4).mean((2, 4))
+    labels = np.concatenate([s.labels for s in source.splits.values()])
+    digits = load_digits()
+    for k in (0, 700, 1796):
+        distances = np.abs(small - digits.images[k] * (255 / 16)).mean((1, 2))
+        assert labels[distances.argmin()] == digits.target[k] and distances.min() < 20 < np.partition(distances, 1)[1]
+
+
+def test_npz(tmp_path):
+    source = open_source(npz(tmp_path / "a.npz"))
+    assert source.class_names == ("0", "1", "2", "3") and source.image_shape == (8, 8, 1)
+    assert source.split("test").examples == 8
+    named = open_source(npz(tmp_path / "b.npz", class_names=np.array(["a", "b", "c", "d", "e"])))
+    assert named.class_names == ("a", "b", "c", "d", "e")
+    column = open_source(npz(tmp_path / "c.npz", y_train=(np.arange(20) % 4)[:, None]))
+    assert column.split("train").labels.shape == (20,)
+    floats = open_source(npz(tmp_path / "d.npz", x_train=arrays()["x_train"].astype("float32")))
+    np.testing.assert_array_equal(floats.split("train").items, source.split("train").items)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"x_test": None}, "lacks x_test. It must hold x_train, y_train, x_test, y_test"),
+        ({"y_train": np.array([{}] * 20, dtype=object)}, "holds pickled Python objects"),
+        ({"x_train": np.zeros((20, 8))}, r"x_train must be .*Received: shape=\(20, 8\)"),
+        ({"x_train": np.zeros((20, 8, 8, 2), "uint8")}, r"Received: shape=\(20, 8, 8, 2\)"),
+        ({"x_train": np.zeros((0, 8, 8), "uint8"), "y_train": np.zeros(0, int)}, r"Received: shape=\(0, 8, 8, 1\)"),
+        ({"x_test": np.zeros((8, 9, 8), "uint8")}, "Make them equal"),
+        ({"x_train": np.full((20, 8, 8), np.nan)}, "x_train holds values that are not finite"),
+        ({"x_train": np.random.default_rng(0).random((20, 8, 8))}, "Multiply pictures of 0 to 1 by 255"),
+        ({"x_train": np.full((20, 8, 8), 300)}, "pixels from 0 to 255.*from 300 to 300"),
+        ({"x_train": np.full((20, 8, 8), "a")}, "must hold numbers"),
+        ({"y_train": np.arange(19) % 4}, r"one whole number a picture, shape \(20,\)"),
+        ({"y_train": np.eye(4)[np.arange(20) % 4]}, "for one-hot labels store their argmax"),
+        ({"y_test": np.array([0, 1, 2, 3, 4, 0, 0, 0])}, "y_test must lie between 0 and 3.*labels from 0 to 4"),
+        ({"y_train": np.arange(20) % 4 - 1}, "labels from -1 to 2"),
+        ({"y_train": np.zeros(20, int), "y_test": np.zeros(8, int)}, "has one class only"),
+        ({"class_names": np.array([["a"]])}, "class_names must be a list of strings"),
+    ],
+)
+def test_wrong_npz_files(tmp_path, changes, message):
+    with pytest.raises(SourceError, match=message) as caught:
+        open_source(npz(tmp_path / "wrong.npz", **changes))
+    assert "wrong.npz" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 10, 500])
+def test_damaged_npz_files(tmp_path, size):
+    path = npz(tmp_path / "a.npz")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(SourceError, match="a.npz: is damaged or no .npz file"):
+        open_source(path)
+
+
+def test_a_folder_of_classes(folder_of_pictures):
+    source = open_source(folder_of_pictures)
+    assert source.class_names == ("blue", "red") and source.image_shape == (None, None, 3)
+    train, test = source.split("train"), source.split("test")
+    assert (train.examples, test.examples) == (19, 5) and set(test.labels) == {0, 1}
+    assert not set(train.items) & set(test.items)
+    images, labels = next(iter(make_dataset(train, Preprocessing((16, 16)), 32, normalize=False)))
+    for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+        assert image.mean((0, 1)).argmax() == (2, 0)[label]
+
+
+def test_a_folder_with_splits(folder_of_pictures, tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        import shutil
+
+        shutil.copytree(folder_of_pictures, tmp_path / "parts" / part)
+    (tmp_path / "parts" / "train" / "notes.txt").write_text("not a class")
+    source = open_source(tmp_path / "parts")
+    assert {name: split.examples for name, split in source.splits.items()} == {"train": 24, "test": 24}
+    with pytest.raises(ArgumentError, match="has no such split; it has train, test. Did you mean 'test'"):
+        source.split("tests")
+    (tmp_path / "parts" / "test" / "red").rename(tmp_path / "parts" / "test" / "rot")
+    with pytest.raises(SourceError, match="must have the same class folders.*red, rot"):
+        open_source(tmp_path / "parts")
+
+
+def test_wrong_folders(folder_of_pictures, tmp_path):
+    (folder_of_pictures / "green").mkdir()
+    with pytest.raises(SourceError, match="green: has no pictures"):
+        open_source(folder_of_pictures)
+    (tmp_path / "one" / "only").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "one" / "only" / "a.png")
+    with pytest.raises(SourceError, match="has one class only, 'only'"):
+        open_source(tmp_path / "one")
+    (tmp_path / "flat").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "flat" / "a.png")
+    with pytest.raises(SourceError, match="flat: has no folders in it"):
+        open_source(tmp_path / "flat")
+    (folder_of_pictures / "green" / "a.png").write_bytes(b"")
+    with pytest.raises(SourceError, match="the class with label 1 has one"):
+        open_source(folder_of_pictures)
+
+
+def test_an_unreadable_picture_is_named(folder_of_pictures):
+    bad = folder_of_pictures / "red" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:100])
+    source = open_source(folder_of_pictures)
+    with pytest.raises(SourceError, match=r"red/3.png: cannot be read as a picture"):
+        for split in source.splits.values():
+            with reading(split):
+                for _ in make_dataset(split, Preprocessing((8, 8)), 4):
+                    pass
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("digit", "Did you mean 'digits'.*Received: source='digit'"),
+        ("no/such/folder", "a source of pictures is"),
+        ("missing.npz", "there is no such file"),
+        ("tfds:", "after 'tfds:' stands a data set's name"),
+        ("tfds:../x", "after 'tfds:' stands a data set's name"),
+        ("tfds:cifar1O", "no data set of that name. Did you mean 'cifar10'"),
+    ],
+)
+def test_misspelt_sources(name, message):
+    with pytest.raises(ArgumentError, match=message):
+        open_source(name)
+
+
+def test_a_data_set_that_is_not_on_disk(tmp_path):
+    with pytest.raises(SourceError, match=r"not on disk.*--download, or run: tfds build cifar10 --data_dir"):
+        open_source("tfds:cifar10", data_dir=tmp_path)
+
+
+def test_tensorflow_datasets(tmp_path):
+    """A set written to disk as tensorflow-datasets does, built here without a network."""
+    import tensorflow_datasets as tfds
+
+    class StripesTest(tfds.core.GeneratorBasedBuilder):
+        """Pictures whose brightness tells their class."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            return self.dataset_info_from_configs(
+                features=tfds.features.FeaturesDict(
+                    {
+                        "image": tfds.features.Image(shape=(10, 12, 3)),
+                        "label": tfds.features.ClassLabel(names=["dark", "bright"]),
+                    }
+                ),
+                supervised_keys=("image", "label"),
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples(40), "test": self._generate_examples(10)}
+
+        def _generate_examples(self, count):
+            for k in range(count):
+                yield k, {"image": np.full((10, 12, 3), 200 * (k % 2), "uint8"), "label": k % 2}
+
+    with pytest.raises(SourceError, match="not on disk"):
+        open_source("tfds:stripes_test", data_dir=tmp_path)
+    made = open_source("tfds:stripes_test", data_dir=tmp_path, download=True)
+    source = open_source("tfds:stripes_test", data_dir=tmp_path)
+    assert made.class_names == source.class_names == ("dark", "bright") and source.image_shape == (10, 12, 3)
+    train, validation = source.split("train").divide(0.25, seed=0)
+    assert (train.examples, validation.examples, validation.sample(3).examples) == (30, 10, 3)
+    seen = 0
+    for split in (train, validation, source.split("test"), validation.sample(3)):
+        count = 0
+        for images, labels in make_dataset(split, Preprocessing((10, 12), 1), 7, normalize=False):
+            assert images.shape[1:] == (10, 12, 1)
+            np.testing.assert_allclose(images[:, 0, 0, 0], 200 * labels.numpy(), atol=1)
+            count += len(labels)
+        assert count == split.examples
+        seen += count
+    assert seen == 53
+
+
+def test_stratified_splits_share_every_class():
+    labels = np.repeat([0, 1, 2], [50, 30, 3])
+    first, second = _stratified(labels, 0.2, seed=0)
+    assert sorted([*first, *second]) == list(range(83))
+    assert set(labels[first]) == set(labels[second]) == {0, 1, 2}
+    assert np.bincount(labels[second])[0] == pytest.approx(10, abs=1)
+
+
+def test_a_sample_is_spread_over_the_split():
+    split = ArraySplit(np.arange(100, dtype="uint8").reshape(100, 1, 1, 1), np.arange(100))
+    assert split.sample(3).labels.tolist() == [0, 50, 99] and split.sample(1000).examples == 100

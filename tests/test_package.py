@@ -1,0 +1,131 @@
+"""The house: what is installed, who imports whom, and that nothing heavy is imported unasked."""
+
+import ast
+import configparser
+import importlib
+import re
+
+import pytest
+from conftest import ROOT
+
+import keras_cnns
+
+COMMANDS = ["train", "evaluate", "predict", "export"]
+
+# Room: the parts of the package that it may import (any part of its own room is allowed).
+MAY_IMPORT = {
+    "errors": set(),
+    "_lazy": set(),
+    "_files": {"errors"},
+    "_render": {"_files"},
+    "layers": {"errors"},
+    "recipes": {"errors"},
+    "data.preprocessing": set(),
+    "_models": {"data.preprocessing", "errors"},
+    "saving": {"_files", "layers", "data.preprocessing", "errors"},
+    "data": {"_lazy", "data", "errors"},
+    "applications._facts": set(),
+    "applications._registry": {"applications", "errors"},
+    "applications._weights": {"saving", "data.preprocessing", "saved_models", "errors", "applications._registry"},
+    "applications._builder": {"applications._weights", "applications._facts", "errors"},
+    "applications": {"_lazy", "applications._builder", "applications._facts", "layers", "errors"},
+    "training": {"_lazy", "_files", "_models", "_render", "data", "recipes", "saving", "evaluation", "errors"},
+    "evaluation": {"_lazy", "_models", "_render", "saving", "data", "layers", "errors"},
+    "export": {"_lazy", "_files", "_models", "saving", "data", "layers", "errors"},
+}
+TENSORFLOW_AT_TOP = {"data/sources.py", "data/augment.py", "data/pipeline.py", "export/writers.py"}
+
+
+def imports(tree, everywhere):
+    """Yield (module, at top level) of each import; names of `from x import y` as x.y where x is a package of ours."""
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        if id(node) in top or everywhere:
+            if isinstance(node, ast.Import):
+                yield from ((alias.name, id(node) in top) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    yield f"{node.module}.{alias.name}", id(node) in top
+
+
+def room_of(name):
+    return next(room for room in sorted(MAY_IMPORT, key=len, reverse=True) if f"{name}.".startswith(f"{room}."))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "keras_cnns").rglob("*.py")), ids=lambda p: p.name)
+def test_rooms_import_only_what_they_may(path):
+    relative = path.relative_to(ROOT / "keras_cnns")
+    tree = ast.parse(path.read_text("utf8"))
+    name = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+    if name == "__init__":
+        return
+    allowed = MAY_IMPORT[room_of(name)]
+    for module, at_top in imports(tree, everywhere=True):
+        if at_top and module.split(".")[0] == "tensorflow":
+            assert relative.as_posix() in TENSORFLOW_AT_TOP, f"{relative} imports tensorflow at module level"
+        if not module.startswith("keras_cnns."):
+            continue
+        target = module.removeprefix("keras_cnns.")
+        if target == "__version__" or room_of(target) == room_of(name):
+            continue
+        assert any(f"{target}.".startswith(f"{one}.") for one in allowed), f"{relative} imports {module}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "cli").glob("*.py")), ids=lambda p: p.name)
+def test_commands_import_only_light_modules_at_module_level(path):
+    for module, at_top in imports(ast.parse(path.read_text("utf8")), everywhere=False):
+        assert at_top
+        light = ("click", "os", "sys", "pathlib", "keras_cnns.cli", "keras_cnns.export.formats", "keras_cnns")
+        assert any(module == one or module.startswith(f"{one}.") for one in light[:-1]) or module == "keras_cnns", (
+            module
+        )
+
+
+def test_nobody_imports_the_commands():
+    for path in [*(ROOT / "keras_cnns").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]:
+        assert not re.search(r"keras_cnns\.cli|from cli|import cli", path.read_text("utf8")), path
+
+
+def test_the_package_list_is_the_tree():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split("\n")) - {""}
+    listed = {line for line in listed if not line.startswith("#")}
+    tree = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "keras_cnns").rglob("__init__.py")}
+    assert listed == tree | {"keras_cnns.cli", "keras_cnns.saved_models"}
+
+
+@pytest.mark.parametrize("part", keras_cnns._PARTS)
+def test_every_public_name_is_there(part):
+    module = importlib.import_module(f"keras_cnns.{part}")
+    assert getattr(keras_cnns, part) is module
+    for name in getattr(module, "__all__", ()):
+        assert getattr(module, name).__doc__, name
+
+
+def test_unknown_names_are_attribute_errors():
+    for module in (keras_cnns, keras_cnns.applications):
+        with pytest.raises(AttributeError, match="no_such_thing"):
+            module.no_such_thing  # noqa: B018
+
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("keras", "tensorflow", "jax", "numpy"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Block())
+"""
+
+
+def test_the_package_imports_nothing_heavy(python):
+    done = python(BLOCKED + "import keras_cnns; print(keras_cnns.__version__); keras_cnns.applications.list_models()")
+    assert done.returncode == 0 and done.stdout.strip() == keras_cnns.__version__, done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("option, text", [("--help", "Exit codes"), ("--version", keras_cnns.__version__)])
+def test_help_and_version_need_no_framework(python, name, option, text):
+    done = python(BLOCKED + f"from keras_cnns.cli.{name} import main; main([{option!r}])")
+    assert done.returncode == 0 and text in done.stdout, done.stderr
