@@ -113,16 +113,17 @@ def open_model(text):
 
 
 def table(title, columns, rows):
-    """Print a table on stdout; `columns` are (heading, "left" or "right")."""
+    """Print a line and a table on stdout; `columns` are (heading, "left" or "right")."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    printed = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    printed = Table(box=box.SIMPLE_HEAD)
     for heading, justify in columns:
         printed.add_column(heading, justify=justify, overflow="fold")
     for row in rows:
         printed.add_row(*map(str, row))
+    click.echo(title)
     # Piped output is for other programs and logs: no line is folded there
     width = None if sys.stdout.isatty() else 200
     Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False).print(printed)

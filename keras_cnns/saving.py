@@ -65,6 +65,9 @@ class ModelInfo:
         values["class_names"] = tuple(map(str, values["class_names"]))
         if values["preprocessing"] is not None:
             values["preprocessing"] = Preprocessing.from_json(values["preprocessing"])
+        values["network"] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values["network"].items()
+        }
         return cls(**values)
 
 

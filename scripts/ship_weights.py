@@ -13,8 +13,6 @@ from pathlib import Path
 from keras_cnns.saving import read_info
 
 SHIPPED = Path(__file__).resolve().parent.parent / "saved_models"
-# Options of a builder that decide how it learns, not what it computes
-LEARNING = {"dropout", "kernel_initializer", "bias_initializer"}
 
 
 def main(run_dir, name, license):
@@ -26,17 +24,12 @@ def main(run_dir, name, license):
     file = SHIPPED / f"{info['builder'].lower()}-{name}.keras"
     shutil.copyfile(source, file)
     entry = {
-        "builder": info["builder"],
         "name": name,
         "file": file.name,
         "bytes": file.stat().st_size,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "network": {key: value for key, value in info["network"].items() if key not in LEARNING},
         "license": license,
-        **{
-            key: info[key]
-            for key in ("class_names", "preprocessing", "data", "recipe", "metrics", "training", "versions")
-        },
+        **info,
     }
     path = SHIPPED / "manifest.json"
     manifest = json.loads(path.read_text("utf8"))

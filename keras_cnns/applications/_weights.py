@@ -6,45 +6,28 @@ import hashlib
 import importlib.resources
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, ModelFileError, nearest
+from keras_cnns.saving import ModelInfo, load_model
 
 
 @dataclasses.dataclass(frozen=True)
-class Weights:
-    """Weights that ship with the package, or that a `.keras` file holds.
+class Weights(ModelInfo):
+    """Weights that ship with the package, or that a `.keras` file holds: what `ModelInfo` says of them, and this.
 
     Attributes:
-        builder: public name of the network.
         name: as the builder's `weights` argument takes it.
         path: the `.keras` file.
         sha256: of the file; None for one that the user named.
-        network: the builder's arguments that the weights fix (variant, classes, input_shape, ...).
-        class_names: in the order of the outputs.
-        preprocessing: `Preprocessing` of the pictures it was trained on.
-        metrics: by split, as {"test": {"examples": 359, "top1": 0.997, ...}}.
-        data: the source it was trained on: {"source": "digits"}.
-        recipe: how, as JSON.
-        training: seed, epochs, seconds, precision, command, device.
-        versions: of the packages it was made with.
+        bytes: its size.
         license: of the weights, and what to cite.
     """
 
-    builder: str
-    name: str
-    path: Path
+    name: str = ""
+    path: Path = Path()
     sha256: str | None = None
-    network: Mapping = dataclasses.field(default_factory=dict)
-    class_names: tuple[str, ...] = ()
-    preprocessing: Preprocessing | None = None
-    metrics: Mapping = dataclasses.field(default_factory=dict)
-    data: Mapping | None = None
-    recipe: Mapping | None = None
-    training: Mapping = dataclasses.field(default_factory=dict)
-    versions: Mapping = dataclasses.field(default_factory=dict)
+    bytes: int = 0
     license: str = ""
 
 
@@ -54,17 +37,8 @@ def _shipped():
     folder = importlib.resources.files("keras_cnns.saved_models")
     records = {}
     for entry in json.loads((folder / "manifest.json").read_text("utf8"))["weights"]:
-        entry = dict(entry)
-        network = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in entry.pop("network").items()
-        }
-        record = Weights(
-            path=Path(str(folder / entry.pop("file"))),
-            network=network,
-            class_names=tuple(entry.pop("class_names")),
-            preprocessing=Preprocessing.from_json(entry.pop("preprocessing")),
-            **{key: value for key, value in entry.items() if key != "bytes"},
-        )
+        path = Path(str(folder / entry["file"]))
+        record = Weights.from_json({"path": path, **{key: entry[key] for key in entry if key != "file"}})
         records[record.builder, record.name] = record
     return records
 
@@ -109,7 +83,7 @@ def find(builder, weights):
         path = Path(weights)
         if not path.is_file():
             raise ArgumentError(f"{builder}: there is no such weights file. Received: weights={str(weights)!r}")
-        return Weights(builder, str(weights), path)
+        return Weights(builder=builder, name=str(weights), path=path)
     return weights_info(builder, weights)
 
 
@@ -131,8 +105,6 @@ def assign(model, record):
     Raises:
         ArgumentError: naming what is missing, left over or of another shape; the model is unchanged then.
     """
-    from keras_cnns.saving import load_model
-
     given = {layer.name: layer for layer in load_model(verified_path(record)).layers if layer.weights}
     pairs, faults = [], []
     for layer in model.layers:

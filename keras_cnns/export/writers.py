@@ -1,6 +1,7 @@
 """From a float32 Keras model to an artifact of each format, preprocessing and softmax inside."""
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -35,8 +36,15 @@ class Servable(tf.Module):
 
 def write_saved_model(servable, path):
     """Write a SavedModel folder with the signature `serving_default`."""
-    with quiet():
-        tf.saved_model.save(servable, str(path), signatures={"serving_default": servable.serve})
+    try:
+        with quiet():
+            tf.saved_model.save(servable, str(path), signatures={"serving_default": servable.serve})
+    except tf.errors.OpError as error:
+        # TensorFlow reports a full disk as an op that failed
+        for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+            if os.strerror(code) in error.message:
+                raise OSError(code, os.strerror(code)) from error
+        raise
 
 
 def write_tflite(saved_model, path):
@@ -65,21 +73,21 @@ def write_onnx(servable, path, opset=17):
 
 @contextlib.contextmanager
 def quiet():
-    """Hold back what converters and runtimes write to stderr; show it if they fail."""
+    """Hold back what converters and runtimes write to stderr; if they fail, note it in the traceback."""
     sys.stderr.flush()
-    level, handles = logging.root.manager.disable, os.dup(2)
+    level, stderr = logging.root.manager.disable, os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         logging.disable(logging.WARNING)
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             sys.stderr.flush()
             held.seek(0)
-            os.write(handles, held.read())
+            error.add_note(held.read().decode(errors="replace"))
             raise
         finally:
             sys.stderr.flush()
             logging.disable(level)
-            os.dup2(handles, 2)
-            os.close(handles)
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -46,7 +46,7 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
     Raises:
         ArgumentError, SourceError: for a network, source or folder that cannot be used.
         OutputError: if something cannot be written.
-        TrainingError: if the loss stops being a number; the log is kept.
+        TrainingError: if the loss stops being a number, or the network died; the log is kept.
         Interrupted: (a KeyboardInterrupt) after Ctrl-C, when what was learned has been saved.
     """
     output = Path(output)
@@ -129,6 +129,11 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
             f"interrupted after {notes['epochs']} of {recipe.epochs} epochs; the network as it was then is in "
             f"{output / 'model.keras'}"
         )
+    if done["loss"] and abs(done["loss"][-1] - math.log(len(source.class_names))) < 1e-5:
+        raise TrainingError(
+            f"the network gives every picture the same answer: its last ReLU died early in the training. Train again "
+            f"with another seed, a lower learning rate or a longer warm-up. Received: recipe={recipe.name!r}, seed={seed}"
+        )
     if "test" in source.splits:
         result = evaluate(model, source.split("test"), preprocessing, source.class_names)
         info = dataclasses.replace(info, metrics={**metrics, "test": result.summary()})
@@ -144,6 +149,7 @@ def _fit(model, batches, validation, epochs, output, history, splits):
                 batches,
                 validation_data=validation,
                 epochs=epochs,
+                shuffle=False,  # the pipeline does
                 verbose=1 if sys.stderr.isatty() else 2,
                 callbacks=[
                     history,

@@ -49,7 +49,9 @@ def test_digits_are_scikit_learns():
     digits = load_digits()
     for k in (0, 700, 1796):
         distances = np.abs(small - digits.images[k] * (255 / 16)).mean((1, 2))
-        assert labels[distances.argmin()] == digits.target[k] and distances.min() < 20 < np.partition(distances, 1)[1]
+        best = distances.argmin()
+        assert labels[best] == digits.target[k]
+        assert np.corrcoef(small[best].ravel(), digits.images[k].ravel())[0, 1] > 0.97
 
 
 def test_npz(tmp_path):

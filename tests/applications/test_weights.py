@@ -1,0 +1,140 @@
+"""Weights that ship: whole, strict, and only where they fit."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from keras_cnns import applications
+from keras_cnns.applications import _weights
+from keras_cnns.errors import ArgumentError, ModelFileError
+from keras_cnns.saving import read_info, save_model
+
+MANIFEST = json.loads((ROOT / "saved_models" / "manifest.json").read_text("utf8"))["weights"]
+
+
+def test_the_manifest_lists_the_files_that_are_there():
+    files = {path.name for path in (ROOT / "saved_models").glob("*.keras")}
+    assert {entry["file"] for entry in MANIFEST} == files
+    assert applications.list_weights() == [f"{e['builder'].lower()}:{e['name']}" for e in MANIFEST]
+
+
+@pytest.mark.parametrize("entry", MANIFEST, ids=lambda e: e["file"])
+def test_an_entry_tells_the_truth(entry):
+    content = (ROOT / "saved_models" / entry["file"]).read_bytes()
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (entry["bytes"], entry["sha256"])
+    info = read_info(ROOT / "saved_models" / entry["file"]).to_json()
+    assert json.loads(json.dumps(info)) == {key: entry[key] for key in info}
+    assert {"command", "seed", "device", "epochs", "seconds"} <= set(entry["training"])
+    assert not entry["training"]["interrupted"] and entry["license"] and entry["metrics"]["test"]["top1"] > 0.5
+
+
+@pytest.mark.parametrize("entry", MANIFEST, ids=lambda e: e["file"])
+def test_they_load_by_name_and_give_what_they_gave(entry):
+    """The outputs of the file, read by plain Keras, are those of the network built here."""
+    model = applications.create_model(entry["builder"], weights=entry["name"])
+    plain = keras.saving.load_model(ROOT / "saved_models" / entry["file"])
+    for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert list(model.input_shape[1:]) == entry["network"]["input_shape"]
+    record = applications.weights_info(entry["builder"].upper(), entry["name"])
+    assert record.preprocessing.shape == model.input_shape[1:] and len(record.class_names) == model.output_shape[1]
+
+
+@pytest.mark.parametrize(
+    "options, argument",
+    [
+        ({"classes": 12}, "`classes` must be 10 .*Received: classes=12"),
+        ({"variant": "cifar10"}, "`variant` must be 'mnist'"),
+        ({"input_shape": (28, 28, 1)}, r"`input_shape` must be \(32, 32, 1\)"),
+        ({"second_pool": "max"}, "`second_pool` must be 'average'"),
+    ],
+)
+def test_an_argument_that_contradicts_the_weights(options, argument):
+    with pytest.raises(ArgumentError, match=f"{argument}") as caught:
+        applications.NiN(weights="digits", **options)
+    assert "pass weights=None, or leave" in str(caught.value)
+
+
+def test_arguments_that_agree_with_the_weights():
+    model = applications.NiN(weights="digits", variant="mnist", classes=10, input_shape=[32, 32, 1])
+    assert model.count_params() == 349_674
+    logits = applications.NiN(weights="digits", classifier_activation=None, dropout=0.0, name="logits")
+    np.testing.assert_array_equal(logits.get_weights()[0], model.get_weights()[0])
+
+
+def test_the_body_takes_other_sizes():
+    body = applications.NiN(include_top=False, weights="digits", input_shape=(48, 40, 1), pooling="avg")
+    whole = applications.NiN(weights="digits")
+    assert body.output_shape == (None, 96)
+    np.testing.assert_array_equal(body.get_layer("cccp5").kernel, whole.get_layer("cccp5").kernel)
+    with pytest.raises(ArgumentError, match=r"do not fit.*conv1: the file has \(5, 5, 1, 96\)"):
+        applications.NiN(include_top=False, weights="digits", input_shape=(32, 32, 3))
+
+
+def test_weights_from_a_file(tmp_path):
+    source = applications.NiN(variant="svhn", classes=3)
+    save_model(source, tmp_path / "mine.keras")
+    model = applications.NiN(weights=tmp_path / "mine.keras", variant="svhn", classes=3)
+    for one, other in zip(model.get_weights(), source.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ArgumentError, match="the weights do not fit the network: conv1: the file has"):
+        applications.NiN(weights=tmp_path / "mine.keras")
+    with pytest.raises(ArgumentError, match="cccp6: the file has"):
+        applications.NiN(weights=str(tmp_path / "mine.keras"), variant="svhn", classes=4)
+
+
+def test_a_model_is_unchanged_by_weights_that_do_not_fit(tmp_path):
+    save_model(applications.NiN(variant="mnist", classes=4), tmp_path / "four.keras")
+    model = applications.NiN(variant="mnist", classes=5)
+    before = model.get_weights()
+    record = _weights.Weights(builder="NiN", name="four", path=tmp_path / "four.keras")
+    with pytest.raises(ArgumentError):
+        _weights.assign(model, record)
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_layers_left_over_are_named(tmp_path):
+    inputs = keras.Input((28, 28, 1))
+    x = applications.NiN(variant="mnist", input_tensor=inputs).output
+    save_model(keras.Model(inputs, keras.layers.Dense(3, name="extra")(x)), tmp_path / "more.keras")
+    with pytest.raises(ArgumentError, match="extra is left over"):
+        applications.NiN(weights=tmp_path / "more.keras", variant="mnist", input_shape=(28, 28, 1))
+
+
+def test_a_shipped_file_that_was_changed_is_refused(tmp_path, monkeypatch):
+    record = applications.weights_info("nin", "digits")
+    changed = tmp_path / "nin-digits.keras"
+    changed.write_bytes(record.path.read_bytes() + b" ")
+    entry = _weights.dataclasses.replace(record, path=changed)
+    monkeypatch.setattr(_weights, "_shipped", lambda: {("NiN", "digits"): entry})
+    with pytest.raises(ModelFileError, match="is not the file that shipped.*Install keras_cnns again"):
+        applications.NiN(weights="digits")
+    changed.unlink()
+    with pytest.raises(ModelFileError, match="is missing"):
+        applications.NiN(weights="digits")
+
+
+def test_names():
+    assert applications.list_models() == ["NiN", "NiNImageNet"]
+    assert applications.create_model("nin", variant="mnist").count_params() == 349_674
+    with pytest.raises(ArgumentError, match="there are NiN, NiNImageNet. Did you mean 'NiN'"):
+        applications.create_model("NiM")
+    with pytest.raises(ArgumentError, match="NiNImageNet: there are no weights of that name; none ship"):
+        applications.weights_info("NiNImageNet", "imagenet")
+
+
+def test_decode_predictions():
+    probabilities = [[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]]
+    best = applications.decode_predictions(probabilities, ["a", "b", "c"], top=2)
+    assert [[name for name, _ in row] for row in best] == [["b", "c"], ["a", "c"]]
+    assert best[0][0][1] == pytest.approx(0.5)
+    assert len(applications.decode_predictions(probabilities, ["a", "b", "c"])[0]) == 3
+    with pytest.raises(ArgumentError, match=r"must have the shape \(batch, 2\).*Received: shape=\(2, 3\)"):
+        applications.decode_predictions(probabilities, ["a", "b"])
+    with pytest.raises(ArgumentError, match="`top` must be at least 1"):
+        applications.decode_predictions(probabilities, ["a", "b", "c"], top=0)

@@ -1,0 +1,399 @@
+"""The commands: what they print, and one clear sentence with the right exit code for each bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from keras_cnns import recipes
+from keras_cnns.data import open_source
+from keras_cnns.saving import read_info
+
+
+@pytest.fixture
+def digit_pictures(tmp_path):
+    """Paths of six test digits as picture files of several kinds, and their labels."""
+    test = open_source("digits").split("test")
+    kinds = [("L", "a.png"), ("RGB", "b.jpg"), ("RGBA", "c.png"), ("L", "d.bmp"), ("RGB", "e.webp"), ("L", "f.tif")]
+    for k, (mode, name) in enumerate(kinds):
+        Image.fromarray(test.items[k, ..., 0]).convert(mode).resize((64, 64)).save(tmp_path / name)
+    return [tmp_path / name for _, name in kinds], test.labels[:6].tolist()
+
+
+def one_sentence(err, *parts):
+    """Check that stderr ends with one line that holds the parts."""
+    last = err.strip().splitlines()[-1]
+    for part in parts:
+        assert part in last, err
+    return last
+
+
+# ---- predict
+
+
+def test_predict(cli, digit_pictures):
+    paths, labels = digit_pictures
+    code, out, err = cli("predict", "nin:digits", *paths, "--json")
+    answers = json.loads(out)
+    assert code == 0 and [one["image"] for one in answers] == [str(path) for path in paths]
+    assert [int(one["predictions"][0]["class"]) for one in answers] == labels
+    for one in answers:
+        shown = [pair["probability"] for pair in one["predictions"]]
+        assert len(shown) == 5 and shown == sorted(shown, reverse=True) and sum(shown) <= 1.0001
+    code, out, err = cli("predict", "NiN", paths[0], "--top", 2)
+    lines = [line.split() for line in out.splitlines() if "%" in line]
+    assert code == 0 and len(lines) == 2 and lines[0][:2] == [str(paths[0]), str(labels[0])]
+
+
+def test_predict_with_bad_pictures(cli, digit_pictures, tmp_path):
+    paths, _ = digit_pictures
+    Image.new("L", (1, 1)).save(tmp_path / "dot.png")
+    code, out, err = cli("predict", "nin:digits", paths[0], tmp_path / "dot.png")
+    assert code == 3 and out == "" and one_sentence(err, "dot.png: is only 1x1 pixels")
+    paths[0].write_bytes(paths[0].read_bytes()[:60])
+    code, out, err = cli("predict", "nin:digits", paths[0], "--json")
+    assert code == 3 and out == "" and one_sentence(err, "a.png: cannot be read as a picture")
+    code, out, err = cli("predict", "nin:digits", tmp_path / "none.png")
+    assert code == 3 and one_sentence(err, "none.png", "No such file")
+    code, out, err = cli("predict", "nin:digits")
+    assert code == 2 and "Missing argument 'IMAGE...'" in err
+
+
+# ---- which model
+
+
+@pytest.mark.parametrize(
+    "model, code, parts",
+    [
+        ("nin:digit", 2, ["there are digits. Did you mean 'digits'?"]),
+        ("nim:digits", 2, ["one of nin:digits. Did you mean 'nin:digits'?", "Received: MODEL='nim:digits'"]),
+        ("NiNImageNet", 2, ["no weights ship with NiNImageNet"]),
+        ("missing.keras", 2, ["there is no such model file"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [("evaluate", "--data", "digits"), ("export", "--format", "onnx"), ("predict", "a.png")]
+)
+def test_misspelt_models(cli, command, model, code, parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name, *rest = command
+    found, out, err = cli(name, model, *rest)
+    assert (found, out) == (code, "")
+    one_sentence(err, *parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_file_is_suggested(cli, digits_file, tmp_path):
+    (tmp_path / "model.keras").write_bytes(digits_file.read_bytes())
+    code, _, err = cli("evaluate", tmp_path / "modle.keras", "--data", "digits")
+    assert code == 2 and one_sentence(err, "Did you mean 'model.keras'?")
+
+
+@pytest.mark.parametrize("fault", ["truncated", "empty", "foreign", "hostile", "lambda", "directory"])
+@pytest.mark.parametrize(
+    "command", [("evaluate", "--data", "digits"), ("export", "--format", "all"), ("predict", "a.png")]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_bad_model_files(cli, digits_file, command, fault, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, whole = tmp_path / "model.keras", digits_file.read_bytes()
+    expected = {
+        "truncated": "the archive ends early",
+        "empty": "is empty",
+        "foreign": "is no .keras file",
+        "hostile": "needs the class system of os, which is not known here",
+        "lambda": "holds a Lambda layer, which runs code",
+        "directory": "is a folder",
+    }[fault]
+    if fault == "lambda":
+        keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda x: x)]).save(path)
+    elif fault == "directory":
+        path.mkdir()
+    else:
+        path.write_bytes({"truncated": whole[: len(whole) // 2], "foreign": b"\x00" * 100}.get(fault, b""))
+    if fault == "hostile":
+        path.write_bytes(whole)
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        text = members["config.json"].replace(
+            b'"module": "keras.layers", "class_name": "Conv2D"', b'"module": "os", "class_name": "system"'
+        )
+        assert text != members["config.json"]
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (members | {"config.json": text}).items():
+                archive.writestr(name, content)
+    name, *rest = command
+    code, out, err = cli(name, "model.keras", *rest)
+    assert (code, out) == (3, "")
+    one_sentence(err, "model.keras: ", expected)
+    assert [one.name for one in tmp_path.iterdir()] == ["model.keras"]
+
+
+# ---- evaluate
+
+
+def test_evaluate(cli, tmp_path):
+    plot = tmp_path / "digits.png"
+    code, out, err = cli("evaluate", "nin:digits", "--data", "digits", "--plot", plot, "--json")
+    result = json.loads(out)
+    assert code == 0 and result["examples"] == 359 and result["top1"] >= 0.99 and result["top5"] == 1.0
+    assert np.array(result["confusion"]).sum() == 359 and set(result["per_class"]) == set("0123456789")
+    assert Image.open(plot).size[0] > 800
+    code, out, err = cli("evaluate", "nin:digits", "--data", "digits", "--split", "train", "--batch-size", 100)
+    assert code == 0 and "1438" in out and f"{'all':<5}" in out
+
+
+@pytest.mark.parametrize(
+    "arguments, code, parts",
+    [
+        (("--data", "digit"), 2, ["Did you mean 'digits'?"]),
+        (("--data", "digits", "--split", "tset"), 2, ["it has train, test. Did you mean 'test'?"]),
+        (("--data", "none.npz"), 2, ["there is no such file"]),
+        (("--data", "tfds:mnist", "--data-dir", "."), 3, ["is not on disk", "tfds build mnist --data_dir ."]),
+        ((), 2, []),
+    ],
+)
+def test_evaluate_with_bad_sources(cli, arguments, code, parts):
+    found, out, err = cli("evaluate", "nin:digits", *arguments)
+    assert (found, out) == (code, "")
+    one_sentence(err, *parts)
+
+
+def test_evaluate_on_pictures_of_other_classes(cli, folder_of_pictures):
+    code, out, err = cli("evaluate", "nin:digits", "--data", folder_of_pictures)
+    assert code == 2 and one_sentence(err, "the classes of the pictures must be those of the model", "blue, red")
+
+
+def test_a_model_without_a_record_is_told_about(cli, tmp_path):
+    inputs = keras.Input((32, 32, 1))
+    x = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, x).save(tmp_path / "plain.keras")
+    code, out, err = cli("evaluate", tmp_path / "plain.keras", "--data", "digits")
+    assert code == 0 and "carries no preprocessing record: it gets the pixels, 0 to 255" in err
+
+
+# ---- export
+
+
+def test_export_without_a_model(cli, tmp_path):
+    code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out")
+    assert code == 0 and "no MODEL was given: exporting nin:digits" in err
+    assert [one.name for one in (tmp_path / "out").iterdir()] == ["nin-digits.tflite"]
+    assert "nin-digits.tflite" in out and "359 test pictures of digits" in out
+    code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out")
+    assert code == 2 and one_sentence(err, "the output exists", "--force")
+    code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out", "--force", "--json")
+    report = json.loads(out)
+    assert code == 0 and report["artifacts"][0]["parity"]["max_difference"] <= 1e-5
+    assert report["accuracy"] == report["artifacts"][0]["parity"]["accuracy"] >= 0.99
+
+
+def test_export_of_a_foreign_model(cli, tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs))).save(tmp_path / "plain.keras")
+    code, out, err = cli(
+        "export", tmp_path / "plain.keras", "--format", "onnx", "--format", "tflite", "--output", tmp_path / "out"
+    )
+    assert code == 0 and "Accuracy was not measured" in out and "64 crops of scikit-learn's two photographs" in out
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["plain.onnx", "plain.tflite"]
+
+
+@pytest.mark.parametrize(
+    "arguments, code, parts",
+    [
+        (("--format", "tflight"), 2, ["--format is one of", "Did you mean 'tflite'?"]),
+        ((), 2, []),
+        (("--format", "onnx", "--verify-data", "digit"), 2, ["Did you mean 'digits'?"]),
+        (("--format", "onnx", "--output", "/proc/exports"), 5, ["/proc/exports: cannot be written"]),
+        (("--format", "onnx", "--formt", "x"), 2, ["--formt"]),
+    ],
+)
+def test_export_with_bad_options(cli, arguments, code, parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, out, err = cli("export", *arguments)
+    assert (found, out) == (code, "")
+    one_sentence(err, *parts)
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
+
+
+def test_export_over_tolerance_is_exit_code_1(cli, tmp_path, monkeypatch):
+    from keras_cnns.export import verification
+
+    compare = verification.compare
+    monkeypatch.setattr(verification, "compare", lambda a, b, *rest: compare(a, b[:, ::-1].copy(), *rest))
+    code, out, err = cli("export", "--format", "onnx", "--output", tmp_path / "out")
+    assert (code, out) == (1, "") and not list((tmp_path / "out").iterdir())
+    one_sentence(err, "nin-digits.onnx does not compute what the model computes", "Nothing was kept")
+
+
+def test_a_missing_package_is_named(cli, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, out, err = cli("export", "--format", "onnx", "--output", tmp_path / "out")
+    assert code == 4 and one_sentence(err, "needs the package onnxruntime", "pip install onnxruntime")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_unexpected_error_is_exit_code_70(cli, monkeypatch):
+    from keras_cnns import saving
+
+    monkeypatch.setattr(saving, "read_info", lambda path: 1 / 0)
+    code, out, err = cli("predict", str(ROOT / "saved_models" / "nin-digits.keras"), "a.png")
+    assert code == 70 and one_sentence(err, "unexpected error, ZeroDivisionError", "KERAS_CNNS_TRACEBACK=1")
+
+
+# ---- train
+
+
+@pytest.fixture
+def small_npz(tmp_path):
+    """A quick set: bright against dark pictures of 12x12 pixels."""
+    random = np.random.default_rng(0)
+    parts = {}
+    for part, count in (("train", 80), ("test", 20)):
+        y = np.arange(count) % 2
+        x = random.integers(0, 100, (count, 12, 12), dtype="uint8") + (130 * y[:, None, None]).astype("uint8")
+        parts |= {f"x_{part}": x, f"y_{part}": y}
+    np.savez(tmp_path / "small.npz", class_names=["dark", "bright"], **parts)
+    return tmp_path / "small.npz"
+
+
+def test_train_then_everything(cli, small_npz, tmp_path, monkeypatch):
+    """The whole road by commands, on a file of arrays."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("train", "NiN", "--data", "small.npz", "--epochs", 6, "--seed", 4, "--json")
+    info = json.loads(out)
+    assert code == 0 and info["output"] == "runs/nin-small" and info["metrics"]["test"]["examples"] == 20
+    assert "recipe short, 6 epochs" in err and "Epoch 6/6" in err
+    assert read_info("runs/nin-small/model.keras").class_names == ("dark", "bright")
+    code, out, err = cli("evaluate", "runs/nin-small/model.keras", "--data", "small.npz", "--json")
+    assert code == 0 and json.loads(out)["top1"] == pytest.approx(info["metrics"]["test"]["top1"], abs=0.051)
+    code, out, err = cli("export", "runs/nin-small/model.keras", "--format", "all")
+    assert code == 0 and "20 test pictures of small.npz" in out
+    (tmp_path / "small.npz").unlink()
+    code, out, err = cli("export", "runs/nin-small/model.keras", "--format", "onnx", "--force")
+    assert code == 0 and "64 digits of scikit-learn" in out and "Accuracy was not measured" in out
+    code, out, err = cli("train", "NiN", "--data", "digits", "--output", "runs/nin-small", "--epochs", 1)
+    assert code == 2 and one_sentence(err, "the output exists", "model.keras")
+
+
+def test_train_on_a_folder_of_photographs(cli, flowers, tmp_path):
+    code, out, err = cli(
+        "train",
+        "NiN",
+        "--data",
+        flowers,
+        "--epochs",
+        1,
+        "--input-size",
+        24,
+        "--output",
+        tmp_path / "run",
+        "--precision",
+        "float32",
+        "--json",
+    )
+    info = json.loads(out)
+    assert code == 0 and info["class_names"] == ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+    assert info["preprocessing"]["shorter_side"] == 24 and info["metrics"]["test"]["examples"] == 80
+    photograph = next((flowers / "test" / "daisy").iterdir())
+    code, out, err = cli("predict", tmp_path / "run" / "model.keras", photograph)
+    assert code == 0 and "tulips" in out
+
+
+@pytest.mark.parametrize(
+    "arguments, code, parts",
+    [
+        (("NiM", "--data", "digits"), 2, ["there is no such network", "Did you mean 'NiN'?"]),
+        (("NiN", "--data", "digist"), 2, ["Did you mean 'digits'?"]),
+        (("NiN", "--data", "digits", "--recipe", "nin-cifar"), 2, ["Did you mean 'nin-cifar10'?"]),
+        (("NiNImageNet", "--data", "digits", "--recipe", "nin-digits"), 2, ["is for NiN"]),
+        (("NiNImageNet", "--data", "digits"), 2, ["at least 55x55 pixels", "input_shape=(32, 32, 1)"]),
+        (("NiN", "--data", "digits", "--epochs", "0"), 2, ["--epochs"]),
+        (("NiN", "--data", "digits", "--precision", "half"), 2, ["--precision"]),
+        (("NiN", "--data", "digits", "--output", "/proc/run"), 5, ["/proc/run: cannot be written"]),
+        (("NiN",), 2, ["Missing option '--data'"]),
+    ],
+)
+def test_train_with_bad_options(cli, arguments, code, parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, out, err = cli("train", *arguments)
+    assert (found, out) == (code, "")
+    one_sentence(err, *parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_with_bad_pictures(cli, folder_of_pictures, small_npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (folder_of_pictures / "red" / "0.png").write_bytes(b"no picture")
+    code, out, err = cli("train", "NiN", "--data", folder_of_pictures, "--output", "run", "--input-size", 12)
+    assert code == 3 and one_sentence(err, "red/0.png: is no picture")
+    with np.load(small_npz) as file:
+        members = dict(file)
+    members["x_train"] = members["x_train"].astype("float32")
+    members["x_train"][0, 0, 0] = np.nan
+    np.savez("nan.npz", **members)
+    code, out, err = cli("train", "NiN", "--data", "nan.npz")
+    assert code == 3 and one_sentence(err, "nan.npz: x_train holds values that are not finite")
+
+
+def test_a_network_that_died_is_exit_code_1(cli, small_npz, tmp_path, monkeypatch):
+    wild = recipes.SHORT.replace(
+        name="wild", optimizer="sgd", schedule="constant", warmup_steps=0, learning_rate=1e30, precision="float32"
+    )
+    monkeypatch.setitem(recipes.RECIPES, "wild", wild)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("train", "NiN", "--data", "small.npz", "--recipe", "wild")
+    assert (code, out) == (1, "") and one_sentence(err, "its last ReLU died", "lower learning rate")
+
+
+def test_ctrl_c_during_training(small_npz, tmp_path):
+    """A real SIGINT to a real process, in the middle of its epochs."""
+    command = [
+        sys.executable,
+        "-c",
+        "from keras_cnns.cli.train import main; main()",
+        "NiN",
+        "--data",
+        str(small_npz),
+        "--epochs",
+        "5000",
+        "--output",
+        str(tmp_path / "run"),
+        "--precision",
+        "float32",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ}
+    )
+    log = tmp_path / "run" / "log.csv"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and len(log.read_text().splitlines()) >= 3) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and out == "" and "Traceback" not in err, err
+    one_sentence(err, "interrupted after", "of 5000 epochs", "model.keras")
+    info = read_info(tmp_path / "run" / "model.keras")
+    assert info.training["interrupted"] and 1 <= info.training["epochs"] < 5000
+    assert not [one for one in (tmp_path / "run").iterdir() if one.name.startswith(".")]
+
+
+def test_output_to_a_closed_pipe_says_nothing(tmp_path):
+    done = subprocess.run(
+        f"{sys.executable} -c 'from keras_cnns.cli.train import main; main()' --help | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.stderr == ""

@@ -1,0 +1,117 @@
+"""Metrics against plain loops; every picture counted once."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cnns.data import Preprocessing
+from keras_cnns.data.sources import ArraySplit, open_source
+from keras_cnns.errors import ArgumentError
+from keras_cnns.evaluation import draw_predictions, evaluate, predict_pictures, score
+from keras_cnns.evaluation.protocols import check_classes
+
+
+def test_score_equals_plain_loops():
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(8), size=50)
+    labels = random.integers(0, 7, 50)  # the last class has no pictures
+    names = [f"c{k}" for k in range(8)]
+    result = score(probabilities, labels, names)
+    top1 = top5 = loss = 0
+    confusion = np.zeros((8, 8), int)
+    for row, label in zip(probabilities, labels, strict=True):
+        ranked = sorted(range(8), key=lambda k: -row[k])
+        top1 += ranked[0] == label
+        top5 += label in ranked[:5]
+        loss -= np.log(row[label])
+        confusion[label, ranked[0]] += 1
+    assert (result.examples, result.top1, result.top5) == (50, top1 / 50, top5 / 50)
+    assert result.loss == pytest.approx(loss / 50)
+    assert np.array(result.confusion).tolist() == confusion.tolist()
+    assert result.per_class["c7"] is None
+    assert result.per_class["c0"] == pytest.approx(confusion[0, 0] / confusion[0].sum())
+    assert set(result.summary()) == {"examples", "top1", "top5", "loss"}
+
+
+def test_few_classes_and_ties():
+    result = score([[0.5, 0.5], [0.5, 0.5]], [0, 1], ["a", "b"])
+    assert (result.top1, result.top5) == (0.5, 1.0)
+    with pytest.raises(ValueError, match="no pictures"):
+        score(np.zeros((0, 2)), [], ["a", "b"])
+
+
+def linear_model(activation):
+    """A model whose class is the brightest of three channels."""
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    return keras.Model(inputs, keras.layers.Activation(activation)(x))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "linear"])
+@pytest.mark.parametrize("batch", [1, 4, 10, 64])
+def test_exact_at_any_batch_size(activation, batch):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (10, 6, 6, 3), dtype="uint8")
+    labels = np.arange(10) % 3
+    record = Preprocessing((6, 6), mean=(128.0,), scale=(1 / 16,))
+    result = evaluate(linear_model(activation), ArraySplit(images, labels), record, "abc", batch_size=batch)
+    logits = (images.astype("float64").mean((1, 2)) - 128) / 16
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = score(probabilities, labels, "abc")
+    assert (result.examples, result.top1) == (10, expected.top1)
+    assert result.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
+def test_models_and_classes_that_do_not_fit():
+    split = ArraySplit(np.zeros((4, 6, 6, 3), "uint8"), [0, 1, 0, 1])
+    with pytest.raises(ArgumentError, match="tells 3 classes apart and the pictures have 2"):
+        evaluate(linear_model("softmax"), split, Preprocessing((6, 6)), "ab")
+    two = keras.Model(x := keras.Input((6, 6, 3)), [keras.layers.Flatten()(x), keras.layers.Flatten()(x)])
+    with pytest.raises(ArgumentError, match="must give one vector a picture"):
+        evaluate(two, split, Preprocessing((6, 6)), "ab")
+    flat = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    with pytest.raises(ArgumentError, match="must take one batch of pictures"):
+        evaluate(flat, split, Preprocessing((6, 6)), "ab")
+    check_classes(["a", "b"], ["a", "b"], "s")
+    check_classes(["a", "b"], ["0", "1"], "s")  # numbers say nothing
+    with pytest.raises(ArgumentError, match="in the same order: a, b. Received: source='s' with b, a"):
+        check_classes(["a", "b"], ["b", "a"], "s")
+
+
+def test_the_shipped_network_is_as_good_as_its_record_says(digits_model):
+    model, record = digits_model
+    source = open_source("digits")
+    result = evaluate(model, source.split("test"), record.preprocessing, source.class_names)
+    assert result.examples == record.metrics["test"]["examples"] == 359
+    assert result.top1 >= 0.99
+    assert abs(result.top1 - record.metrics["test"]["top1"]) <= 1 / 359  # it was trained in another precision
+
+
+def test_predicting_files(digits_model, tmp_path):
+    model, record = digits_model
+    test = open_source("digits").split("test")
+    paths = []
+    for k in range(6):
+        picture = Image.fromarray(test.items[k, ..., 0])
+        paths.append(tmp_path / f"{k}.png")
+        (picture if k % 2 else picture.convert("RGB").resize((96, 96), Image.Resampling.BICUBIC)).save(paths[-1])
+    for batch in (1, 4, 100):
+        probabilities = predict_pictures(model, paths, record.preprocessing, batch_size=batch)
+        assert probabilities.shape == (6, 10)
+        assert (probabilities.argmax(1) == test.labels[:6]).sum() >= 5
+
+
+def test_the_drawing_shows_what_was_predicted(digits_model, tmp_path):
+    model, record = digits_model
+    split = open_source("digits").split("test")
+    draw_predictions(model, split, record.preprocessing, record.class_names, tmp_path / "a.png", "digits", count=10)
+    right = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+    wrong = ArraySplit(split.items, (split.labels + 1) % 10)
+    draw_predictions(model, wrong, record.preprocessing, record.class_names, tmp_path / "b.png", "digits", count=10)
+    marked = np.asarray(Image.open(tmp_path / "b.png").convert("RGB")).astype(int)
+
+    def red(pixels):
+        return ((pixels[..., 0] - pixels[..., 2]) > 150).sum()
+
+    assert red(right) < 200 < red(marked)

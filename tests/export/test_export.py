@@ -1,0 +1,343 @@
+"""Exports: equal to the model, in every format; and a verification that can fail."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cnns import applications
+from keras_cnns._models import as_float32, predict_pixels
+from keras_cnns.data import Preprocessing
+from keras_cnns.errors import ArgumentError, OutputError, OutputExistsError, SourceError, VerificationError
+from keras_cnns.export import FORMATS, export_model, exporting, open_artifact, verification, writers
+from keras_cnns.saving import ModelInfo
+
+
+@pytest.fixture(scope="module")
+def exported(digits_model, tmp_path_factory):
+    """The network that ships, in all formats."""
+    folder = tmp_path_factory.mktemp("exports")
+    model, record = digits_model
+    return export_model(model, folder, FORMATS, info=record, stem="nin-digits")
+
+
+def test_every_format_equals_the_model(exported, digits_model):
+    model, record = digits_model
+    assert [one.format for one in exported.artifacts] == list(FORMATS)
+    assert exported.examples == 359 and exported.pictures == "359 test pictures of digits"
+    assert exported.accuracy >= 0.99 and exported.parameters == 349_674
+    for artifact in exported.artifacts:
+        assert artifact.parity.max_difference <= 1e-5 and artifact.parity.disagreements == 0
+        assert artifact.parity.accuracy == exported.accuracy
+        assert 4 * 349_674 < artifact.bytes < 1.1 * 4 * 349_674  # each weight once
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_artifacts_take_pictures_in_any_number(exported, digits_model, format, batch):
+    model, record = digits_model
+    path = next(one.path for one in exported.artifacts if one.format == format)
+    images = np.random.default_rng(batch).integers(0, 256, (batch, 32, 32, 1), dtype="uint8")
+    outputs = open_artifact(path)(images)
+    assert list(outputs) == ["probabilities"] and outputs["probabilities"].dtype == np.float32
+    # Independent of the artifact's own preprocessing: NumPy's
+    pixels = (images.astype("float32") - np.float32(record.preprocessing.mean)) * np.float32(record.preprocessing.scale)
+    expected = model.predict(pixels, verbose=0)
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(outputs["probabilities"].sum(1), 1, atol=1e-5)
+
+
+def test_names_and_types_inside_the_artifacts(exported):
+    import onnx
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    saved, lite, graph = (one.path for one in exported.artifacts)
+    signature = tf.saved_model.load(str(saved)).signatures["serving_default"]
+    assert signature.structured_input_signature[1]["image"].shape.as_list() == [None, 32, 32, 1]
+    assert signature.structured_input_signature[1]["image"].dtype == tf.uint8
+    interpreter = Interpreter(model_path=str(lite))
+    assert interpreter.get_signature_list()["serving_default"] == {"inputs": ["image"], "outputs": ["probabilities"]}
+    assert not [op for op in interpreter._get_ops_details() if op["op_name"].startswith("Flex")]
+    model = onnx.load(str(graph))
+    assert [one.version for one in model.opset_import if not one.domain] == [17]
+    (given,), (result,) = model.graph.input, model.graph.output
+    assert (given.name, result.name) == ("image", "probabilities")
+    assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    for value in (given, result):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def change_one_weight(path, format, size=1e-2):
+    """Change a bias of the last layer in the artifact, as a bit that flipped on disk would."""
+    bias = np.asarray(applications.NiN(weights="digits").get_layer("cccp6").bias)
+    old, new = bias.tobytes(), np.concatenate([[bias[0] + size], bias[1:]]).astype("float32").tobytes()
+    files = sorted(path.rglob("variables.data*")) if format == "saved_model" else [path]
+    for file in files:
+        content = file.read_bytes()
+        assert content.count(old) == 1
+        file.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_verification_sees_one_changed_weight(digits_model, format, tmp_path, monkeypatch):
+    """The artifact is changed between its writing and its verification; nothing may be left of it."""
+    model, record = digits_model
+    write = exporting._write
+
+    def tampered(*arguments):
+        times = write(*arguments)
+        if format == "saved_model":  # TensorFlow checks its files' sums by itself
+            monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        change_one_weight(arguments[4][format], format)
+        return times
+
+    monkeypatch.setattr(exporting, "_write", tampered)
+    with pytest.raises(VerificationError, match=f"nin{FORMATS[format].suffix} does not compute what the model"):
+        export_model(model, tmp_path / "out", [format], info=record)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("fault", ["preprocessing", "softmax", "permuted", "names"])
+def test_verification_sees_wrong_artifacts(digits_model, fault, tmp_path, monkeypatch):
+    model, record = digits_model
+    make = writers.Servable
+
+    def wrong(model, preprocessing, output, add_softmax):
+        if fault == "preprocessing":
+            preprocessing = Preprocessing((32, 32), 1, mean=preprocessing.mean, scale=(0.0113,))
+        if fault == "permuted":
+            order = keras.layers.Dense(10, use_bias=False, kernel_initializer="zeros")
+            model = keras.Model(model.input, order(model.output))
+            order.set_weights([np.roll(np.eye(10, dtype="float32"), 1, axis=0)])
+        if fault == "names":
+            output = "output"
+        return make(model, preprocessing, output, add_softmax or fault == "softmax")
+
+    monkeypatch.setattr(writers, "Servable", wrong)
+    with pytest.raises(VerificationError, match="differ by|are called"):
+        export_model(model, tmp_path / "out", ["tflite"], info=record)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_one_bad_artifact_keeps_all_back(digits_model, tmp_path, monkeypatch):
+    model, record = digits_model
+    write = exporting._write
+    monkeypatch.setattr(
+        exporting, "_write", lambda *arguments: (write(*arguments), change_one_weight(arguments[4]["onnx"], "onnx"))[0]
+    )
+    (tmp_path / "nin.tflite").write_text("an older one")
+    with pytest.raises(VerificationError, match="nin.onnx.*run by ONNX Runtime.*Nothing was kept"):
+        export_model(model, tmp_path, ["tflite", "onnx"], info=record, overwrite=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["nin.tflite"]
+    assert (tmp_path / "nin.tflite").read_text() == "an older one"
+
+
+def test_parity_bounds():
+    logits = np.random.default_rng(0).normal(size=(20, 10)).astype("float32")
+    reference = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype("float32")
+    assert not verification.compare(reference, reference, "probabilities").fault
+    off = reference.copy()
+    off[3, 2] += 2e-5
+    assert "outputs differ" in verification.compare(reference, off, "probabilities").fault
+    # A thousand nearly equal classes: a twentieth of a small probability is below 1e-5, but not in the logits
+    flat = np.full((2, 1000), 1e-3, "float32")
+    bent = flat.copy()
+    bent[0, 0] += 9e-6
+    parity = verification.compare(flat, bent, "probabilities")
+    assert parity.max_difference <= parity.bound and "logits differ" in parity.fault
+    # Logits: relative to the largest, and no smaller than 1e-4
+    assert not verification.compare(logits * 100, logits * 100 + 5e-3, "output").fault
+    assert "outputs differ" in verification.compare(logits * 100, logits * 100 + 5e-2, "output").fault
+    # Where the model itself hardly decides, another top-1 is no disagreement
+    tie = np.array([[0.5, 0.5 - 1e-6]], "float32")
+    assert verification.compare(tie, tie[:, ::-1].copy(), "probabilities").disagreements == 0
+    clear = np.array([[0.9, 0.1]], "float32")
+    assert verification.compare(clear, clear[:, ::-1].copy(), "probabilities").disagreements == 1
+    for broken, message in ((np.full_like(reference, np.nan), "not finite"), (reference[:, :3], "and not float32")):
+        with pytest.raises(ValueError, match=message):
+            verification.compare(reference, broken, "probabilities")
+    assert verification.compare(clear, clear, "probabilities", np.array([1])).accuracy == 0.0
+
+
+def test_batches_of_several_sizes_are_tried():
+    sizes = []
+
+    def run(images):
+        sizes.append(len(images))
+        return {"output": images.reshape(len(images), -1).astype("float32")}
+
+    images = np.arange(80, dtype="uint8").reshape(80, 1, 1, 1)
+    np.testing.assert_array_equal(verification.run_in_batches(run, images, "output")[:, 0], np.arange(80))
+    assert sizes == [1, 3, 64, 12]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_model_trained_in_mixed_precision_is_exported_in_float32(digits_model, policy, tmp_path):
+    _, record = digits_model
+    keras.config.set_dtype_policy(policy)
+    try:
+        mixed = applications.NiN(weights="digits")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert mixed.get_layer("conv1").compute_dtype == policy.removeprefix("mixed_")
+    exact = as_float32(mixed)
+    assert all(layer.compute_dtype == "float32" for layer in exact.layers)
+    report = export_model(mixed, tmp_path, FORMATS, info=record)
+    assert report.accuracy >= 0.99
+    assert max(one.parity.max_difference for one in report.artifacts) <= 1e-5
+
+
+def test_a_classifier_of_logits_gets_its_softmax(digits_model, tmp_path):
+    model, record = digits_model
+    logits = applications.NiN(weights="digits", classifier_activation=None)
+    export_model(logits, tmp_path, ["onnx"], info=record, stem="logits")
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1), dtype="uint8")
+    probabilities = open_artifact(tmp_path / "logits.onnx")(images)["probabilities"]
+    np.testing.assert_allclose(probabilities, predict_pixels(model, images, record.preprocessing), atol=1e-5)
+
+
+def foreign_model(channels=3):
+    """A model that this package knows nothing of: no record, no softmax."""
+    inputs = keras.Input((20, 24, channels))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, padding="same")(x))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.SeparableConv2D(6, 3, activation="relu")(x))
+    return keras.Model(inputs, keras.layers.Dense(2)(x), name="foreign")
+
+
+def test_a_foreign_model_gets_its_pixels_and_gives_what_it_gives(tmp_path):
+    model = foreign_model()
+    report = export_model(model, tmp_path, FORMATS)
+    assert report.pictures == "64 crops of scikit-learn's two photographs" and report.accuracy is None
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), dtype="uint8")
+    for artifact in report.artifacts:
+        outputs = open_artifact(artifact.path)(images)["output"]
+        np.testing.assert_allclose(outputs, model.predict(images.astype("float32"), verbose=0), atol=1e-4)
+    gray = export_model(foreign_model(1), tmp_path / "gray", ["onnx"])
+    assert gray.pictures == "64 digits of scikit-learn"
+
+
+def test_a_model_of_keras_applications(tmp_path):
+    model = keras.applications.MobileNetV2(input_shape=(32, 32, 3), weights=None, classes=5, alpha=0.35)
+    report = export_model(model, tmp_path, FORMATS)
+    assert {one.format: one.parity.fault for one in report.artifacts} == dict.fromkeys(FORMATS, "")
+
+
+def test_the_ceil_pooling_layers_are_exported(tmp_path):
+    """Odd sizes, where our own layers stand in the graph."""
+    for second_pool in ("average", "max"):
+        model = applications.NiN(variant="mnist", input_shape=(34, 31, 3), second_pool=second_pool, classes=4)
+        assert "Ceil" in str([type(layer) for layer in model.layers])
+        export_model(model, tmp_path / second_pool, FORMATS)
+
+
+def test_models_that_cannot_be_exported_are_told_why(tmp_path):
+    free = applications.NiN(input_shape=(None, None, 3))
+    with pytest.raises(ArgumentError, match="without a preprocessing record.*known size"):
+        export_model(free, tmp_path, ["onnx"])
+    maps = applications.NiN(include_top=False)
+    with pytest.raises(ArgumentError, match="must give one vector a picture"):
+        export_model(maps, tmp_path, ["onnx"])
+    with pytest.raises(ArgumentError, match="Did you mean 'tflite'"):
+        export_model(free, tmp_path, ["tflit"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_free_input_size_is_fixed_by_the_record(tmp_path):
+    free = applications.NiN(variant="mnist", input_shape=(None, None, 1))
+    info = ModelInfo(class_names=tuple("abcdefghij"), preprocessing=Preprocessing((21, 20), 1))
+    export_model(free, tmp_path, FORMATS, info=info)
+    images = np.zeros((2, 21, 20, 1), "uint8")
+    assert open_artifact(tmp_path / "nin.onnx")(images)["probabilities"].shape == (2, 10)
+
+
+def test_outputs_that_exist_are_kept(digits_model, tmp_path):
+    model, record = digits_model
+    (tmp_path / "nin_saved_model").mkdir()
+    (tmp_path / "nin_saved_model" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="nin_saved_model.*"):
+        export_model(model, tmp_path, ["saved_model"], info=record)
+    assert (tmp_path / "nin_saved_model" / "notes.txt").exists()
+    export_model(model, tmp_path, ["saved_model"], info=record, overwrite=True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["nin_saved_model"]
+    assert not (tmp_path / "nin_saved_model" / "notes.txt").exists()
+
+
+def test_a_place_that_cannot_be_written(digits_model, tmp_path):
+    model, record = digits_model
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_model(model, tmp_path / "file" / "exports", ["tflite"], info=record)
+
+
+def test_a_full_disk_leaves_nothing(python, tmp_path):
+    done = python(
+        """
+import resource, signal, sys
+from keras_cnns import applications, errors, export
+model, record = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+for format in export.FORMATS:
+    try:
+        export.export_model(model, sys.argv[1], [format], info=record)
+    except errors.OutputError as error:
+        print(format, error)
+""",
+        tmp_path / "exports",
+    )
+    for format in FORMATS:
+        assert f"{format} " in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("cannot be written") == 3 and not list((tmp_path / "exports").iterdir())
+
+
+def test_pictures_to_verify_on(digits_model, folder_of_pictures):
+    _, record = digits_model
+    chosen = verification.choose_pictures(record.preprocessing, record)
+    assert chosen.images.shape == (359, 32, 32, 1) and chosen.labels.shape == (359,)
+    with pytest.raises(ArgumentError, match="10 classes apart and these pictures have 2"):
+        verification.choose_pictures(record.preprocessing, record, verify_data=folder_of_pictures)
+    color = Preprocessing((40, 30), 3)
+    named = verification.choose_pictures(color, None, verify_data=str(folder_of_pictures))
+    assert named.images.shape == (5, 40, 30, 3) and "5 test pictures of" in named.description
+    with pytest.raises(ArgumentError, match="a source of pictures is"):
+        verification.choose_pictures(color, None, verify_data="nowhere")
+    gone = ModelInfo(class_names=("a", "b"), preprocessing=color, data={"source": "/no/such/folder"})
+    stand_in = verification.choose_pictures(color, gone)
+    assert stand_in.labels is None and stand_in.images.shape == (64, 40, 30, 3) and stand_in.images.std() > 30
+    np.testing.assert_array_equal(stand_in.images, verification.choose_pictures(color).images)
+    (folder_of_pictures / "red" / "0.png").write_bytes(b"")
+    (folder_of_pictures / "blue" / "0.png").write_bytes(b"")
+    shutil.rmtree(folder_of_pictures / "blue")
+    with pytest.raises(SourceError, match="one class only"):
+        verification.choose_pictures(color, None, verify_data=str(folder_of_pictures))
+
+
+def test_export_is_refused_on_another_backend(python, tmp_path):
+    done = python(
+        """
+import keras, sys
+keras.backend.backend = lambda: "jax"
+from keras_cnns import applications, export
+try:
+    export.export_model(applications.NiN(), sys.argv[1], ["onnx"])
+except ValueError as error:
+    print(error)
+""",
+        tmp_path,
+    )
+    assert "set KERAS_BACKEND=tensorflow" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, options", [("NiN", {"variant": v}) for v in ("cifar10", "cifar100", "mnist", "svhn")])
+def test_every_variant_in_every_format(name, options, tmp_path):
+    report = export_model(applications.create_model(name, **options), tmp_path, FORMATS)
+    assert len(report.artifacts) == 3
+
+
+@pytest.mark.slow
+def test_the_imagenet_network_in_every_format_at_full_size(tmp_path):
+    report = export_model(applications.NiNImageNet(), tmp_path, FORMATS)
+    assert len(report.artifacts) == 3 and report.parameters == 7_595_176

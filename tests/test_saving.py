@@ -1,0 +1,272 @@
+"""One file: what it carries, that plain Keras reads it, and what a bad one gets."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cnns.data import Preprocessing
+from keras_cnns.errors import ModelFileError, OutputError, OutputExistsError
+from keras_cnns.layers import CeilMaxPooling2D
+from keras_cnns.saving import MEMBER, ModelInfo, load_model, read_info, save_model
+
+INFO = ModelInfo(
+    class_names=("Hund", "猫"),
+    preprocessing=Preprocessing((9, 9), 3, mean=(1.0, 2.0, 3.0), scale=(0.1,)),
+    recipe={"name": "short"},
+    data={"source": "digits"},
+    metrics={"test": {"examples": 3, "top1": 1.0}},
+)
+
+
+def small_model():
+    inputs = keras.Input((9, 9, 3))
+    x = keras.layers.Conv2D(2, 3, activation="relu", name="conv1")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(2, activation="softmax", name="dense")(x), name="small")
+
+
+@pytest.fixture
+def model():
+    return small_model()
+
+
+@pytest.fixture
+def file(model, tmp_path):
+    save_model(model, tmp_path / "model.keras", INFO)
+    return tmp_path / "model.keras"
+
+
+def rewrite(path, **members):
+    """Replace members of the archive."""
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    contents |= members
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            if content is not None:
+                archive.writestr(name, content)
+
+
+def test_the_file_carries_model_and_record(model, file):
+    x = np.random.default_rng(0).normal(size=(4, 9, 9, 3)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(load_model(file).predict(x, verbose=0), expected)
+    np.testing.assert_array_equal(keras.saving.load_model(file).predict(x, verbose=0), expected)
+    assert read_info(file) == INFO
+    assert not [one for one in file.parent.iterdir() if one != file]
+
+
+def test_a_compiled_model_is_saved_without_its_optimizer(model, tmp_path):
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(np.zeros((4, 9, 9, 3)), np.zeros(4), verbose=0)
+    save_model(model, tmp_path / "ours.keras")
+    model.save(tmp_path / "theirs.keras")
+    assert (tmp_path / "ours.keras").stat().st_size < (tmp_path / "theirs.keras").stat().st_size
+    assert model.optimizer is not None
+
+
+def test_files_of_plain_keras_are_read(model, tmp_path):
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.save(tmp_path / "plain.keras")
+    assert read_info(tmp_path / "plain.keras") is None
+    assert load_model(tmp_path / "plain.keras", compile=True).optimizer.get_config()["beta_1"] == 0.9
+
+
+def test_a_file_with_our_layers_loads_in_a_fresh_process(tmp_path, python):
+    inputs = keras.Input((None, None, 3))
+    save_model(keras.Model(inputs, CeilMaxPooling2D(3, 2)(inputs)), tmp_path / "ours.keras")
+    done = python(
+        "import sys; from keras_cnns.saving import load_model; print(load_model(sys.argv[1]).layers[1].name)",
+        tmp_path / "ours.keras",
+    )
+    assert "ceil_max_pooling2d" in done.stdout, done.stderr
+
+
+def test_reading_the_record_does_not_import_keras(file, python):
+    done = python(
+        "import sys; from keras_cnns.saving import read_info; print(read_info(sys.argv[1]).class_names[0]);"
+        "assert not {'keras', 'tensorflow', 'numpy'} & set(sys.modules)",
+        file,
+    )
+    assert done.stdout.strip() == "Hund", done.stderr
+
+
+def refused(path, load=load_model):
+    with pytest.raises(ModelFileError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert text.startswith(str(path)) and text.endswith(".") and "\n" not in text and len(text) < 450
+    return text
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.999])
+def test_a_file_cut_off(file, share):
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    for load in (load_model, read_info):
+        assert "the archive ends early" in refused(file, load) and "Copy it again" in refused(file, load)
+
+
+def test_how_much_is_missing_is_said(file):
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    said = int(refused(file).split("of about ")[1].split(" bytes")[0].replace(",", ""))
+    assert 0.5 * len(whole) < said <= len(whole)
+
+
+def test_other_files(file, tmp_path, model):
+    file.write_bytes(b"")
+    assert "is empty" in refused(file)
+    file.write_text("hello")
+    assert "is no .keras file" in refused(file)
+    model.save(tmp_path / "old.h5")
+    assert "is an HDF5 file" in refused(tmp_path / "old.h5")
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.txt", "hello")
+    assert "holds no Keras model" in refused(file)
+    assert "is a folder" in refused(tmp_path)
+    assert "there is no such file" in refused(tmp_path / "none.keras")
+
+
+@pytest.mark.parametrize("position", [0.3, 0.5, 0.8])
+def test_a_flipped_byte_is_not_loaded_silently(file, position):
+    content = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        weights = archive.getinfo("model.weights.h5")
+        start = weights.header_offset + 30 + len(weights.filename)
+    content[start + int(position * weights.compress_size)] ^= 0xFF
+    file.write_bytes(content)
+    refused(file)
+
+
+def test_damaged_members(file):
+    rewrite(file, **{"config.json": b"{not json"})
+    assert "its config.json is damaged" in refused(file)
+
+
+def test_a_damaged_record(file):
+    for text in ("{}", "[]", '{"format": 1}', '{"format": 2, "class_names": []}', '{"format": 1, "x": 2}'):
+        rewrite(file, **{MEMBER: text})
+        assert MEMBER in refused(file, read_info)
+        load_model(file)
+
+
+def test_weights_of_another_network(file):
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
+    other.save(file.parent / "other.keras")
+    with zipfile.ZipFile(file.parent / "other.keras") as archive:
+        rewrite(file, **{"model.weights.h5": archive.read("model.weights.h5")})
+    assert "Keras cannot read it" in refused(file)
+
+
+def hostile(path, **changes):
+    """Change the class of the first convolution."""
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    node = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Conv2D")
+    node.update(changes)
+    rewrite(path, **{"config.json": json.dumps(config)})
+
+
+@pytest.mark.parametrize("name", ["Lambda", "TFSMLayer", "TorchModuleWrapper"])
+def test_layers_that_run_code_are_refused(file, name):
+    hostile(file, class_name=name)
+    assert f"holds a {name} layer, which runs code" in refused(file)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_real_lambda_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x * 2)])
+    model.save(tmp_path / "lambda.keras")
+    assert "holds a Lambda layer" in refused(tmp_path / "lambda.keras")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"module": "os", "class_name": "system", "registered_name": None},
+        {"module": "subprocess", "class_name": "Popen", "registered_name": "Popen"},
+        {"module": "mine.layers", "class_name": "Mine", "registered_name": "mine>Mine"},
+    ],
+)
+def test_foreign_classes_are_refused(file, changes):
+    hostile(file, **changes)
+    assert "which is not known here. Import the module" in refused(file)
+
+
+def test_a_hostile_function_is_refused(file):
+    hostile(file, config={"activation": {"class_name": "function", "module": "os", "config": "system"}})
+    assert "needs the class function of os" in refused(file)
+
+
+def test_classes_that_the_user_registered_are_read(tmp_path):
+    @keras.saving.register_keras_serializable(package="tests")
+    class Double(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    model = keras.Sequential([keras.Input((3,)), Double()])
+    save_model(model, tmp_path / "double.keras")
+    assert load_model(tmp_path / "double.keras").predict(np.ones((1, 3)), verbose=0).tolist() == [[2, 2, 2]]
+
+
+def test_a_bomb_is_not_unpacked(file, monkeypatch):
+    import keras_cnns.saving as saving
+
+    monkeypatch.setattr(saving, "JSON_BYTES", 100)
+    assert "far too long" in refused(file)
+
+
+def test_nothing_is_overwritten_unasked(model, file):
+    before = file.read_bytes()
+    with pytest.raises(OutputExistsError, match="--force"):
+        save_model(model, file)
+    assert file.read_bytes() == before
+    save_model(model, file, overwrite=True)
+    assert read_info(file) == ModelInfo()
+    with pytest.raises(ValueError, match="must end in '.keras'"):
+        save_model(model, file.with_suffix(".h5"))
+
+
+def test_a_failed_write_leaves_the_old_file(model, file, monkeypatch):
+    before = file.read_bytes()
+
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", fail)
+    with pytest.raises(OutputError, match="model.keras: cannot be written .No space left on device.*Free some space"):
+        save_model(model, file, INFO, overwrite=True)
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save_model(model, file, INFO, overwrite=True)
+    monkeypatch.undo()
+    assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
+
+
+def test_a_full_disk(tmp_path, python):
+    """A real limit on the size of files, in a process of its own."""
+    done = python(
+        """
+import resource, sys
+from keras_cnns import applications, saving
+model = applications.NiN()
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+try:
+    saving.save_model(model, sys.argv[1])
+except saving._files.OutputError as error:
+    print(error)
+""",
+        tmp_path / "model.keras",
+    )
+    assert "model.keras: cannot be written" in done.stdout, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unwritable_place(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written .*Choose a folder"):
+        save_model(model, tmp_path / "file" / "model.keras")
