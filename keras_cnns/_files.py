@@ -20,15 +20,19 @@ def refuse_existing(*paths):
             )
 
 
-def make_folder(path):
-    """Make a folder and its parents; raise OutputError if that cannot be done or it cannot be written to."""
+def make_folder(path, room=0):
+    """Make a folder and its parents; raise OutputError if that, or writing `room` bytes into it, cannot be done."""
+    probe = Path(path) / f".{secrets.token_hex(6)}"
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
-        probe = Path(path) / f".{secrets.token_hex(6)}"
-        probe.touch()
-        probe.unlink()
+        with open(probe, "wb") as file:
+            for start in range(0, room, 1 << 20):
+                file.write(bytes(min(room - start, 1 << 20)))
     except OSError as error:
         raise OutputError.from_os(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 @contextlib.contextmanager

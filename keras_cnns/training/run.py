@@ -65,7 +65,7 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
         model = build(**network)
     height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
 
-    _files.make_folder(output)
+    _files.make_folder(output, room=4 * model.count_params())  # a full disk is told now, not after the last epoch
     preprocessing = Preprocessing((height, width), channels, shorter_side=_shorter_side(source, height, width))
     preprocessing = fit_preprocessing(training, preprocessing)
     batches = make_dataset(
@@ -131,8 +131,9 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
         )
     if done["loss"] and abs(done["loss"][-1] - math.log(len(source.class_names))) < 1e-5:
         raise TrainingError(
-            f"the network gives every picture the same answer: its last ReLU died early in the training. Train again "
-            f"with another seed, a lower learning rate or a longer warm-up. Received: recipe={recipe.name!r}, seed={seed}"
+            "the network gives every picture the same answer: its last ReLU died early in the training. Train again "
+            "with another seed, a lower learning rate or a longer warm-up. "
+            f"Received: recipe={recipe.name!r}, seed={seed}"
         )
     if "test" in source.splits:
         result = evaluate(model, source.split("test"), preprocessing, source.class_names)

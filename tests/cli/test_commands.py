@@ -397,3 +397,19 @@ def test_output_to_a_closed_pipe_says_nothing(tmp_path):
         cwd=ROOT,
     )
     assert done.stderr == ""
+
+
+def test_a_full_disk_is_told_before_the_training(python, small_npz, tmp_path):
+    done = python(
+        """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+from keras_cnns.cli.train import main
+main(["NiN", "--data", sys.argv[1], "--output", sys.argv[2], "--epochs", "1"])
+""",
+        small_npz,
+        tmp_path / "run",
+    )
+    assert done.returncode == 5 and "Epoch" not in done.stderr and "Traceback" not in done.stderr
+    one_sentence(done.stderr, "run: cannot be written (File too large). Free some space there")
+    assert not list((tmp_path / "run").iterdir())
