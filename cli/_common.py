@@ -21,7 +21,6 @@ def run(command, arguments=None):
         command: `click.Command`.
         arguments: list of strings; None: those of the process.
     """
-    # Before anything imports tensorflow: its C++ start-up lines are not for users.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(_exit_code(command, arguments))
 
@@ -77,6 +76,14 @@ download_option = click.option("--download", is_flag=True, help="Fetch a tfds:NA
 force_option = click.option("--force", is_flag=True, help="Overwrite what an earlier run wrote there.")
 
 
+def load_keras():
+    """Import keras and what it runs on, without the lines that TensorFlow's start-up writes to stderr."""
+    from keras_cnns._quiet import quiet
+
+    with quiet():
+        import keras  # noqa: F401
+
+
 def open_model(text):
     """Return (model, record, stem) for MODEL: a `.keras` file, NAME:WEIGHTS, or NAME if one set of weights ships.
 
@@ -93,6 +100,7 @@ def open_model(text):
             near = nearest(path.name, [one.name for one in folder.glob("*.keras")])
             raise ArgumentError(f"there is no such model file.{near} Received: MODEL={text!r}")
         record = saving.read_info(path)
+        load_keras()
         return saving.load_model(path), record, path.stem
     network, colon, weights = text.partition(":")
     shipped = applications.list_weights()
@@ -109,6 +117,7 @@ def open_model(text):
             raise ArgumentError(f"MODEL needs weights: {have}. Received: MODEL={text!r}")
         weights = own[0].partition(":")[2]
     record = applications.weights_info(network, weights)
+    load_keras()
     return applications.create_model(network, weights=weights), record, f"{network.lower()}-{weights}"
 
 

@@ -26,13 +26,12 @@ from keras_cnns.cli import _common
 @_common.options
 def command(model, source, split, batch_size, plot, data_dir, download, as_json):
     """Measure MODEL (a .keras file, or NAME:WEIGHTS as nin:digits): top-1, top-5, loss, each class."""
+    loaded, record, _ = _common.open_model(model)
+    from keras_cnns.data import open_source
     from keras_cnns.evaluation import draw_predictions, evaluate
     from keras_cnns.evaluation.protocols import check_classes
 
-    loaded, record, _ = _common.open_model(model)
     preprocessing = _common.preprocessing_of(loaded, record, model)
-
-    from keras_cnns.data import open_source
 
     opened = open_source(source, data_dir=data_dir, download=download)
     if record and record.class_names:

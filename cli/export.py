@@ -44,7 +44,6 @@ def command(model, formats, output, verify_data, data_dir, force, as_json):
     # tf.saved_model and LiteRT come from TensorFlow, whatever Keras is set to otherwise
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from keras_cnns.errors import ArgumentError, nearest
-    from keras_cnns.export import export_model
 
     for name in formats:
         if name not in (*FORMATS, "all"):
@@ -56,6 +55,8 @@ def command(model, formats, output, verify_data, data_dir, force, as_json):
         _common.note(f"no MODEL was given: exporting {DEFAULT_MODEL}, which ships with keras_cnns")
         model = DEFAULT_MODEL
     loaded, record, stem = _common.open_model(model)
+    from keras_cnns.export import export_model
+
     _common.preprocessing_of(loaded, record, model)
     report = export_model(
         loaded,

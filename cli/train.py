@@ -68,6 +68,7 @@ def command(
         stem = source if source.startswith("tfds:") else Path(source).stem
         output = Path("runs", f"{name}-{re.sub(r'[^A-Za-z0-9]+', '-', stem)}".lower())
 
+    _common.load_keras()
     from keras_cnns.data import open_source
     from keras_cnns.training import train
 

@@ -38,9 +38,9 @@ def training_curve(history, path, title):
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="upper right" if key == "loss" else "lower right")
     axes[0].set_ylim(bottom=0)
-    axes[1].set_ylim(top=1.0)
+    axes[1].set_ylim(top=1.02)
     _save(figure, path)
 
 

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "errors": set(),
     "_lazy": set(),
     "_files": {"errors"},
+    "_quiet": set(),
     "_render": {"_files"},
     "layers": {"errors"},
     "recipes": {"errors"},
@@ -31,7 +32,7 @@ MAY_IMPORT = {
     "applications": {"_lazy", "applications._builder", "applications._facts", "layers", "errors"},
     "training": {"_lazy", "_files", "_models", "_render", "data", "recipes", "saving", "evaluation", "errors"},
     "evaluation": {"_lazy", "_models", "_render", "saving", "data", "layers", "errors"},
-    "export": {"_lazy", "_files", "_models", "saving", "data", "layers", "errors"},
+    "export": {"_lazy", "_files", "_quiet", "_models", "saving", "data", "layers", "errors"},
 }
 TENSORFLOW_AT_TOP = {"data/sources.py", "data/augment.py", "data/pipeline.py", "export/writers.py"}
 

@@ -33,6 +33,6 @@ def pad_crop_flip(images, seed, *, pad=4, flip=True):
 # What a recipe's `augmentation` may say.
 AUGMENTATIONS = {
     "none": None,
-    "shift": lambda images, seed: pad_crop_flip(images, seed, pad=2, flip=False),
+    "shift": lambda images, seed: pad_crop_flip(images, seed, flip=False),
     "pad-crop-flip": pad_crop_flip,
 }

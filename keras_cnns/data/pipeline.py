@@ -46,7 +46,7 @@ def make_dataset(split, preprocessing, batch_size, *, shuffle=False, augmentatio
         preprocessing: `Preprocessing`.
         batch_size: pictures a batch; the last batch may hold fewer, none is dropped.
         shuffle: whether each pass has an order of its own, drawn from `seed`.
-        augmentation: "none", "shift" (up to 2 pixels) or "pad-crop-flip" (up to 4 pixels, and mirrored).
+        augmentation: "none", "shift" (up to 4 pixels) or "pad-crop-flip" (the same, and half of them mirrored).
         seed: of the order and the augmentation.
         normalize: whether to normalize; False gives uint8, as exported artifacts take it.
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_cnns._quiet import quiet
 from keras_cnns.errors import ArgumentError
 from keras_cnns.export.formats import FORMATS, INPUT
 
@@ -24,8 +25,6 @@ def open_artifact(path, format=None):
     runners = {"saved_model": _saved_model, "tflite": _tflite, "onnx": _onnx}
     if format not in runners:
         raise ArgumentError(f"an artifact is one of {', '.join(FORMATS)}. Received: path={str(path)!r}")
-    from keras_cnns.export.writers import quiet
-
     with quiet():
         return runners[format](Path(path))
 

@@ -1,14 +1,11 @@
 """From a float32 Keras model to an artifact of each format, preprocessing and softmax inside."""
 
-import contextlib
 import errno
-import logging
 import os
-import sys
-import tempfile
 
 import tensorflow as tf
 
+from keras_cnns._quiet import quiet
 from keras_cnns.export.formats import INPUT
 
 
@@ -69,25 +66,3 @@ def write_onnx(servable, path, opset=17):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
         onnx.checker.check_model(proto)
     onnx.save(proto, str(path))
-
-
-@contextlib.contextmanager
-def quiet():
-    """Hold back what converters and runtimes write to stderr; if they fail, note it in the traceback."""
-    sys.stderr.flush()
-    level, stderr = logging.root.manager.disable, os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        except BaseException as error:
-            sys.stderr.flush()
-            held.seek(0)
-            error.add_note(held.read().decode(errors="replace"))
-            raise
-        finally:
-            sys.stderr.flush()
-            logging.disable(level)
-            os.dup2(stderr, 2)
-            os.close(stderr)
