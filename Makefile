@@ -3,11 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROCESSES ?= 2
 
-.PHONY: demo test test-all bench lint clean
+.PHONY: demo test test-all lint clean
 
 demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --output runs/demo --force
-	$(BIN)/cnn-evaluate runs/demo/model.keras --data digits --plot runs/demo/digits.png
+	$(BIN)/cnn-evaluate runs/demo/model.keras --data digits --plot runs/demo/digits.png --force
 	$(BIN)/cnn-export runs/demo/model.keras --format all --output runs/demo/exports --force
 	@echo "The picture: runs/demo/digits.png"
 

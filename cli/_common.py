@@ -1,6 +1,7 @@
 """What the commands share: one wrapper from errors to exit codes, and MODEL on a command line."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def _exit_code(command, arguments):
         click.echo(f"{command.name}: {text}", err=True)
 
     try:
-        command.main(arguments, prog_name=command.name, standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        command.main(given, prog_name=command.name, standalone_mode=False, obj=shlex.join([command.name, *given]))
         sys.stdout.flush()
         return 0
     except click.exceptions.Exit as stop:
@@ -43,18 +45,21 @@ def _exit_code(command, arguments):
         say(str(stop) or str(stop.__context__ or "") or "interrupted")
         return 130
     except ModuleNotFoundError as error:
-        say(f"this needs the package {error.name}, which is not installed: pip install {error.name}")
+        module = (error.name or "").partition(".")[0]
+        package = {"PIL": "pillow", "sklearn": "scikit-learn"}.get(module, module.replace("_", "-"))
+        say(f"this needs the package {package}, which is not installed: pip install {package}")
         return 4
-    except BrokenPipeError:
-        # The reader of our output has gone; nobody is left to tell. Python would complain once more at its end.
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output has gone (Click turns that into an exit): nobody is left to tell. Python would
+        # complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 5
     except Exception as error:
         if code := getattr(error, "exit_code", None):
             say(error)
             return code
-        if isinstance(error, OSError) and error.filename:
-            say(f"{error.filename}: {error.strerror}")
+        if isinstance(error, OSError) and error.strerror:
+            say(f"{error.filename or 'output'}: {error.strerror}")
             return 5
         if os.environ.get("KERAS_CNNS_TRACEBACK"):
             raise
@@ -94,14 +99,17 @@ def open_model(text):
     from keras_cnns.errors import ArgumentError, nearest
 
     path = Path(text)
-    if path.suffix == ".keras" or path.exists():
-        if not path.exists():
+    if path.suffix == ".keras" or os.path.isfile(text):
+        if not os.path.lexists(text):
             folder = path.parent if path.parent.is_dir() else Path()
             near = nearest(path.name, [one.name for one in folder.glob("*.keras")])
             raise ArgumentError(f"there is no such model file.{near} Received: MODEL={text!r}")
         record = saving.read_info(path)
         load_keras()
-        return saving.load_model(path), record, path.stem
+        model = saving.load_model(path)
+        if record:
+            saving.check_info(path, model, record)
+        return model, record, path.stem
     network, colon, weights = text.partition(":")
     shipped = applications.list_weights()
     try:
@@ -136,6 +144,14 @@ def table(title, columns, rows):
     # Piped output is for other programs and logs: no line is folded there
     width = None if sys.stdout.isatty() else 200
     Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False).print(printed)
+
+
+def track(steps, what):
+    """Return the steps, and show on stderr how many are done."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(steps, what, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def print_json(values):

@@ -1,5 +1,7 @@
 """cnn-evaluate: how well a model does on a split of pictures."""
 
+import os
+
 import click
 from keras_cnns.cli import _common
 
@@ -21,35 +23,50 @@ from keras_cnns.cli import _common
     metavar="FILE.png",
     help="Draw some of the pictures with their predicted classes.",
 )
+@_common.force_option
 @_common.data_dir_option
 @_common.download_option
 @_common.options
-def command(model, source, split, batch_size, plot, data_dir, download, as_json):
+def command(model, source, split, batch_size, plot, force, data_dir, download, as_json):
     """Measure MODEL (a .keras file, or NAME:WEIGHTS as nin:digits): top-1, top-5, loss, each class."""
+    if plot:
+        from keras_cnns import _files
+
+        if not force:
+            _files.refuse_existing(plot)
+        _files.make_folder(os.path.dirname(plot) or ".")
     loaded, record, _ = _common.open_model(model)
+    from keras_cnns._models import check_classes
     from keras_cnns.data import open_source
     from keras_cnns.evaluation import draw_predictions, evaluate
-    from keras_cnns.evaluation.protocols import check_classes
 
     preprocessing = _common.preprocessing_of(loaded, record, model)
 
     opened = open_source(source, data_dir=data_dir, download=download)
     if record and record.class_names:
         check_classes(record.class_names, opened.class_names, source)
-    result = evaluate(loaded, opened.split(split), preprocessing, opened.class_names, batch_size=batch_size)
+    split_pictures = opened.split(split)
+    result = evaluate(
+        loaded,
+        split_pictures,
+        preprocessing,
+        opened.class_names,
+        batch_size=batch_size,
+        progress=lambda batches: _common.track(batches, "pictures"),
+    )
     title = f"{model} on {split} of {source}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}, loss {result.loss:.4f}"
-    if plot:
-        draw_predictions(loaded, opened.split(split), preprocessing, opened.class_names, plot, title)
     if as_json:
         _common.print_json({"model": model, "data": source, "split": split, **result.to_json()})
-        return
-    counts = [sum(row) for row in result.confusion]
-    rows = [
-        (name, count, "" if share is None else f"{share:.2%}")
-        for (name, share), count in zip(result.per_class.items(), counts, strict=True)
-    ]
-    rows.append(("all", result.examples, f"{result.top1:.2%}"))
-    _common.table(title, [("class", "left"), ("pictures", "right"), ("top-1", "right")], rows)
+    else:
+        counts = [sum(row) for row in result.confusion]
+        rows = [
+            (name, count, "" if share is None else f"{share:.2%}")
+            for (name, share), count in zip(result.per_class.items(), counts, strict=True)
+        ]
+        rows.append(("all", result.examples, f"{result.top1:.2%}"))
+        _common.table(title, [("class", "left"), ("pictures", "right"), ("top-1", "right")], rows)
+    if plot:
+        draw_predictions(loaded, split_pictures, preprocessing, opened.class_names, plot, title)
 
 
 def main(arguments=None):

@@ -1,7 +1,5 @@
 """cnn-train: from pictures to one model file."""
 
-import sys
-
 import click
 from keras_cnns.cli import _common
 
@@ -18,7 +16,7 @@ from keras_cnns.cli import _common
 @click.option("--recipe", metavar="NAME", help="How to train; by default one that suits NETWORK and SOURCE.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.")
 @click.option("--batch-size", type=click.IntRange(1), help="Pictures a step.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of everything random.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "mixed_bfloat16", "mixed_float16"]),
@@ -86,7 +84,7 @@ def command(
         seed=seed,
         overwrite=force,
         data={"data_dir": data_dir} if data_dir else None,
-        command=" ".join(["cnn-train", *sys.argv[1:]]),
+        command=click.get_current_context().obj,
     )
     if as_json:
         _common.print_json({"output": str(output), **info.to_json()})

@@ -1,6 +1,7 @@
 """Files written whole or not at all. Standard library only."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -52,6 +53,8 @@ def writing(path):
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         if path.is_dir() and not path.is_symlink():
+            if not temporary.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "a folder of that name is there")
             os.replace(path, old)
         try:
             os.replace(temporary, path)

@@ -33,12 +33,21 @@ def one_image_input(model):
 
 def gives_probabilities(model):
     """Return whether a model's output went through a softmax or a sigmoid; otherwise it gives logits."""
-    operation = model.outputs[0]._keras_history.operation
-    if isinstance(operation, keras.Model):
-        return gives_probabilities(operation)
-    if isinstance(operation, keras.layers.Softmax):
-        return True
-    return getattr(operation, "activation", None) in (keras.activations.softmax, keras.activations.sigmoid)
+    tensor = model.outputs[0]
+    while True:
+        operation, node, _ = tensor._keras_history
+        if isinstance(operation, keras.Model):
+            return gives_probabilities(operation)
+        # The layers and the functions of keras.ops alike
+        if type(operation).__name__ in ("Softmax", "Sigmoid"):
+            return True
+        activation = getattr(operation, "activation", keras.activations.linear)
+        if activation in (keras.activations.softmax, keras.activations.sigmoid):
+            return True
+        passes_on = type(operation).__name__ in ("Activation", "Identity", "Dropout", "Cast")
+        if not passes_on or activation is not keras.activations.linear:
+            return False
+        tensor = operation._inbound_nodes[node].input_tensors[0]
 
 
 def plain_preprocessing(model):
@@ -53,7 +62,9 @@ def plain_preprocessing(model):
 
 
 def as_float32(model):
-    """Return a copy of the model that computes in float32, whatever precision it was trained in."""
+    """Return the model, or a copy of it that computes in float32 if some of its layers do not."""
+    if all(layer.dtype_policy.name not in LOW_PRECISION for layer in model._flatten_layers()):
+        return model
 
     def rewrite(node):
         if isinstance(node, list):
@@ -88,3 +99,12 @@ def predict_pixels(model, images, preprocessing, batch_size=256):
     return np.concatenate(
         [np.asarray(model.predict_on_batch(preprocessing.normalize(batch)), "float32") for batch in batches]
     )
+
+
+def check_classes(ours, theirs, source):
+    """Raise ArgumentError if a source names classes otherwise than the model; numbers say nothing."""
+    if tuple(ours) != tuple(theirs) and not all(str(k) == name for k, name in enumerate(theirs)):
+        raise ArgumentError(
+            f"the classes of the pictures must be those of the model, in the same order: {', '.join(ours[:10])}"
+            f"{', ...' if len(ours) > 10 else ''}. Received: source={source!r} with {', '.join(theirs[:10])}"
+        )

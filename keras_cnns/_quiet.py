@@ -10,9 +10,14 @@ import tempfile
 @contextlib.contextmanager
 def quiet():
     """Hold back what converters and runtimes write to stderr; if they fail, note it in the traceback."""
-    sys.stderr.flush()
-    level, stderr = logging.root.manager.disable, os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    try:
+        stderr, held = os.dup(2), tempfile.TemporaryFile()
+    except OSError:  # stderr is closed, or there is nowhere to hold anything
+        yield
+        return
+    level = logging.root.manager.disable
+    with held:
+        sys.stderr.flush()
         os.dup2(held.fileno(), 2)
         logging.disable(logging.WARNING)
         try:

@@ -34,7 +34,7 @@ class ModelInfo:
         network: the builder's arguments.
         recipe: of the training, as JSON.
         data: the source of the pictures: {"source": ..., "data_dir": ...}.
-        metrics: by split, as {"test": {"examples": 359, "top1": 0.997, ...}}.
+        metrics: by split, as {"test": {"examples": 360, "top1": 0.997, ...}}.
         training: seed, epochs, seconds, precision, command, whether it was interrupted.
         versions: of the packages it was made with.
     """
@@ -63,6 +63,9 @@ class ModelInfo:
         if values.pop("format", None) != FORMAT:
             raise ValueError("it was written by a newer keras_cnns")
         values["class_names"] = tuple(map(str, values["class_names"]))
+        for key in ("network", "recipe", "data", "metrics", "training", "versions"):
+            if not isinstance(values[key], dict) and not (values[key] is None and key in ("recipe", "data")):
+                raise ValueError(f"its {key} are no mapping")
         if values["preprocessing"] is not None:
             values["preprocessing"] = Preprocessing.from_json(values["preprocessing"])
         values["network"] = {
@@ -168,6 +171,21 @@ def read_info(path):
         ) from None
 
 
+def check_info(path, model, info):
+    """Raise ModelFileError if a file's record speaks of another network than the file holds."""
+    record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+    if record and any(side not in (None, own) for side, own in zip(shape, record.shape, strict=False)):
+        raise ModelFileError(
+            path, f"its record says pictures of shape {record.shape}, its network takes {shape}", "Save it again."
+        )
+    if info.class_names and len(info.class_names) != classes:
+        raise ModelFileError(
+            path,
+            f"its record names {len(info.class_names)} classes, its network has {classes} outputs",
+            "Save it again.",
+        )
+
+
 def _read_member(path, member, **default):
     """Return the bytes of a JSON member of the archive, or `missing=` if it has none."""
     path = Path(path)
@@ -175,6 +193,8 @@ def _read_member(path, member, **default):
         raise ModelFileError(path, "there is no such file", "Give the path of a .keras file.")
     if path.is_dir():
         raise ModelFileError(path, "is a folder", "Give the path of a .keras file.")
+    if path.suffix != ".keras" and zipfile.is_zipfile(path):
+        raise ModelFileError(path, "is an archive without the name of one", "Rename it to end in .keras.")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

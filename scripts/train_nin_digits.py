@@ -1,17 +1,19 @@
-"""NiN on scikit-learn's 1,797 handwritten digits: what `cnn-train NiN --data digits` does, by hand.
+"""NiN on scikit-learn's 1,797 handwritten digits: what `cnn-train NiN --data digits` does, by hand. No download.
 
-    python scripts/train_nin_digits.py
+    python scripts/train_nin_digits.py [nin-digits.keras]
 
-Writes nin-digits.keras. No download.
+@@DOC@@
 """
+
+import sys
 
 import keras
 
 from keras_cnns import applications, data, evaluation, recipes, saving, training
 
 
-def main(seed=0):
-    """Train, measure on the test split, save."""
+def main(output="nin-digits.keras", seed=0):
+    """Train, save, measure on the test split."""
     source = data.open_source("digits")
     train, validation = source.split("train").divide(0.1, seed)
     recipe = recipes.NIN_DIGITS
@@ -19,7 +21,8 @@ def main(seed=0):
 
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(training.policy_for(recipe.precision))
-    model = applications.NiN(input_shape=(32, 32, 1), classes=10, **recipe.network)
+    network = {"input_shape": (32, 32, 1), "classes": 10, **recipe.network}
+    model = applications.NiN(**network)
 
     batches = data.make_dataset(
         train, preprocessing, recipe.batch_size, shuffle=True, augmentation=recipe.augmentation, seed=seed
@@ -33,11 +36,19 @@ def main(seed=0):
         verbose=2,
     )
 
+    info = saving.ModelInfo(
+        class_names=source.class_names,
+        preprocessing=preprocessing,
+        builder="NiN",
+        network=network,
+        recipe=recipe.to_json(),
+        data={"source": "digits"},
+        versions=saving.versions(),
+    )
+    saving.save_model(model, output, info)
     result = evaluation.evaluate(model, source.split("test"), preprocessing, source.class_names)
-    info = saving.ModelInfo(class_names=source.class_names, preprocessing=preprocessing, data={"source": "digits"})
-    saving.save_model(model, "nin-digits.keras", info, overwrite=True)
     print(f"{result.top1:.2%} of {result.examples} test pictures")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

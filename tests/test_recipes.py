@@ -67,11 +67,18 @@ def test_cosine_rises_and_falls_to_zero():
 def test_steps_divide_at_shares_of_the_training():
     recipe = recipes.Recipe("r", learning_rate=0.1, schedule="step", decay_at=(0.5, 0.75), warmup_steps=20)
     values = rates(recipe, 200)
-    assert (np.diff(values[:21]) >= 0).all() and values[0] == pytest.approx(0.01)
+    assert (np.diff(values[:21]) >= 0).all() and values[0] == pytest.approx(0.1 / 11)
     assert values[30] == values[100] == pytest.approx(0.1)
     assert values[101] == pytest.approx(0.01) and values[199] == pytest.approx(0.001)
     flat = recipe.replace(schedule="constant", warmup_steps=0)
     assert set(rates(flat, 50)) == {0.1}
+
+
+@pytest.mark.parametrize("warmup", [1, 5, 9, 20])
+def test_short_warm_ups_rise_too(warmup):
+    values = rates(recipes.Recipe("r", learning_rate=0.1, schedule="constant", warmup_steps=warmup), 100)
+    assert values[0] < 0.1 and (np.diff(values[: warmup + 1]) >= 0).all()
+    assert (values[warmup:] == values[-1]).all() and values[-1] == pytest.approx(0.1)
 
 
 def test_a_warm_up_longer_than_the_training_ends_halfway():
@@ -101,6 +108,7 @@ def test_recipes_are_frozen_and_go_through_json(recipe):
         (lambda: recipes.get_recipe("nin-digits", "NiNImageNet"), "is for NiN; for NiNImageNet choose another"),
         (lambda: recipes.Recipe("r", optimizer="adam"), "`optimizer` must be one of sgd, adamw. Did you mean 'adamw'"),
         (lambda: recipes.Recipe("r", precision="half"), "`precision` must be one of"),
+        (lambda: recipes.SHORT.replace(momentum=1.0), "`momentum` must be at least 0 and below 1"),
         (lambda: recipes.SHORT.replace(epochs=0), "`epochs` must be at least 1"),
     ],
 )

@@ -1,5 +1,6 @@
 """One file: what it carries, that plain Keras reads it, and what a bad one gets."""
 
+import dataclasses
 import json
 import zipfile
 
@@ -10,7 +11,7 @@ import pytest
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ModelFileError, OutputError, OutputExistsError
 from keras_cnns.layers import CeilMaxPooling2D
-from keras_cnns.saving import MEMBER, ModelInfo, load_model, read_info, save_model
+from keras_cnns.saving import MEMBER, ModelInfo, check_info, load_model, read_info, save_model
 
 INFO = ModelInfo(
     class_names=("Hund", "猫"),
@@ -148,7 +149,16 @@ def test_damaged_members(file):
 
 
 def test_a_damaged_record(file):
-    for text in ("{}", "[]", '{"format": 1}', '{"format": 2, "class_names": []}', '{"format": 1, "x": 2}'):
+    whole = INFO.to_json()
+    for text in (
+        json.dumps({**whole, "data": "x"}),
+        json.dumps({**whole, "network": None}),
+        "{}",
+        "[]",
+        '{"format": 1}',
+        '{"format": 2, "class_names": []}',
+        '{"format": 1, "x": 2}',
+    ):
         rewrite(file, **{MEMBER: text})
         assert MEMBER in refused(file, read_info)
         load_model(file)
@@ -211,6 +221,21 @@ def test_classes_that_the_user_registered_are_read(tmp_path):
     model = keras.Sequential([keras.Input((3,)), Double()])
     save_model(model, tmp_path / "double.keras")
     assert load_model(tmp_path / "double.keras").predict(np.ones((1, 3)), verbose=0).tolist() == [[2, 2, 2]]
+
+
+def test_a_record_of_another_network_is_refused(model, file):
+    check_info(file, model, INFO)
+    for change, message in (
+        ({"class_names": ("a", "b", "c")}, "names 3 classes, its network has 2 outputs"),
+        ({"preprocessing": Preprocessing((8, 9))}, r"pictures of shape .8, 9, 3., its network takes .9, 9, 3."),
+    ):
+        with pytest.raises(ModelFileError, match=message):
+            check_info(file, model, dataclasses.replace(INFO, **change))
+
+
+def test_another_name_of_an_archive(file):
+    other = file.rename(file.with_suffix(".bin"))
+    assert "Rename it to end in .keras" in refused(other)
 
 
 def test_a_bomb_is_not_unpacked(file, monkeypatch):

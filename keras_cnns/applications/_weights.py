@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from keras_cnns.errors import ArgumentError, ModelFileError, nearest
-from keras_cnns.saving import ModelInfo, load_model
+from keras_cnns.saving import ModelInfo, load_model, read_info
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,11 @@ def find(builder, weights):
         path = Path(weights)
         if not path.is_file():
             raise ArgumentError(f"{builder}: there is no such weights file. Received: weights={str(weights)!r}")
-        return Weights(builder=builder, name=str(weights), path=path)
+        info = read_info(path) or ModelInfo()
+        if info.builder not in (None, builder):
+            raise ArgumentError(f"{builder}: the file holds a {info.builder}. Received: weights={str(weights)!r}")
+        fields = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
+        return Weights(**{**fields, "builder": builder, "name": str(weights), "path": path})
     return weights_info(builder, weights)
 
 

@@ -52,7 +52,7 @@ def NiN(
     name="nin",
     *,
     variant=None,
-    second_pool="average",
+    second_pool=None,
     dropout=0.5,
     kernel_initializer="he_normal",
     bias_initializer="zeros",
@@ -77,7 +77,8 @@ def NiN(
         name: of the model.
         variant: "cifar10", "cifar100", "mnist" or "svhn", the author's widths for each. None: that of the
             weights, else "cifar10".
-        second_pool: "average", as in the author's Caffe file, or "max", as in his cuda-convnet files.
+        second_pool: "average", as in the author's Caffe file, or "max", as in his cuda-convnet files. None: that of
+            the weights, else "average".
         dropout: share of pool1's and pool2's outputs that is dropped while training; section 4.1.
         kernel_initializer: He's by default, with which it trains; the paper draws from a Gaussian of deviation 0.05.
         bias_initializer: of all biases.
@@ -92,7 +93,7 @@ def NiN(
     Reference:
         Lin et al. 2014, section 3 and figure 2; widths from the author's cuda-convnet and Caffe files.
     """
-    check_choice("NiN", variant=(variant, (None, *VARIANTS)), second_pool=(second_pool, ("average", "max")))
+    check_choice("NiN", variant=(variant, (None, *VARIANTS)), second_pool=(second_pool, (None, "average", "max")))
     record, settled = settle(
         "NiN",
         weights,
@@ -112,7 +113,7 @@ def NiN(
     x = layers.Dropout(dropout, name="drop1")(x)  # 16x16
 
     x = mlpconv(x, kernel2, widths2, 2, 3, initializers)
-    x = ceil_pooling(second_pool, 3, 2, "pool2")(x)
+    x = ceil_pooling(settled["second_pool"] or "average", 3, 2, "pool2")(x)
     x = layers.Dropout(dropout, name="drop2")(x)  # 8x8
 
     if not include_top:
@@ -129,7 +130,7 @@ def NiNImageNet(
     input_tensor=None,
     input_shape=None,
     pooling=None,
-    classes=1000,
+    classes=None,
     classifier_activation="softmax",
     name="nin_imagenet",
     *,
@@ -153,7 +154,7 @@ def NiNImageNet(
         input_tensor: Keras tensor (batch, height, width, channels) to use as the input.
         input_shape: (height, width, channels), at least 55x55; height and width may be None. None: (224, 224, 3).
         pooling: of a network without top: None (maps), "avg" or "max" (vectors).
-        classes: number of classes, the channels of the last 1x1 layer.
+        classes: number of classes, the channels of the last 1x1 layer. None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits, which are the means of the class maps.
         name: of the model.
         widths: channels of each of the four mlpconv layers; None stands for `classes`.
@@ -177,8 +178,16 @@ def NiNImageNet(
             "NiNImageNet: `widths` must have four values and `mlp_layers` be at least 1. "
             f"Received: widths={widths}, mlp_layers={mlp_layers}"
         )
-    record, _ = settle("NiNImageNet", weights, classes=classes if include_top else None)
-    x = inputs = image_input("NiNImageNet", input_shape, input_tensor, FACTS["NiNImageNet"].input_shape)
+    record, settled = settle(
+        "NiNImageNet",
+        weights,
+        classes=classes if include_top else None,
+        input_shape=input_shape and tuple(input_shape) if include_top else None,
+    )
+    published = FACTS["NiNImageNet"]
+    classes = published.classes if settled["classes"] is None else settled["classes"]
+    shape = settled["input_shape"] or published.input_shape
+    x = inputs = image_input("NiNImageNet", input_shape, input_tensor, shape)
     initializers = {"kernel_initializer": kernel_initializer, "bias_initializer": bias_initializer}
 
     # Sides of the kernels, and the strides and padding of the convolutions

@@ -30,7 +30,7 @@ def read_picture(path, channels=3):
             pixels = np.asarray(_eight_bit(ImageOps.exif_transpose(picture)).convert("L" if channels == 1 else "RGB"))
     except UnidentifiedImageError:
         raise SourceError(f"{path}: is no picture in a format that is known. Remove it or convert it to PNG.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:  # each decoder has its own
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SourceError(f"{path}: cannot be read as a picture ({reason}). Replace or remove it.") from None
     height, width = pixels.shape[:2]
@@ -50,7 +50,7 @@ def _eight_bit(picture):
         wide = np.asarray(picture).astype("int64")
         if wide.min() < 0 or wide.max() > 65535:
             raise ValueError("more than 16 bits a pixel; convert it to 8 bits")
-        return Image.fromarray((wide // 257 if wide.max() > 255 else wide).astype("uint8"))
+        return Image.fromarray((wide // 257).astype("uint8"))
     if picture.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")

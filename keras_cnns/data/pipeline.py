@@ -26,7 +26,8 @@ def prepare(picture, preprocessing):
     """
     height, width = preprocessing.size
     picture = tf.convert_to_tensor(picture)
-    if tuple(picture.shape[:2]) != preprocessing.size:
+    # The same steps whether the size is known beforehand or not, so that all sources give the same pixels
+    if preprocessing.shorter_side is not None or tuple(picture.shape[:2]) != preprocessing.size:
         target = preprocessing.size
         if preprocessing.shorter_side is not None:
             sides = tf.cast(tf.shape(picture)[:2], tf.float32)

@@ -1,8 +1,6 @@
 """Where pictures come from: scikit-learn's digits, `.npz` files, folders of pictures, tensorflow-datasets."""
 
 import dataclasses
-import functools
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,112 +8,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns.data.pictures import SUFFIXES, read_picture
+from keras_cnns.data._tfds import open_tfds
+from keras_cnns.data.pictures import SUFFIXES
+from keras_cnns.data.splits import ArraySplit, FileSplit, Split
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 
 TEST_SHARE = 0.2  # of a source that comes without a test split
 SPLIT_SEED = 0  # the same at training and at evaluation, so that the test split stays unseen
-
-
-class Split:
-    """Part of a source: pictures and their labels.
-
-    Attributes:
-        examples: number of pictures.
-        labels: int64 array (examples,), or None where only the data set itself knows them.
-        faults: errors met while reading; a tf.data pipeline can only say that an op failed, this says why.
-    """
-
-    labels = None
-
-    def __init__(self, examples):
-        self.examples = examples
-        self.faults = []
-
-    def elements(self):
-        """Return a `tf.data.Dataset` of (element, label int64), cheap to shuffle."""
-        raise TypeError(f"{type(self).__name__} has no elements")
-
-    def decode(self, element, channels):
-        """Return the uint8 picture (height, width, channels) of an element, inside a tf.data map."""
-        return _with_channels(element, channels)
-
-    def divide(self, share, seed):
-        """Return two splits, the second with `share` of the pictures, stratified where the labels are known."""
-        raise TypeError(f"{type(self).__name__} cannot be divided")
-
-    def sample(self, count):
-        """Return a split of at most `count` pictures, spread over the whole."""
-        raise TypeError(f"{type(self).__name__} cannot be sampled")
-
-
-class _Labeled(Split):
-    """A split whose items and labels lie in memory."""
-
-    def __init__(self, items, labels):
-        super().__init__(len(items))
-        self.items, self.labels = items, np.asarray(labels, "int64")
-
-    def elements(self):
-        """As `Split.elements`."""
-        with tf.device("CPU"):
-            return tf.data.Dataset.from_tensor_slices((self.items, self.labels))
-
-    def divide(self, share, seed):
-        """As `Split.divide`."""
-        first, second = _stratified(self.labels, share, seed)
-        return tuple(type(self)(self.items[part], self.labels[part]) for part in (first, second))
-
-    def sample(self, count):
-        """As `Split.sample`."""
-        spread = np.linspace(0, self.examples - 1, min(count, self.examples)).round().astype("int64")
-        return type(self)(self.items[spread], self.labels[spread])
-
-
-class ArraySplit(_Labeled):
-    """Pictures of one size in a uint8 array (examples, height, width, channels)."""
-
-
-class FileSplit(_Labeled):
-    """Picture files, read when they are needed."""
-
-    def decode(self, element, channels):
-        """As `Split.decode`; a file that cannot be read is noted in `faults`."""
-
-        def read(path):
-            try:
-                return read_picture(path.decode(), channels)
-            except SourceError as error:
-                self.faults.append(error)
-                raise
-
-        picture = tf.numpy_function(read, [element], tf.uint8, stateful=False)
-        picture.set_shape((None, None, channels))
-        return picture
-
-
-class TfdsSplit(Split):
-    """The examples from `start` to `stop` of a split of a tensorflow-datasets builder that lies on disk."""
-
-    def __init__(self, builder, name, start=0, stop=None):
-        stop = builder.info.splits[name].num_examples if stop is None else stop
-        super().__init__(stop - start)
-        self.builder, self.name, self.start, self.stop = builder, name, start, stop
-
-    def elements(self):
-        """As `Split.elements`; the order is the files' own, which was shuffled when they were written."""
-        split = f"{self.name}[{self.start}:{self.stop}]"
-        data = self.builder.as_dataset(split=split, as_supervised=True)
-        return data.map(lambda image, label: (image, tf.cast(label, tf.int64)))
-
-    def divide(self, share, seed):
-        """As `Split.divide`, but a slice, not stratified, whatever the seed."""
-        cut = self.stop - round(self.examples * share)
-        return tuple(TfdsSplit(self.builder, self.name, *bounds) for bounds in ((self.start, cut), (cut, self.stop)))
-
-    def sample(self, count):
-        """As `Split.sample`; the first ones, as the order is random already."""
-        return TfdsSplit(self.builder, self.name, self.start, self.start + min(count, self.examples))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,8 +62,15 @@ def open_source(name, *, data_dir=None, download=False):
         SourceError: if its contents cannot be used.
     """
     name = str(name)
+    try:
+        return _open(name, data_dir, download)
+    except OSError as error:
+        raise SourceError(f"{error.filename or name}: cannot be read ({error.strerror or error}). Check it.") from error
+
+
+def _open(name, data_dir, download):
     if name.startswith("tfds:"):
-        return _tfds(name, data_dir, download)
+        return Source(name, *open_tfds(name, data_dir, download, TEST_SHARE, SPLIT_SEED))
     path = Path(name)
     if name == "digits":
         return _digits()
@@ -182,14 +88,16 @@ def open_source(name, *, data_dir=None, download=False):
 
 def _digits():
     from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
 
     digits = load_digits()
     small = np.round(digits.images * (255 / 16)).astype("uint8")  # 8x8, ink 0 to 16
     images = tf.image.resize(small[..., None], (32, 32), method="bicubic").numpy()
-    train, test = ArraySplit(np.clip(np.round(images), 0, 255).astype("uint8"), digits.target).divide(
-        TEST_SHARE, SPLIT_SEED
-    )
-    return Source("digits", tuple("0123456789"), (32, 32, 1), {"train": train, "test": test})
+    images, labels = np.clip(np.round(images), 0, 255).astype("uint8"), digits.target
+    # scikit-learn's own split, so that others can measure on the same pictures
+    parts = train_test_split(np.arange(len(labels)), test_size=TEST_SHARE, random_state=SPLIT_SEED, stratify=labels)
+    splits = {name: ArraySplit(images[part], labels[part]) for name, part in zip(("train", "test"), parts, strict=True)}
+    return Source("digits", tuple("0123456789"), (32, 32, 1), splits)
 
 
 def _npz(name, path):
@@ -198,7 +106,16 @@ def _npz(name, path):
         with np.load(path, allow_pickle=False) as file:
             missing = [key for key in needed if key not in file]
             arrays = {key: file[key] for key in (*needed, "class_names") if key in file}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, AttributeError, TypeError) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zipfile.zlib.error,
+        KeyError,
+        AttributeError,
+        TypeError,
+    ) as error:
         if "pickle" in str(error).lower():
             fault, cure = (
                 "holds pickled Python objects, which could run any code",
@@ -218,6 +135,8 @@ def _npz(name, path):
     elif names.ndim != 1:
         raise SourceError(f"{path}: class_names must be a list of strings. Received: shape={names.shape}")
     names = tuple(text.decode() if isinstance(text, bytes) else str(text) for text in names)
+    if len(set(names)) != len(names):
+        raise SourceError(f"{path}: class_names must differ from each other. Received: class_names={names[:10]}")
     splits = {}
     for split in ("train", "test"):
         images = _checked_images(path, f"x_{split}", arrays[f"x_{split}"])
@@ -273,7 +192,8 @@ def _checked_labels(path, key, labels, examples, classes):
 
 def _folder(name, path):
     if (path / "train").is_dir():
-        parts = {part: path / part for part in ("train", "validation", "test") if (path / part).is_dir()}
+        folders = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+        parts = {part: path / folder for folder, part in folders.items() if (path / folder).is_dir()}
         listed = {part: _pictures_by_class(folder) for part, folder in parts.items()}
         class_names = tuple(listed["train"])
         for part, classes in listed.items():
@@ -321,81 +241,3 @@ def _need_two_classes(path, names):
         raise SourceError(
             f"{path}: has one class only, {names[0]!r}; there is nothing to tell apart. Add pictures of another class."
         )
-
-
-def _stratified(labels, share, seed):
-    """Return two sorted index arrays, the second with `share` of every class, rounded, and at least one."""
-    from sklearn.model_selection import train_test_split
-
-    classes, counts = np.unique(labels, return_counts=True)
-    if counts.min() < 2:
-        raise SourceError(
-            f"a split that keeps the classes' shares needs two pictures of each; the class with label "
-            f"{classes[counts.argmin()]} has one. Add a picture to it."
-        )
-    size = min(max(len(classes), round(len(labels) * share)), len(labels) - len(classes))
-    first, second = train_test_split(np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels)
-    return np.sort(first), np.sort(second)
-
-
-def _tfds(spec, data_dir, download):
-    import tensorflow_datasets as tfds
-
-    name = spec.removeprefix("tfds:")
-    if not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)?(:[0-9.*]+)?", name):
-        raise ArgumentError(f"after 'tfds:' stands a data set's name, as in tfds:cifar10. Received: source={spec!r}")
-    _work_offline()
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise ArgumentError(
-            f"tensorflow-datasets has no data set of that name.{nearest(name, tfds.list_builders())} "
-            f"Received: source={spec!r}"
-        ) from None
-    if not builder.is_prepared():
-        if not download:
-            raise SourceError(
-                f"{spec}: is not on disk in {builder.data_path.parent.parent}. On a machine with a network, add "
-                f"--download, or run: tfds build {name}" + (f" --data_dir {data_dir}" if data_dir else "")
-            )
-        builder.download_and_prepare()
-    features, keys = builder.info.features, builder.info.supervised_keys
-    if (
-        keys is None
-        or not isinstance(features[keys[0]], tfds.features.Image)
-        or not isinstance(features[keys[1]], tfds.features.ClassLabel)
-    ):
-        raise SourceError(f"{spec}: does not pair a picture with one class. Choose a set made for classification.")
-    if "train" not in builder.info.splits:
-        raise SourceError(f"{spec}: has no split 'train' (only {', '.join(builder.info.splits)}). Choose another set.")
-    splits = {part: TfdsSplit(builder, part) for part in ("train", "validation", "test") if part in builder.info.splits}
-    if "test" not in splits:
-        # Some sets publish labels of train and validation alone: then the latter is what one is measured on.
-        if "validation" in splits:
-            splits["test"] = splits.pop("validation")
-        else:
-            splits["train"], splits["test"] = splits["train"].divide(TEST_SHARE, SPLIT_SEED)
-    height, width, channels = features[keys[0]].shape
-    if channels not in (1, 3):
-        channels = 3
-    return Source(spec, tuple(features[keys[1]].names), (height, width, channels), splits)
-
-
-@functools.cache
-def _work_offline():
-    """Keep tensorflow-datasets from asking its bucket for each set's description: it retries for minutes."""
-    from tensorflow_datasets.core.utils import gcs_utils
-
-    gcs_utils._is_gcs_disabled = True
-
-
-def _with_channels(picture, channels):
-    """Return a uint8 picture tensor (..., height, width, 1 or 3) with so many channels."""
-    now = picture.shape[-1]
-    if now == channels:
-        return picture
-    if now == 1 and channels == 3:
-        return tf.image.grayscale_to_rgb(picture)
-    if now == 3 and channels == 1:
-        return tf.image.rgb_to_grayscale(picture)
-    raise SourceError(f"a picture of {now} channels cannot become one of {channels}.")

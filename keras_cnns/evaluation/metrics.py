@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_cnns.errors import ArgumentError
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -44,11 +46,13 @@ def score(probabilities, labels, class_names):
         class_names: one a column.
 
     Raises:
-        ValueError: if there is no picture.
+        ValueError: if there is no picture, or a probability is not finite.
     """
     probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels, "int64")
     if not len(labels):
         raise ValueError("there are no pictures to measure on. Received: labels=[]")
+    if not np.isfinite(probabilities).all():
+        raise ArgumentError("the model gives values that are not finite (NaN or infinity); train it again.")
     classes = len(class_names)
     order = np.argsort(-probabilities, axis=1, kind="stable")
     confusion = np.zeros((classes, classes), "int64")

@@ -9,7 +9,7 @@ from keras_cnns.evaluation.metrics import score
 BATCH = 256
 
 
-def evaluate(model, split, preprocessing, class_names, *, batch_size=BATCH):
+def evaluate(model, split, preprocessing, class_names, *, batch_size=BATCH, progress=None):
     """Return the `Result` of one view a picture: resized and center-cropped as the record says.
 
     Args:
@@ -19,6 +19,7 @@ def evaluate(model, split, preprocessing, class_names, *, batch_size=BATCH):
         preprocessing: `Preprocessing` that the model was trained with.
         class_names: of the split's labels, in order.
         batch_size: pictures at a time.
+        progress: function from the batches to the same batches, that shows how far one is.
 
     Raises:
         ArgumentError: if the model's outputs are not as many as the classes.
@@ -35,7 +36,8 @@ def evaluate(model, split, preprocessing, class_names, *, batch_size=BATCH):
         )
     probabilities, labels = [], []
     with reading(split):
-        for images, truth in make_dataset(split, preprocessing, batch_size):
+        batches = make_dataset(split, preprocessing, batch_size)
+        for images, truth in progress(batches) if progress else batches:
             probabilities.append(_models.to_probabilities(model, model.predict_on_batch(images)))
             labels.append(truth.numpy())
     return score(np.concatenate(probabilities), np.concatenate(labels), class_names)
@@ -58,15 +60,6 @@ def draw_predictions(model, split, preprocessing, class_names, path, title, *, c
         images, labels = next(make_dataset(sample, preprocessing, count, normalize=False).as_numpy_iterator())
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
     _render.prediction_grid(images, labels, probabilities, class_names, path, title)
-
-
-def check_classes(ours, theirs, source):
-    """Raise ArgumentError if a source names classes otherwise than the model; numbers say nothing."""
-    if tuple(ours) != tuple(theirs) and not all(str(k) == name for k, name in enumerate(theirs)):
-        raise ArgumentError(
-            f"the classes of the pictures must be those of the model, in the same order: {', '.join(ours[:10])}"
-            f"{', ...' if len(ours) > 10 else ''}. Received: source={source!r} with {', '.join(theirs[:10])}"
-        )
 
 
 def predict_pictures(model, paths, preprocessing, *, batch_size=BATCH):

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from keras_cnns import _files, _models
-from keras_cnns.errors import ArgumentError, VerificationError, nearest
+from keras_cnns.errors import ArgumentError, OutputExistsError, VerificationError, nearest
 from keras_cnns.export import verification
 from keras_cnns.export.formats import FORMATS, OUTPUT, PROBABILITIES
 from keras_cnns.export.runtimes import open_artifact
@@ -78,8 +78,7 @@ def export_model(
 
     The artifacts take uint8 pictures (batch, height, width, channels) called `image` and give float32
     `probabilities` (batch, classes), or `output` if the model carries no classes and ends without softmax. A
-    model trained in mixed precision is exported in float32. All artifacts are moved into place together, when all
-    have passed.
+    model trained in mixed precision is exported in float32. No artifact is moved into place before all have passed.
 
     Args:
         model: functional or sequential `keras.Model`, one picture in, one vector out.
@@ -119,13 +118,19 @@ def export_model(
     targets = {name: output / f"{stem}{FORMATS[name].suffix}" for name in formats}
     if not overwrite:
         _files.refuse_existing(*targets.values())
+    folder = targets.get("saved_model")
+    if folder and folder.is_dir() and any(folder.iterdir()) and not (folder / "saved_model.pb").exists():
+        raise OutputExistsError(
+            f"the output is a folder with other things than a SavedModel in it; choose another place. "
+            f"Received: output={str(folder)!r}"
+        )
 
     preprocessing = (info and info.preprocessing) or _models.plain_preprocessing(model)
     model = _models.as_float32(model)
     is_probability = _models.gives_probabilities(model)
     name = PROBABILITIES if is_probability or (info and info.class_names) else OUTPUT
     say("choosing pictures to verify on")
-    pictures = verification.choose_pictures(preprocessing, info, verify_data, data_dir)
+    pictures = verification.choose_pictures(preprocessing, info, verify_data, data_dir, say)
     reference = _models.predict_pixels(model, pictures.images, preprocessing)
     if name == PROBABILITIES:
         reference = _models.to_probabilities(model, reference)

@@ -15,20 +15,18 @@ class Format:
         name: as `--format` takes it.
         suffix: of the file or folder.
         runtime: the program that runs it, as people call it.
-        package: what `pip install` brings that runtime.
     """
 
     name: str
     suffix: str
     runtime: str
-    package: str
 
 
 FORMATS = {
     one.name: one
     for one in (
-        Format("saved_model", "_saved_model", "tf.saved_model", "tensorflow"),
-        Format("tflite", ".tflite", "LiteRT", "ai-edge-litert"),
-        Format("onnx", ".onnx", "ONNX Runtime", "onnxruntime"),
+        Format("saved_model", "_saved_model", "tf.saved_model"),
+        Format("tflite", ".tflite", "LiteRT"),
+        Format("onnx", ".onnx", "ONNX Runtime"),
     )
 }

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_cnns._models import check_classes
 from keras_cnns.data.pipeline import make_dataset, reading
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.export.formats import PROBABILITIES
@@ -105,7 +106,7 @@ def compare(reference, outputs, output, labels=None):
     )
 
 
-def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None):
+def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None, say=lambda text: None):
     """Return the `Pictures` to verify on: the source named, else the model's own, else some that are always there.
 
     Args:
@@ -113,6 +114,7 @@ def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None):
         info: the model's `ModelInfo` or None.
         verify_data: name of a source, of which the test split is taken.
         data_dir: for tensorflow-datasets.
+        say: function called with a line of text when the model's own pictures cannot be used.
 
     Raises:
         ArgumentError, SourceError: if `verify_data` cannot be used.
@@ -121,12 +123,8 @@ def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None):
 
     def of_source(name, data_dir):
         source = open_source(name, data_dir=data_dir)
-        known = info.class_names if info else ()
-        if known and len(known) != len(source.class_names):
-            raise ArgumentError(
-                f"the model tells {len(known)} classes apart and these pictures have {len(source.class_names)}. "
-                f"Received: verify_data={name!r}"
-            )
+        if info and info.class_names:
+            check_classes(info.class_names, source.class_names, name)
         split = source.split("test" if "test" in source.splits else "train").sample(MOST_PICTURES)
         with reading(split):
             batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
@@ -139,8 +137,8 @@ def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None):
     if info is not None and info.data:
         try:
             return of_source(info.data["source"], data_dir or info.data.get("data_dir"))
-        except (ArgumentError, SourceError):
-            pass  # not at hand here; the report says which pictures were taken instead
+        except (ArgumentError, SourceError) as error:
+            say(f"the pictures that the model was tested on are not at hand: {error}")
     return _standing_in(preprocessing)
 
 

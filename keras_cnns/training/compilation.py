@@ -47,12 +47,12 @@ def learning_rate(recipe, steps):
             warmup_target=recipe.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
-    # Ten stairs up, then the recipe's own down
-    stairs = [(round(warmup * k / 10), recipe.learning_rate * k / 10) for k in range(1, 10)] if warmup >= 10 else []
-    values = [rate for _, rate in stairs] + [recipe.learning_rate]
-    boundaries = [step for step, _ in stairs[:-1]] + ([warmup] if stairs else [])
+    # Up to ten stairs up, then the recipe's own down; Keras takes the rate left of a boundary up to and with it
+    stairs = min(warmup, 10)
+    boundaries = [round(warmup * (k + 1) / stairs) - 1 for k in range(stairs)]
+    values = [recipe.learning_rate * (k + 1) / (stairs + 1) for k in range(stairs)] + [recipe.learning_rate]
     if recipe.schedule == "step":
-        boundaries += [round(share * steps) for share in recipe.decay_at]
+        boundaries += [max(round(share * steps), warmup + k) for k, share in enumerate(recipe.decay_at)]
         values += [recipe.learning_rate * recipe.decay_factor ** (k + 1) for k in range(len(recipe.decay_at))]
     return schedules.PiecewiseConstantDecay(boundaries, values) if boundaries else recipe.learning_rate
 

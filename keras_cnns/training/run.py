@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import math
 import platform
 import sys
@@ -13,7 +14,7 @@ import keras
 from keras_cnns import _files, _render
 from keras_cnns.data.pipeline import fit_preprocessing, make_dataset, reading
 from keras_cnns.data.preprocessing import Preprocessing
-from keras_cnns.errors import Interrupted, OutputError, TrainingError
+from keras_cnns.errors import ArgumentError, Interrupted, OutputError, SourceError, TrainingError
 from keras_cnns.evaluation.protocols import evaluate
 from keras_cnns.saving import ModelInfo, save_model, versions
 from keras_cnns.training.compilation import compile_model, policy_for
@@ -81,6 +82,17 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
         data={"source": source.name, **(data or {})},
         versions=versions(),
     )
+    try:
+        json.dumps(info.to_json())
+    except TypeError as error:
+        raise ArgumentError(
+            f"what the model file says of itself must be JSON: name initializers, give paths as strings ({error}). "
+            f"Received: network={network}, data={data}"
+        ) from error
+    held_out = make_dataset(validation, preprocessing, 256)
+    with reading(validation):  # a picture that cannot be read is told now, not after the first epoch
+        for _ in held_out:
+            pass
     history = keras.callbacks.History()
     device = f"{keras.distribution.list_devices()[0]}, {platform.machine()}"
     notes = {
@@ -95,7 +107,7 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
         _fit(
             model,
             batches,
-            make_dataset(validation, preprocessing, 256),
+            held_out,
             recipe.epochs,
             output,
             history,
@@ -122,6 +134,8 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
             "loss": done["val_loss"][-1],
         }
     info = dataclasses.replace(info, training=notes, metrics=metrics)
+    if interrupted and not notes["epochs"] and (output / "model.keras").exists():
+        raise Interrupted(f"interrupted in the first epoch; {output / 'model.keras'} is the earlier run's")
     # Saved before anything else that could fail: a damaged test picture must not cost a night's training.
     _write(output, model, info, done)
     if interrupted:
@@ -132,11 +146,14 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
     if done["loss"] and abs(done["loss"][-1] - math.log(len(source.class_names))) < 1e-5:
         raise TrainingError(
             "the network gives every picture the same answer: its last ReLU died early in the training. Train again "
-            "with another seed, a lower learning rate or a longer warm-up. "
+            "(with --force) with another seed, a lower learning rate or a longer warm-up. "
             f"Received: recipe={recipe.name!r}, seed={seed}"
         )
     if "test" in source.splits:
-        result = evaluate(model, source.split("test"), preprocessing, source.class_names)
+        try:
+            result = evaluate(model, source.split("test"), preprocessing, source.class_names)
+        except SourceError as error:
+            raise SourceError(f"{error} The trained network is safe in {output / 'model.keras'}.") from None
         info = dataclasses.replace(info, metrics={**metrics, "test": result.summary()})
         _write(output, model, info, done)
     return info

@@ -173,7 +173,7 @@ def test_the_last_activation_is_float32_under_mixed_precision():
     "options, message",
     [
         ({"variant": "cifar"}, "`variant` must be one of.*'cifar10'.*Received: variant='cifar'"),
-        ({"second_pool": "min"}, "`second_pool` must be one of 'average', 'max'"),
+        ({"second_pool": "min"}, "`second_pool` must be one of None, 'average', 'max'"),
         ({"classes": 0}, "`classes` must be a whole number of at least 1. Received: classes=0"),
         ({"pooling": "mean", "include_top": False}, "`pooling` must be one of None, 'avg', 'max'"),
         ({"input_shape": (32, 32)}, r"`input_shape` must be \(height, width, channels\)"),

@@ -11,7 +11,7 @@ from conftest import ROOT
 from keras_cnns import applications
 from keras_cnns.applications import _weights
 from keras_cnns.errors import ArgumentError, ModelFileError
-from keras_cnns.saving import read_info, save_model
+from keras_cnns.saving import ModelInfo, read_info, save_model
 
 MANIFEST = json.loads((ROOT / "saved_models" / "manifest.json").read_text("utf8"))["weights"]
 
@@ -85,6 +85,18 @@ def test_weights_from_a_file(tmp_path):
         applications.NiN(weights=tmp_path / "mine.keras")
     with pytest.raises(ArgumentError, match="cccp6: the file has"):
         applications.NiN(weights=str(tmp_path / "mine.keras"), variant="svhn", classes=4)
+
+
+def test_the_record_in_a_file_fills_in_what_is_left_out(tmp_path):
+    options = {"variant": "svhn", "classes": 3, "input_shape": (24, 24, 1), "second_pool": "max"}
+    save_model(applications.NiN(**options), tmp_path / "mine.keras", ModelInfo(builder="NiN", network=options))
+    model = applications.NiN(weights=tmp_path / "mine.keras")
+    assert model.input_shape == (None, 24, 24, 1) and model.output_shape == (None, 3)
+    assert isinstance(model.get_layer("pool2"), keras.layers.MaxPooling2D)
+    with pytest.raises(ArgumentError, match="`second_pool` must be 'max'"):
+        applications.NiN(weights=tmp_path / "mine.keras", second_pool="average")
+    with pytest.raises(ArgumentError, match="NiNImageNet: the file holds a NiN"):
+        applications.NiNImageNet(weights=tmp_path / "mine.keras")
 
 
 def test_a_model_is_unchanged_by_weights_that_do_not_fit(tmp_path):

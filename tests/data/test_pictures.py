@@ -24,6 +24,8 @@ def test_gray_and_color(tmp_path, ramp):
 def test_sixteen_bits_become_eight(tmp_path, ramp):
     Image.fromarray((ramp * 257).astype("uint16")).save(tmp_path / "wide.png")
     np.testing.assert_array_equal(read_picture(tmp_path / "wide.png", 1)[..., 0], ramp)
+    Image.fromarray(np.full((8, 8), 255, "uint16")).save(tmp_path / "dark.png")
+    assert (read_picture(tmp_path / "dark.png", 1) == 0).all()  # what it holds does not decide what white is
 
 
 def test_transparency_becomes_white(tmp_path):

@@ -5,8 +5,8 @@ import pytest
 
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data import pipeline as module
-from keras_cnns.data.augment import pad_crop_flip
-from keras_cnns.data.sources import ArraySplit
+from keras_cnns.data.augment import AUGMENTATIONS, distort, pad_crop_flip
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 
 
@@ -76,9 +76,49 @@ def test_each_picture_gets_its_own_shift():
     np.testing.assert_array_equal(still, images)
 
 
-def test_augmentation_changes_from_pass_to_pass_and_repeats_under_a_seed(split):
+def moments(picture):
+    """Return mass, center (x, y) and the shape of a bright blob: deviations along x and y, and their slant."""
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    mass = picture.sum()
+    cx, cy = (picture * x).sum() / mass, (picture * y).sum() / mass
+    xx, yy, xy = ((picture * a).sum() / mass for a in ((x - cx) ** 2, (y - cy) ** 2, (x - cx) * (y - cy)))
+    return mass, cx, cy, xx**0.5, yy**0.5, xy / yy
+
+
+def test_each_picture_gets_its_own_small_affine_map():
+    """A blob in the middle moves, grows, squeezes and leans by what the arguments allow, each picture otherwise."""
+    y, x = np.mgrid[:41, :41] - 20.0
+    blob = (250 * np.exp(-(x**2 + y**2) / (2 * 4.0**2))).astype("uint8")
+    images = np.repeat(blob[None, ..., None], 200, axis=0)
+
+    def of(**only):
+        arguments = {**dict.fromkeys(("shift", "scale", "squeeze", "shear"), 0.0), **only}
+        out = distort(images, np.array([1, 2]), **arguments).numpy()
+        assert out.dtype == np.uint8 and out.shape == images.shape
+        return np.array([moments(one[..., 0].astype("float64")) for one in out]).T
+
+    _, x0, y0, dx0, dy0, _ = moments(blob.astype("float64"))
+    still = distort(images, np.array([1, 2]), shift=0.0, scale=0.0, squeeze=0.0, shear=0.0)
+    np.testing.assert_array_equal(still, images)
+    _, cx, cy, dx, dy, lean = of(shift=0.1)
+    assert np.abs(cx - x0).max() == pytest.approx(4.1, abs=0.3) and np.abs(cy - y0).max() == pytest.approx(4.1, abs=0.3)
+    assert abs(np.corrcoef(cx, cy)[0, 1]) < 0.2 and np.abs(lean).max() < 0.05
+    _, cx, cy, dx, dy, lean = of(scale=0.2)
+    assert np.abs([cx - x0, cy - y0]).max() < 0.1
+    np.testing.assert_allclose(dx / dx0, dy / dy0, atol=0.03)
+    assert (dx / dx0).min() == pytest.approx(0.8, abs=0.04) and (dx / dx0).max() == pytest.approx(1.2, abs=0.04)
+    _, _, _, dx, dy, _ = of(squeeze=0.2)
+    np.testing.assert_allclose(dx / dx0 * dy / dy0, 1, atol=0.05)
+    assert (dx / dx0).max() == pytest.approx(1.2, abs=0.04)
+    _, _, _, _, dy, lean = of(shear=0.3)
+    assert np.abs(lean).max() == pytest.approx(0.3, abs=0.03) and lean.min() < -0.2 and lean.max() > 0.2
+    np.testing.assert_allclose(dy, dy0, atol=0.1)
+
+
+@pytest.mark.parametrize("augmentation", sorted(set(AUGMENTATIONS) - {"none"}))
+def test_augmentation_changes_from_pass_to_pass_and_repeats_under_a_seed(split, augmentation):
     def twice():
-        data = make_dataset(split, RECORD, 23, augmentation="pad-crop-flip", seed=5)
+        data = make_dataset(split, RECORD, 23, augmentation=augmentation, seed=5)
         return [next(iter(data))[0].numpy() for _ in range(2)]
 
     first, second = twice()

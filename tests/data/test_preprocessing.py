@@ -81,3 +81,14 @@ def test_the_shorter_side_is_kept_and_the_center_cut_out():
 def test_a_picture_of_the_right_size_stays_as_it_is():
     picture = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
     np.testing.assert_array_equal(prepare(picture, Preprocessing((24, 20))), picture)
+
+
+@pytest.mark.parametrize("shorter_side", [None, 24, 32])
+def test_a_known_size_and_an_unknown_one_give_the_same_pixels(shorter_side):
+    """Arrays have a static shape in tf.data, files have none."""
+    import tensorflow as tf
+
+    picture = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
+    record = Preprocessing((24, 20), shorter_side=shorter_side)
+    unknown = tf.function(lambda x: prepare(x, record), input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
+    np.testing.assert_array_equal(prepare(picture, record), unknown(picture))

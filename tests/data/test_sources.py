@@ -6,7 +6,7 @@ from PIL import Image
 
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data.pipeline import reading
-from keras_cnns.data.sources import ArraySplit, _stratified
+from keras_cnns.data.splits import ArraySplit, _stratified
 from keras_cnns.errors import ArgumentError, SourceError
 
 
@@ -32,7 +32,7 @@ def test_digits():
     source = open_source("digits")
     assert source.class_names == tuple("0123456789") and source.image_shape == (32, 32, 1)
     train, test = source.split("train"), source.split("test")
-    assert (train.examples, test.examples) == (1438, 359)
+    assert (train.examples, test.examples) == (1437, 360)
     assert train.items.dtype == np.uint8 and train.items.min() == 0 and train.items.max() == 255
     shares = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
     assert shares.min() > 0.18 and shares.max() < 0.22
@@ -85,6 +85,7 @@ def test_npz(tmp_path):
         ({"y_train": np.arange(20) % 4 - 1}, "labels from -1 to 2"),
         ({"y_train": np.zeros(20, int), "y_test": np.zeros(8, int)}, "has one class only"),
         ({"class_names": np.array([["a"]])}, "class_names must be a list of strings"),
+        ({"class_names": np.array(["a", "b", "b", "c"])}, "class_names must differ from each other"),
     ],
 )
 def test_wrong_npz_files(tmp_path, changes, message):
@@ -101,11 +102,26 @@ def test_damaged_npz_files(tmp_path, size):
         open_source(path)
 
 
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7, 0.9])
+def test_compressed_npz_files_with_a_flipped_byte(tmp_path, place):
+    np.savez_compressed(tmp_path / "a.npz", **arrays())
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[int(place * len(content))] ^= 0xFF
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(SourceError, match="a.npz: "):
+        open_source(tmp_path / "a.npz")
+
+
+def test_a_name_that_the_system_cannot_take():
+    with pytest.raises((SourceError, ArgumentError)):
+        open_source("x" * 300)
+
+
 def test_a_folder_of_classes(folder_of_pictures):
     source = open_source(folder_of_pictures)
     assert source.class_names == ("blue", "red") and source.image_shape == (None, None, 3)
     train, test = source.split("train"), source.split("test")
-    assert (train.examples, test.examples) == (19, 5) and set(test.labels) == {0, 1}
+    assert (train.examples, test.examples) == (20, 4) and set(test.labels) == {0, 1}
     assert not set(train.items) & set(test.items)
     images, labels = next(iter(make_dataset(train, Preprocessing((16, 16)), 32, normalize=False)))
     for image, label in zip(images.numpy(), labels.numpy(), strict=True):
@@ -121,6 +137,9 @@ def test_a_folder_with_splits(folder_of_pictures, tmp_path):
     (tmp_path / "parts" / "train" / "notes.txt").write_text("not a class")
     source = open_source(tmp_path / "parts")
     assert {name: split.examples for name, split in source.splits.items()} == {"train": 24, "test": 24}
+    shutil.copytree(folder_of_pictures, tmp_path / "parts" / "val")
+    assert open_source(tmp_path / "parts").split("validation").examples == 24
+    shutil.rmtree(tmp_path / "parts" / "val")
     with pytest.raises(ArgumentError, match="has no such split; it has train, test. Did you mean 'test'"):
         source.split("tests")
     (tmp_path / "parts" / "test" / "red").rename(tmp_path / "parts" / "test" / "rot")
@@ -224,11 +243,23 @@ def test_tensorflow_datasets(tmp_path):
 
 
 def test_stratified_splits_share_every_class():
-    labels = np.repeat([0, 1, 2], [50, 30, 3])
-    first, second = _stratified(labels, 0.2, seed=0)
-    assert sorted([*first, *second]) == list(range(83))
-    assert set(labels[first]) == set(labels[second]) == {0, 1, 2}
-    assert np.bincount(labels[second])[0] == pytest.approx(10, abs=1)
+    labels = np.repeat([0, 1, 2], [50, 30, 2])
+    for seed in range(20):
+        first, second = _stratified(labels, range(82), 0.2, seed)
+        assert sorted([*first, *second]) == list(range(82))
+        assert np.bincount(labels[second]).tolist() == [10, 6, 1]
+    assert second.tolist() != _stratified(labels, range(82), 0.2, 0)[1].tolist()
+
+
+def test_a_folder_that_grows_keeps_its_split(folder_of_pictures):
+    before = open_source(folder_of_pictures)
+    Image.new("RGB", (20, 20), "red").save(folder_of_pictures / "red" / "new.png")
+    after = open_source(folder_of_pictures)
+    tested = set(after.split("test").items) - {str(folder_of_pictures / "red" / "new.png")}
+    assert len(tested & set(before.split("train").items)) <= 1
+    moved = folder_of_pictures.rename(folder_of_pictures.parent / "elsewhere")
+    names = [file.rpartition("/")[2] for file in open_source(moved).split("test").items]
+    assert names == [file.rpartition("/")[2] for file in after.split("test").items]
 
 
 def test_a_sample_is_spread_over_the_split():

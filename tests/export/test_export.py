@@ -25,7 +25,7 @@ def exported(digits_model, tmp_path_factory):
 def test_every_format_equals_the_model(exported, digits_model):
     model, record = digits_model
     assert [one.format for one in exported.artifacts] == list(FORMATS)
-    assert exported.examples == 359 and exported.pictures == "359 test pictures of digits"
+    assert exported.examples == 360 and exported.pictures == "360 test pictures of digits"
     assert exported.accuracy >= 0.99 and exported.parameters == 349_674
     for artifact in exported.artifacts:
         assert artifact.parity.max_difference <= 1e-5 and artifact.parity.disagreements == 0
@@ -260,9 +260,17 @@ def test_outputs_that_exist_are_kept(digits_model, tmp_path):
     with pytest.raises(OutputExistsError, match="nin_saved_model.*"):
         export_model(model, tmp_path, ["saved_model"], info=record)
     assert (tmp_path / "nin_saved_model" / "notes.txt").exists()
-    export_model(model, tmp_path, ["saved_model"], info=record, overwrite=True)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["nin_saved_model"]
-    assert not (tmp_path / "nin_saved_model" / "notes.txt").exists()
+    with pytest.raises(OutputExistsError, match="other things than a SavedModel"):
+        export_model(model, tmp_path, ["saved_model"], info=record, overwrite=True)
+    assert (tmp_path / "nin_saved_model" / "notes.txt").read_text() == "mine"
+    (tmp_path / "nin.onnx").mkdir()
+    (tmp_path / "nin.onnx" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="nin.onnx: cannot be written .a folder of that name is there"):
+        export_model(model, tmp_path, ["onnx"], info=record, overwrite=True)
+    assert (tmp_path / "nin.onnx" / "thesis.txt").read_text() == "mine"
+    for _ in range(2):
+        export_model(model, tmp_path / "new", ["saved_model"], info=record, overwrite=True)
+    assert [one.name for one in (tmp_path / "new").iterdir()] == ["nin_saved_model"]
 
 
 def test_a_place_that_cannot_be_written(digits_model, tmp_path):
@@ -295,12 +303,12 @@ for format in export.FORMATS:
 def test_pictures_to_verify_on(digits_model, folder_of_pictures):
     _, record = digits_model
     chosen = verification.choose_pictures(record.preprocessing, record)
-    assert chosen.images.shape == (359, 32, 32, 1) and chosen.labels.shape == (359,)
-    with pytest.raises(ArgumentError, match="10 classes apart and these pictures have 2"):
+    assert chosen.images.shape == (360, 32, 32, 1) and chosen.labels.shape == (360,)
+    with pytest.raises(ArgumentError, match="must be those of the model, in the same order.*with blue, red"):
         verification.choose_pictures(record.preprocessing, record, verify_data=folder_of_pictures)
     color = Preprocessing((40, 30), 3)
     named = verification.choose_pictures(color, None, verify_data=str(folder_of_pictures))
-    assert named.images.shape == (5, 40, 30, 3) and "5 test pictures of" in named.description
+    assert named.images.shape == (4, 40, 30, 3) and "4 test pictures of" in named.description
     with pytest.raises(ArgumentError, match="a source of pictures is"):
         verification.choose_pictures(color, None, verify_data="nowhere")
     gone = ModelInfo(class_names=("a", "b"), preprocessing=color, data={"source": "/no/such/folder"})
@@ -312,6 +320,14 @@ def test_pictures_to_verify_on(digits_model, folder_of_pictures):
     shutil.rmtree(folder_of_pictures / "blue")
     with pytest.raises(SourceError, match="one class only"):
         verification.choose_pictures(color, None, verify_data=str(folder_of_pictures))
+
+
+def test_classes_in_another_order_are_not_measured(tmp_path, folder_of_pictures):
+    color = Preprocessing((20, 24), 3)
+    swapped = ModelInfo(class_names=("red", "blue"), preprocessing=color, data={"source": str(folder_of_pictures)})
+    said = []
+    chosen = verification.choose_pictures(color, swapped, say=said.append)
+    assert chosen.labels is None and "in the same order: red, blue" in said[0]
 
 
 def test_export_is_refused_on_another_backend(python, tmp_path):

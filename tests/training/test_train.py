@@ -1,6 +1,8 @@
 """The whole road on small pictures: what a run writes, and what it keeps when something goes wrong."""
 
 import json
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from PIL import Image
 
 from keras_cnns import applications, recipes
-from keras_cnns.data.sources import ArraySplit, Source, open_source
+from keras_cnns.data.sources import Source, open_source
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import Interrupted, OutputError, OutputExistsError, SourceError, TrainingError
 from keras_cnns.saving import load_model, read_info
 from keras_cnns.training import compile_model, policy_for, train
@@ -43,12 +46,12 @@ def test_a_run_writes_four_files(tmp_path):
     info = train(Tiny, colors(), recipe, tmp_path / "run", seed=3, command="cnn-train ...")
     assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted(module.FILES)
     assert info.metrics["test"]["top1"] == 1.0 and info.metrics["test"]["examples"] == 20
-    assert info.metrics["validation"]["examples"] == 8
+    assert info.metrics["validation"]["examples"] == 9
     assert read_info(tmp_path / "run" / "model.keras") == info
     assert info.class_names == ("red", "green", "blue") and info.builder == "Tiny"
     assert info.network == {"classes": 3, "input_shape": (12, 12, 3), "kernel_initializer": "he_normal"}
     assert info.training["epochs"] == 12 and info.training["seed"] == 3 and not info.training["interrupted"]
-    assert info.training["pictures"] == 72 and info.data == {"source": "colors"}
+    assert info.training["pictures"] == 71 and info.data == {"source": "colors"}
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert len(record["history"]["val_accuracy"]) == 12 and record["recipe"]["epochs"] == 12
     log = (tmp_path / "run" / "log.csv").read_text().splitlines()
@@ -105,6 +108,36 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
     assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted(module.FILES)
 
 
+def test_what_cannot_be_recorded_is_told_before_the_training(tmp_path):
+    recipe = QUICK.replace(network={"kernel_initializer": keras.initializers.HeNormal()})
+    with pytest.raises(ValueError, match="must be JSON: name initializers"):
+        train(Tiny, colors(), recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_an_unreadable_validation_picture_is_told_before_the_training(folder_of_pictures, tmp_path):
+    source = open_source(folder_of_pictures)
+    bad = source.split("train").divide(module.VALIDATION_SHARE, 0)[1].items[0]
+    Path(bad).write_bytes(b"")
+    with pytest.raises(SourceError, match=bad):
+        train(Tiny, source, QUICK, tmp_path / "run", input_size=12)
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_ctrl_c_in_the_first_epoch_keeps_an_earlier_network(tmp_path, monkeypatch):
+    train(Tiny, colors(), QUICK, tmp_path / "run")
+    before = (tmp_path / "run" / "model.keras").read_bytes()
+
+    class CtrlC(keras.callbacks.CSVLogger):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.callbacks, "CSVLogger", CtrlC)
+    with pytest.raises(Interrupted, match="model.keras is the earlier run's"):
+        train(Tiny, colors(), QUICK, tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "model.keras").read_bytes() == before
+
+
 def test_ctrl_c_in_the_first_epoch(tmp_path, monkeypatch):
     class CtrlC(keras.callbacks.CSVLogger):
         def on_train_batch_end(self, batch, logs=None):
@@ -124,9 +157,11 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 
 def test_an_unreadable_training_picture_is_named(folder_of_pictures, tmp_path):
-    (folder_of_pictures / "red" / "5.png").write_bytes(b"\x89PNG\r\n")
-    with pytest.raises(SourceError, match="red/5.png"):
-        train(Tiny, open_source(folder_of_pictures), QUICK, tmp_path / "run", input_size=12)
+    source = open_source(folder_of_pictures)
+    bad = source.split("train").divide(module.VALIDATION_SHARE, 0)[0].items[3]
+    Path(bad).write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(SourceError, match=bad):
+        train(Tiny, source, QUICK, tmp_path / "run", input_size=12)
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
@@ -135,7 +170,7 @@ def test_an_unreadable_test_picture_does_not_cost_the_training(folder_of_picture
     bad = source.split("test").items[0]
     with open(bad, "wb") as file:
         file.write(b"\x89PNG\r\n")
-    with pytest.raises(SourceError, match=bad):
+    with pytest.raises(SourceError, match=f"{bad}.*The trained network is safe in"):
         train(Tiny, source, QUICK, tmp_path / "run", input_size=12)
     assert "validation" in read_info(tmp_path / "run" / "model.keras").metrics
 
@@ -161,8 +196,10 @@ def test_mixed_precision_leaves_the_users_policy_alone(tmp_path):
 
 
 def test_precisions():
-    assert policy_for("float32") == "float32"
-    assert policy_for("auto") in ("float32", "mixed_bfloat16")
+    assert policy_for("float32") == "float32" and policy_for("mixed_float16") == "mixed_float16"
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    expected = "mixed_bfloat16" if re.search(r"\b(amx_bf16|avx512_bf16)\b", flags) else "float32"
+    assert policy_for("auto") == expected
 
 
 @pytest.mark.parametrize("activation", ["softmax", None])
