@@ -211,7 +211,7 @@ def _read_member(path, member, **default):
         raise _not_an_archive(path) from None
     except OSError as error:
         raise ModelFileError(path, f"cannot be read ({error.strerror or error})", "Check the file.") from None
-    except (ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error) as error:
+    except (ValueError, EOFError, RuntimeError, zipfile.zlib.error) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(path, f"its {member} is damaged", "Copy or save it again.") from None

@@ -140,7 +140,7 @@ def test_a_flipped_byte_is_not_loaded_silently(file, position):
         start = weights.header_offset + 30 + len(weights.filename)
     content[start + int(position * weights.compress_size)] ^= 0xFF
     file.write_bytes(content)
-    refused(file)
+    assert refused(file)
 
 
 def test_damaged_members(file):

@@ -44,7 +44,9 @@ def _saved_model(path):
 def _tflite(path):
     from ai_edge_litert.interpreter import Interpreter
 
-    runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()  # here, where what it says to stderr is held back
+    runner = interpreter.get_signature_runner("serving_default")
     return lambda images: runner(**{INPUT: images})
 
 
