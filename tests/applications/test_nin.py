@@ -120,7 +120,7 @@ def test_the_arguments_of_keras_applications(name):
     given = keras.Input((side, side, 3), name="given")
     nested = builder(input_tensor=keras.layers.Rescaling(2.0)(given), classes=3)
     assert nested.input is given
-    assert "he_normal" in str(four.get_layer("conv1").get_config()) or "HeNormal" in str(four.get_config())
+    assert "HeNormal" in str(four.get_layer("conv1").get_config())
 
 
 def test_logits_are_what_softmax_takes():
@@ -156,6 +156,30 @@ def test_it_learns(name):
     assert not np.allclose(dropped(x, training=True), dropped(x, training=False))
     kept = getattr(applications, name)(input_shape=(side, side, 3), classes=4, dropout=0.0)
     np.testing.assert_array_equal(kept(x, training=True), kept(x, training=False))
+
+
+@pytest.mark.parametrize("name", applications.list_models())
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_class_map_is_born_alive(name, seed):
+    """With He's weights there, about half of the maps start at zero for most pictures, and without a gradient."""
+    keras.utils.set_random_seed(seed)
+    side = max(24, FACTS[name].minimum)
+    x = np.random.default_rng(seed).normal(size=(8, side, side, 3)).astype("float32")
+    builder = getattr(applications, name)
+
+    def means(**options):
+        model = builder(input_shape=(side, side, 3), classes=20, **options)
+        return keras.Model(model.input, model.get_layer("gap").output).predict(x, verbose=0)
+
+    assert means().min() > 0
+    assert (means(kernel_initializer="he_normal", bias_initializer="zeros") < 0.1).mean() > 0.2
+
+
+def test_an_explicit_initializer_is_every_layers():
+    model = applications.NiN(kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.25))
+    for layer in model.layers:
+        if layer.weights:
+            assert not np.any(layer.kernel) and np.all(np.asarray(layer.bias) == 0.25)
 
 
 def test_the_last_activation_is_float32_under_mixed_precision():

@@ -357,7 +357,7 @@ def test_a_network_that_died_is_exit_code_1(cli, small_npz, tmp_path, monkeypatc
     monkeypatch.setitem(recipes.RECIPES, "wild", wild)
     monkeypatch.chdir(tmp_path)
     code, out, err = cli("train", "NiN", "--data", "small.npz", "--recipe", "wild")
-    assert (code, out) == (1, "") and one_sentence(err, "its last ReLU died", "lower learning rate")
+    assert (code, out) == (1, "") and one_sentence(err, "its ReLUs died", "lower learning rate")
 
 
 def test_ctrl_c_during_training(small_npz, tmp_path):
