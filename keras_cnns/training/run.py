@@ -83,13 +83,7 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
         data={"source": source.name, **(data or {})},
         versions=versions(),
     )
-    try:
-        json.dumps(info.to_json())
-    except TypeError as error:
-        raise ArgumentError(
-            f"what the model file says of itself must be JSON: name initializers, give paths as strings ({error}). "
-            f"Received: network={network}, data={data}"
-        ) from error
+    _check_recordable(info)
     held_out = make_dataset(validation, preprocessing, 256)
     with reading(validation):  # a picture that cannot be read is told now, not after the first epoch
         for _ in held_out:
@@ -105,15 +99,7 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
     }
     start, interrupted = time.monotonic(), False
     try:
-        _fit(
-            model,
-            batches,
-            held_out,
-            recipe.epochs,
-            output,
-            history,
-            (training, validation),
-        )
+        _fit(model, batches, held_out, recipe.epochs, output, history, (training, validation))
     except KeyboardInterrupt:
         interrupted = True
     done = {key: list(map(float, values)) for key, values in history.history.items()}
@@ -144,13 +130,7 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
             f"interrupted after {notes['epochs']} of {recipe.epochs} epochs; the network as it was then is in "
             f"{output / 'model.keras'}"
         )
-    some, _ = next(iter(held_out))
-    if len(some) > 1 and not np.ptp(np.asarray(model.predict_on_batch(some)), axis=0).any():
-        raise TrainingError(
-            "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
-            "(with --force) with another seed, a lower learning rate or a longer warm-up. "
-            f"Received: recipe={recipe.name!r}, seed={seed}"
-        )
+    _check_alive(model, held_out, recipe, seed)
     if "test" in source.splits:
         try:
             result = evaluate(model, source.split("test"), preprocessing, source.class_names)
@@ -179,6 +159,28 @@ def _fit(model, batches, validation, epochs, output, history, splits):
             )
     except OSError as error:
         raise OutputError.from_os(output / "log.csv", error) from error
+
+
+def _check_recordable(info):
+    """Raise ArgumentError, before a training rather than after it, if its record could not be written."""
+    try:
+        json.dumps(info.to_json())
+    except TypeError as error:
+        raise ArgumentError(
+            f"what the model file says of itself must be JSON: name initializers, give paths as strings ({error}). "
+            f"Received: network={dict(info.network)}, data={info.data}"
+        ) from error
+
+
+def _check_alive(model, data, recipe, seed):
+    """Raise TrainingError if a trained network says the same of all pictures: nothing passes its ReLUs any more."""
+    images, _ = next(iter(data))
+    if len(images) > 1 and not np.ptp(np.asarray(model.predict_on_batch(images)), axis=0).any():
+        raise TrainingError(
+            "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
+            "(with --force) with another seed, a lower learning rate or a longer warm-up. "
+            f"Received: recipe={recipe.name!r}, seed={seed}"
+        )
 
 
 def _write(output, model, info, history):

@@ -1,0 +1,56 @@
+"""README tells the truth: its numbers are those of the records, and its programs run."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from keras_cnns import applications
+from keras_cnns.applications._facts import FACTS
+
+README = (ROOT / "README.md").read_text("utf8")
+
+
+@pytest.mark.parametrize("name", applications.list_models())
+def test_the_table_of_networks(name):
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
+    record = FACTS[name]
+    assert f"| {record.parameters:,} | {record.macs / 1e6:,.0f} M |" in row
+    assert "{}x{}x{}".format(*record.input_shape) in row
+    assert all(f"{error} %" in row for key, error in record.errors.items() if key.startswith(("CIFAR-10,", "ILSVRC")))
+
+
+@pytest.mark.parametrize("name", applications.list_weights())
+def test_the_table_of_weights(name):
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
+    record = applications.weights_info(*name.split(":"))
+    assert f"{record.metrics['test']['top1']:.2%}".replace("%", " %") in row
+    assert f"of {record.metrics['test']['examples']} digits" in row and record.training["command"] in row
+
+
+def test_the_pictures_are_there():
+    for path in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / path).is_file(), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(README.count("```python")))
+def test_the_programs_run(number, tmp_path):
+    program = re.findall(r"```python\n(.*?)```", README, re.S)[number]
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if "training.train" in program:
+        assert float(re.search(r"'top1': ([0-9.]+)", done.stdout)[1]) >= 0.98
+        assert sorted(os.listdir(tmp_path / "exports")) == ["nin.onnx", "nin.tflite", "nin_saved_model"]
+
+
+@pytest.mark.slow
+def test_the_training_by_hand_says_what_its_docstring_says(tmp_path):
+    script = ROOT / "scripts" / "train_nin_digits.py"
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    share = float(re.search(r"([0-9.]+)% of 360 test pictures", done.stdout.splitlines()[-1])[1])
+    assert share >= 98 and (tmp_path / "nin-digits.keras").is_file()
+    assert re.search(r"Last line: [0-9.]+% of 360 test pictures", script.read_text("utf8"))
