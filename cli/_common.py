@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def run(command, arguments=None):
         arguments: list of strings; None: those of the process.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Pipelines and runtimes are TensorFlow's, whatever Keras is set to otherwise
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     sys.exit(_exit_code(command, arguments))
 
 
@@ -82,11 +85,21 @@ force_option = click.option("--force", is_flag=True, help="Overwrite what an ear
 
 
 def load_keras():
-    """Import keras and what it runs on, without the lines that TensorFlow's start-up writes to stderr."""
+    """Import keras and what it runs on, without the lines that TensorFlow's start-up writes to stderr.
+
+    A Ctrl-C meanwhile waits until the import is done: in the middle, some library would swallow it.
+    """
     from keras_cnns._quiet import quiet
 
-    with quiet():
-        import keras  # noqa: F401
+    waiting = []
+    before = signal.signal(signal.SIGINT, lambda *_: waiting.append(True))
+    try:
+        with quiet():
+            import keras  # noqa: F401
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 def open_model(text):

@@ -1,7 +1,5 @@
 """cnn-export: a model as an artifact for deployment, verified."""
 
-import os
-
 import click
 from keras_cnns.cli import _common
 
@@ -41,8 +39,6 @@ def command(model, formats, output, verify_data, data_dir, force, as_json):
     The artifact takes uint8 pictures, `image`, and gives `probabilities`; preprocessing and softmax are inside.
     If its outputs differ from the model's, nothing is kept and the exit code is 1.
     """
-    # tf.saved_model and LiteRT come from TensorFlow, whatever Keras is set to otherwise
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     from keras_cnns.errors import ArgumentError, nearest
 
     for name in formats:

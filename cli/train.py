@@ -24,7 +24,7 @@ from keras_cnns.cli import _common
 )
 @click.option(
     "--input-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 4096),
     metavar="N",
     help="Side of the network's input in pixels; by default that of the pictures or the network.",
 )
@@ -63,8 +63,9 @@ def command(
     changes = {"epochs": epochs, "batch_size": batch_size, "precision": precision}
     chosen = chosen.replace(**{key: value for key, value in changes.items() if value is not None})
     if output is None:
-        stem = source if source.startswith("tfds:") else Path(source).stem
-        output = Path("runs", f"{name}-{re.sub(r'[^A-Za-z0-9]+', '-', stem)}".lower())
+        stem = source if source.startswith("tfds:") else Path(source).resolve().stem
+        words = re.sub(r"[^\w]+", "-", stem).strip("-")
+        output = Path("runs", f"{name}-{words}".lower())
 
     _common.load_keras()
     from keras_cnns.data import open_source

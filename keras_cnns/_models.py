@@ -23,7 +23,7 @@ def one_image_input(model):
             f"{model.name}: the model must take one batch of pictures, (batch, height, width, channels). "
             f"Received: inputs={shapes}"
         )
-    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+    if isinstance(model.output, dict) or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(x.shape) for x in model.outputs]
         raise ArgumentError(
             f"{model.name}: the model must give one vector a picture, (batch, classes). Received: outputs={shapes}"
@@ -103,7 +103,8 @@ def predict_pixels(model, images, preprocessing, batch_size=256):
 
 def check_classes(ours, theirs, source):
     """Raise ArgumentError if a source names classes otherwise than the model; numbers say nothing."""
-    if tuple(ours) != tuple(theirs) and not all(str(k) == name for k, name in enumerate(theirs)):
+    only_numbers = all(str(k) == name for k, name in enumerate(theirs))
+    if len(ours) != len(theirs) or (tuple(ours) != tuple(theirs) and not only_numbers):
         raise ArgumentError(
             f"the classes of the pictures must be those of the model, in the same order: {', '.join(ours[:10])}"
             f"{', ...' if len(ours) > 10 else ''}. Received: source={source!r} with {', '.join(theirs[:10])}"

@@ -108,8 +108,9 @@ NIN_DIGITS = SHORT.replace(
 
 # M. Lin, Q. Chen, S. Yan: Network In Network, ICLR 2014, with the author's Caffe files for what it leaves open.
 # Not as there: the paper whitens its pictures (GCN, ZCA), here they get mean 0 and deviation 1; the files train
-# biases at twice the rate and the last layer at a tenth, Keras's optimizers have one rate. At that one rate 0.1
-# makes the network diverge or die, so it is 0.01 with a warm-up (see `SHORT`).
+# biases at twice the rate and the last layer at a tenth, Keras's optimizers have one rate, so it is warmed up to.
+# Tried for 400 steps on CIFAR-10 (November 2026): the loss falls from 2.30 to 1.96, at a tenth of the rate to 2.29. The
+# whole schedule has not been run here.
 NIN_CIFAR10 = Recipe(
     name="nin-cifar10",
     builder="NiN",
@@ -122,7 +123,7 @@ NIN_CIFAR10 = Recipe(
         },  # the author's files
     },
     optimizer="sgd",
-    learning_rate=0.01,
+    learning_rate=0.1,  # the author's Caffe solver
     momentum=0.9,  # section 4.1 follows Krizhevsky et al.
     weight_decay=1e-4,  # the author's Caffe solver
     schedule="step",  # section 4.1: lowered by ten, twice; the solver: once, after 100 k of 120 k steps

@@ -5,6 +5,7 @@ needs `import keras_cnns.layers` first; `load_model` here does so by itself.
 """
 
 import dataclasses
+import errno
 import json
 import struct
 import zipfile
@@ -146,12 +147,17 @@ def load_model(path, *, compile=False):
 
     _check_layers(path, json.loads(_read_member(path, "config.json")))
     try:
-        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
     except MemoryError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise  # Keras unpacks it into the temporary folder: not the file's fault
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(" .")
         raise ModelFileError(path, f"Keras cannot read it ({reason})", "Save the model again.") from error
+    if not isinstance(model, keras.Model):
+        raise ModelFileError(path, f"holds a {type(model).__name__}, no model", "Give the file of a model.")
+    return model
 
 
 def read_info(path):
@@ -272,10 +278,11 @@ def _check_layers(path, config):
                 f"holds a {name.strip('_')} layer, which runs code that comes with the file",
                 "Ask for the model with keras.layers or registered layers in its place.",
             )
-        known = not module or module in ("builtins", "keras") or str(module).startswith("keras.")
+        known = module in ("builtins", "keras") or str(module).startswith("keras.")
+        known = known or (not module and ">" not in str(full_name))
         if not known and full_name not in registered and name not in registered:
             raise ModelFileError(
                 path,
-                f"needs the class {full_name or name} of {module}, which is not known here",
+                f"needs the class {full_name or name}{f' of {module}' if module else ''}, which is not known here",
                 "Import the module that defines and registers it before loading.",
             )

@@ -199,6 +199,7 @@ def test_a_real_lambda_is_refused(tmp_path):
     [
         {"module": "os", "class_name": "system", "registered_name": None},
         {"module": "subprocess", "class_name": "Popen", "registered_name": "Popen"},
+        {"module": None, "class_name": "Mine", "registered_name": "mine>Mine"},
         {"module": "mine.layers", "class_name": "Mine", "registered_name": "mine>Mine"},
     ],
 )

@@ -1,5 +1,8 @@
 """What every builder shares: checked arguments, the input, the head, the finished model."""
 
+import numbers
+import operator
+
 import keras
 from keras import layers
 
@@ -17,6 +20,19 @@ def check_choice(function, **choices):
             )
 
 
+def as_shape(function, input_shape):
+    """Return `input_shape` as a tuple of int and None, None for None; raise ArgumentError if it is no shape."""
+    if input_shape is None:
+        return None
+    try:
+        return tuple(side if side is None else operator.index(side) for side in input_shape)
+    except TypeError:
+        raise ArgumentError(
+            f"{function}: `input_shape` must be (height, width, channels), whole numbers. "
+            f"Received: input_shape={input_shape!r}"
+        ) from None
+
+
 def settle(function, weights, **arguments):
     """Return the weights' record and the arguments, those left at None filled in from the record.
 
@@ -29,7 +45,7 @@ def settle(function, weights, **arguments):
         ArgumentError: if there are no such weights, or an explicit argument contradicts them.
     """
     classes = arguments.get("classes")
-    if classes is not None and (not isinstance(classes, int) or classes < 1):
+    if classes is not None and (not isinstance(classes, numbers.Integral) or classes is True or classes < 1):
         raise ArgumentError(
             f"{function}: `classes` must be a whole number of at least 1. Received: classes={classes!r}"
         )
@@ -75,8 +91,7 @@ def image_input(function, input_shape, input_tensor, default_shape):
         shape = default_shape if input_shape is None else input_shape
     if not isinstance(shape, (tuple, list)) or len(shape) != 3 or not isinstance(shape[-1], int) or shape[-1] < 1:
         raise ArgumentError(
-            f"{function}: `input_shape` must be (height, width, channels), as {default_shape}. "
-            f"Received: input_shape={shape}"
+            f"{function}: `input_shape` must be (height, width, channels), three values. Received: input_shape={shape}"
         )
     if any(side is not None and side < minimum for side in shape[:2]):
         raise ArgumentError(

@@ -88,6 +88,8 @@ def find(builder, weights):
             raise ArgumentError(f"{builder}: the file holds a {info.builder}. Received: weights={str(weights)!r}")
         fields = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
         return Weights(**{**fields, "builder": builder, "name": str(weights), "path": path})
+    if str(weights).endswith(".h5"):
+        raise ArgumentError(f"{builder}: weights come from a .keras file. Received: weights={str(weights)!r}")
     return weights_info(builder, weights)
 
 

@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from keras_cnns.applications._builder import (
+    as_shape,
     body_end,
     check_choice,
     finish,
@@ -114,12 +115,13 @@ def NiN(
         Lin et al. 2014, section 3 and figure 2; widths from the author's cuda-convnet and Caffe files.
     """
     check_choice("NiN", variant=(variant, (None, *VARIANTS)), second_pool=(second_pool, (None, "average", "max")))
+    input_shape = as_shape("NiN", input_shape)
     record, settled = settle(
         "NiN",
         weights,
         variant=variant,
         classes=classes if include_top else None,
-        input_shape=input_shape and tuple(input_shape) if include_top else None,
+        input_shape=input_shape if include_top else None,
         second_pool=second_pool,
     )
     blocks, shape, ten_or_hundred = VARIANTS[settled["variant"] or "cifar10"]
@@ -198,11 +200,12 @@ def NiNImageNet(
             "NiNImageNet: `widths` must have four values and `mlp_layers` be at least 1. "
             f"Received: widths={widths}, mlp_layers={mlp_layers}"
         )
+    input_shape = as_shape("NiNImageNet", input_shape)
     record, settled = settle(
         "NiNImageNet",
         weights,
         classes=classes if include_top else None,
-        input_shape=input_shape and tuple(input_shape) if include_top else None,
+        input_shape=input_shape if include_top else None,
     )
     published = FACTS["NiNImageNet"]
     classes = published.classes if settled["classes"] is None else settled["classes"]

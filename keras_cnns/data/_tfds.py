@@ -48,6 +48,9 @@ def open_tfds(spec, data_dir, download, test_share, seed):
             f"tensorflow-datasets has no data set of that name.{nearest(name, tfds.list_builders())} "
             f"Received: source={spec!r}"
         ) from None
+    except (ValueError, AssertionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ArgumentError(f"tensorflow-datasets cannot open it ({reason}). Received: source={spec!r}") from error
     if not builder.is_prepared():
         if not download:
             raise SourceError(

@@ -5,7 +5,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_cnns.errors import SourceError
 
-SUFFIXES = frozenset(".bmp .gif .jfif .jpeg .jpg .png .ppm .pgm .tif .tiff .webp".split())
+SUFFIXES = frozenset(".avif .bmp .gif .jfif .jpeg .jpg .png .ppm .pgm .tif .tiff .webp".split())
 MINIMUM_SIDE = 4  # pixels; in less than that no network sees anything
 
 

@@ -1,6 +1,7 @@
 """How a picture becomes a network's input: one frozen record, the same in training, evaluation and export."""
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Preprocessing:
                 f"Received: shorter_side={self.shorter_side}"
             )
         for field in ("mean", "scale"):
+            if not all(map(math.isfinite, getattr(self, field))):
+                raise ValueError(f"`{field}` must be finite. Received: {field}={getattr(self, field)}")
             if len(getattr(self, field)) not in (1, self.channels):
                 raise ValueError(
                     f"`{field}` must have one value, or one for each of {self.channels} channels. "

@@ -69,6 +69,8 @@ def open_source(name, *, data_dir=None, download=False):
 
 
 def _open(name, data_dir, download):
+    if not name:
+        raise ArgumentError("a source of pictures needs a name, as 'digits'. Received: source=''")
     if name.startswith("tfds:"):
         return Source(name, *open_tfds(name, data_dir, download, TEST_SHARE, SPLIT_SEED))
     path = Path(name)
@@ -103,6 +105,8 @@ def _digits():
 def _npz(name, path):
     needed = ("x_train", "y_train", "x_test", "y_test")
     try:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile
         with np.load(path, allow_pickle=False) as file:
             missing = [key for key in needed if key not in file]
             arrays = {key: file[key] for key in (*needed, "class_names") if key in file}
@@ -146,6 +150,12 @@ def _npz(name, path):
     if shape != other:
         raise SourceError(f"{path}: x_train has pictures of shape {shape}, x_test of {other}. Make them equal.")
     _need_two_classes(path, names)
+    empty = sorted(set(range(len(names))) - set(splits["train"].labels.tolist()))
+    if empty:
+        more = f" and {len(empty) - 1} more" if empty[1:] else ""
+        raise SourceError(
+            f"{path}: y_train has no picture of class {names[empty[0]]!r}{more}; number classes from 0 without gaps."
+        )
     return Source(name, names, shape, splits)
 
 

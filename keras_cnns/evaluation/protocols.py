@@ -66,6 +66,7 @@ def predict_pictures(model, paths, preprocessing, *, batch_size=BATCH):
     """Return the probabilities (pictures, classes), float32, for picture files of any size and format.
 
     Raises:
+        ArgumentError: if the model gives values that are not finite.
         SourceError: naming the first file that cannot be read; nothing is predicted then.
     """
     from keras_cnns.data.pictures import read_picture
@@ -73,4 +74,7 @@ def predict_pictures(model, paths, preprocessing, *, batch_size=BATCH):
 
     _models.one_image_input(model)
     images = np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
-    return _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))
+    probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))
+    if not np.isfinite(probabilities).all():
+        raise ArgumentError(f"{model.name} gives values that are not finite (NaN or infinity); train it again.")
+    return probabilities

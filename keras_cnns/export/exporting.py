@@ -39,7 +39,7 @@ class Report:
     """What was exported and how it was verified.
 
     Attributes:
-        model: name of the model.
+        model: what the artifacts are called, before the suffix.
         parameters: number of its weights.
         pictures: which pictures the artifacts were verified on, in words.
         examples: how many.
@@ -147,7 +147,7 @@ def export_model(
             parity = _verify(one, path, targets[one], pictures, reference, name)
             artifacts.append(Artifact(one, targets[one], _size(path), times[one], parity))
     own = None if pictures.labels is None else float((reference.argmax(1) == pictures.labels).mean())
-    return Report(model.name, model.count_params(), pictures.description, len(pictures.images), own, tuple(artifacts))
+    return Report(stem, model.count_params(), pictures.description, len(pictures.images), own, tuple(artifacts))
 
 
 def _write(model, preprocessing, output, is_logits, staged, scratch, say):

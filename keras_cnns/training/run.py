@@ -54,6 +54,8 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
     output = Path(output)
     if not overwrite:
         _files.refuse_existing(*(output / name for name in FILES))
+    if folders := [output / name for name in FILES if (output / name).is_dir()]:
+        raise ArgumentError(f"a file is written there, and a folder has its name. Received: output={str(folders[0])!r}")
     training, validation = source.split("train"), source.splits.get("validation")
     if validation is None:
         training, validation = training.divide(VALIDATION_SHARE, seed)

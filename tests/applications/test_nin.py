@@ -123,6 +123,11 @@ def test_the_arguments_of_keras_applications(name):
     assert "HeNormal" in str(four.get_layer("conv1").get_config())
 
 
+def test_numpy_integers_are_integers():
+    model = applications.NiN(classes=np.int64(7), input_shape=np.array([16, 16, 1]))
+    assert model.input_shape == (None, 16, 16, 1) and model.output_shape == (None, 7)
+
+
 def test_logits_are_what_softmax_takes():
     logits = applications.NiN(classifier_activation=None)
     probabilities = applications.NiN()
@@ -200,6 +205,9 @@ def test_the_last_activation_is_float32_under_mixed_precision():
         ({"second_pool": "min"}, "`second_pool` must be one of None, 'average', 'max'"),
         ({"classes": 0}, "`classes` must be a whole number of at least 1. Received: classes=0"),
         ({"pooling": "mean", "include_top": False}, "`pooling` must be one of None, 'avg', 'max'"),
+        ({"input_shape": 32}, r"`input_shape` must be \(height, width, channels\)"),
+        ({"classes": True}, "`classes` must be a whole number"),
+        ({"weights": "a.weights.h5"}, "weights come from a .keras file"),
         ({"input_shape": (32, 32)}, r"`input_shape` must be \(height, width, channels\)"),
         ({"weights": "digit"}, "there are digits. Did you mean 'digits'"),
         ({"weights": "no/such.keras"}, "there is no such weights file"),

@@ -393,6 +393,28 @@ def test_ctrl_c_during_training(small_npz, tmp_path):
     assert not [one for one in (tmp_path / "run").iterdir() if one.name.startswith(".")]
 
 
+@pytest.mark.parametrize("seconds", [1.0, 2.5])
+def test_ctrl_c_while_libraries_are_imported(seconds):
+    source = "from keras_cnns.cli.evaluate import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", source, "nin:digits", "--data", "digits"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "") and one_sentence(err, "interrupted"), err
+
+
+def test_another_backend_in_the_environment_does_not_matter(python):
+    source = "from keras_cnns.cli.evaluate import main; main(['nin:digits', '--data', 'digits', '--json'])"
+    done = python(source, KERAS_BACKEND="jax")
+    assert done.returncode == 0 and json.loads(done.stdout)["examples"] == 360, done.stderr
+
+
 @pytest.mark.parametrize("option", ["--help", "--version"])
 @pytest.mark.parametrize("place, message", [("/dev/full", "No space left"), ("closed pipe", "")])
 def test_stdout_that_takes_nothing(option, place, message):

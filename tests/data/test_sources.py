@@ -58,8 +58,8 @@ def test_npz(tmp_path):
     source = open_source(npz(tmp_path / "a.npz"))
     assert source.class_names == ("0", "1", "2", "3") and source.image_shape == (8, 8, 1)
     assert source.split("test").examples == 8
-    named = open_source(npz(tmp_path / "b.npz", class_names=np.array(["a", "b", "c", "d", "e"])))
-    assert named.class_names == ("a", "b", "c", "d", "e")
+    named = open_source(npz(tmp_path / "b.npz", class_names=np.array(["a", "b", "c", "d"])))
+    assert named.class_names == ("a", "b", "c", "d")
     column = open_source(npz(tmp_path / "c.npz", y_train=(np.arange(20) % 4)[:, None]))
     assert column.split("train").labels.shape == (20,)
     floats = open_source(npz(tmp_path / "d.npz", x_train=arrays()["x_train"].astype("float32")))
@@ -84,6 +84,8 @@ def test_npz(tmp_path):
         ({"y_test": np.array([0, 1, 2, 3, 4, 0, 0, 0])}, "y_test must lie between 0 and 3.*labels from 0 to 4"),
         ({"y_train": np.arange(20) % 4 - 1}, "labels from -1 to 2"),
         ({"y_train": np.zeros(20, int), "y_test": np.zeros(8, int)}, "has one class only"),
+        ({"y_train": np.arange(20) % 4 * 100000}, "y_train has no picture of class '1' and 299996 more"),
+        ({"y_train": np.ones(20, int), "y_test": np.ones(8, int)}, "no picture of class '0'"),
         ({"class_names": np.array([["a"]])}, "class_names must be a list of strings"),
         ({"class_names": np.array(["a", "b", "b", "c"])}, "class_names must differ from each other"),
     ],
@@ -181,6 +183,8 @@ def test_an_unreadable_picture_is_named(folder_of_pictures):
         ("digit", "Did you mean 'digits'.*Received: source='digit'"),
         ("no/such/folder", "a source of pictures is"),
         ("missing.npz", "there is no such file"),
+        ("", "needs a name, as 'digits'"),
+        ("tfds:mnist/zzz", "cannot open it|has no data set"),
         ("tfds:", "after 'tfds:' stands a data set's name"),
         ("tfds:../x", "after 'tfds:' stands a data set's name"),
         ("tfds:cifar1O", "no data set of that name. Did you mean 'cifar10'"),

@@ -100,6 +100,8 @@ def test_models_and_classes_that_do_not_fit():
         evaluate(flat, split, Preprocessing((6, 6)), "ab")
     check_classes(["a", "b"], ["a", "b"], "s")
     check_classes(["a", "b"], ["0", "1"], "s")  # numbers say nothing
+    with pytest.raises(ArgumentError, match="in the same order: a, b"):
+        check_classes(["a", "b"], ["0", "1", "2"], "s")
     with pytest.raises(ArgumentError, match="in the same order: a, b. Received: source='s' with b, a"):
         check_classes(["a", "b"], ["b", "a"], "s")
 
