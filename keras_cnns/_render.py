@@ -1,5 +1,7 @@
 """The one place that draws, for all rooms. Pictures are PNG files, written whole or not at all."""
 
+import warnings
+
 import numpy as np
 
 from keras_cnns import _files
@@ -16,7 +18,8 @@ def _figure(width, height, **subplots):
 
 
 def _save(figure, path):
-    with _files.writing(path) as temporary:
+    with _files.writing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that matplotlib's font lacks
         figure.savefig(temporary, format="png")
 
 

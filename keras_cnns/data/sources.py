@@ -236,6 +236,9 @@ def _pictures_by_class(folder):
     for name, files in classes.items():
         if not files:
             raise SourceError(f"{folder / name}: has no pictures. Add some, or remove the folder.")
+        for file in files:
+            if any("\udc80" <= character <= "\udcff" for character in file):
+                raise SourceError(f"{file!r}: the name is no UTF-8, which TensorFlow needs. Rename it.")
     _need_two_classes(folder, tuple(classes))
     return classes
 

@@ -166,6 +166,14 @@ def test_wrong_folders(folder_of_pictures, tmp_path):
         open_source(folder_of_pictures)
 
 
+def test_a_name_that_is_no_utf8_is_told(folder_of_pictures):
+    import os
+
+    os.rename(folder_of_pictures / "red" / "3.png", os.fsencode(folder_of_pictures / "red") + b"/caf\xe9.png")
+    with pytest.raises(SourceError, match="the name is no UTF-8"):
+        open_source(folder_of_pictures)
+
+
 def test_an_unreadable_picture_is_named(folder_of_pictures):
     bad = folder_of_pictures / "red" / "3.png"
     bad.write_bytes(bad.read_bytes()[:100])

@@ -1,5 +1,7 @@
 """Metrics against plain loops; every picture counted once."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -137,6 +139,11 @@ def test_the_drawing_shows_what_was_predicted(digits_model, tmp_path):
     wrong = ArraySplit(split.items, (split.labels + 1) % 10)
     draw_predictions(model, wrong, record.preprocessing, record.class_names, tmp_path / "b.png", "digits", count=10)
     marked = np.asarray(Image.open(tmp_path / "b.png").convert("RGB")).astype(int)
+
+    names = [*"012345678", "九"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_predictions(model, split, record.preprocessing, names, tmp_path / "c.png", "数字", count=10)
 
     def red(pixels):
         return ((pixels[..., 0] - pixels[..., 2]) > 150).sum()
