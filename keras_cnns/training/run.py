@@ -5,7 +5,9 @@ import dataclasses
 import json
 import math
 import platform
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -143,10 +145,45 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
     return info
 
 
+class _CtrlC(keras.callbacks.Callback):
+    """Stops the training behind the step in which Ctrl-C came; a second Ctrl-C stops it at once.
+
+    Python raises KeyboardInterrupt wherever it happens to be, and where that is a destructor or a callback from C, the
+    interrupt is lost.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.came = False
+
+    def __enter__(self):
+        self.main = threading.current_thread() is threading.main_thread()  # signals are for it alone
+        if self.main:
+            self.before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error):
+        if self.main:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _note(self, *signal_and_frame):
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
+
+    def check(self, step=None, logs=None):
+        """Raise KeyboardInterrupt if Ctrl-C came."""
+        if self.came:
+            raise KeyboardInterrupt
+
+    on_train_batch_end = on_test_batch_end = check
+
+
 def _fit(model, batches, validation, epochs, output, history, splits):
+    ctrl_c = _CtrlC()
     try:
         # Keras prints its progress on stdout, which is for results
-        with contextlib.redirect_stdout(sys.stderr), reading(*splits):
+        with contextlib.redirect_stdout(sys.stderr), reading(*splits), ctrl_c:
             model.fit(
                 batches,
                 validation_data=validation,
@@ -157,8 +194,10 @@ def _fit(model, batches, validation, epochs, output, history, splits):
                     history,
                     keras.callbacks.CSVLogger(output / "log.csv"),
                     keras.callbacks.TerminateOnNaN(),
+                    ctrl_c,
                 ],
             )
+            ctrl_c.check()
     except OSError as error:
         raise OutputError.from_os(output / "log.csv", error) from error
 
