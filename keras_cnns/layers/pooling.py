@@ -1,4 +1,4 @@
-"""The layers that Keras lacks. Importing this module registers them for `keras.saving`."""
+"""Pooling whose output sizes round up, as in cuda-convnet and Caffe."""
 
 import keras
 from keras import ops

@@ -1,0 +1,19 @@
+"""The layers that Keras lacks, or has slowly. Importing this module registers them for `keras.saving`."""
+
+from keras_cnns.layers.channels import LocalResponseNormalization, Maxout, SplitConv2D, ZeroPadShortcut
+from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
+from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
+
+__all__ = [
+    "CeilAveragePooling2D",
+    "CeilMaxPooling2D",
+    "ConnectionTableConv2D",
+    "LocalResponseNormalization",
+    "Maxout",
+    "RBFOutput",
+    "SplitConv2D",
+    "TrainableSubsampling",
+    "ZeroPadShortcut",
+    "ceil_pooling",
+    "scaled_tanh",
+]
