@@ -31,6 +31,14 @@ def one_image_input(model):
     return tuple(model.inputs[0].shape[1:])
 
 
+def main_output(model):
+    """Return the model without its auxiliary heads: of several outputs the first, if it is called `predictions`."""
+    outputs = getattr(model, "outputs", None) or ()
+    if len(outputs) < 2 or isinstance(model.output, dict) or outputs[0]._keras_history.operation.name != "predictions":
+        return model
+    return keras.Model(model.inputs, outputs[0], name=model.name)
+
+
 def gives_probabilities(model):
     """Return whether a model's output went through a softmax or a sigmoid; otherwise it gives logits."""
     tensor = model.outputs[0]
@@ -52,7 +60,7 @@ def gives_probabilities(model):
 
 def plain_preprocessing(model):
     """Return the record for a model that carries none: pixels of 0 to 255 as they are, at the model's size."""
-    height, width, channels = one_image_input(model)
+    height, width, channels = one_image_input(main_output(model))
     if None in (height, width) or channels not in (1, 3):
         raise ArgumentError(
             f"{model.name}: without a preprocessing record the model's input must have a known size and 1 or 3 "

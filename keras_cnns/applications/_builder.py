@@ -1,5 +1,6 @@
-"""What every builder shares: checked arguments, the input, the head, the finished model."""
+"""What every builder shares: its documented arguments, the input, the head, the finished model."""
 
+import inspect
 import numbers
 import operator
 
@@ -9,6 +10,48 @@ from keras import layers
 from keras_cnns.applications import _weights
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.errors import ArgumentError
+
+ARGUMENTS = """\
+include_top: whether the classifier is there; without it the network ends with the maps before it.
+weights: None (random), the name of weights that ship (see `list_weights`), or the path of a `.keras` file with this
+    network.
+input_tensor: Keras tensor (batch, height, width, channels) to use as the input.
+input_shape: (height, width, channels), at least {minimum}x{minimum}; height and width may be None without top, and
+    where the last maps are averaged. None: that of the weights, else {shape}.
+pooling: of a network without top: None (maps), "avg" or "max" (vectors).
+classes: number of classes. None: that of the weights, else {classes}.
+classifier_activation: "softmax", or None for logits.
+name: of the model.
+"""
+INITIALIZERS = """\
+kernel_initializer: of all kernels, any of Keras's.
+bias_initializer: of all biases, any of Keras's.
+"""
+ENDING = """
+
+Returns:
+    Functional `keras.Model`; float32 pictures (batch, height, width, channels), whose normalization is the caller's, to
+    float32 (batch, classes).
+
+Raises:
+    ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
+
+Reference:
+"""
+
+
+def documented(function):
+    """Complete a builder's docstring, which says itself only what is its own, with what all builders share."""
+    facts = FACTS[function.__name__]
+    text, _, reference = inspect.cleandoc(function.__doc__).partition("\n\nReference:\n")
+    text, _, own = text.partition("\n\nArgs:\n")
+    shared = ARGUMENTS.format(minimum=facts.minimum, shape=facts.input_shape, classes=facts.classes)
+    arguments = inspect.cleandoc(shared + "\n".join(line.removeprefix("    ") for line in own.splitlines()))
+    if "\nkernel_initializer:" not in arguments:
+        arguments += "\n" + INITIALIZERS.rstrip()
+    indented = "\n".join(f"    {line}" for line in arguments.splitlines())
+    function.__doc__ = f"{text}\n\nArgs:\n{indented}{ENDING}{reference or f'    {facts.paper}.'}\n"
+    return function
 
 
 def check_choice(function, **choices):
@@ -20,7 +63,124 @@ def check_choice(function, **choices):
             )
 
 
-def as_shape(function, input_shape):
+class Start:
+    """The checked beginning of a network: its input, and what the arguments mean; it also finishes the network.
+
+    Attributes:
+        inputs: Keras tensor (batch, height, width, channels).
+        classes: number of classes.
+        options: the network's own options by name, those left at None as in the weights' record, else as in the paper.
+        initializers: `kernel_initializer` and `bias_initializer`, to be passed to every layer with weights.
+    """
+
+    def __init__(
+        self,
+        function,
+        name,
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        classes,
+        kernel_initializer,
+        bias_initializer,
+        *,
+        flat=False,
+        defaults=None,
+        **options,
+    ):
+        """Check the arguments, settle them with the record of the weights, and create the input.
+
+        Args:
+            function: public name of the builder.
+            name, include_top, weights, input_tensor, input_shape, classes: as the builder got them.
+            kernel_initializer, bias_initializer: likewise.
+            flat: whether the classifier is a dense layer on all pixels, so that their number must be known.
+            defaults: function from the settled options to (input shape, classes, smallest side); None: the facts'.
+            **options: name=(value, the paper's, other allowed values ...); just (value, the paper's): any is allowed.
+
+        Raises:
+            ArgumentError: if an argument cannot be used, or contradicts the weights.
+        """
+        for option, (value, *allowed) in options.items():
+            if len(allowed) > 1:
+                check_choice(function, **{option: (value, (None, *allowed))})
+        if classes is not None and (not isinstance(classes, numbers.Integral) or classes is True or classes < 1):
+            raise ArgumentError(
+                f"{function}: `classes` must be a whole number of at least 1. Received: classes={classes!r}"
+            )
+        input_shape = _as_shape(function, input_shape)
+        given = {option: value for option, (value, *_) in options.items()}
+        if include_top:
+            given |= {"classes": classes, "input_shape": input_shape}
+        self.record = _weights.find(function, weights)
+        settled = _settle(function, weights, self.record, given)
+        self.function, self.name, self.include_top = function, name, include_top
+        self.options = {
+            option: papers if settled[option] is None else settled[option]
+            for option, (_, papers, *_) in options.items()
+        }
+        facts = FACTS[function]
+        published = facts.input_shape, facts.classes, facts.minimum
+        default_shape, default_classes, minimum = defaults(self.options) if defaults else published
+        self.classes = default_classes if settled.get("classes") is None else settled["classes"]
+        default_shape = settled.get("input_shape") or default_shape
+        self.inputs = _image_input(function, input_shape, input_tensor, default_shape, minimum)
+        if flat and include_top and None in self.inputs.shape[1:3]:
+            raise ArgumentError(
+                f"{function}: the classifier sees every pixel of the last maps, so the size must be known: pass "
+                f"`input_shape`, or include_top=False. Received: input_shape={tuple(self.inputs.shape[1:])}"
+            )
+        # A layer makes its own initializer of a description; an initializer itself gives all equal shapes equal weights
+        self.initializers = {
+            key: keras.initializers.serialize(value) if isinstance(value, keras.initializers.Initializer) else value
+            for key, value in (("kernel_initializer", kernel_initializer), ("bias_initializer", bias_initializer))
+        }
+
+    def body(self, x, pooling):
+        """Return the model without its top: the maps `x` as they are, or averaged or maximized over the map."""
+        check_choice(self.function, pooling=(pooling, (None, "avg", "max")))
+        if pooling == "avg":
+            x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        if pooling == "max":
+            x = layers.GlobalMaxPooling2D(name="max_pool")(x)
+        return self._model(x)
+
+    def classifier(self, logits, activation, heads=None):
+        """Return the model that ends with `predictions`, the activation of `logits` in float32 under every policy.
+
+        Args:
+            logits: Keras tensor (batch, classes).
+            activation: of the classifier; None gives the logits.
+            heads: logits of auxiliary classifiers by name; outputs NAME_predictions follow `predictions`.
+        """
+        heads = {"predictions": logits, **{f"{name}_predictions": x for name, x in (heads or {}).items()}}
+        outputs = [layers.Activation(activation, dtype="float32", name=name)(x) for name, x in heads.items()]
+        return self._model(outputs if len(outputs) > 1 else outputs[0])
+
+    def _model(self, outputs):
+        sources = keras.utils.get_source_inputs(self.inputs)
+        model = keras.Model(sources if len(sources) > 1 else sources[0], outputs, name=self.name)
+        if self.record:
+            _weights.assign(model, self.record)
+        return model
+
+
+def _settle(function, weights, record, given):
+    """Return the arguments, those left at None filled in from the record; raise ArgumentError if one contradicts it."""
+    known = record.network if record else {}
+    settled = {}
+    for name, value in given.items():
+        settled[name] = known.get(name) if value is None else value
+        if value is not None and name in known and value != known[name]:
+            raise ArgumentError(
+                f"{function}: `{name}` must be {known[name]!r} with weights={weights!r}, which were trained so; pass "
+                f"weights=None, or leave `{name}` out. Received: {name}={value!r}"
+            )
+    return settled
+
+
+def _as_shape(function, input_shape):
     """Return `input_shape` as a tuple of int and None, None for None; raise ArgumentError if it is no shape."""
     if input_shape is None:
         return None
@@ -33,45 +193,8 @@ def as_shape(function, input_shape):
         ) from None
 
 
-def settle(function, weights, **arguments):
-    """Return the weights' record and the arguments, those left at None filled in from the record.
-
-    Args:
-        function: public name of the builder.
-        weights: None, the name of weights that ship, or the path of a `.keras` file.
-        **arguments: what a record may know: variant, classes, input_shape, ...
-
-    Raises:
-        ArgumentError: if there are no such weights, or an explicit argument contradicts them.
-    """
-    classes = arguments.get("classes")
-    if classes is not None and (not isinstance(classes, numbers.Integral) or classes is True or classes < 1):
-        raise ArgumentError(
-            f"{function}: `classes` must be a whole number of at least 1. Received: classes={classes!r}"
-        )
-    record = _weights.find(function, weights)
-    known = record.network if record else {}
-    settled = {}
-    for name, value in arguments.items():
-        settled[name] = known.get(name) if value is None else value
-        if value is not None and name in known and value != known[name]:
-            raise ArgumentError(
-                f"{function}: `{name}` must be {known[name]!r} with weights={weights!r}, which were trained so; pass "
-                f"weights=None, or leave `{name}` out. Received: {name}={value!r}"
-            )
-    return record, settled
-
-
-def image_input(function, input_shape, input_tensor, default_shape):
-    """Return the input tensor (batch, height, width, channels) of a network.
-
-    Args:
-        function: public name of the builder.
-        input_shape: (height, width, channels) or None; height and width may be None.
-        input_tensor: a Keras tensor to build upon, or None.
-        default_shape: the shape if neither is given.
-    """
-    minimum = FACTS[function].minimum
+def _image_input(function, input_shape, input_tensor, default_shape, minimum):
+    """Return the input tensor of a network: `input_tensor`, or a new one of `input_shape` or the default shape."""
     if keras.config.image_data_format() != "channels_last":
         raise ArgumentError(
             f"{function}: the networks here have their channels last, as CPUs and exported artifacts want them; call "
@@ -82,44 +205,43 @@ def image_input(function, input_shape, input_tensor, default_shape):
         if not keras.backend.is_keras_tensor(input_tensor):
             input_tensor = layers.Input(tensor=input_tensor)
         shape = tuple(input_tensor.shape[1:])
-        if input_shape is not None and tuple(input_shape) != shape:
+        if input_shape is not None and input_shape != shape:
             raise ArgumentError(
                 f"{function}: `input_shape` must be that of `input_tensor`, {shape}, or left out. "
-                f"Received: input_shape={tuple(input_shape)}"
+                f"Received: input_shape={input_shape}"
             )
     else:
         shape = default_shape if input_shape is None else input_shape
-    if not isinstance(shape, (tuple, list)) or len(shape) != 3 or not isinstance(shape[-1], int) or shape[-1] < 1:
+    if len(shape) != 3 or not isinstance(shape[-1], int) or shape[-1] < 1:
         raise ArgumentError(
             f"{function}: `input_shape` must be (height, width, channels), three values. Received: input_shape={shape}"
         )
     if any(side is not None and side < minimum for side in shape[:2]):
         raise ArgumentError(
-            f"{function}: pictures must be at least {minimum}x{minimum} pixels, or nothing is left after the last "
-            f"pooling. Received: input_shape={tuple(shape)}"
+            f"{function}: pictures must be at least {minimum}x{minimum} pixels, or too little is left of them after "
+            f"the last pooling. Received: input_shape={shape}"
         )
-    return layers.Input(tuple(shape)) if input_tensor is None else input_tensor
+    return layers.Input(shape) if input_tensor is None else input_tensor
 
 
-def body_end(function, x, pooling):
-    """Return the features of a network without its top: as they are, or averaged or maximized over the map."""
-    check_choice(function, pooling=(pooling, (None, "avg", "max")))
-    if pooling == "avg":
-        return layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    if pooling == "max":
-        return layers.GlobalMaxPooling2D(name="max_pool")(x)
-    return x
+def conv(x, filters, kernel_size, name, *, strides=1, padding="same", **options):
+    """Return a convolution of `x`; a strided "same" pads both sides alike, as Caffe and torch do and TensorFlow not."""
+    if padding == "same" and strides > 1 and kernel_size > 1:
+        x, padding = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
+    return layers.Conv2D(filters, kernel_size, strides, padding, name=name, **options)(x)
 
 
-def last_activation(x, activation):
-    """Return `predictions`: the classifier's activation, in float32 under every policy; None gives logits."""
-    return layers.Activation(activation, dtype="float32", name="predictions")(x)
+def conv_bn(x, filters, kernel_size, name, *, relu=True, momentum=0.99, epsilon=1e-3, scale=True, **options):
+    """Return a convolution without bias, its batch normalization NAME_bn and, unless told not to, NAME_relu."""
+    x = conv(x, filters, kernel_size, name, use_bias=False, **options)
+    x = layers.BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 
-def finish(inputs, outputs, name, record):
-    """Return the model with the weights of the record, if there is one."""
-    sources = keras.utils.get_source_inputs(inputs)
-    model = keras.Model(sources if len(sources) > 1 else sources[0], outputs, name=name)
-    if record:
-        _weights.assign(model, record)
-    return model
+def dense_layers(start, x, dropout):
+    """Return fc8, the logits, behind flatten, fc6, drop6, fc7 and drop7: AlexNet's classifier, which others kept."""
+    x = layers.Flatten(name="flatten")(x)
+    for k in (6, 7):
+        x = layers.Dense(4096, "relu", name=f"fc{k}", **start.initializers)(x)
+        x = layers.Dropout(dropout, name=f"drop{k}")(x)
+    return layers.Dense(start.classes, name="fc8", **start.initializers)(x)

@@ -106,12 +106,17 @@ def verified_path(record):
 def assign(model, record):
     """Set the weights of `model` from the record's file, by layer name: all of them, or none.
 
-    Layers of the file that the model lacks are allowed only behind a model without top.
+    Layers of the file that the model lacks are allowed only behind a model without top, and in auxiliary heads.
 
     Raises:
         ArgumentError: naming what is missing, left over or of another shape; the model is unchanged then.
     """
-    given = {layer.name: layer for layer in load_model(verified_path(record)).layers if layer.weights}
+    from keras_cnns._models import main_output
+
+    saved = load_model(verified_path(record))
+    if len(model.outputs) == 1:
+        saved = main_output(saved)
+    given = {layer.name: layer for layer in saved.layers if layer.weights}
     pairs, faults = [], []
     for layer in model.layers:
         if not layer.weights:

@@ -27,6 +27,7 @@ def evaluate(model, split, preprocessing, class_names, *, batch_size=BATCH, prog
     """
     from keras_cnns.data.pipeline import make_dataset, reading
 
+    model = _models.main_output(model)
     _models.one_image_input(model)
     outputs = model.outputs[0].shape[-1]
     if outputs != len(class_names):
@@ -55,7 +56,7 @@ def draw_predictions(model, split, preprocessing, class_names, path, title, *, c
     from keras_cnns import _render
     from keras_cnns.data.pipeline import make_dataset, reading
 
-    sample = split.sample(count)
+    model, sample = _models.main_output(model), split.sample(count)
     with reading(sample):
         images, labels = next(make_dataset(sample, preprocessing, count, normalize=False).as_numpy_iterator())
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
@@ -72,6 +73,7 @@ def predict_pictures(model, paths, preprocessing, *, batch_size=BATCH):
     from keras_cnns.data.pictures import read_picture
     from keras_cnns.data.pipeline import prepare
 
+    model = _models.main_output(model)
     _models.one_image_input(model)
     images = np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))

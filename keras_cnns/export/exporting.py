@@ -81,7 +81,7 @@ def export_model(
     model trained in mixed precision is exported in float32. No artifact is moved into place before all have passed.
 
     Args:
-        model: functional or sequential `keras.Model`, one picture in, one vector out.
+        model: functional or sequential `keras.Model`, one picture in, one vector out; auxiliary heads are left out.
         output: folder to write into.
         formats: names of `FORMATS`.
         info: the model's `ModelInfo`, or anything else with `class_names`, `preprocessing` and `data`; without a
@@ -113,6 +113,7 @@ def export_model(
             "export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow and load the .keras file, which any "
             f"backend may have written. Received: backend={keras.backend.backend()!r}"
         )
+    model = _models.main_output(model)
     _models.one_image_input(model)
     output, stem = Path(output), stem or model.name
     targets = {name: output / f"{stem}{FORMATS[name].suffix}" for name in formats}

@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cnns import _files, _render
+from keras_cnns import _files, _models, _render
 from keras_cnns.data.pipeline import fit_preprocessing, make_dataset, reading
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, Interrupted, OutputError, SourceError, TrainingError
@@ -69,6 +69,7 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
     keras.utils.set_random_seed(seed)
     with _dtype_policy(policy):
         model = build(**network)
+    _models.one_image_input(model)
     height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
 
     _files.make_folder(output, room=4 * model.count_params())  # a full disk is told now, not after the last epoch

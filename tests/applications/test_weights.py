@@ -132,9 +132,9 @@ def test_a_shipped_file_that_was_changed_is_refused(tmp_path, monkeypatch):
 
 
 def test_names():
-    assert applications.list_models() == ["NiN", "NiNImageNet"]
+    assert {"NiN", "NiNImageNet", "VGG16"} < set(applications.list_models())
     assert applications.create_model("nin", variant="mnist").count_params() == 349_674
-    with pytest.raises(ArgumentError, match="there are NiN, NiNImageNet. Did you mean 'NiN'"):
+    with pytest.raises(ArgumentError, match="there are AlexNet, .*Did you mean 'NiN'"):
         applications.create_model("NiM")
     with pytest.raises(ArgumentError, match="NiNImageNet: there are no weights of that name; none ship"):
         applications.weights_info("NiNImageNet", "imagenet")

@@ -1,0 +1,420 @@
+"""What holds for every builder: counts and shapes of the facts, the arguments they share, that they learn."""
+
+import inspect
+import re
+
+import facts
+import keras
+import numpy as np
+import pytest
+from families import (
+    COVERED,
+    EVERY_NETWORK,
+    EVERY_NETWORK_BUT_FILES_SLOW,
+    FAMILIES,
+    FILES,
+    has_codes,
+    minimum,
+    pictures,
+    small,
+)
+
+from keras_cnns import applications
+from keras_cnns.applications._facts import FACTS
+from keras_cnns.saving import load_model, save_model
+
+
+def macs_of(model):
+    """Multiply-adds by each layer's definition; layers of ours answer for themselves."""
+    total = 0
+    for layer in model.layers:
+        if hasattr(layer, "compute_cost"):
+            total += layer.compute_cost(layer.input.shape)["macs"]
+        elif isinstance(layer, keras.layers.Conv2D):
+            total += int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
+        elif isinstance(layer, keras.layers.Dense):
+            total += int(np.prod(layer.kernel.shape))
+    return total
+
+
+@pytest.mark.parametrize("name, options, trainable, fixed", facts.PARAMETERS, ids=str)
+def test_counts_and_shapes(name, options, trainable, fixed):
+    zeros = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}  # random numbers would take most of the time
+    codes = {"codes": np.ones((100, 84))} if options.get("classes") == 100 and has_codes(name, options) else {}
+    model = getattr(applications, name)(**zeros, **codes, **options)
+    counts = [sum(int(np.prod(w.shape)) for w in ws) for ws in (model.trainable_weights, model.non_trainable_weights)]
+    assert counts == [trainable, fixed] and model.count_params() == trainable + fixed
+    for other, conditions, macs in facts.MACS:
+        if (other, conditions) == (name, options):
+            assert macs_of(model) == macs
+    for other, conditions, layers in facts.LAYERS:
+        if (other, conditions) == (name, options):
+            for layer, (shape, count) in layers.items():
+                assert model.get_layer(layer).output.shape == (None, *shape), layer
+                assert model.get_layer(layer).count_params() == count, layer
+    if not options:
+        assert model.input_shape[1:] == FACTS[name].input_shape and model.output_shape[1] == FACTS[name].classes
+
+
+def test_every_public_builder_has_facts_and_tests():
+    names = set(applications.list_models())
+    assert names == set(FACTS) == {name for name, *_ in facts.LAYERS}
+    for name, record in FACTS.items():
+        assert (name, {}, record.parameters) in [row[:3] for row in facts.PARAMETERS]
+        assert (name, {}, record.macs) in facts.MACS
+    # Every value of every option is built, counted and tested
+    for name in names:
+        signature = inspect.signature(getattr(applications, name)).parameters
+        shared = {"dropout", "kernel_initializer", "bias_initializer", "codes", "activation"}
+        for option in {key for key, value in signature.items() if value.kind is value.KEYWORD_ONLY} - shared:
+            family = {"stride_on": r"50"}.get(option, r"18|20|.*")
+            tested = [o for n, o, *_ in facts.PARAMETERS if option in o and re.search(family, n)]
+            assert tested, f"{name}: {option}"
+
+
+@pytest.mark.parametrize("name", applications.list_models())
+def test_docstrings_tell_all(name):
+    builder = getattr(applications, name)
+    text = builder.__doc__
+    for parameter in inspect.signature(builder).parameters:
+        assert text.count(f"\n    {parameter}:") == 1, parameter
+    for section in ("Args:", "Returns:", "Raises:", "Reference:"):
+        assert f"\n{section}\n    " in text
+    assert "{" not in text and builder.__name__ == builder.__qualname__ == name
+    assert f"{FACTS[name].parameters:,}" in text or name.startswith("ResNet") or name in ("VGG11LRN", "LeNet5")
+    # Layers that the docstring names are there
+    model = builder(kernel_initializer="zeros")
+    known = {layer.name for layer in model.layers}
+    listed = re.search(r"Layers: (.*?)(?:\n\n|; without top)", text, re.S)
+    if listed:
+        words = set(re.findall(r"\b[a-zA-Z]\w*\d\w*\b", listed[1]))
+        stray = {word for word in words if not any(f"{layer}_".startswith(f"{word}_") for layer in known)}
+        assert not {word for word in stray if not re.fullmatch(r"\d\w|\dx\d|h3|\d+x\d+", word)}, stray
+
+
+@pytest.mark.parametrize("name, options", EVERY_NETWORK, ids=str)
+def test_the_smallest_input_works_and_a_smaller_one_is_refused(name, options):
+    side = minimum(name, options)
+    model = small(name, options, 1, input_shape=(side, side, 1))
+    outputs = model(pictures(model, 1), training=False)
+    for output in outputs if isinstance(outputs, list) else [outputs]:
+        assert np.isfinite(output).all()
+    with pytest.raises(ValueError, match=f"at least {side}x{side} pixels.*Received: input_shape="):
+        small(name, options, input_shape=(side - 1, side, 1))
+
+
+@pytest.mark.parametrize("name, options", EVERY_NETWORK, ids=str)
+def test_the_arguments_of_keras_applications(name, options):
+    builder = getattr(applications, name)
+    side = max(64, minimum(name, options))
+    body = builder(include_top=False, input_shape=(None, None, 3), **options)
+    assert len(body.output_shape) == 4 and body.output_shape[1:3] == (None, None)
+    channels = body.output_shape[-1]
+    x = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype("float32")
+    maps = np.asarray(body(x, training=False))
+    for pooling, reduce in (("avg", np.mean), ("max", np.max)):
+        pooled = builder(include_top=False, input_shape=(side, side, 3), pooling=pooling, **options)
+        assert pooled.output_shape == (None, channels)
+        pooled.set_weights(body.get_weights())
+        # The same numbers at a size known and unknown, pools that round up included
+        np.testing.assert_allclose(pooled(x, training=False), reduce(maps, axis=(1, 2)), rtol=1e-3, atol=1e-4)
+    four = small(name, options, 4, classifier_activation=None, name="mine")
+    assert four.name == "mine" and four.input_shape[-1] == 4 and four.outputs[0].shape == (None, 4)
+    given = keras.Input((side, side, 3), name="given")
+    nested = small(name, options, input_shape=None, input_tensor=keras.layers.Rescaling(2.0)(given))
+    assert nested.input is given
+
+
+@pytest.mark.parametrize("name", [name for name, options in FAMILIES if not options and name != "LeNet5"])
+def test_logits_are_what_softmax_takes(name):
+    logits, probabilities = small(name, {}, classifier_activation=None), small(name, {})
+    probabilities.set_weights(logits.get_weights())
+    x = pictures(logits, 2)
+    z = np.asarray(logits(x, training=False))
+    expected = np.exp(z - z.max()) / np.exp(z - z.max()).sum(1, keepdims=True)
+    np.testing.assert_allclose(probabilities(x, training=False), expected, rtol=1e-4, atol=1e-6)
+
+
+def differs(model, x):
+    training, inference = model(x, training=True), model(x, training=False)
+    pairs = zip(training, inference, strict=True) if isinstance(training, list) else [(training, inference)]
+    return [not np.allclose(one, other, rtol=1e-4, atol=1e-5) for one, other in pairs]
+
+
+@pytest.mark.parametrize("name, options", EVERY_NETWORK_BUT_FILES_SLOW, ids=str)
+def test_it_learns(name, options):
+    """Every tensor gets a gradient; the loss falls on a fixed batch; training is another mode than inference."""
+    import tensorflow as tf
+
+    biases = {"bias_initializer": keras.initializers.Constant(0.1)} if name.startswith("NiN") else {}
+    kernels = {} if name.startswith(("LeNet", "Maxout")) else {"kernel_initializer": "he_normal"}
+    model = small(name, options, dropout=0.0, **biases, **kernels)
+    x, y = pictures(model), np.arange(8) % 4
+    heads = len(model.outputs)
+    with tf.GradientTape() as tape:
+        outputs = model(x, training=True)
+        outputs = outputs if heads > 1 else [outputs]
+        loss = sum(tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, one)) for one in outputs)
+    for weight, gradient in zip(model.trainable_weights, tape.gradient(loss, model.trainable_weights), strict=True):
+        assert np.isfinite(gradient).all() and np.any(gradient), weight.path
+    model.compile(keras.optimizers.SGD(1e-3), "sparse_categorical_crossentropy")
+    losses = model.fit(x, [y] * heads if heads > 1 else y, epochs=10, batch_size=8, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+    normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    assert differs(model, x) == [normalized] * heads
+    dropped = small(name, options, dropout=0.5, **biases)
+    assert all(differs(dropped, x))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [case for case in FILES if case[0] not in ("AlexNet", "ZFNet", "VGG11LRN")],  # large files
+        pytest.param([case.values for case in EVERY_NETWORK_BUT_FILES_SLOW[len(FILES) :]], marks=pytest.mark.slow),
+    ],
+    ids=["small", "every"],
+)
+def test_saved_networks_are_the_same_in_a_fresh_process(names, tmp_path, python):
+    expected = {}
+    for k, (name, options) in enumerate(names):
+        model = small(name, options)
+        save_model(model, tmp_path / f"{k}.keras")
+        x = pictures(model, 2)
+        outputs = model(x, training=False)
+        expected[k] = outputs if isinstance(outputs, list) else [outputs]
+        np.save(tmp_path / f"{k}.x.npy", x)
+        del model
+        keras.backend.clear_session()
+    done = python(
+        """
+import sys, numpy as np
+from keras_cnns.saving import load_model
+for k in range(int(sys.argv[2])):
+    outputs = load_model(f"{sys.argv[1]}/{k}.keras")(np.load(f"{sys.argv[1]}/{k}.x.npy"), training=False)
+    np.savez(f"{sys.argv[1]}/{k}.npz", *(outputs if isinstance(outputs, list) else [outputs]))
+""",
+        tmp_path,
+        len(expected),
+    )
+    assert done.returncode == 0, done.stderr
+    for k, outputs in expected.items():
+        for one, other in zip(outputs, np.load(tmp_path / f"{k}.npz").values(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name, options", FAMILIES, ids=str)
+def test_the_last_activation_is_float32_under_mixed_precision(name, options):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small(name, options)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    first = next(layer for layer in model.layers if layer.weights)
+    assert first.compute_dtype == "bfloat16" and model.get_layer("predictions").compute_dtype == "float32"
+    assert {layer.compute_dtype for layer in model.layers if layer.name == "rbf"} <= {"float32"}
+    outputs = model(pictures(model, 1), training=False)
+    assert {
+        keras.backend.standardize_dtype(x.dtype) for x in (outputs if isinstance(outputs, list) else [outputs])
+    } == {"float32"}
+
+
+@pytest.mark.parametrize("name, options", FAMILIES, ids=str)
+def test_an_initializer_gives_every_layer_its_own_weights(name, options):
+    """One Keras initializer draws the same numbers for every layer of the same shape."""
+    model = small(name, options, kernel_initializer=keras.initializers.HeNormal())
+    seen = {}
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            kernel = np.asarray(layer.kernel)
+            assert not any(np.array_equal(kernel, other) for other in seen.get(kernel.shape, [])), layer.name
+            seen.setdefault(kernel.shape, []).append(kernel)
+
+
+@pytest.mark.parametrize("name, options", FAMILIES, ids=str)
+def test_an_explicit_initializer_is_every_layers(name, options):
+    model = small(name, options, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.25))
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            assert not np.any(layer.kernel), layer.name
+            if getattr(layer, "bias", None) is not None:
+                assert np.all(np.asarray(layer.bias) == 0.25), layer.name
+
+
+@pytest.mark.parametrize("name", sorted(COVERED))
+def test_channels_first_is_refused_with_the_reason(name):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="channels last.*set_image_data_format"):
+            getattr(applications, name)()
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize("name", ["LeNet5", "Maxout", "AlexNet", "ZFNet", "VGG11", "AlexNetOneTower"])
+def test_a_dense_classifier_needs_a_known_size(name):
+    with pytest.raises(ValueError, match="`input_shape`, or include_top=False. Received: input_shape=.None, None, 3"):
+        getattr(applications, name)(input_shape=(None, None, 3))
+
+
+@pytest.mark.parametrize("name", ["NiN", "GoogLeNet", "InceptionV2", "InceptionV3", "ResNet18", "ResNet20"])
+def test_averaged_maps_take_any_size(name):
+    model = getattr(applications, name)(input_shape=(None, None, 3), classes=5)
+    for height, width in ((96, 80), (75, 107)):
+        x = np.ones((1, height, width, 3), "float32")
+        assert model(x, training=False).shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("LeNet5", {"c3": "half"}, "`c3` must be one of None, 'table', 'full'"),
+        ("LeNet5", {"classes": 12}, r"`codes` must be an array \(12, 84\) of \+1 and -1.*head='softmax'"),
+        ("LeNet5", {"codes": np.zeros((10, 84))}, r"array \(10, 84\) of \+1 and -1"),
+        ("Maxout", {"variant": "cifar100"}, "`variant` must be one of None, 'cifar10', 'svhn', 'mnist'"),
+        ("AlexNet", {"groups": 3}, "`groups` must be one of None, 2, 1. Received: groups=3"),
+        ("ZFNet", {"wide": "yes"}, "`wide` must be one of None, False, True"),
+        ("InceptionV3", {"stem": 299}, "`stem` must be one of None, '299', '151', '79'"),
+        ("ResNet18", {"stride_on": "3x3"}, "`stride_on` chooses a layer of bottlenecks"),
+        ("ResNet50", {"shortcut": "D"}, "`shortcut` must be one of None, 'B', 'A', 'C'"),
+        ("VGG16", {"classes": -1}, "VGG16: `classes` must be a whole number"),
+        ("VGG16", {"weights": "imagenet"}, "VGG16: there are no weights of that name; none ship"),
+        ("GoogLeNet", {"auxiliary": True, "input_shape": (64, 64, 3)}, "at least 79x79 pixels"),
+        ("ResNet50", {"pooling": "mean", "include_top": False}, "`pooling` must be one of None, 'avg', 'max'"),
+    ],
+)
+def test_wrong_arguments_are_named(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(applications, name)(**options)
+
+
+@pytest.mark.parametrize("name, main, heads", [("GoogLeNet", 79, 2), ("InceptionV3", 107, 1)])
+def test_weights_trained_with_auxiliary_heads_fit_without(name, main, heads, tmp_path):
+    builder, shape = getattr(applications, name), (main, main, 3)
+    trained = builder(auxiliary=True, input_shape=shape, classes=4)
+    assert len(trained.outputs) == 1 + heads and trained.output_names[0] == "predictions"
+    assert all(output.endswith("_predictions") for output in trained.output_names[1:])
+    save_model(trained, tmp_path / "trained.keras")
+    plain = builder(weights=tmp_path / "trained.keras", input_shape=shape, classes=4)
+    again = builder(weights=tmp_path / "trained.keras", auxiliary=True, input_shape=shape, classes=4)
+    x = pictures(plain, 2)
+    expected = [np.asarray(output) for output in trained(x, training=False)]
+    np.testing.assert_array_equal(plain(x, training=False), expected[0])
+    for one, other in zip(again(x, training=False), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    save_model(plain, tmp_path / "plain.keras")
+    with pytest.raises(ValueError, match="the weights do not fit the network: .* is not in the file"):
+        builder(weights=tmp_path / "plain.keras", auxiliary=True, input_shape=shape, classes=4)
+
+
+def test_split_and_grouped_weights_are_the_same(tmp_path):
+    """AlexNet's weights fit a network of Keras's own grouped convolutions, layer by layer, and compute the same."""
+    ours = small("AlexNet", {})
+    x = inputs = keras.Input(ours.input_shape[1:])
+    for layer in ours.layers[1:]:
+        if type(layer).__name__ == "SplitConv2D":
+            layer_config = {key: value for key, value in layer.get_config().items()}
+            x = keras.layers.Conv2D.from_config(layer_config)(x)
+        else:
+            x = type(layer).from_config(layer.get_config())(x)
+    native = keras.Model(inputs, x)
+    native.set_weights(ours.get_weights())
+    assert native.get_layer("conv2").groups == 2 and ours.get_layer("conv2").count_params() == 307_456
+    pixels = pictures(ours, 2)
+    np.testing.assert_allclose(ours(pixels, training=False), native(pixels, training=False), rtol=1e-4, atol=1e-6)
+
+
+def test_lenets_codes():
+    from keras_cnns.applications.lenet import digit_codes
+
+    codes = digit_codes()
+    assert codes.shape == (10, 84) and set(codes.ravel()) == {-1, 1}
+    distances = (codes[:, None] != codes[None]).sum(-1)
+    assert distances[~np.eye(10, dtype=bool)].min() >= 9  # of 84 pixels
+    one = codes[1].reshape(12, 7)
+    assert one[:, 3].sum() == 12  # a stroke down the middle
+
+
+def test_lenets_probabilities_are_the_softmax_of_minus_the_distance(tmp_path):
+    codes = np.sign(np.random.default_rng(0).normal(size=(3, 84)))
+    model = applications.LeNet5(classes=3, codes=codes)
+    x = pictures(model, 2)
+    distances = np.asarray(keras.Model(model.input, model.get_layer("rbf").output)(x))
+    f6 = np.asarray(keras.Model(model.input, model.get_layer("F6").output)(x), "float64")
+    np.testing.assert_allclose(distances, ((f6[:, None] - codes) ** 2).sum(-1), rtol=1e-5)
+    logits = applications.LeNet5(classes=3, codes=codes, classifier_activation=None)
+    logits.set_weights(model.get_weights())
+    np.testing.assert_allclose(logits(x), -distances, rtol=1e-6)
+    exponentials = np.exp(-distances + distances.min(1, keepdims=True))
+    np.testing.assert_allclose(model(x), exponentials / exponentials.sum(1, keepdims=True), rtol=1e-5)
+    # A file brings its own codes
+    save_model(model, tmp_path / "three.keras")
+    again = applications.LeNet5(classes=3, weights=tmp_path / "three.keras")
+    np.testing.assert_array_equal(again(x), model(x))
+    np.testing.assert_array_equal(load_model(tmp_path / "three.keras").get_layer("rbf").codes, codes)
+
+
+def test_a_record_settles_options_left_out(tmp_path):
+    from keras_cnns.saving import ModelInfo
+
+    options = {"shortcut": "C", "residual": True, "classes": 3, "input_shape": (16, 16, 1)}
+    model = applications.ResNet20(**options)
+    save_model(model, tmp_path / "mine.keras", ModelInfo(builder="ResNet20", network=options))
+    again = applications.ResNet20(weights=tmp_path / "mine.keras")
+    assert again.count_params() == model.count_params() and again.input_shape == (None, 16, 16, 1)
+    with pytest.raises(ValueError, match="`shortcut` must be 'C' with weights"):
+        applications.ResNet20(weights=tmp_path / "mine.keras", shortcut="A")
+
+
+JAX = """
+import sys, numpy as np, keras
+from keras_cnns import applications
+assert "tensorflow" not in sys.modules and keras.backend.backend() == "jax"
+import jax
+models = {}
+for name, options in eval(sys.argv[1]):
+    model = getattr(applications, name)(**options)
+    x = np.random.default_rng(0).normal(size=(4, *model.input_shape[1:])).astype("float32")
+    y = np.arange(4) % 4
+    values = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+
+    def loss(trainable, fixed):
+        outputs, _ = model.stateless_call(trainable, fixed, x, training=True)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        return sum(keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, one)) for one in outputs)
+
+    total, gradients = jax.jit(jax.value_and_grad(loss))(*values)
+    assert np.isfinite(total) and all(np.isfinite(g).all() for g in gradients), name
+    assert all(np.any(g) for g in gradients), name
+    models[name] = model
+    outputs, _ = jax.jit(lambda *values: model.stateless_call(*values, x, training=False))(*values)
+    np.save(f"{sys.argv[2]}/{name}.npy", outputs[0] if isinstance(outputs, list) else outputs)
+assert "tensorflow" not in sys.modules
+for name, model in models.items():  # Keras itself imports TensorFlow, where it is, to write a file
+    model.save(f"{sys.argv[2]}/{name}.keras")
+"""
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [("AlexNet", {})],
+        pytest.param([case for case in FAMILIES if case != ("AlexNet", {})], marks=pytest.mark.slow),
+    ],
+)
+def test_under_jax(cases, tmp_path, python):
+    """Build, forward, gradient; and the file that JAX wrote gives TensorFlow the same numbers."""
+    small_ones = []
+    for name, options in {name: options for name, options in cases}.items():
+        side = max(minimum(name, options), 16)
+        biases = {"bias_initializer": "ones"} if name.startswith("NiN") else {}
+        more = {"head": "softmax"} if name == "LeNet5" else {}
+        common = {"input_shape": (side, side, 3), "classes": 4, "dropout": 0.0}
+        small_ones.append((name, {**common, **more, **biases, **options}))
+    done = python(JAX, repr(small_ones), tmp_path, KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr
+    for name, _ in small_ones:
+        model = load_model(tmp_path / f"{name}.keras")
+        outputs = model(pictures(model, 4), training=False)
+        ours = outputs[0] if isinstance(outputs, list) else outputs
+        np.testing.assert_allclose(ours, np.load(tmp_path / f"{name}.npy"), atol=1e-5)

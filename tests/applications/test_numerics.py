@@ -1,0 +1,241 @@
+"""What the networks compute, beside code that is not ours.
+
+Weights are random, biases, normalization statistics and LeNet-5's coefficients too, so that no layer is an identity.
+"""
+
+import re
+
+import keras
+import numpy as np
+import numpy_networks
+import pytest
+from families import randomize
+
+from keras_cnns import applications
+
+
+def weights_by_layer(model):
+    return {layer.name: [np.asarray(w, "float64") for w in layer.weights] for layer in model.layers if layer.weights}
+
+
+def assert_close(ours, expected, tolerance=1e-4):
+    ours, expected = np.asarray(ours, "float64"), np.asarray(expected, "float64")
+    assert ours.shape == expected.shape and np.ptp(expected) > 1e-2 * np.abs(expected).max()
+    assert np.abs(ours - expected).max() <= tolerance * np.abs(expected).max()
+
+
+NUMPY = [
+    # network, options, pictures' shape, their size: normalization over channels needs large values to matter
+    ("LeNet5", {}, (32, 32, 1), 1),
+    ("LeNet5", {}, (37, 34, 3), 1),
+    ("NiN", {"variant": "mnist"}, (13, 10, 1), 1),
+    ("Maxout", {}, (13, 12, 3), 1),
+    ("AlexNet", {}, (67, 71, 3), 300),
+    ("AlexNet", {}, (90, 79, 3), 300),
+    ("CaffeNet", {}, (71, 67, 3), 300),
+    ("ZFNet", {}, (63, 70, 3), 300),
+    ("GoogLeNet", {}, (64, 70, 3), 300),
+    ("InceptionV2", {}, (64, 96, 3), 1),
+    ("ResNet18", {}, (64, 71, 3), 1),
+    ("ResNet18V2", {}, (64, 71, 3), 1),
+    ("ResNet20", {}, (32, 27, 3), 1),
+]
+
+
+@pytest.mark.parametrize("name, options, shape, size", NUMPY, ids=lambda value: str(value))
+def test_forward_equals_numpy(name, options, shape, size):
+    """One picture, by the fact sheet's tables in NumPy and float64."""
+    builder = getattr(applications, name)
+    model = builder(input_shape=shape, classes=10, classifier_activation=None, **options)
+    randomize(model)
+    x = size * np.random.default_rng(1).normal(size=shape)
+    expected = numpy_networks.FORWARDS[name](weights_by_layer(model), x)
+    assert_close(model.predict(x[None], verbose=0)[0], expected)
+
+
+@pytest.mark.parametrize("name, wrong", [("AlexNet", "CaffeNet"), ("CaffeNet", "AlexNet")])
+def test_the_comparison_sees_normalization(name, wrong):
+    """Small pictures would hide another order of pool and normalization, and other constants."""
+    model = getattr(applications, name)(input_shape=(67, 67, 3), classes=10, classifier_activation=None)
+    randomize(model)
+    x = 300 * np.random.default_rng(1).normal(size=(67, 67, 3))
+    with pytest.raises(AssertionError):
+        assert_close(model.predict(x[None], verbose=0)[0], numpy_networks.FORWARDS[wrong](weights_by_layer(model), x))
+
+
+@pytest.mark.parametrize("second_pool", ["average", "max"])
+def test_nins_pools_are_told_apart(second_pool):
+    model = applications.NiN(input_shape=(14, 14, 3), second_pool=second_pool, classifier_activation=None)
+    randomize(model)
+    x = np.random.default_rng(1).normal(size=(14, 14, 3))
+    expected = numpy_networks.FORWARDS["NiN"](weights_by_layer(model), x, second_pool=second_pool)
+    assert_close(model.predict(x[None], verbose=0)[0], expected)
+
+
+def vgg_name(name):
+    """Keras's block1_conv2 is conv1_2."""
+    block = re.match(r"block(\d)_conv(\d)", name)
+    return f"conv{block[1]}_{block[2]}" if block else {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}[name]
+
+
+def transplant_vgg(theirs, ours):
+    for layer in theirs.layers:
+        if layer.weights:
+            ours.get_layer(vgg_name(layer.name)).set_weights(layer.get_weights())
+
+
+def transplant_resnet(theirs, ours):
+    """Keras's convolutions have biases, which the mean of the normalization behind them takes up."""
+    biases = {}
+    for layer in theirs.layers:
+        if not layer.weights:
+            continue
+        name = layer.name.removesuffix("_conv").removesuffix("_bn")
+        unit = re.match(r"conv(\d)_block(\d+)_(\d)$", name)
+        if unit:
+            part = "shortcut" if unit[3] == "0" else f"conv{unit[3]}"
+            name = f"conv{unit[1]}_{unit[2]}_{part}"
+        values = layer.get_weights()
+        if layer.name.endswith("_conv"):
+            biases[name] = values.pop()
+        elif layer.name.endswith("_bn"):
+            values[2] = values[2] - biases[name]
+            name += "_bn"
+        ours.get_layer("fc" if name == "predictions" else name).set_weights(values)
+
+
+# The order in which keras.applications creates the convolutions of each kind of module
+MODULES = {
+    "5": ("1x1", "5x5_reduce", "5x5", "dbl_reduce", "dbl_1", "dbl_2", "pool_proj"),
+    "6a": ("3x3", "dbl_reduce", "dbl_1", "dbl_2"),
+    "6": ("1x1", *(f"7x7_{k}" for k in (1, 2, 3)), *(f"7x7dbl_{k}" for k in (1, 2, 3, 4, 5)), "pool_proj"),
+    "7a": ("3x3_1", "3x3_2", *(f"7x7x3_{k}" for k in (1, 2, 3, 4))),
+    "7": ("1x1", "3x3_1", "3x3_2a", "3x3_2b", "dbl_1", "dbl_2", "dbl_3a", "dbl_3b", "pool_proj"),
+}
+
+
+def transplant_inception(theirs, ours):
+    names = ["conv1a", "conv2a", "conv2b", "conv3b", "conv4a"]
+    for module in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
+        names += [f"mixed_{module}_{part}" for part in MODULES.get(module, MODULES[module[0]])]
+
+    def number(layer):
+        return int((re.search(r"_(\d+)$", layer.name) or [0, 0])[1])
+
+    for kind, suffix in ((keras.layers.Conv2D, ""), (keras.layers.BatchNormalization, "_bn")):
+        found = sorted((layer for layer in theirs.layers if isinstance(layer, kind)), key=number)
+        for name, layer in zip(names, found, strict=True):
+            ours.get_layer(name + suffix).set_weights(layer.get_weights())
+    ours.get_layer("fc").set_weights(theirs.get_layer("predictions").get_weights())
+
+
+KERAS = [
+    ("VGG16", {}, transplant_vgg, 64),
+    ("VGG19", {}, transplant_vgg, 64),
+    ("ResNet50", {}, transplant_resnet, 64),
+    ("ResNet101", {}, transplant_resnet, 64),
+    ("ResNet152", {}, transplant_resnet, 64),
+    ("InceptionV3", {"scale": False}, transplant_inception, 107),
+]
+
+
+@pytest.mark.parametrize("name, options, transplant, side", KERAS, ids=[name for name, *_ in KERAS])
+def test_forward_equals_keras_applications(name, options, transplant, side):
+    common = {"input_shape": (side, side + 32, 3), "weights": None, "classifier_activation": None, "classes": 50}
+    theirs = getattr(keras.applications, name)(**common)
+    randomize(theirs)
+    ours = getattr(applications, name)(**common, **options, kernel_initializer="zeros")
+    transplant(theirs, ours)
+    x = np.random.default_rng(1).normal(size=(2, side, side + 32, 3)).astype("float32")
+    assert_close(ours(x, training=False), theirs(x, training=False))
+
+
+def torch_vgg(torch, blocks):
+    """A twin of VGG in torch, from table 1."""
+    from torch import nn
+
+    layers, channels = [], 3
+    for count, width in zip(blocks, (64, 128, 256, 512, 512), strict=True):
+        for _ in range(count):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    layers += [nn.Flatten(), nn.Linear(512 * 4, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 9)]
+    return nn.Sequential(*layers)
+
+
+def torch_resnet(torch, units):
+    """A twin of the basic-block ResNet in torch, its modules in the order of ours."""
+    from torch import nn
+
+    class Unit(nn.Module):
+        def __init__(self, channels, width, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
+            self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(width)
+            self.shortcut = nn.Identity()
+            if stride > 1:
+                self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+        def forward(self, x):
+            y = torch.relu(self.bn1(self.conv1(x)))
+            return torch.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+    layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    channels = 64
+    for stage, count in enumerate(units):
+        for k in range(count):
+            layers.append(Unit(channels, 64 * 2**stage, 2 if stage > 0 and k == 0 else 1))
+            channels = 64 * 2**stage
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 9))
+
+
+def ours_in_torchs_order(name):
+    """The layers with weights of our network as the twin has its modules."""
+    if name.startswith("VGG"):
+        return [f"conv{b}_{k}" for b in range(1, 6) for k in (1, 2)], ["fc6", "fc7", "fc8"]
+    counts = {"ResNet18": (2, 2, 2, 2), "ResNet34": (3, 4, 6, 3)}[name]
+    units = [
+        f"conv{stage}_{k}_{part}"
+        for stage, count in enumerate(counts, 2)
+        for k in range(1, count + 1)
+        for part in ("conv1", "conv2", "shortcut")
+    ]
+    return [name for unit in ["conv1", *units] for name in (unit, f"{unit}_bn")], ["fc"]
+
+
+@pytest.mark.parametrize("name", ["VGG11", "VGG13", "ResNet18", "ResNet34"])
+def test_forward_equals_a_torch_twin(name):
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+    blocks = {"VGG11": (1, 1, 2, 2, 2), "VGG13": (2, 2, 2, 2, 2)}
+    units = {"ResNet18": (2, 2, 2, 2), "ResNet34": (3, 4, 6, 3)}
+    twin = torch_vgg(torch, blocks[name]) if name in blocks else torch_resnet(torch, units[name])
+    twin.eval()
+    side = 64
+    model = getattr(applications, name)(input_shape=(side, side, 3), classes=9, classifier_activation=None)
+    randomize(model)
+    convolutions, dense = ours_in_torchs_order(name)
+    names = [one for one in convolutions + dense if one in {layer.name for layer in model.layers}]
+    modules = [m for m in twin.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear, torch.nn.BatchNorm2d))]
+    with torch.no_grad():
+        for ours, module in zip(names, modules, strict=True):
+            values = [torch.tensor(w) for w in model.get_layer(ours).get_weights()]
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight[:], module.bias[:], module.running_mean[:], module.running_var[:] = values
+                continue
+            kernel = values[0]
+            if isinstance(module, torch.nn.Conv2d):
+                kernel = kernel.permute(3, 2, 0, 1)
+            elif ours == "fc6":  # torch flattens channels first
+                kernel = kernel.reshape(2, 2, 512, 4096).permute(2, 0, 1, 3).reshape(-1, 4096).T
+            else:
+                kernel = kernel.T
+            module.weight.copy_(kernel)
+            if module.bias is not None:
+                module.bias.copy_(values[1])
+    x = np.random.default_rng(1).normal(size=(2, side, side, 3)).astype("float32")
+    with torch.no_grad():
+        expected = twin(torch.tensor(x).permute(0, 3, 1, 2)).numpy()
+    assert_close(model(x, training=False), expected)

@@ -1,0 +1,103 @@
+"""The networks that tests build: one small one of every family, and every other one."""
+
+import facts
+import numpy as np
+import pytest
+
+from keras_cnns import applications
+from keras_cnns.applications._facts import FACTS
+
+# One small network of every family, by what its code does differently
+FAMILIES = [
+    ("LeNet5", {}),
+    ("LeNet5Modern", {}),
+    ("NiN", {}),
+    ("NiNImageNet", {}),
+    ("Maxout", {"variant": "mnist"}),
+    ("AlexNet", {}),
+    ("CaffeNet", {}),
+    ("AlexNetOneTower", {}),
+    ("ZFNet", {}),
+    ("VGG11LRN", {}),
+    ("GoogLeNet", {}),
+    ("GoogLeNet", {"auxiliary": True, "batch_norm": True}),
+    ("InceptionV2", {}),
+    ("InceptionV3", {"stem": "79", "auxiliary": True}),
+    ("ResNet18", {"shortcut": "A"}),
+    ("ResNet50", {}),
+    ("ResNet18V2", {}),
+    ("ResNet20", {}),
+    ("ResNet20", {"residual": False}),
+]
+COVERED = {name for name, _ in FAMILIES}
+# One a file of applications/
+FILES = [
+    ("LeNet5", {}),
+    ("NiN", {}),
+    ("Maxout", {"variant": "mnist"}),
+    ("AlexNet", {}),
+    ("ZFNet", {}),
+    ("VGG11LRN", {}),
+    ("GoogLeNet", {}),
+    ("InceptionV2", {}),
+    ("ResNet20", {}),
+]
+
+
+def _slow_unless(quick):
+    """Every network and option: those of `quick`, and the others as slow tests."""
+    others = [
+        (name, options)
+        for name, options in [*FAMILIES, *((name, options) for name, options, *_ in facts.PARAMETERS)]
+        if (name, options) not in quick and "classes" not in options and "widths" not in options
+    ]
+    others = [case for k, case in enumerate(others) if case not in others[:k]]
+    return [*quick, *(pytest.param(*case, marks=pytest.mark.slow) for case in others)]
+
+
+EVERY_NETWORK = _slow_unless(FAMILIES)  # for what is cheap
+EVERY_NETWORK_BUT_FILES_SLOW = _slow_unless(FILES)  # for what trains or exports
+
+
+def minimum(name, options):
+    """The smallest side that a builder takes: the facts', and what its options make of it."""
+    if name == "InceptionV3":
+        smallest = {"299": (75, 107), "151": (39, 55), "79": (21, 29)}[options.get("stem", "299")]
+        return smallest[options.get("auxiliary", False)]
+    if name == "GoogLeNet" and options.get("auxiliary"):
+        return 79
+    return 16 if options.get("variant") == "mnist" and name == "Maxout" else FACTS[name].minimum
+
+
+def small(name, options, channels=3, /, **more):
+    """The network at a small size, with four classes."""
+    side = max(minimum(name, options), 16)
+    codes = {"codes": np.sign(np.random.default_rng(0).normal(size=(4, 84)))} if has_codes(name, options) else {}
+    builder = getattr(applications, name)
+    return builder(**{"input_shape": (side, side, channels), "classes": 4, **codes, **options, **more})
+
+
+def has_codes(name, options):
+    return name == "LeNet5" and options.get("head") != "softmax"
+
+
+def pictures(model, count=8, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, *model.input_shape[1:])).astype("float32")
+
+
+def randomize(model, seed=0):
+    """Give every weight a random value of a size that keeps activations in range."""
+    random = np.random.default_rng(seed)
+    for layer in model.layers:
+        values = []
+        for weight in layer.weights:
+            shape, kind = weight.shape, weight.path.rpartition("/")[2]
+            if kind == "kernel":
+                values.append(random.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape))
+            elif kind in ("gamma", "moving_variance"):
+                values.append(random.uniform(0.5, 1.5, shape))
+            elif kind == "codes":
+                values.append(random.choice([-1.0, 1.0], shape))
+            else:  # bias, beta, moving_mean, coefficient
+                values.append(random.normal(0.1, 0.2, shape))
+        layer.set_weights(values)

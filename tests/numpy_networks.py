@@ -1,0 +1,325 @@
+"""The classic networks in plain NumPy, to compare the Keras ones with: one picture, float64, by definition.
+
+Written from the papers and the fact sheet's layer tables, not from the package. A picture is (height, width,
+channels). `FORWARDS[name](weights, x)` gives the logits; `weights` maps a layer's name to its arrays in Keras's order,
+kernels in Keras's layout. Strides, pads and wiring are the tables'; widths and kernel sizes are the weights' own, so
+that smaller pictures and narrower networks work too.
+"""
+
+from functools import partial
+
+import numpy as np
+
+# Primitives
+
+
+def conv(x, kernel, bias=None, stride=1, pad=0, groups=1):
+    """Correlate with zero padding on both sides, the output size rounded down; `pad` may be (vertical, horizontal)."""
+    x, kernel = np.asarray(x, "float64"), np.asarray(kernel, "float64")
+    if groups > 1:  # group g: the g-th part of the input channels gives the g-th part of the output channels
+        parts = zip(np.split(x, groups, -1), np.split(kernel, groups, -1), strict=True)
+        x = np.concatenate([conv(maps, part, None, stride, pad) for maps, part in parts], -1)
+        return x if bias is None else x + bias
+    vertical, horizontal = (pad, pad) if isinstance(pad, int) else pad
+    x = np.pad(x, [(vertical, vertical), (horizontal, horizontal), (0, 0)])
+    (rows, columns), (tall, wide) = x.shape[:2], kernel.shape[:2]
+    height, width = (rows - tall) // stride + 1, (columns - wide) // stride + 1
+    assert height > 0 and width > 0, "the picture is too small"
+    out = np.zeros((height, width, kernel.shape[-1]))
+    for i in range(tall):
+        for j in range(wide):
+            seen = x[i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
+            out += np.tensordot(seen, kernel[i, j], 1)
+    return out if bias is None else out + bias
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def windows(side, size, stride, pad, ceil):
+    """A pool's windows along one side, cut to the real pixels; `ceil` keeps the last one that is not whole."""
+    span = side + 2 * pad - size
+    count = 1 + (-(-span // stride) if ceil else span // stride)
+    if ceil and (count - 1) * stride >= side + pad:  # Caffe drops a window that would start beyond the padded picture
+        count -= 1
+    assert count > 0, "the picture is too small"
+    return [slice(max(0, i * stride - pad), min(side, i * stride - pad + size)) for i in range(count)]
+
+
+def pool(x, reduce, size, stride, pad, ceil):
+    rows, columns = (windows(side, size, stride, pad, ceil) for side in x.shape[:2])
+    return np.array([[reduce(x[row, column], axis=(0, 1)) for column in columns] for row in rows])
+
+
+def max_pool(x, size, stride, pad=0, ceil=False):
+    return pool(x, np.max, size, stride, pad, ceil)
+
+
+def average_pool(x, size, stride, pad=0, ceil=False):
+    """Divides by the pixels that are really there."""
+    return pool(x, np.mean, size, stride, pad, ceil)
+
+
+def global_average(x):
+    return x.mean((0, 1))
+
+
+def lrn(x, n, k, alpha, beta, divide):
+    """Each value over (k + alpha * the squares of the `n` channels around it)^beta; `divide`: alpha / n instead."""
+    out = np.empty_like(x)
+    for channel in range(x.shape[-1]):
+        around = x[..., max(0, channel - n // 2) : channel + n // 2 + 1]
+        out[..., channel] = x[..., channel] / (k + (alpha / n if divide else alpha) * (around**2).sum(-1)) ** beta
+    return out
+
+
+def batch_norm(x, weights, eps):
+    gamma, beta, mean, variance = (np.asarray(w, "float64") for w in weights)
+    return gamma * (x - mean) / np.sqrt(variance + eps) + beta
+
+
+def dense(x, kernel, bias):
+    return x.ravel() @ np.asarray(kernel, "float64") + bias
+
+
+def softmax(x):
+    powers = np.exp(x - x.max())
+    return powers / powers.sum()
+
+
+def scaled_tanh(x):
+    return 1.7159 * np.tanh(2 / 3 * x)
+
+
+def maxout(x, pieces):
+    """The largest of each `pieces` adjacent channels."""
+    return x.reshape(*x.shape[:-1], -1, pieces).max(-1)
+
+
+# Layers by name
+
+
+def conv_relu(weights, x, name, stride=1, pad=0, groups=1):
+    kernel, bias = weights[name]
+    return relu(conv(x, kernel, bias, stride, pad, groups))
+
+
+def conv_bn(weights, x, name, eps, stride=1, pad=0):
+    (kernel,) = weights[name]  # no bias: beta is one
+    return batch_norm(conv(x, kernel, None, stride, pad), weights[f"{name}_bn"], eps)
+
+
+# LeNet-5 (1998)
+
+C3_INPUTS = (
+    *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
+    *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
+    *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)),
+    (0, 1, 2, 3, 4, 5),
+)
+
+
+def lenet5(weights, x):
+    def subsample(x, coefficient, bias):  # an odd last row or column is left out
+        return scaled_tanh(coefficient * pool(x, np.sum, 2, 2, 0, ceil=False) + bias)
+
+    x = scaled_tanh(conv(x, *weights["C1"]))
+    x = subsample(x, *weights["S2"])
+    kernel, bias = weights["C3"]
+    maps, first = [], 0
+    for inputs in C3_INPUTS:  # the kernel holds the connections of one map after the other
+        own = kernel[:, :, first : first + len(inputs), None]
+        maps.append(conv(x[..., list(inputs)], own))
+        first += len(inputs)
+    assert first == kernel.shape[2] == 60
+    x = scaled_tanh(np.concatenate(maps, -1) + bias)
+    x = subsample(x, *weights["S4"])
+    x = scaled_tanh(conv(x, *weights["C5"]))
+    x = scaled_tanh(dense(x, *weights["F6"]))
+    (codes,) = weights["rbf"]
+    return -((codes - x) ** 2).sum(-1)
+
+
+# Maxout (2013), CIFAR-10's network. Dropout scales while training, so that no weight is halved here.
+
+MAXOUT_LAYERS = (("h0_conv", 4, 4), ("h1_conv", 3, 4), ("h2_conv", 3, 2))  # name, pad, size of the pool with stride 2
+
+
+def maxout_cifar10(weights, x):
+    for name, pad, size in MAXOUT_LAYERS:
+        kernel, bias = weights[name]
+        x = max_pool(maxout(conv(x, kernel, bias, pad=pad), 2), size, 2, ceil=True)
+    return dense(maxout(dense(x, *weights["h3_dense"]), 5), *weights["y"])
+
+
+# NiN (2014)
+
+
+def nin(weights, x, second_pool="average"):
+    def block(x, *names):
+        for name in names:
+            x = conv_relu(weights, x, name, pad=len(weights[name][0]) // 2)
+        return x
+
+    x = max_pool(block(x, "conv1", "cccp1", "cccp2"), 3, 2, ceil=True)
+    x = block(x, "conv2", "cccp3", "cccp4")
+    x = {"average": average_pool, "max": max_pool}[second_pool](x, 3, 2, ceil=True)
+    return global_average(block(x, "conv3", "cccp5", "cccp6"))  # ReLU after the last layer, too
+
+
+# AlexNet (2012), CaffeNet, ZFNet (2014)
+
+
+printed_lrn = partial(lrn, n=5, k=2, alpha=1e-4, beta=0.75, divide=False)  # as AlexNet's paper prints it
+caffe_lrn = partial(lrn, n=5, k=1, alpha=1e-4, beta=0.75, divide=True)
+pool_3_2 = partial(max_pool, size=3, stride=2, ceil=True)
+
+
+def three_dense(weights, x):
+    x = relu(dense(x, *weights["fc6"]))
+    x = relu(dense(x, *weights["fc7"]))
+    return dense(x, *weights["fc8"])
+
+
+def two_towers(weights, x, between):
+    """AlexNet, with what `between` does after each of the first two convolutions."""
+    x = between(conv_relu(weights, x, "conv1", stride=4))
+    x = between(conv_relu(weights, x, "conv2", pad=2, groups=2))
+    x = conv_relu(weights, x, "conv3", pad=1)
+    x = conv_relu(weights, x, "conv4", pad=1, groups=2)
+    x = conv_relu(weights, x, "conv5", pad=1, groups=2)
+    return three_dense(weights, pool_3_2(x))
+
+
+alexnet = partial(two_towers, between=lambda x: pool_3_2(printed_lrn(x)))
+caffenet = partial(two_towers, between=lambda x: caffe_lrn(pool_3_2(x)))
+
+
+def zfnet(weights, x):
+    x = printed_lrn(pool_3_2(conv_relu(weights, x, "conv1", stride=2, pad=1)))
+    x = printed_lrn(pool_3_2(conv_relu(weights, x, "conv2", stride=2)))
+    for name in ("conv3", "conv4", "conv5"):
+        x = conv_relu(weights, x, name, pad=1)
+    return three_dense(weights, pool_3_2(x))
+
+
+# GoogLeNet (2014) and BN-Inception (2015)
+
+GOOGLENET = ("3a", "3b", "pool3", "4a", "4b", "4c", "4d", "4e", "pool4", "5a", "5b")
+BN_INCEPTION = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+REDUCTIONS = ("3c", "4e")  # BN-Inception's modules of stride 2
+
+
+def googlenet(weights, x):
+    x = caffe_lrn(pool_3_2(conv_relu(weights, x, "conv1_7x7_s2", stride=2, pad=3)))
+    x = conv_relu(weights, x, "conv2_3x3_reduce")
+    x = pool_3_2(caffe_lrn(conv_relu(weights, x, "conv2_3x3", pad=1)))
+    for module in GOOGLENET:
+        if module.startswith("pool"):
+            x = pool_3_2(x)
+            continue
+        name = f"inception_{module}"
+        one = conv_relu(weights, x, f"{name}_1x1")
+        three = conv_relu(weights, conv_relu(weights, x, f"{name}_3x3_reduce"), f"{name}_3x3", pad=1)
+        five = conv_relu(weights, conv_relu(weights, x, f"{name}_5x5_reduce"), f"{name}_5x5", pad=2)
+        pooled = conv_relu(weights, max_pool(x, 3, 1, pad=1), f"{name}_pool_proj")
+        x = np.concatenate([one, three, five, pooled], -1)
+    return dense(global_average(x), *weights["loss3_classifier"])
+
+
+def inception_v2(weights, x):
+    def layer(x, name, stride=1, pad=0):
+        return relu(conv_bn(weights, x, name, 1e-3, stride, pad))
+
+    x = pool_3_2(layer(x, "conv1_7x7_s2", stride=2, pad=3))
+    x = pool_3_2(layer(layer(x, "conv2_3x3_reduce"), "conv2_3x3", pad=1))
+    for module in BN_INCEPTION:
+        name = f"inception_{module}"
+        stride = 2 if module in REDUCTIONS else 1
+        three = layer(layer(x, f"{name}_3x3_reduce"), f"{name}_3x3", stride, pad=1)
+        double = layer(layer(x, f"{name}_double3x3_reduce"), f"{name}_double3x3_1", pad=1)
+        double = layer(double, f"{name}_double3x3_2", stride, pad=1)
+        if module in REDUCTIONS:  # no 1x1 branch, and the pooled maps go on as they are
+            x = np.concatenate([three, double, pool_3_2(x)], -1)
+        else:
+            pooled = (max_pool if module == "5b" else average_pool)(x, 3, 1, pad=1)
+            pooled = layer(pooled, f"{name}_pool_proj")
+            x = np.concatenate([layer(x, f"{name}_1x1"), three, double, pooled], -1)
+    return dense(global_average(x), *weights["classifier"])
+
+
+# ResNets (2015, 2016)
+
+RESNET18_STAGES = {"conv2": 2, "conv3": 2, "conv4": 2, "conv5": 2}  # units
+RESNET20_STAGES = {"conv2": 3, "conv3": 3, "conv4": 3}
+RESNET_EPS = 1e-5
+
+
+def units(stages):
+    """Each unit's name and stride: the first one of every stage but conv2 halves the maps' size."""
+    for stage, count in stages.items():
+        for unit in range(1, count + 1):
+            yield f"{stage}_{unit}", 2 if unit == 1 and stage != "conv2" else 1
+
+
+def resnet_v1(weights, x, stages, shortcut):
+    for name, stride in units(stages):
+        y = relu(conv_bn(weights, x, f"{name}_conv1", RESNET_EPS, stride, pad=1))
+        y = conv_bn(weights, y, f"{name}_conv2", RESNET_EPS, pad=1)
+        x = relu(y + (x if stride == 1 else shortcut(x, f"{name}_shortcut")))
+    return dense(global_average(x), *weights["fc"])
+
+
+def resnet_stem(weights, x):
+    x = relu(conv_bn(weights, x, "conv1", RESNET_EPS, stride=2, pad=3))
+    return max_pool(x, 3, 2, pad=1)
+
+
+def resnet18(weights, x):
+    def projection(x, name):  # option B
+        return conv_bn(weights, x, name, RESNET_EPS, stride=2)
+
+    return resnet_v1(weights, resnet_stem(weights, x), RESNET18_STAGES, projection)
+
+
+def resnet20(weights, x):
+    def zeros(x, name):  # option A: every second pixel, and zeros for the maps that are new
+        x = x[::2, ::2]
+        return np.concatenate([x, np.zeros_like(x)], -1)
+
+    x = relu(conv_bn(weights, x, "conv1", RESNET_EPS, pad=1))
+    return resnet_v1(weights, x, RESNET20_STAGES, zeros)
+
+
+def resnet18_v2(weights, x):
+    def activated(x, name):
+        return relu(batch_norm(x, weights[f"{name}_bn"], RESNET_EPS))
+
+    def plain(x, name, stride=1, pad=0):
+        (kernel,) = weights[name]
+        return conv(x, kernel, None, stride, pad)
+
+    x = resnet_stem(weights, x)
+    for name, stride in units(RESNET18_STAGES):
+        # The stem's normalization and ReLU stand in for the first unit's own.
+        active = x if name == "conv2_1" else activated(x, f"{name}_conv1")
+        y = plain(active, f"{name}_conv1", stride, pad=1)
+        y = plain(activated(y, f"{name}_conv2"), f"{name}_conv2", pad=1)
+        x = y + (x if stride == 1 else plain(active, f"{name}_shortcut", stride))
+    return dense(global_average(activated(x, "post")), *weights["fc"])
+
+
+FORWARDS = {
+    "LeNet5": lenet5,
+    "Maxout": maxout_cifar10,
+    "NiN": nin,
+    "AlexNet": alexnet,
+    "CaffeNet": caffenet,
+    "ZFNet": zfnet,
+    "GoogLeNet": googlenet,
+    "InceptionV2": inception_v2,
+    "ResNet18": resnet18,
+    "ResNet18V2": resnet18_v2,
+    "ResNet20": resnet20,
+}
