@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROCESSES ?= 2
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all bench lint clean
 
 demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --output runs/demo --force
@@ -16,6 +16,10 @@ test: lint
 
 test-all: .venv/.installed-test-all lint
 	$(BIN)/python -m pytest -n $(PROCESSES)
+
+bench: .venv/.installed
+	$(BIN)/python benchmarks/imports.py
+	$(BIN)/python benchmarks/training_steps.py
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

@@ -1,0 +1,71 @@
+"""What the benchmarks share: interleaved rounds, ratios of medians, and a JSON file that says where they were taken."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import statistics
+import sys
+import time
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def interleave(functions, rounds):
+    """Return {name: seconds of each round}: every function once a round, so that a busy machine hits all alike."""
+    for function in functions.values():
+        function()  # compiles, and warms caches
+    times = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def row(case, times, ours, theirs, goal):
+    """Return a line of the table, and print it: medians in seconds, how many times faster `ours` is than `theirs`."""
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    ratios = [b / a for a, b in zip(times[ours], times[theirs], strict=True)]
+    faster = round(medians[theirs] / medians[ours], 2)
+    seconds = {name: round(value, 4) for name, value in medians.items()}
+    print(f"{case:<40} {faster:>6.2f} times faster (goal {goal})  {seconds}", flush=True)
+    return {
+        "case": case,
+        "seconds": seconds,
+        "times faster": faster,
+        "each round": [round(ratio, 2) for ratio in ratios],
+        "goal": goal,
+    }
+
+
+def write(name, rows):
+    """Write the rows with date, versions and machine to results/NAME.json."""
+    record = {
+        "date": datetime.date.today().isoformat(),
+        "command": shlex.join(["python", *map(os.path.relpath, sys.argv[:1]), *sys.argv[1:]]),
+        "machine": f"{os.cpu_count()} cores, {_processor()}",
+        "python": platform.python_version(),
+        "versions": {
+            package: importlib.metadata.version(package) for package in ("keras-cnns", "keras", "tensorflow", "numpy")
+        },
+        "rows": rows,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", "utf8")
+    print(f"written to {os.path.relpath(path)}")
+
+
+def _processor():
+    """Return the processor's name and what it has of low precision."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return platform.processor()
+    text = path.read_text()
+    name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
+    return ", ".join([name, *(flag for flag in ("avx512_bf16", "amx_bf16") if flag in text.split())])

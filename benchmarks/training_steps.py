@@ -1,0 +1,93 @@
+"""Whole training steps beside the same network built otherwise.
+
+    python benchmarks/training_steps.py [--rounds 5] [--only alexnet]
+
+AlexNet with its split convolutions beside native `groups=2` (227 pixels, batch 32); ResNet50, VGG16 and InceptionV3
+beside those of keras.applications (their published sizes, batch 8). SGD with momentum, no dropout on either side.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import common
+import keras
+import numpy as np
+
+from keras_cnns import applications
+
+
+def native_alexnet():
+    """AlexNet of Keras's own layers, its groups left to `keras.layers.Conv2D`."""
+    ours = applications.AlexNet(dropout=0.0)
+    x = inputs = keras.Input(ours.input_shape[1:])
+    for layer in ours.layers[1:]:
+        native = keras.layers.Conv2D if type(layer).__name__ == "SplitConv2D" else type(layer)
+        x = native.from_config(layer.get_config())(x)
+    return keras.Model(inputs, x, name="native")
+
+
+CASES = {
+    # name: batch, ours, theirs, precisions with their goals
+    "alexnet": (
+        32,
+        lambda: applications.AlexNet(dropout=0.0),
+        native_alexnet,
+        {"float32": 4.0, "mixed_bfloat16": 7.0},
+    ),
+    "resnet50": (
+        8,
+        applications.ResNet50,
+        lambda: keras.applications.ResNet50(weights=None),
+        {"float32": 1.0, "mixed_bfloat16": 1.0},
+    ),
+    "vgg16": (
+        8,
+        lambda: applications.VGG16(dropout=0.0),
+        lambda: keras.applications.VGG16(weights=None),
+        {"float32": 1.0, "mixed_bfloat16": 1.0},
+    ),
+    "inception_v3": (
+        8,
+        lambda: applications.InceptionV3(scale=False, dropout=0.0),
+        lambda: keras.applications.InceptionV3(weights=None),
+        {"float32": 1.0, "mixed_bfloat16": 1.0},
+    ),
+}
+
+
+def step(build, batch, policy):
+    """Return a function that trains on one fixed batch."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy")
+    random = np.random.default_rng(0)
+    x = random.normal(size=(batch, *model.input_shape[1:])).astype("float32")
+    y = random.integers(0, 1000, batch)
+    return lambda: model.train_on_batch(x, y)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=CASES, action="append")
+    arguments = parser.parse_args()
+    rows = []
+    for name in arguments.only or CASES:
+        batch, ours, theirs, goals = CASES[name]
+        for policy, goal in goals.items():
+            keras.backend.clear_session()
+            functions = {"ours": step(ours, batch, policy), "theirs": step(theirs, batch, policy)}
+            times = common.interleave(functions, arguments.rounds)
+            rows.append(common.row(f"{name}, {policy}, batch {batch}", times, "ours", "theirs", goal))
+            del functions
+    common.write("training_steps", rows)
+
+
+if __name__ == "__main__":
+    main()
