@@ -18,7 +18,7 @@ test-all: .venv/.installed-test-all lint
 	$(BIN)/python -m pytest -n $(PROCESSES)
 
 bench: .venv/.installed
-	$(BIN)/python benchmarks/imports.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training_steps.py
 
 lint: .venv/.installed-test

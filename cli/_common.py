@@ -102,27 +102,23 @@ def load_keras():
         raise KeyboardInterrupt
 
 
-def open_model(text):
-    """Return (model, record, stem) for MODEL: a `.keras` file, NAME:WEIGHTS, or NAME if one set of weights ships.
+def locate(text):
+    """Return (path, None, None) or (None, network, weights) for MODEL; raise ArgumentError if there is none such.
 
-    The record has `class_names`, `preprocessing` and `data`, or is None for a file that another program wrote.
+    MODEL is a `.keras` file, NAME:WEIGHTS, or NAME if one set of weights ships. Neither keras is imported, nor the file
+    read.
     """
-    from keras_cnns import applications, saving
+    from keras_cnns import applications
     from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError, nearest
 
     path = Path(text)
-    if path.suffix == ".keras" or os.path.isfile(text):
+    if is_file_name(text):
         if not os.path.lexists(text):
             folder = path.parent if path.parent.is_dir() else Path()
             near = nearest(path.name, [one.name for one in folder.glob("*.keras")])
             raise ArgumentError(f"there is no such model file.{near} Received: MODEL={text!r}")
-        record = saving.read_info(path)
-        load_keras()
-        model = saving.load_model(path)
-        if record:
-            saving.check_info(path, model, record)
-        return model, record, path.stem
+        return path, None, None
     network, colon, weights = text.partition(":")
     shipped = applications.list_weights()
     try:
@@ -137,9 +133,46 @@ def open_model(text):
             have = f"choose one of {', '.join(own)}" if own else f"no weights ship with {network}"
             raise ArgumentError(f"MODEL needs weights: {have}. Received: MODEL={text!r}")
         weights = own[0].partition(":")[2]
-    record = applications.weights_info(network, weights)
+    return None, network, weights
+
+
+def is_file_name(text):
+    """Return whether MODEL on a command line means a file."""
+    return text.endswith(".keras") or os.path.isfile(text)
+
+
+def read_record(path, network, weights):
+    """Return the record of what `locate` found; None for a file that another program wrote.
+
+    It has `class_names`, `preprocessing`, `recipe` and `data`.
+    """
+    from keras_cnns import applications, saving
+
+    return saving.read_info(path) if path else applications.weights_info(network, weights)
+
+
+def open_model(text):
+    """Return (model, record, stem) for MODEL; the record is that of `read_record`."""
+    from keras_cnns import applications, saving
+
+    path, network, weights = locate(text)
+    record = read_record(path, network, weights)
     load_keras()
-    return applications.create_model(network, weights=weights), record, f"{network.lower()}-{weights}"
+    if not path:
+        return applications.create_model(network, weights=weights), record, f"{network.lower()}-{weights}"
+    model = saving.load_model(path)
+    if record:
+        saving.check_info(path, model, record)
+    return model, record, path.stem
+
+
+def prepare_plot(path, force):
+    """Raise an error if a picture cannot be written there, before the work and not after it."""
+    from keras_cnns import _files
+
+    if not force:
+        _files.refuse_existing(path)
+    _files.make_folder(os.path.dirname(path) or ".")
 
 
 def table(title, columns, rows):
@@ -155,7 +188,7 @@ def table(title, columns, rows):
         printed.add_row(*map(str, row))
     click.echo(title)
     # Piped output is for other programs and logs: no line is folded there
-    width = None if sys.stdout.isatty() else 200
+    width = None if sys.stdout.isatty() else 1000
     Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False).print(printed)
 
 

@@ -1,7 +1,5 @@
 """cnn-evaluate: how well a model does on a split of pictures."""
 
-import os
-
 import click
 from keras_cnns.cli import _common
 
@@ -30,11 +28,7 @@ from keras_cnns.cli import _common
 def command(model, source, split, batch_size, plot, force, data_dir, download, as_json):
     """Measure MODEL (a .keras file, or NAME:WEIGHTS as nin:digits): top-1, top-5, loss, each class."""
     if plot:
-        from keras_cnns import _files
-
-        if not force:
-            _files.refuse_existing(plot)
-        _files.make_folder(os.path.dirname(plot) or ".")
+        _common.prepare_plot(plot, force)
     loaded, record, _ = _common.open_model(model)
     from keras_cnns._models import check_classes
     from keras_cnns.data import open_source

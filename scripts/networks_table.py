@@ -15,28 +15,6 @@ HEAD = """\
 TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 
 
-def paper(text, year):
-    """Return a paper's authors and year, and where it is."""
-    authors, _, rest = text.partition(": ")
-    names = [name.split()[-1] for name in authors.removesuffix(" et al.").split(", ")]
-    short = f"{names[0]} et al." if len(names) > 3 or authors.endswith("et al.") else ", ".join(names)
-    arxiv = re.search(r"arXiv (\d+\.\d+)", rest)
-    where = f"[arXiv {arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else rest.split(", ")[0]
-    return f"{short} {year}, {where}"
-
-
-def error(errors):
-    """Return the first published error, its top-5 beside its top-1."""
-    entries = list(errors.items())
-    if not entries:
-        return "-"
-    key, value = entries[0]
-    text = f"{key} {value} %"
-    if len(entries) > 1 and entries[1][0] == key.replace("top-1", "top-5") != key:
-        text += f", top-5 {entries[1][1]} %"
-    return text
-
-
 def table():
     """Return the table, a row a network in the order of the papers."""
     rows = []
@@ -44,11 +22,11 @@ def table():
         facts = FACTS[name]
         values = [
             f"`{name}`",
-            paper(facts.paper, facts.year),
+            re.sub(r"arXiv (.+)", r"[arXiv \1](https://arxiv.org/abs/\1)", facts.citation),
             "{}x{}x{}".format(*facts.input_shape),
             f"{facts.parameters:,}",
             f"{facts.macs / 1e6:,.1f} M",
-            error(facts.errors),
+            facts.published_error,
         ]
         rows.append(f"| {' | '.join(values)} |\n")
     return HEAD + "".join(rows)

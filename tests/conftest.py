@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # exact comparisons want one kind of arithmetic
 
+import gc
 import subprocess
 import sys
 import tarfile
@@ -34,10 +35,15 @@ def flowers(shared, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
+def _seeded(request):
+    """Seed what is random; behind a slow test give back the memory of its networks, some of which have gigabytes."""
     import keras
 
     keras.utils.set_random_seed(0)
+    yield
+    if request.node.get_closest_marker("slow"):
+        keras.backend.clear_session()
+        gc.collect()
 
 
 @pytest.fixture
@@ -102,3 +108,11 @@ def python():
         )
 
     return run
+
+
+def one_sentence(err, *parts):
+    """Check that stderr ends with one line that holds the parts."""
+    last = err.strip().splitlines()[-1]
+    for part in parts:
+        assert part in last, err
+    return last

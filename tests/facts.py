@@ -106,13 +106,25 @@ MACS = [
     ("LeNet5", {}, 326_520),
     ("LeNet5", {"c3": "full"}, 416_520),  # derived
     ("LeNet5", {"subsampling": "average"}, 326_520),
+    ("LeNet5", {"subsampling": "max"}, 326_520),
     ("LeNet5", {"head": "softmax"}, 326_520),
     ("LeNet5Modern", {}, 416_520),
+    ("LeNet5Modern", {"subsampling": "average"}, 416_520),
     ("NiN", {}, 222_486_528),
+    ("NiN", {"second_pool": "max"}, 222_486_528),
+    ("NiN", {"variant": "cifar10"}, 222_486_528),
     ("NiN", {"variant": "cifar100"}, 223_592_448),
     ("NiN", {"variant": "mnist"}, 50_699_712),
     ("NiN", {"variant": "svhn"}, 274_235_392),
     ("NiNImageNet", {}, 1_100_188_800),
+    # derived: maps of 54x54, 27x27, 13x13 and 6x6; 33,872,256 + 2 x 26,873,856, 447,897,600 + 2 x 47,775,744,
+    # 149,520,384 + 2 x 24,920,064, 1,244,160 + 2 x 3,600; then with one 1x1 layer instead of two in each block
+    ("NiNImageNet", {"input_shape": (224, 224, 1), "classes": 10, "widths": (96, 256, 384, None)}, 831_680_928),
+    (
+        "NiNImageNet",
+        {"input_shape": (224, 224, 1), "classes": 10, "widths": (96, 256, 384, None), "mlp_layers": 1},
+        732_107_664,
+    ),
     ("Maxout", {}, 732_290_696),
     ("Maxout", {"classes": 100}, 732_335_696),
     ("Maxout", {"variant": "mnist"}, 30_746_736),
@@ -137,6 +149,7 @@ MACS = [
     ("InceptionV2", {}, 2_018_851_840),
     ("InceptionV3", {}, 5_713_216_096),
     ("InceptionV3", {"auxiliary": True}, 5_718_899_296),
+    ("InceptionV3", {"auxiliary": True, "scale": False}, 5_718_899_296),
     ("InceptionV3", {"scale": False}, 5_713_216_096),
     ("InceptionV3", {"stem": "151"}, 5_713_216_096),
     ("InceptionV3", {"stem": "79"}, 5_361_703_520),
@@ -147,6 +160,7 @@ MACS = [
     ("ResNet34", {}, 3_663_761_408),
     ("ResNet34", {"shortcut": "A"}, 3_644_493_824),
     ("ResNet34", {"shortcut": "C"}, 3_830_747_136),
+    ("ResNet34", {"residual": False}, 3_644_493_824),  # derived
     ("ResNet50", {}, 3_857_973_248),
     ("ResNet50", {"stride_on": "3x3"}, 4_089_184_256),
     ("ResNet50", {"shortcut": "A"}, 3_498_311_680),  # derived: without 51,380,224 + 3 x 102,760,448
@@ -159,6 +173,9 @@ MACS = [
     ("ResNet18V2", {}, 1_814_073_344),
     ("ResNet34V2", {}, 3_663_761_408),
     ("ResNet50V2", {}, 4_089_184_256),
+    ("ResNet50V2", {"shortcut": "A"}, 3_729_522_688),  # derived: without 51,380,224 + 3 x 102,760,448
+    ("ResNet50V2", {"shortcut": "C"}, 6_555_435_008),  # derived: (2 + 3 + 5 + 2) x 205,520,896 more
+    ("ResNet50V2", {"residual": False}, 3_729_522_688),  # derived
     ("ResNet50V2", {"stride_on": "1x1"}, 3_857_973_248),  # derived: as ResNet50
     ("ResNet101V2", {}, 7_801_405_440),
     ("ResNet152V2", {}, 11_513_626_624),
@@ -169,10 +186,30 @@ MACS = [
     ("ResNet32", {}, 68_862_592),
     ("ResNet44", {}, 97_174_144),
     ("ResNet56", {}, 125_485_696),
+    ("ResNet56", {"residual": False}, 125_485_696),  # derived
     ("ResNet56", {"shortcut": "B"}, 125_747_840),
     ("ResNet110", {}, 252_887_680),
     ("ResNet110", {"shortcut": "B"}, 253_149_824),
 ]
+
+# Published for single layers: LeCun et al. 1998, section II.B: trained parameters, connections; the RBF units follow
+LENET5 = {
+    "C1": (156, 122_304),
+    "S2": (12, 5_880),
+    "C3": (1_516, 151_600),
+    "S4": (32, 2_000),
+    "C5": (48_120, 48_120),
+    "F6": (10_164, 10_164),
+}
+
+# keras.applications: trained parameters, multiply-adds
+KERAS = {
+    "MobileNet": (4_231_976, 568_740_352),
+    "MobileNetV2": (3_504_872, 300_774_272),
+    "Xception": (22_855_952, 8_357_403_496),
+    "InceptionV3": (23_817_352, 5_713_216_096),
+    "ResNet50": (25_583_592, 3_857_973_248),
+}
 
 # (builder, options): layer to (height, width, channels) of its output, or (units,), and its parameters, fixed ones too
 LAYERS = [
@@ -1331,3 +1368,45 @@ LAYERS = [
         },
     ),
 ]
+
+
+def residual_networks():
+    """Yield (builder, options, trained, fixed, multiply-adds) of every residual network and option, by arithmetic.
+
+    Shortcuts of option A have no weights; B projects where the shape changes, with normalization in version 1; C
+    projects in every unit. The plain network has as many as A.
+    """
+    units = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+    networks = [(f"ResNet{depth}{version}", counts) for version in ("", "V2") for depth, counts in units.items()]
+    networks += [(f"ResNet{depth}", ((depth - 2) // 6,) * 3) for depth in (20, 32, 44, 56, 110)]
+    for name, counts in networks:
+        (base,) = (row[2:] for row in PARAMETERS if row[:2] == (name, {}))
+        (base_macs,) = (macs for other, options, macs in MACS if (other, options) == (name, {}))
+        cifar, normalized = len(counts) == 3, not name.endswith("V2")
+        expansion = 1 if cifar or counts[2] == 2 or name.startswith("ResNet34") else 4
+        channels, width, side = (16, 16, 32) if cifar else (64, 64, 56)
+        changing, others = [0, 0, 0], [0, 0, 0]  # trained, fixed, multiply-adds of the projections
+        for count in counts:
+            out = expansion * width
+            same = count
+            if channels != out:
+                same -= 1
+                _add(changing, 1, channels, out, side, normalized)
+            _add(others, same, out, out, side, normalized)
+            channels, width, side = out, 2 * width, side // 2
+        start = [*base, base_macs]
+        a = start if cifar else [x - y for x, y in zip(start, changing, strict=True)]
+        b = [x + y for x, y in zip(a, changing, strict=True)]
+        c = [x + y for x, y in zip(b, others, strict=True)]
+        for options, values in (({"shortcut": "A"}, a), ({"shortcut": "B"}, b), ({"shortcut": "C"}, c)):
+            yield name, options, *values
+        yield name, {"residual": False}, *a
+        if expansion == 4 and not normalized:  # the stride of the first version
+            macs = next(macs for other, options, macs in MACS if (f"{other}V2", options) == (name, {}))
+            yield name, {"stride_on": "1x1"}, *base, macs
+
+
+def _add(sums, count, channels, out, side, normalized):
+    weights = count * channels * out
+    normalization = 2 * count * out if normalized else 0
+    sums[:] = [sums[0] + weights + normalization, sums[1] + normalization, sums[2] + weights * side * side]

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import keras_cnns
 
-COMMANDS = ["train", "evaluate", "predict", "export"]
+COMMANDS = ["train", "evaluate", "predict", "export", "info"]
 
 # Room: the parts of the package that it may import (any part of its own room is allowed).
 MAY_IMPORT = {
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "applications": {"_lazy", "applications._builder", "applications._facts", "layers", "errors"},
     "training": {"_lazy", "_files", "_models", "_render", "data", "recipes", "saving", "evaluation", "errors"},
     "evaluation": {"_lazy", "_models", "_render", "saving", "data", "layers", "errors"},
+    "analysis": {"_lazy", "layers", "errors"},
     "export": {"_lazy", "_files", "_quiet", "_models", "saving", "data", "layers", "errors"},
 }
 TENSORFLOW_AT_TOP = {

@@ -1,6 +1,7 @@
 """What the papers say of their networks: one frozen record a public name. Standard library only."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 
@@ -27,6 +28,26 @@ class Facts:
     parameters: int
     macs: int
     errors: Mapping[str, float]
+
+    @property
+    def citation(self):
+        """Authors, year, and where the paper is: "He et al. 2016, arXiv 1512.03385"."""
+        authors, _, rest = self.paper.partition(": ")
+        names = [name.split()[-1] for name in authors.removesuffix(" et al.").split(", ")]
+        short = f"{names[0]} et al." if len(names) > 3 or authors.endswith("et al.") else ", ".join(names)
+        arxiv = re.search(r"arXiv \d+\.\d+", rest)
+        return f"{short} {self.year}, {arxiv[0] if arxiv else rest.split(', ')[0]}"
+
+    @property
+    def published_error(self):
+        """The first published error, its top-5 beside its top-1; "-" if there is none."""
+        if not self.errors:
+            return "-"
+        (key, value), *others = self.errors.items()
+        text = f"{key} {value} %"
+        if others and others[0][0] == key.replace("top-1", "top-5") != key:
+            text += f", top-5 {others[0][1]} %"
+        return text
 
 
 LENET = (

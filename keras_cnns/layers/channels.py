@@ -61,6 +61,10 @@ class LocalResponseNormalization(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape
 
+    def compute_cost(self, input_shape):
+        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+        return {"macs": 0, "connections": 0}
+
     def get_config(self):
         own = {"n": self.n, "k": self.k, "alpha": self.alpha, "beta": self.beta, "divide_alpha": self.divide_alpha}
         return {**super().get_config(), **own}
@@ -92,6 +96,9 @@ class Maxout(keras.layers.Layer):
             raise ValueError(f"`pieces` must be at least 1. Received: pieces={pieces}")
         self.pieces = pieces
 
+    def build(self, input_shape):
+        self.compute_output_shape(input_shape)  # which checks it
+
     def call(self, inputs):
         """Return the largest of each group of channels."""
         sides = inputs.shape[1:-1]
@@ -106,6 +113,10 @@ class Maxout(keras.layers.Layer):
                 f"Received: input_shape={tuple(input_shape)}, pieces={self.pieces}"
             )
         return (*input_shape[:-1], input_shape[-1] // self.pieces)
+
+    def compute_cost(self, input_shape):
+        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+        return {"macs": 0, "connections": 0}
 
     def get_config(self):
         return {**super().get_config(), "pieces": self.pieces}
@@ -129,10 +140,18 @@ class SplitConv2D(keras.layers.Conv2D):
     Returns:
         As `keras.layers.Conv2D`.
 
+    Raises:
+        ValueError: if `data_format` is another one.
+
     Reference:
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks,
         NIPS 2012, section 3.5: the two GPUs.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.data_format != "channels_last":
+            raise ValueError(f"`data_format` must be 'channels_last'. Received: data_format={self.data_format!r}")
 
     def call(self, inputs):
         """Convolve each part of the channels of `inputs` with its own filters."""
@@ -143,9 +162,10 @@ class SplitConv2D(keras.layers.Conv2D):
         return x if self.activation is None else self.activation(x)
 
     def compute_cost(self, input_shape):
-        """Return {"macs": multiply-adds} of one picture."""
-        _, height, width, _ = self.compute_output_shape(input_shape)
-        return {"macs": height * width * int(np.prod(self.kernel.shape))}
+        """Return {"macs": multiply-adds, "connections": links from inputs and biases to units} of one picture."""
+        _, height, width, filters = self.compute_output_shape(input_shape)
+        macs = height * width * int(np.prod(self.kernel.shape))
+        return {"macs": macs, "connections": macs + self.use_bias * height * width * filters}
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
@@ -174,6 +194,9 @@ class ZeroPadShortcut(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters, self.strides = filters, strides
 
+    def build(self, input_shape):
+        self.compute_output_shape(input_shape)  # which checks it
+
     def call(self, inputs):
         """Return the pixels that are kept, with zeros behind their channels."""
         x = inputs[:, :: self.strides, :: self.strides] if self.strides > 1 else inputs
@@ -186,6 +209,10 @@ class ZeroPadShortcut(keras.layers.Layer):
                 f"`filters` must be at least the number of channels, {channels}. Received: filters={self.filters}"
             )
         return (batch, *(None if side is None else -(-side // self.strides) for side in sides), self.filters)
+
+    def compute_cost(self, input_shape):
+        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+        return {"macs": 0, "connections": 0}
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "strides": self.strides}

@@ -98,9 +98,10 @@ class ConnectionTableConv2D(keras.layers.Layer):
         return (batch, *shrunk, len(self.table))
 
     def compute_cost(self, input_shape):
-        """Return {"macs": multiply-adds} of one picture."""
-        _, height, width, _ = self.compute_output_shape(input_shape)
-        return {"macs": height * width * int(np.prod(self.kernel.shape))}
+        """Return {"macs": multiply-adds, "connections": links from inputs and biases to units} of one picture."""
+        _, height, width, maps = self.compute_output_shape(input_shape)
+        macs = height * width * int(np.prod(self.kernel.shape))
+        return {"macs": macs, "connections": macs + height * width * maps}
 
     def get_config(self):
         return {
@@ -121,6 +122,7 @@ class TrainableSubsampling(keras.layers.Layer):
 
     Args:
         activation: a Keras activation, or None.
+        bias_initializer: as in `keras.layers.Conv2D`.
 
     Call arguments:
         inputs: (batch, height, width, channels), any float dtype.
@@ -134,15 +136,16 @@ class TrainableSubsampling(keras.layers.Layer):
         Section II.B.
     """
 
-    def __init__(self, activation=None, **kwargs):
+    def __init__(self, activation=None, bias_initializer="zeros", **kwargs):
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
+        self.bias_initializer = initializers.get(bias_initializer)
 
     def build(self, input_shape):
         """Create the weights."""
         quarter = initializers.Constant(0.25)
         self.coefficient = self.add_weight(shape=(input_shape[-1],), initializer=quarter, name="coefficient")
-        self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
+        self.bias = self.add_weight(shape=(input_shape[-1],), initializer=self.bias_initializer, name="bias")
 
     def call(self, inputs):
         """Subsample `inputs`."""
@@ -154,11 +157,15 @@ class TrainableSubsampling(keras.layers.Layer):
         return (batch, *(None if side is None else side // 2 for side in (height, width)), channels)
 
     def compute_cost(self, input_shape):
-        """Return {"macs": 0}: multiply-adds are those of convolutions and dense layers."""
-        return {"macs": 0}
+        """Return {"macs": 0, "connections": ...} of one picture: a unit has four pixels and a bias."""
+        return {"macs": 0, "connections": 5 * int(np.prod(self.compute_output_shape(input_shape)[1:]))}
 
     def get_config(self):
-        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
@@ -214,8 +221,9 @@ class RBFOutput(keras.layers.Layer):
         return (input_shape[0], len(self.initial_codes))
 
     def compute_cost(self, input_shape):
-        """Return {"macs": multiply-adds} of one picture."""
-        return {"macs": self.initial_codes.size}
+        """Return {"macs": multiply-adds, "connections": links from inputs to units} of one picture."""
+        return {"macs": self.initial_codes.size, "connections": self.initial_codes.size}
 
     def get_config(self):
-        return {**super().get_config(), "codes": self.initial_codes.tolist()}
+        codes = ops.convert_to_numpy(self.codes) if self.built else self.initial_codes
+        return {**super().get_config(), "codes": codes.tolist()}

@@ -19,18 +19,31 @@ class _CeilPooling:
                 f"{type(self).__name__} rounds up by itself: leave `padding` at 'valid' and `data_format` at "
                 f"'channels_last'. Received: padding={self.padding}, data_format={self.data_format}"
             )
+        if any(pool < stride for pool, stride in zip(self.pool_size, self.strides, strict=True)):
+            raise ValueError(
+                f"`pool_size` must be at least `strides`, or the last window could lie outside. "
+                f"Received: pool_size={self.pool_size}, strides={self.strides}"
+            )
 
     def _extra(self, shape):
-        return [
-            _ceil_extra(size, pool, stride)
-            for size, pool, stride in zip(shape[1:3], self.pool_size, self.strides, strict=True)
-        ]
+        axes = list(zip(shape[1:3], self.pool_size, self.strides, strict=True))
+        if any(size is not None and size <= pool - stride for size, pool, stride in axes):
+            raise ValueError(
+                f"{self.name}: too little is left of the picture for a window of {self.pool_size}; take larger "
+                f"pictures. Received: input_shape={tuple(shape)}"
+            )
+        return [_ceil_extra(*axis) for axis in axes]
 
     def compute_output_shape(self, input_shape):
         batch, *sizes, channels = input_shape
         extra = self._extra(input_shape)
         sizes = [None if size is None else size + more for size, more in zip(sizes, extra, strict=True)]
         return super().compute_output_shape((batch, *sizes, channels))
+
+    def compute_cost(self, input_shape):
+        """Return {"macs": 0, "connections": links from inputs to units} of one picture, no window cut off."""
+        _, height, width, channels = self.compute_output_shape(input_shape)
+        return {"macs": 0, "connections": height * width * channels * self.pool_size[0] * self.pool_size[1]}
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
@@ -86,7 +99,8 @@ def ceil_pooling(kind, pool_size, strides, name):
     """Return a function that pools as Caffe does, through Keras's own layer wherever that does the same.
 
     Keras's "same" has the windows of a pool that rounds up when its padding is at most one row at the far edge;
-    "valid" has them when the windows fit exactly. A file with only such pools loads without this package.
+    "valid" has them when the windows fit exactly. A file with only such pools loads without this package. On torch,
+    Keras's "same" average counts what lies outside, so it is not taken there.
 
     Args:
         kind: "max" or "average".
@@ -106,7 +120,7 @@ def ceil_pooling(kind, pool_size, strides, name):
             same = [max(-(-size // strides) * strides - strides + pool_size - size, 0) for size in sizes]
             if extra == [0, 0]:
                 return keras_class(pool_size, strides, padding="valid", name=name)(x)
-            if extra == same and max(extra) <= 1:
+            if extra == same and max(extra) <= 1 and (kind == "max" or keras.backend.backend() != "torch"):
                 return keras_class(pool_size, strides, padding="same", name=name)(x)
         return ceil_class(pool_size, strides, name=name)(x)
 

@@ -11,7 +11,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, one_sentence
 from PIL import Image
 
 from keras_cnns import recipes
@@ -27,14 +27,6 @@ def digit_pictures(tmp_path):
     for k, (mode, name) in enumerate(kinds):
         Image.fromarray(test.items[k, ..., 0]).convert(mode).resize((64, 64)).save(tmp_path / name)
     return [tmp_path / name for _, name in kinds], test.labels[:6].tolist()
-
-
-def one_sentence(err, *parts):
-    """Check that stderr ends with one line that holds the parts."""
-    last = err.strip().splitlines()[-1]
-    for part in parts:
-        assert part in last, err
-    return last
 
 
 # ---- predict

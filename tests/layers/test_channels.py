@@ -75,6 +75,8 @@ def test_maxout_is_the_largest_of_adjacent_channels(pieces, shape):
 def test_maxout_needs_a_multiple():
     with pytest.raises(ValueError, match="must be a multiple of `pieces`"):
         Maxout(4)(keras.Input((5, 5, 6)))
+    with pytest.raises(ValueError, match="must be a multiple of `pieces`"):
+        Maxout(4)(random(1, 5, 5, 6))
     with pytest.raises(ValueError, match="`pieces` must be at least 1"):
         Maxout(0)
 
@@ -111,6 +113,11 @@ def test_split_convolution_trains_as_the_grouped_one():
         gradients.append(tape.gradient(loss, layer.trainable_weights))
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_split_convolution_has_its_channels_last():
+    with pytest.raises(ValueError, match="`data_format` must be 'channels_last'"):
+        SplitConv2D(4, 3, groups=2, data_format="channels_first")
 
 
 def test_split_convolution_runs_no_grouped_kernel():

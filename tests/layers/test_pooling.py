@@ -60,9 +60,21 @@ def test_layers_survive_saving(kind, tmp_path):
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
-def test_padding_is_refused():
+def test_what_cannot_be_pooled_is_refused():
     with pytest.raises(ValueError, match="rounds up by itself"):
         CeilMaxPooling2D(3, 2, padding="same")
+    with pytest.raises(ValueError, match="`pool_size` must be at least `strides`"):
+        CeilAveragePooling2D(2, 3)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_map_without_room_for_a_window_is_refused(kind):
+    """TensorFlow itself would crash the process."""
+    layer = CLASSES[kind](3, 2)
+    assert layer(np.ones((1, 2, 2, 1), "float32")).shape == (1, 1, 1, 1)
+    for x in (np.ones((1, 1, 8, 1), "float32"), keras.Input((8, 1, 1))):
+        with pytest.raises(ValueError, match="too little is left of the picture for a window"):
+            layer(x)
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -1,0 +1,147 @@
+"""cnn-info: the table of networks, the layers of one, comparisons, recipes, pictures."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import one_sentence
+from PIL import Image
+
+from keras_cnns.applications._facts import FACTS
+
+
+def test_all_networks(cli):
+    code, out, _ = cli("info")
+    assert code == 0
+    for name, facts in FACTS.items():
+        (line,) = (line for line in out.splitlines() if line.split()[:1] == [name])
+        assert f" {facts.parameters:,} " in line and f" {facts.macs / 1e6:,.1f} M " in line
+        assert str(facts.year) in line and facts.published_error in line
+    assert "nin:digits" in out
+    code, out, _ = cli("info", "--json")
+    values = json.loads(out)
+    assert [one["name"] for one in values] == list(FACTS)
+    nin = next(one for one in values if one["name"] == "NiN")
+    assert nin["weights"] == ["nin:digits"] and nin["errors"]["CIFAR-10"] == 10.41 and nin["macs"] == 222_486_528
+
+
+def test_all_networks_need_no_framework(python):
+    source = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("keras", "tensorflow", "jax"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Block())
+from keras_cnns.cli.info import main
+main([])
+"""
+    done = python(source)
+    assert done.returncode == 0 and "ResNet152" in done.stdout, done.stderr
+
+
+def test_layers_of_one(cli):
+    code, out, _ = cli("info", "lenet5")
+    assert code == 0 and out.startswith("LeNet5: LeCun et al. 1998")
+    assert "60,000 parameters trained, 840 fixed; 326,520 multiply-adds; 340,908 connections" in out
+    assert "error, MNIST: 0.95 %" in out
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.startswith("  ") and line.strip()}
+    assert rows["C3"] == ["C3", "ConnectionTableConv2D", "10x10x16", "1,516", "150,000", "14x14", "/", "2"]
+    assert rows["rbf"][-1] == "-" and rows["rbf"][3:6] == ["0", "+", "840"]
+    code, out, _ = cli("info", "LeNet5", "--json")
+    values = json.loads(out)
+    assert values["connections"] == 340_908 and values["rows"][0]["receptive_field"]["size"] == [5, 5]
+
+
+def test_another_size(cli):
+    _, out, _ = cli("info", "NiN", "--input-size", "64", "--json")
+    assert json.loads(out)["macs"] == 4 * FACTS["NiN"].macs
+    code, out, err = cli("info", "NiN", "--input-size", "4")
+    assert code == 2 and not out and one_sentence(err, "at least 6x6 pixels")
+    code, out, err = cli("info", "nin:digits", "--input-size", "64")
+    assert code == 2 and not out and one_sentence(err, "`input_shape` must be that of the model's input")
+
+
+def test_models_from_files(cli, digits_file, tmp_path):
+    code, out, _ = cli("info", digits_file)
+    assert code == 0 and "349,674 parameters trained" in out and "error, digits test, top-1: 0.28 %" in out
+    assert "10.41" not in out  # of the paper's network, not of this one
+    x, y = keras.Input((5,), name="x"), keras.Input((8, 8, 1), name="y")
+    z = keras.layers.Concatenate()([x, keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(y))])
+    keras.Model([x, y], keras.layers.Dense(2, name="last")(z)).save(tmp_path / "two inputs.keras")
+    code, out, _ = cli("info", tmp_path / "two inputs.keras")
+    assert code == 0 and "input 5, 8x8x1" in out and "last" in out
+
+
+def test_comparison(cli):
+    code, out, _ = cli("info", "LeNet5", "NiN", "nin:digits")
+    rows = [line for line in out.splitlines() if line.startswith("  ") and "%" in line]
+    assert code == 0 and [row.split()[0] for row in rows] == ["LeNet5", "NiN", "nin:digits"]
+    assert "966,986" in rows[1] and "CIFAR-10 10.41 %" in rows[1] and "digits test, top-1 0.28 %" in rows[2]
+    code, out, _ = cli("info", "LeNet5", "ResNet20", "--json")
+    values = json.loads(out)
+    assert [one["macs"] for one in values] == [326_520, 40_551_040] and "rows" not in values[0]
+    assert values[1]["errors"] == {"CIFAR-10, augmented": 8.75}
+
+
+def ink(path):
+    """The share of a picture's pixels that are not white."""
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    return picture.size, (pixels < 250).any(-1).mean()
+
+
+def test_pictures(cli, tmp_path):
+    for arguments, words in (
+        ([], "not drawn: LeNet5, "),
+        (["LeNet5"], ""),
+        (["ResNet20", "ResNet32", "LeNet5"], "not drawn: LeNet5"),
+        (["LeNet5Modern", "AlexNetOneTower"], ""),  # no published errors
+    ):
+        path = tmp_path / "new" / f"{len(arguments)}.png"
+        code, _, err = cli("info", *arguments, "--plot", path, "--force")
+        assert code == 0 and words in err
+        size, share = ink(path)
+        assert min(size) > 200 and 0.01 < share < 0.6
+    code, out, err = cli("info", "LeNet5", "--plot", path)
+    assert code == 2 and not out and one_sentence(err, f"{path}", "--force")
+
+
+def test_recipes(cli, digits_file, tmp_path):
+    code, out, _ = cli("info", "NiN", "--recipe")
+    assert code == 0 and "nin-cifar10" in out and "learning_rate" in out and "short" in out
+    code, out, _ = cli("info", "VGG16", "--recipe", "--json")
+    assert [one["name"] for one in json.loads(out)] == ["short"]
+    for model in ("nin:digits", digits_file):
+        code, out, _ = cli("info", model, "--recipe", "--json")
+        assert code == 0 and [one["name"] for one in json.loads(out)] == ["nin-digits"]
+    plain = tmp_path / "plain.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(plain)
+    code, _, err = cli("info", plain, "--recipe")
+    assert code == 2 and one_sentence(err, "the model carries no recipe")
+
+
+@pytest.mark.parametrize(
+    "arguments, part",
+    [
+        (["ResNet51"], "Did you mean 'ResNet5"),
+        (["nin:digit"], "Did you mean 'digits'"),
+        (["missing.keras"], "there is no such model file"),
+        (["LeNet5", "missing.keras"], "there is no such model file"),
+        (["--recipe"], "--recipe takes one network or model"),
+        (["NiN", "LeNet5", "--recipe"], "--recipe takes one network or model"),
+        (["--input-size", "32"], "--input-size takes a network or model"),
+    ],
+)
+def test_wrong_usage(cli, arguments, part):
+    code, out, err = cli("info", *arguments)
+    assert code == 2 and not out and one_sentence(err, part)
+
+
+def test_a_cut_off_file(cli, digits_file, tmp_path):
+    path = tmp_path / "cut.keras"
+    path.write_bytes(digits_file.read_bytes()[:5000])
+    for arguments in ([], ["--recipe"]):
+        code, out, err = cli("info", path, *arguments)
+        assert code == 3 and not out and one_sentence(err, "the archive ends early")
