@@ -36,7 +36,7 @@ def main_output(model):
     outputs = getattr(model, "outputs", None) or ()
     if len(outputs) < 2 or isinstance(model.output, dict) or outputs[0]._keras_history.operation.name != "predictions":
         return model
-    return keras.Model(model.inputs, outputs[0], name=model.name)
+    return keras.Model(model.input, outputs[0], name=model.name)
 
 
 def gives_probabilities(model):

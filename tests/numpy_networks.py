@@ -141,6 +141,18 @@ def lenet5(weights, x):
     return -((codes - x) ** 2).sum(-1)
 
 
+def lenet5_modern(weights, x, activation="relu", subsampling="max"):
+    squash, reduce = (
+        {"relu": relu, "tanh": np.tanh}[activation],
+        {"max": max_pool, "average": average_pool}[subsampling],
+    )
+    x = reduce(squash(conv(x, *weights["C1"], pad=2)), 2, 2)
+    x = reduce(squash(conv(x, *weights["C3"])), 2, 2)
+    for name in ("C5", "F6"):
+        x = squash(dense(x, *weights[name]))
+    return dense(x, *weights["output"])
+
+
 # Maxout (2013), CIFAR-10's network. Dropout scales while training, so that no weight is halved here.
 
 MAXOUT_LAYERS = (("h0_conv", 4, 4), ("h1_conv", 3, 4), ("h2_conv", 3, 2))  # name, pad, size of the pool with stride 2
@@ -156,7 +168,9 @@ def maxout_cifar10(weights, x):
 # NiN (2014)
 
 
-def nin(weights, x, second_pool="average"):
+def nin(weights, x, variant="cifar10", second_pool=None):
+    second_pool = second_pool or ("average" if variant == "cifar10" else "max")
+
     def block(x, *names):
         for name in names:
             x = conv_relu(weights, x, name, pad=len(weights[name][0]) // 2)
@@ -168,7 +182,16 @@ def nin(weights, x, second_pool="average"):
     return global_average(block(x, "conv3", "cccp5", "cccp6"))  # ReLU after the last layer, too
 
 
-# AlexNet (2012), CaffeNet, ZFNet (2014)
+def nin_imagenet(weights, x):
+    for k, (stride, pad) in enumerate(((4, 0), (1, 2), (1, 1), (1, 1)), 1):
+        x = conv_relu(weights, x, f"conv{k}", stride, pad)
+        for name in (f"cccp{2 * k - 1}", f"cccp{2 * k}"):
+            x = conv_relu(weights, x, name)
+        x = max_pool(x, 3, 2, ceil=True) if k < 4 else x
+    return global_average(x)
+
+
+# AlexNet (2012 and 2014), CaffeNet, ZFNet (2014), VGG (2015)
 
 
 printed_lrn = partial(lrn, n=5, k=2, alpha=1e-4, beta=0.75, divide=False)  # as AlexNet's paper prints it
@@ -204,28 +227,69 @@ def zfnet(weights, x):
     return three_dense(weights, pool_3_2(x))
 
 
-# GoogLeNet (2014) and BN-Inception (2015)
+def one_tower(weights, x):
+    x = max_pool(conv_relu(weights, x, "conv1", stride=4, pad=2), 3, 2)
+    x = max_pool(conv_relu(weights, x, "conv2", pad=2), 3, 2)
+    for name in ("conv3", "conv4", "conv5"):
+        x = conv_relu(weights, x, name, pad=1)
+    return three_dense(weights, max_pool(x, 3, 2))
+
+
+def vgg(weights, x, blocks, norm1=None, third=3):
+    """`blocks`: convolutions of each; `norm1`: normalization behind the first one; `third`: side of a third kernel."""
+    for block, count in enumerate(blocks, 1):
+        for k in range(1, count + 1):
+            side = third if k == 3 else 3
+            assert weights[f"conv{block}_{k}"][0].shape[0] == side
+            x = conv_relu(weights, x, f"conv{block}_{k}", pad=side // 2)
+        if norm1 and block == 1:
+            x = norm1(x)
+        x = max_pool(x, 2, 2)
+    return three_dense(weights, x)
+
+
+# GoogLeNet (2014), BN-Inception (2015) and the auxiliary head of Inception v3 (2016)
 
 GOOGLENET = ("3a", "3b", "pool3", "4a", "4b", "4c", "4d", "4e", "pool4", "5a", "5b")
 BN_INCEPTION = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 REDUCTIONS = ("3c", "4e")  # BN-Inception's modules of stride 2
 
 
-def googlenet(weights, x):
-    x = caffe_lrn(pool_3_2(conv_relu(weights, x, "conv1_7x7_s2", stride=2, pad=3)))
-    x = conv_relu(weights, x, "conv2_3x3_reduce")
-    x = pool_3_2(caffe_lrn(conv_relu(weights, x, "conv2_3x3", pad=1)))
+def googlenet(weights, x, auxiliary=False, batch_norm=False):
+    def layer(x, name, stride=1, pad=0):
+        if batch_norm:
+            return relu(conv_bn(weights, x, name, 1e-3, stride, pad))
+        return conv_relu(weights, x, name, stride, pad)
+
+    def normalize(x):
+        return x if batch_norm else caffe_lrn(x)
+
+    heads = []
+    x = normalize(pool_3_2(layer(x, "conv1_7x7_s2", stride=2, pad=3)))
+    x = layer(x, "conv2_3x3_reduce")
+    x = pool_3_2(normalize(layer(x, "conv2_3x3", pad=1)))
     for module in GOOGLENET:
         if module.startswith("pool"):
             x = pool_3_2(x)
             continue
         name = f"inception_{module}"
-        one = conv_relu(weights, x, f"{name}_1x1")
-        three = conv_relu(weights, conv_relu(weights, x, f"{name}_3x3_reduce"), f"{name}_3x3", pad=1)
-        five = conv_relu(weights, conv_relu(weights, x, f"{name}_5x5_reduce"), f"{name}_5x5", pad=2)
-        pooled = conv_relu(weights, max_pool(x, 3, 1, pad=1), f"{name}_pool_proj")
+        one = layer(x, f"{name}_1x1")
+        three = layer(layer(x, f"{name}_3x3_reduce"), f"{name}_3x3", pad=1)
+        five = layer(layer(x, f"{name}_5x5_reduce"), f"{name}_5x5", pad=2)
+        pooled = layer(max_pool(x, 3, 1, pad=1), f"{name}_pool_proj")
         x = np.concatenate([one, three, five, pooled], -1)
-    return dense(global_average(x), *weights["loss3_classifier"])
+        if auxiliary and module in ("4a", "4d"):
+            head = {"4a": "loss1", "4d": "loss2"}[module]
+            y = layer(average_pool(x, 5, 3), f"{head}_conv")
+            heads.append(dense(relu(dense(y, *weights[f"{head}_fc"])), *weights[f"{head}_classifier"]))
+    logits = dense(global_average(x), *weights["loss3_classifier"])
+    return [logits, *heads] if auxiliary else logits
+
+
+def inception_v3_head(weights, x):
+    x = relu(conv_bn(weights, average_pool(x, 5, 3), "aux_conv0", 1e-3))
+    x = relu(conv_bn(weights, x, "aux_conv1", 1e-3))
+    return dense(global_average(x), *weights["aux_fc"])
 
 
 def inception_v2(weights, x):
@@ -251,75 +315,96 @@ def inception_v2(weights, x):
 
 # ResNets (2015, 2016)
 
-RESNET18_STAGES = {"conv2": 2, "conv3": 2, "conv4": 2, "conv5": 2}  # units
-RESNET20_STAGES = {"conv2": 3, "conv3": 3, "conv4": 3}
-RESNET_EPS = 1e-5
+BASIC, BOTTLENECK = (2, 2, 2, 2), (3, 4, 6, 3)  # units of ResNet18 and ResNet50
+EPS = 1e-5
 
 
-def units(stages):
+def units(counts):
     """Each unit's name and stride: the first one of every stage but conv2 halves the maps' size."""
-    for stage, count in stages.items():
+    for stage, count in enumerate(counts, 2):
         for unit in range(1, count + 1):
-            yield f"{stage}_{unit}", 2 if unit == 1 and stage != "conv2" else 1
+            yield f"conv{stage}_{unit}", 2 if unit == 1 and stage > 2 else 1
 
 
-def resnet_v1(weights, x, stages, shortcut):
-    for name, stride in units(stages):
-        y = relu(conv_bn(weights, x, f"{name}_conv1", RESNET_EPS, stride, pad=1))
-        y = conv_bn(weights, y, f"{name}_conv2", RESNET_EPS, pad=1)
-        x = relu(y + (x if stride == 1 else shortcut(x, f"{name}_shortcut")))
+def zeros(x, maps, stride):
+    """Option A: every `stride`-th pixel, and zeros for the maps that are new."""
+    x = x[::stride, ::stride]
+    return np.concatenate([x, np.zeros((*x.shape[:2], maps - x.shape[-1]))], -1)
+
+
+def strides_and_pads(weights, name, stride, stride_on):
+    """Of the two convolutions of a basic unit, the three of a bottleneck."""
+    if f"{name}_conv3" not in weights:
+        return (stride, 1), (1, 1)
+    first, second = (stride, 1) if stride_on == "1x1" else (1, stride)
+    return (first, 0), (second, 1), (1, 0)
+
+
+def resnet_v1(weights, x, counts, shortcut="B", residual=True, stride_on="1x1"):
+    for name, stride in units(counts):
+        steps = strides_and_pads(weights, name, stride, stride_on)
+        y = x
+        for k, (step, pad) in enumerate(steps, 1):
+            y = conv_bn(weights, y, f"{name}_conv{k}", EPS, step, pad)
+            y = relu(y) if k < len(steps) else y
+        changes = stride > 1 or x.shape[-1] != y.shape[-1]
+        if shortcut == "C" or (shortcut == "B" and changes and residual):
+            x = conv_bn(weights, x, f"{name}_shortcut", EPS, stride)
+        elif changes:
+            x = zeros(x, y.shape[-1], stride)
+        x = relu(x + y if residual else y)
     return dense(global_average(x), *weights["fc"])
 
 
-def resnet_stem(weights, x):
-    x = relu(conv_bn(weights, x, "conv1", RESNET_EPS, stride=2, pad=3))
-    return max_pool(x, 3, 2, pad=1)
-
-
-def resnet18(weights, x):
-    def projection(x, name):  # option B
-        return conv_bn(weights, x, name, RESNET_EPS, stride=2)
-
-    return resnet_v1(weights, resnet_stem(weights, x), RESNET18_STAGES, projection)
-
-
-def resnet20(weights, x):
-    def zeros(x, name):  # option A: every second pixel, and zeros for the maps that are new
-        x = x[::2, ::2]
-        return np.concatenate([x, np.zeros_like(x)], -1)
-
-    x = relu(conv_bn(weights, x, "conv1", RESNET_EPS, pad=1))
-    return resnet_v1(weights, x, RESNET20_STAGES, zeros)
-
-
-def resnet18_v2(weights, x):
+def resnet_v2(weights, x, counts, shortcut="B", residual=True, stride_on="3x3"):
     def activated(x, name):
-        return relu(batch_norm(x, weights[f"{name}_bn"], RESNET_EPS))
+        return relu(batch_norm(x, weights[f"{name}_bn"], EPS))
 
-    def plain(x, name, stride=1, pad=0):
-        (kernel,) = weights[name]
-        return conv(x, kernel, None, stride, pad)
-
-    x = resnet_stem(weights, x)
-    for name, stride in units(RESNET18_STAGES):
-        # The stem's normalization and ReLU stand in for the first unit's own.
-        active = x if name == "conv2_1" else activated(x, f"{name}_conv1")
-        y = plain(active, f"{name}_conv1", stride, pad=1)
-        y = plain(activated(y, f"{name}_conv2"), f"{name}_conv2", pad=1)
-        x = y + (x if stride == 1 else plain(active, f"{name}_shortcut", stride))
+    for name, stride in units(counts):
+        # The stem's normalization and ReLU stand in for the first unit's own
+        active = y = x if name == "conv2_1" else activated(x, f"{name}_conv1")
+        for k, (step, pad) in enumerate(strides_and_pads(weights, name, stride, stride_on), 1):
+            y = y if k == 1 else activated(y, f"{name}_conv{k}")
+            y = conv(y, *weights[f"{name}_conv{k}"], None, step, pad)
+        changes = stride > 1 or x.shape[-1] != y.shape[-1]
+        if shortcut == "C" or (shortcut == "B" and changes and residual):
+            x = conv(active, *weights[f"{name}_shortcut"], None, stride)
+        elif changes:
+            x = zeros(active, y.shape[-1], stride)
+        x = x + y if residual else y
     return dense(global_average(activated(x, "post")), *weights["fc"])
+
+
+def with_stem(network, counts):
+    def forward(weights, x, **options):
+        x = relu(conv_bn(weights, x, "conv1", EPS, stride=2, pad=3))
+        return network(weights, max_pool(x, 3, 2, pad=1), counts, **options)
+
+    return forward
+
+
+def resnet20(weights, x, shortcut="A", residual=True):
+    x = relu(conv_bn(weights, x, "conv1", EPS, pad=1))
+    return resnet_v1(weights, x, (3, 3, 3), shortcut, residual)
 
 
 FORWARDS = {
     "LeNet5": lenet5,
+    "LeNet5Modern": lenet5_modern,
     "Maxout": maxout_cifar10,
     "NiN": nin,
+    "NiNImageNet": nin_imagenet,
     "AlexNet": alexnet,
+    "AlexNetOneTower": one_tower,
     "CaffeNet": caffenet,
     "ZFNet": zfnet,
+    "VGG11LRN": partial(vgg, blocks=(1, 1, 2, 2, 2), norm1=printed_lrn),
+    "VGG16C": partial(vgg, blocks=(2, 2, 3, 3, 3), third=1),
     "GoogLeNet": googlenet,
     "InceptionV2": inception_v2,
-    "ResNet18": resnet18,
-    "ResNet18V2": resnet18_v2,
+    "ResNet18": with_stem(resnet_v1, BASIC),
+    "ResNet18V2": with_stem(resnet_v2, BASIC),
+    "ResNet50": with_stem(resnet_v1, BOTTLENECK),
+    "ResNet50V2": with_stem(resnet_v2, BOTTLENECK),
     "ResNet20": resnet20,
 }

@@ -16,10 +16,10 @@ include_top: whether the classifier is there; without it the network ends with t
 weights: None (random), the name of weights that ship (see `list_weights`), or the path of a `.keras` file with this
     network.
 input_tensor: Keras tensor (batch, height, width, channels) to use as the input.
-input_shape: (height, width, channels), at least {minimum}x{minimum}; height and width may be None without top, and
-    where the last maps are averaged. None: that of the weights, else {shape}.
+input_shape: (height, width, channels), by default at least {minimum}x{minimum}; height and width may be None where no
+    dense layer sees all positions. None: that of the weights, else by default {shape}.
 pooling: of a network without top: None (maps), "avg" or "max" (vectors).
-classes: number of classes. None: that of the weights, else {classes}.
+classes: number of classes. None: that of the weights, else by default {classes}.
 classifier_activation: "softmax", or None for logits.
 name: of the model.
 """
@@ -31,7 +31,7 @@ ENDING = """
 
 Returns:
     Functional `keras.Model`; float32 pictures (batch, height, width, channels), whose normalization is the caller's, to
-    float32 (batch, classes).
+    float32 (batch, classes). Without top: to the maps, with `pooling` to vectors.
 
 Raises:
     ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
@@ -54,13 +54,15 @@ def documented(function):
     return function
 
 
-def check_choice(function, **choices):
-    """Raise ArgumentError unless each `name=(value, allowed)` has one of the allowed values."""
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise ArgumentError(
-                f"{function}: `{name}` must be one of {', '.join(map(repr, allowed))}. Received: {name}={value!r}"
-            )
+def choose(function, name, value, allowed):
+    """Return the one of the allowed values that equals `value`; raise ArgumentError if there is none."""
+    if isinstance(value, (str, numbers.Number, type(None))):
+        for one in allowed:
+            if value == one:
+                return one
+    raise ArgumentError(
+        f"{function}: `{name}` must be one of {', '.join(map(repr, allowed))}. Received: {name}={value!r}"
+    )
 
 
 class Start:
@@ -73,73 +75,66 @@ class Start:
         initializers: `kernel_initializer` and `bias_initializer`, to be passed to every layer with weights.
     """
 
-    def __init__(
-        self,
-        function,
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
-        *,
-        flat=False,
-        defaults=None,
-        **options,
-    ):
+    def __init__(self, function, arguments, *, flat=False, defaults=None, **options):
         """Check the arguments, settle them with the record of the weights, and create the input.
 
         Args:
             function: public name of the builder.
-            name, include_top, weights, input_tensor, input_shape, classes: as the builder got them.
-            kernel_initializer, bias_initializer: likewise.
-            flat: whether the classifier is a dense layer on all pixels, so that their number must be known.
+            arguments: what the builder was called with, by name: its `locals()`.
+            flat: whether a layer sees all positions of a map, so that their number must be known.
             defaults: function from the settled options to (input shape, classes, smallest side); None: the facts'.
-            **options: name=(value, the paper's, other allowed values ...); just (value, the paper's): any is allowed.
+            **options: the network's own options that decide its weights: name=(the paper's value, other allowed
+                values ...); just (the paper's value,): any is allowed.
 
         Raises:
             ArgumentError: if an argument cannot be used, or contradicts the weights.
         """
-        for option, (value, *allowed) in options.items():
+        self.function, self.name, self.include_top = function, arguments["name"], arguments["include_top"]
+        weights, classes = arguments["weights"], arguments["classes"]
+        given = {option: arguments[option] for option in options}
+        for option, allowed in options.items():
             if len(allowed) > 1:
-                check_choice(function, **{option: (value, (None, *allowed))})
+                given[option] = choose(function, option, given[option], dict.fromkeys((None, *allowed)))
+        choose(function, "pooling", arguments["pooling"], (None, "avg", "max"))
         if classes is not None and (not isinstance(classes, numbers.Integral) or classes is True or classes < 1):
             raise ArgumentError(
                 f"{function}: `classes` must be a whole number of at least 1. Received: classes={classes!r}"
             )
-        input_shape = _as_shape(function, input_shape)
-        given = {option: value for option, (value, *_) in options.items()}
-        if include_top:
-            given |= {"classes": classes, "input_shape": input_shape}
+        dropout = arguments["dropout"]
+        if isinstance(dropout, bool) or not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:
+            raise ArgumentError(
+                f"{function}: `dropout` must be a share of at least 0 and below 1; 0 drops nothing. "
+                f"Received: dropout={dropout!r}"
+            )
+        input_tensor = arguments["input_tensor"]
+        input_shape = _checked_shape(function, arguments["input_shape"], input_tensor)
+
         self.record = _weights.find(function, weights)
+        if self.include_top:
+            given |= {"classes": None if classes is None else int(classes), "input_shape": input_shape}
         settled = _settle(function, weights, self.record, given)
-        self.function, self.name, self.include_top = function, name, include_top
         self.options = {
-            option: papers if settled[option] is None else settled[option]
-            for option, (_, papers, *_) in options.items()
+            option: papers if settled[option] is None else settled[option] for option, (papers, *_) in options.items()
         }
         facts = FACTS[function]
         published = facts.input_shape, facts.classes, facts.minimum
         default_shape, default_classes, minimum = defaults(self.options) if defaults else published
-        self.classes = default_classes if settled.get("classes") is None else settled["classes"]
-        default_shape = settled.get("input_shape") or default_shape
-        self.inputs = _image_input(function, input_shape, input_tensor, default_shape, minimum)
-        if flat and include_top and None in self.inputs.shape[1:3]:
+        self.classes = settled.get("classes") or default_classes
+        if input_shape is None:
+            trained = self.record.network.get("input_shape") if self.record else None
+            input_shape = trained or default_shape
+        _check_size(function, input_shape, minimum)
+        if flat and self.include_top and None in input_shape[:2]:
+            cure = "auxiliary=False" if arguments.get("auxiliary") else "include_top=False"
             raise ArgumentError(
-                f"{function}: the classifier sees every pixel of the last maps, so the size must be known: pass "
-                f"`input_shape`, or include_top=False. Received: input_shape={tuple(self.inputs.shape[1:])}"
+                f"{function}: a layer sees every position of a map, so the size must be known: pass `input_shape`, or "
+                f"{cure}. Received: input_shape={input_shape}"
             )
-        # A layer makes its own initializer of a description; an initializer itself gives all equal shapes equal weights
-        self.initializers = {
-            key: keras.initializers.serialize(value) if isinstance(value, keras.initializers.Initializer) else value
-            for key, value in (("kernel_initializer", kernel_initializer), ("bias_initializer", bias_initializer))
-        }
+        self.inputs = layers.Input(input_shape) if input_tensor is None else input_tensor
+        self.initializers = {key: _as_description(arguments[key]) for key in ("kernel_initializer", "bias_initializer")}
 
     def body(self, x, pooling):
         """Return the model without its top: the maps `x` as they are, or averaged or maximized over the map."""
-        check_choice(self.function, pooling=(pooling, (None, "avg", "max")))
         if pooling == "avg":
             x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         if pooling == "max":
@@ -154,15 +149,23 @@ class Start:
             activation: of the classifier; None gives the logits.
             heads: logits of auxiliary classifiers by name; outputs NAME_predictions follow `predictions`.
         """
+        if isinstance(activation, layers.Layer):
+            raise ArgumentError(
+                f"{self.function}: `classifier_activation` must be the name of a Keras activation, such a function, or "
+                f"None for logits. Received: classifier_activation={activation}"
+            )
         heads = {"predictions": logits, **{f"{name}_predictions": x for name, x in (heads or {}).items()}}
         outputs = [layers.Activation(activation, dtype="float32", name=name)(x) for name, x in heads.items()]
         return self._model(outputs if len(outputs) > 1 else outputs[0])
 
     def _model(self, outputs):
         sources = keras.utils.get_source_inputs(self.inputs)
-        model = keras.Model(sources if len(sources) > 1 else sources[0], outputs, name=self.name)
+        sources = sources if len(sources) > 1 else sources[0]
+        model = keras.Model(sources, outputs, name=self.name)
         if self.record:
-            _weights.assign(model, self.record)
+            upstream = keras.Model(sources, self.inputs).layers  # of an `input_tensor`, which is the caller's
+            own = [layer for layer in model.layers if layer not in upstream]
+            _weights.assign(own, self.record, top=self.include_top, heads=len(model.outputs) > 1)
         return model
 
 
@@ -180,48 +183,69 @@ def _settle(function, weights, record, given):
     return settled
 
 
-def _as_shape(function, input_shape):
-    """Return `input_shape` as a tuple of int and None, None for None; raise ArgumentError if it is no shape."""
-    if input_shape is None:
-        return None
-    try:
-        return tuple(side if side is None else operator.index(side) for side in input_shape)
-    except TypeError:
-        raise ArgumentError(
-            f"{function}: `input_shape` must be (height, width, channels), whole numbers. "
-            f"Received: input_shape={input_shape!r}"
-        ) from None
+def _checked_shape(function, input_shape, input_tensor):
+    """Return `input_shape` as a tuple of int and None, that of `input_tensor` if there is one, None if neither is.
 
-
-def _image_input(function, input_shape, input_tensor, default_shape, minimum):
-    """Return the input tensor of a network: `input_tensor`, or a new one of `input_shape` or the default shape."""
+    Raises:
+        ArgumentError: if it is no shape of pictures, or the two differ.
+    """
     if keras.config.image_data_format() != "channels_last":
         raise ArgumentError(
             f"{function}: the networks here have their channels last, as CPUs and exported artifacts want them; call "
             f"keras.config.set_image_data_format('channels_last') first. Received: image_data_format="
             f"{keras.config.image_data_format()!r}"
         )
+    name = "input_shape"
+    if input_shape is not None:
+        try:
+            input_shape = tuple(side if side is None else operator.index(side) for side in input_shape)
+        except TypeError:
+            raise ArgumentError(
+                f"{function}: `input_shape` must be (height, width, channels), whole numbers. "
+                f"Received: input_shape={input_shape!r}"
+            ) from None
     if input_tensor is not None:
         if not keras.backend.is_keras_tensor(input_tensor):
-            input_tensor = layers.Input(tensor=input_tensor)
+            raise ArgumentError(
+                f"{function}: `input_tensor` must be a Keras tensor: keras.Input(...), or what a layer makes of one. "
+                f"Received: input_tensor of type {type(input_tensor).__name__}"
+            )
         shape = tuple(input_tensor.shape[1:])
-        if input_shape is not None and input_shape != shape:
+        if input_shape not in (None, shape):
             raise ArgumentError(
                 f"{function}: `input_shape` must be that of `input_tensor`, {shape}, or left out. "
                 f"Received: input_shape={input_shape}"
             )
-    else:
-        shape = default_shape if input_shape is None else input_shape
-    if len(shape) != 3 or not isinstance(shape[-1], int) or shape[-1] < 1:
+        name, input_shape = "input_tensor", shape
+    if input_shape is not None and (len(input_shape) != 3 or input_shape[-1] is None or input_shape[-1] < 1):
         raise ArgumentError(
-            f"{function}: `input_shape` must be (height, width, channels), three values. Received: input_shape={shape}"
+            f"{function}: `{name}` must be of pictures, (height, width, channels). Received: {name} of shape "
+            f"{input_shape}"
         )
-    if any(side is not None and side < minimum for side in shape[:2]):
+    return input_shape
+
+
+def _check_size(function, input_shape, minimum):
+    if any(side is not None and side < minimum for side in input_shape[:2]):
         raise ArgumentError(
             f"{function}: pictures must be at least {minimum}x{minimum} pixels, or too little is left of them after "
-            f"the last pooling. Received: input_shape={shape}"
+            f"the last pooling. Received: input_shape={input_shape}"
         )
-    return layers.Input(shape) if input_tensor is None else input_tensor
+
+
+def _as_description(initializer):
+    """Return an initializer as its description, of which each layer makes its own.
+
+    An object draws the same numbers for all layers of equal shapes. What Keras cannot describe stays what it is.
+    """
+    if isinstance(initializer, keras.initializers.Initializer):
+        description = keras.initializers.serialize(initializer)
+        try:
+            keras.initializers.get(description)
+            return description
+        except (TypeError, ValueError):  # of a class that is not registered
+            pass
+    return initializer
 
 
 def conv(x, filters, kernel_size, name, *, strides=1, padding="same", **options):

@@ -20,7 +20,7 @@ def canonical_name(name):
     )
 
 
-def create_model(name, **kwargs):
+def create_model(name, /, **kwargs):
     """Return `applications.NAME(**kwargs)`, the name written in any case.
 
     Args:

@@ -44,7 +44,14 @@ def _shipped():
 
 
 def list_weights(builder=None):
-    """Return the names of the weights that ship, as "nin:digits"; of one network, if `builder` names it."""
+    """Return the names of the weights that ship, as "nin:digits"; of one network, if `builder` names it.
+
+    Raises:
+        ArgumentError: if there is no such network.
+    """
+    from keras_cnns.applications._registry import canonical_name
+
+    builder = builder and canonical_name(builder)
     return [f"{b.lower()}:{name}" for b, name in sorted(_shipped()) if builder is None or b == builder]
 
 
@@ -79,6 +86,10 @@ def find(builder, weights):
     """Return the `Weights` that a builder's argument means, None for None."""
     if weights is None:
         return None
+    if not isinstance(weights, (str, os.PathLike)):
+        raise ArgumentError(f"{builder}: `weights` must be a name or a path. Received: weights={weights!r}")
+    if str(weights).endswith(".h5"):
+        raise ArgumentError(f"{builder}: weights come from a .keras file. Received: weights={str(weights)!r}")
     if str(weights).endswith(".keras") or os.sep in str(weights):
         path = Path(weights)
         if not path.is_file():
@@ -88,8 +99,6 @@ def find(builder, weights):
             raise ArgumentError(f"{builder}: the file holds a {info.builder}. Received: weights={str(weights)!r}")
         fields = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
         return Weights(**{**fields, "builder": builder, "name": str(weights), "path": path})
-    if str(weights).endswith(".h5"):
-        raise ArgumentError(f"{builder}: weights come from a .keras file. Received: weights={str(weights)!r}")
     return weights_info(builder, weights)
 
 
@@ -103,40 +112,84 @@ def verified_path(record):
     return record.path
 
 
-def assign(model, record):
-    """Set the weights of `model` from the record's file, by layer name: all of them, or none.
+# What a layer computes beside its weights, by its configuration; a pool's padding may differ with the pictures' size
+DECIDING = (
+    "kind",
+    "strides",
+    "pool_size",
+    "activation",
+    "groups",
+    "pieces",
+    "n",
+    "k",
+    "alpha",
+    "beta",
+    "divide_alpha",
+    "epsilon",
+)
 
-    Layers of the file that the model lacks are allowed only behind a model without top, and in auxiliary heads.
+
+def assign(layers, record, *, top, heads):
+    """Set the weights of a network's layers from the record's file, by layer name: all of them, or none.
+
+    The file must hold the same network: each layer as it is here, and none besides, but for the classifier behind a
+    network without top, and auxiliary heads.
+
+    Args:
+        layers: of the network, those in front of its input tensor left out.
+        record: `Weights`.
+        top: whether the network has its classifier.
+        heads: whether it has auxiliary heads.
 
     Raises:
-        ArgumentError: naming what is missing, left over or of another shape; the model is unchanged then.
+        ArgumentError: naming what is missing, left over or another; the layers are unchanged then.
     """
     from keras_cnns._models import main_output
 
     saved = load_model(verified_path(record))
-    if len(model.outputs) == 1:
+    if not heads:
         saved = main_output(saved)
-    given = {layer.name: layer for layer in saved.layers if layer.weights}
+    # Inputs have numbers for names; the last activation is the caller's choice, and so is what pools a body
+    free = {"avg_pool", "max_pool"}
+    given, wanted = (
+        {
+            layer.name: layer
+            for layer in some
+            if type(layer).__name__ != "InputLayer"
+            and layer.name not in free
+            and not layer.name.endswith("predictions")
+        }
+        for some in (saved.layers, layers)
+    )
     pairs, faults = [], []
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        source = given.pop(layer.name, None)
+    for name, layer in wanted.items():
+        source = given.pop(name, None)
         if source is None:
-            faults.append(f"{layer.name} is not in the file")
+            faults.append(f"{name} is not in the file")
         elif [w.shape for w in source.weights] != [w.shape for w in layer.weights]:
-            shapes = (" ".join(str(tuple(w.shape)) for w in one.weights) for one in (source, layer))
-            faults.append("{}: the file has {}, the network {}".format(layer.name, *shapes))
+            shapes = (" ".join(str(tuple(w.shape)) for w in one.weights) or "nothing" for one in (source, layer))
+            faults.append("{}: the file has {}, the network {}".format(name, *shapes))
+        elif differences := _differences(source, layer):
+            faults.append("{}: the file has {}={}, the network {}".format(name, *differences[0]))
         else:
             pairs.append((layer, source))
-    has_top = any(layer.name == "predictions" for layer in model.layers)
-    if has_top:
+    if top:
         faults += [f"{name} is left over" for name in given]
     if faults:
         more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
         raise ArgumentError(
             f"{record.builder}: the weights do not fit the network: {'; '.join(faults[:4])}{more}. Build it with the "
-            f"options that they were trained with. Received: weights={record.name!r}"
+            f"options and the input size that they were trained with. Received: weights={record.name!r}"
         )
     for layer, source in pairs:
         layer.set_weights(source.get_weights())
+
+
+def _differences(source, layer):
+    """Return (setting, the file's, the network's) of what two layers of one name compute differently."""
+    theirs, ours = ({"kind": type(one).__name__.removeprefix("Ceil"), **one.get_config()} for one in (source, layer))
+    return [
+        (key, theirs[key], ours[key])
+        for key in DECIDING
+        if key in theirs and key in ours and json.dumps(theirs[key]) != json.dumps(ours[key])
+    ]

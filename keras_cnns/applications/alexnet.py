@@ -68,16 +68,9 @@ def AlexNet(
     """
     start = Start(
         "AlexNet",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         flat=True,
-        groups=(groups, 2, 1),
+        groups=(2, 1),
     )
     x = _features(start, pool_first=False)
     if not include_top:
@@ -115,16 +108,9 @@ def CaffeNet(
     """
     start = Start(
         "CaffeNet",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         flat=True,
-        groups=(groups, 2, 1),
+        groups=(2, 1),
     )
     x = _features(start, pool_first=True, k=1.0, divide_alpha=True)
     if not include_top:
@@ -160,14 +146,7 @@ def AlexNetOneTower(
     """
     start = Start(
         "AlexNetOneTower",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         flat=True,
     )
     relu = {"activation": "relu", **start.initializers}

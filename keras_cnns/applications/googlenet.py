@@ -7,7 +7,7 @@ Convolutions, CVPR 2015, arXiv 1409.4842.
 from keras import layers
 
 from keras_cnns.applications import _builder
-from keras_cnns.applications._builder import Start, documented
+from keras_cnns.applications._builder import Start, choose, documented
 from keras_cnns.layers import LocalResponseNormalization, ceil_pooling
 
 # Table 1, its rows: #1x1, (#3x3 reduce, #3x3), (#5x5 reduce, #5x5), pool proj
@@ -54,8 +54,8 @@ def GoogLeNet(
 
     Args:
         auxiliary: whether there are two more outputs, loss1_predictions (from 4a) and loss2_predictions (from 4d),
-            behind the first one, `predictions`. The paper adds 0.3 times their losses while training. Weights trained
-            with the heads fit without them.
+            behind the first one, `predictions`. The paper adds 0.3 times their losses while training: compile with a
+            list of three losses and loss_weights=[1, 0.3, 0.3]. Weights trained with the heads fit without them.
         batch_norm: whether each convolution is followed by batch normalization (NAME_bn, NAME_relu) instead of having
             a bias, and local response normalization is left out; 7,005,832 parameters. None: that of the weights, else
             False.
@@ -68,19 +68,13 @@ def GoogLeNet(
         Szegedy et al. 2015, table 1, figures 2(b) and 3, section 5; normalization and its constants (k 1, alpha 1e-4
         divided by n 5) from Caffe's models/bvlc_googlenet.
     """
+    auxiliary = choose("GoogLeNet", "auxiliary", auxiliary, (False, True)) and bool(include_top)
     start = Start(
         "GoogLeNet",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         flat=auxiliary,
-        defaults=lambda options: ((224, 224, 3), 1000, 79 if auxiliary and include_top else 32),
-        batch_norm=(batch_norm, False, True),
+        defaults=lambda options: ((224, 224, 3), 1000, 79 if auxiliary else 32),
+        batch_norm=(False, True),
     )
     batch_norm = start.options["batch_norm"]
 
@@ -121,7 +115,7 @@ def GoogLeNet(
     heads = {}
     for name, row in TABLE_1.items():
         x = inception(x, name, *row) if row else ceil_pooling("max", 3, 2, name)(x)  # 14x14, 7x7
-        if auxiliary and include_top and name in HEADS:
+        if auxiliary and name in HEADS:
             heads[HEADS[name]] = head(x, HEADS[name])
     if not include_top:
         return start.body(x, pooling)

@@ -10,7 +10,7 @@ from functools import partial
 
 from keras import layers
 
-from keras_cnns.applications._builder import Start, conv_bn, documented
+from keras_cnns.applications._builder import Start, choose, conv_bn, documented
 from keras_cnns.layers import ceil_pooling
 
 # Figure 5 of the first paper, its rows: #1x1, (#3x3 reduce, #3x3), (double #3x3 reduce, double #3x3), pool + proj. Rows
@@ -66,14 +66,7 @@ def InceptionV2(
     """
     start = Start(
         "InceptionV2",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
     )
     conv = partial(conv_bn, kernel_initializer=start.initializers["kernel_initializer"])
 
@@ -107,11 +100,6 @@ def InceptionV2(
     return start.classifier(x, classifier_activation)
 
 
-def _published(side, smallest, smallest_with_head, head):
-    """Return the default (input shape, classes, smallest side)."""
-    return (side, side, 3), 1000, smallest_with_head if head else smallest
-
-
 @documented
 def InceptionV3(
     include_top=True,
@@ -139,7 +127,9 @@ def InceptionV3(
 
     Args:
         auxiliary: whether there is a second output, aux_predictions (from mixed_6e, with batch normalization), behind
-            the first one, `predictions`. Its loss counts 0.4 in the released code. Weights trained with it fit without.
+            the first one, `predictions`. Its loss counts 0.4 in the released code: compile with a list of two losses
+            and loss_weights=[1, 0.4]. Weights trained with it fit without. Its last convolution sees the whole map, so
+            that weights with the head fit pictures of one size.
         scale: whether batch normalization has a factor; keras.applications leaves it out (23,817,352 parameters).
             None: that of the weights, else True.
         stem: "299"; for smaller pictures, with maps of nearly the same sizes, "151" (the first convolution has stride
@@ -151,19 +141,19 @@ def InceptionV3(
     Reference:
         Szegedy et al. 2016, table 1, figures 5 to 8 and 10, section 8; widths from the authors' released code.
     """
+    auxiliary = choose("InceptionV3", "auxiliary", auxiliary, (False, True)) and bool(include_top)
+
+    def published(options):
+        _, _, side, *smallest = STEMS[options["stem"]]
+        return (side, side, 3), 1000, smallest[auxiliary]
+
     start = Start(
         "InceptionV3",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
-        defaults=lambda options: _published(*STEMS[options["stem"]][2:], auxiliary and include_top),
-        scale=(scale, True, False),
-        stem=(stem, *STEMS),
+        locals(),
+        flat=auxiliary,
+        defaults=published,
+        scale=(True, False),
+        stem=tuple(STEMS),
     )
     kernel = start.initializers["kernel_initializer"]
     conv = partial(conv_bn, scale=start.options["scale"], kernel_initializer=kernel)
@@ -218,7 +208,7 @@ def InceptionV3(
             pool_projection(x, name, 192),
         )
     heads = {}
-    if auxiliary and include_top:
+    if auxiliary:
         y = layers.AveragePooling2D(5, 3, name="aux_pool")(x)  # 5x5
         y = conv(y, 128, 1, "aux_conv0")
         y = conv(y, 768, [min(side or 5, 5) for side in y.shape[1:3]], "aux_conv1", padding="valid")

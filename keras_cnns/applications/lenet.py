@@ -76,16 +76,17 @@ def LeNet5(
 ):
     """The network of 1998 for digits in 32x32 pixels: 60,000 trained parameters and 840 fixed ones.
 
-    Layers: C1, S2, C3, S4, C5, F6, rbf, predictions; without top it ends at C5. C1 to F6 end with 1.7159 tanh(2x / 3).
-    `rbf` gives the squared distance of F6 to the code of each class; the logits are minus that distance.
+    Layers: C1, S2, C3, S4, C5, flatten, drop, F6, rbf, minus, predictions; without top it ends at C5. C1 to F6, pools
+    without weights excepted, end with 1.7159 tanh(2x / 3). `rbf` gives the squared distance of F6 to the code of each
+    class; the logits are minus that distance.
 
     Args:
         c3: "table", where each map of C3 sees some of S2's (the paper), or "full", where it sees all. None: that of
             the weights, else "table".
         subsampling: "trainable" (the paper), "average" or "max". None: that of the weights, else "trainable".
         head: "rbf" (the paper), or "softmax": a dense layer `output`. None: that of the weights, else "rbf".
-        codes: (classes, 84) array of +1 and -1, for other classes than the ten digits with head "rbf". None: pictures
-            of the digits.
+        codes: (classes, 84) array of +1 and -1, for other classes than the ten digits with head "rbf". None: those of
+            the weights, else pictures of the digits.
         dropout: share of F6's inputs that is dropped while training; the paper has none.
         kernel_initializer: of all kernels; the paper draws uniformly from +-2.4 / fan-in, more narrowly.
         bias_initializer: of all biases.
@@ -95,29 +96,22 @@ def LeNet5(
     """
     start = Start(
         "LeNet5",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         flat=True,
-        c3=(c3, "table", "full"),
-        subsampling=(subsampling, "trainable", "average", "max"),
-        head=(head, "rbf", "softmax"),
+        c3=("table", "full"),
+        subsampling=("trainable", "average", "max"),
+        head=("rbf", "softmax"),
     )
     c3, subsampling, head = (start.options[key] for key in ("c3", "subsampling", "head"))
     squashed = {"activation": scaled_tanh, **start.initializers}
 
     x = layers.Conv2D(6, 5, name="C1", **squashed)(start.inputs)  # 28x28
-    x = _subsample(x, subsampling, "S2")  # 14x14
+    x = _subsample(x, subsampling, "S2", start.initializers)  # 14x14
     if c3 == "table":
         x = ConnectionTableConv2D(TABLE_I, 5, name="C3", **squashed)(x)
     else:
         x = layers.Conv2D(16, 5, name="C3", **squashed)(x)  # 10x10
-    x = _subsample(x, subsampling, "S4")  # 5x5
+    x = _subsample(x, subsampling, "S4", start.initializers)  # 5x5
     x = layers.Conv2D(120, 5, name="C5", **squashed)(x)  # 1x1
     if not include_top:
         return start.body(x, pooling)
@@ -126,25 +120,36 @@ def LeNet5(
     x = layers.Dropout(dropout, name="drop")(x)
     x = layers.Dense(84, name="F6", **squashed)(x)
     if head == "softmax":
+        if codes is not None:
+            raise ArgumentError("LeNet5: `codes` are those of head='rbf'; leave them out. Received: head='softmax'")
         return start.classifier(
             layers.Dense(start.classes, name="output", **start.initializers)(x), classifier_activation
         )
     x = RBFOutput(_check_codes(codes, start), name="rbf")(x)
-    return start.classifier(layers.Rescaling(-1.0, dtype="float32", name="minus")(x), classifier_activation)
+    model = start.classifier(layers.Rescaling(-1.0, dtype="float32", name="minus")(x), classifier_activation)
+    if codes is not None and not np.array_equal(model.get_layer("rbf").codes, codes):
+        raise ArgumentError(
+            f"LeNet5: `codes` must be those of the weights, which were trained with others; leave `codes` out. "
+            f"Received: weights={weights!r}"
+        )
+    return model
 
 
-def _subsample(x, kind, name):
+def _subsample(x, kind, name, initializers):
     if kind == "trainable":
-        return TrainableSubsampling(scaled_tanh, name=name)(x)
+        return TrainableSubsampling(scaled_tanh, initializers["bias_initializer"], name=name)(x)
     pool = {"average": layers.AveragePooling2D, "max": layers.MaxPooling2D}[kind]
     return pool(2, name=name)(x)
 
 
 def _check_codes(codes, start):
-    """Return the codes of the classes; the weights' own, if there are weights, replace them."""
-    if codes is None and start.record:
-        return np.zeros((start.classes, 84))
-    codes = digit_codes() if codes is None else np.asarray(codes)
+    """Return the codes of the classes; the weights' own, if there are weights, will replace them."""
+    if codes is None:
+        codes = np.ones((start.classes, 84)) if start.record else digit_codes()
+    try:
+        codes = np.asarray(codes, "float32")
+    except (TypeError, ValueError):
+        codes = np.zeros(0)
     if codes.shape != (start.classes, 84) or not np.isin(codes, (-1, 1)).all():
         raise ArgumentError(
             f"LeNet5: `codes` must be an array ({start.classes}, 84) of +1 and -1, a row a class; or take "
@@ -185,23 +190,16 @@ def LeNet5Modern(
     """
     start = Start(
         "LeNet5Modern",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         flat=True,
-        activation=(activation, "relu", "tanh", "sigmoid"),
-        subsampling=(subsampling, "max", "average"),
+        activation=("relu", "tanh", "sigmoid"),
+        subsampling=("max", "average"),
     )
     options = {"activation": start.options["activation"], **start.initializers}
     x = layers.Conv2D(6, 5, padding="same", name="C1", **options)(start.inputs)  # 28x28
-    x = _subsample(x, start.options["subsampling"], "S2")  # 14x14
+    x = _subsample(x, start.options["subsampling"], "S2", start.initializers)  # 14x14
     x = layers.Conv2D(16, 5, name="C3", **options)(x)  # 10x10
-    x = _subsample(x, start.options["subsampling"], "S4")  # 5x5
+    x = _subsample(x, start.options["subsampling"], "S4", start.initializers)  # 5x5
     if not include_top:
         return start.body(x, pooling)
     x = layers.Flatten(name="flatten")(x)

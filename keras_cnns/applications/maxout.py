@@ -11,22 +11,22 @@ from keras_cnns.layers import Maxout as MaxoutLayer
 from keras_cnns.layers import ceil_pooling
 
 # The authors' pylearn2 files. A row is a layer: kernel, padding, outputs, pieces, pool size (each pool has stride 2);
-# then the dense layer: outputs, pieces.
+# then the dense layer: outputs, pieces; and the default input shape and classes, and the smallest side.
 VARIANTS = {
     "cifar10": (
         ((8, 4, 96, 2, 4), (8, 3, 192, 2, 4), (5, 3, 192, 2, 2)),
         (500, 5),
-        (32, 32, 3),
+        *((32, 32, 3), 10, 8),
     ),
     "svhn": (
         ((5, 4, 64, 2, 3), (5, 3, 128, 2, 3), (5, 3, 128, 2, 3)),
         (400, 5),
-        (32, 32, 3),
+        *((32, 32, 3), 10, 8),
     ),
     "mnist": (
         ((8, 0, 48, 2, 4), (8, 3, 48, 2, 4), (5, 3, 24, 4, 2)),
         None,
-        (28, 28, 1),
+        *((28, 28, 1), 10, 16),
     ),
 }
 INPUT_DROPOUT = 0.2
@@ -66,19 +66,12 @@ def Maxout(
     """
     start = Start(
         "Maxout",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         flat=True,
-        defaults=lambda options: (VARIANTS[options["variant"]][2], 10, 16 if options["variant"] == "mnist" else 8),
-        variant=(variant, *VARIANTS),
+        defaults=lambda options: VARIANTS[options["variant"]][2:],
+        variant=tuple(VARIANTS),
     )
-    convolutions, dense, _ = VARIANTS[start.options["variant"]]
+    convolutions, dense, *_ = VARIANTS[start.options["variant"]]
     x = layers.Dropout(INPUT_DROPOUT if dropout else 0.0, name="drop0")(start.inputs)
     for k, (kernel_size, padding, outputs, pieces, pool_size) in enumerate(convolutions):
         if k > 0:

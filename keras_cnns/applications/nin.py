@@ -83,8 +83,8 @@ def NiN(
     Args:
         variant: "cifar10", "cifar100", "mnist" or "svhn", the author's widths, input shape and classes for each.
             None: that of the weights, else "cifar10".
-        second_pool: "average", as in the author's Caffe file, or "max", as in his cuda-convnet files. None: that of
-            the weights, else "average".
+        second_pool: "average", as in the author's Caffe file for CIFAR-10, or "max", as in all his cuda-convnet files.
+            None: that of the weights, else "average" for CIFAR-10 and "max" for the others.
         dropout: share of pool1's and pool2's outputs that is dropped while training; section 4.1.
         kernel_initializer: of all kernels. None: He's, and small weights in the last 1x1 layer (see `class_maps`);
             the author's files draw from a Gaussian of deviation 0.05.
@@ -95,25 +95,20 @@ def NiN(
     """
     start = Start(
         "NiN",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         defaults=lambda options: (*VARIANTS[options["variant"]][1:], 6),
-        variant=(variant, *VARIANTS),
-        second_pool=(second_pool, "average", "max"),
+        variant=tuple(VARIANTS),
+        second_pool=(None, "average", "max"),
     )
-    (kernel1, widths1), (kernel2, widths2), (kernel3, widths3) = VARIANTS[start.options["variant"]][0]
+    variant = start.options["variant"]
+    (kernel1, widths1), (kernel2, widths2), (kernel3, widths3) = VARIANTS[variant][0]
     x = mlpconv(start.inputs, kernel1, widths1, 1, 1, start.initializers)
     x = ceil_pooling("max", 3, 2, "pool1")(x)
     x = layers.Dropout(dropout, name="drop1")(x)  # 16x16
 
     x = mlpconv(x, kernel2, widths2, 2, 3, start.initializers)
-    x = ceil_pooling(start.options["second_pool"], 3, 2, "pool2")(x)
+    second_pool = start.options["second_pool"] or ("average" if variant == "cifar10" else "max")
+    x = ceil_pooling(second_pool, 3, 2, "pool2")(x)
     x = layers.Dropout(dropout, name="drop2")(x)  # 8x8
 
     x = mlpconv(x, kernel3, widths3, 3, 5, start.initializers)
@@ -160,24 +155,20 @@ def NiNImageNet(
     Reference:
         M. Lin: NIN-Imagenet, Caffe model zoo, 2014.
     """
+    if widths is not None:
+        widths = tuple(widths) if isinstance(widths, (tuple, list)) else (widths,)
     start = Start(
         "NiNImageNet",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
-        widths=(None if widths is None else tuple(widths), (96, 256, 384, 1024)),
-        mlp_layers=(mlp_layers, 2),
+        locals(),
+        widths=((96, 256, 384, 1024),),
+        mlp_layers=(2,),
     )
     widths, mlp_layers = start.options["widths"], start.options["mlp_layers"]
-    if len(widths) != 4 or mlp_layers < 1:
+    counts = [width for width in (*widths, mlp_layers) if width is not None]
+    if len(widths) != 4 or any(not isinstance(count, int) or count < 1 for count in counts):
         raise ArgumentError(
-            "NiNImageNet: `widths` must have four values and `mlp_layers` be at least 1. "
-            f"Received: widths={widths}, mlp_layers={mlp_layers}"
+            "NiNImageNet: `widths` must be four whole numbers, None among them for the number of classes, and "
+            f"`mlp_layers` at least 1. Received: widths={widths}, mlp_layers={mlp_layers!r}"
         )
 
     # Sides of the kernels, and the strides and padding of the convolutions

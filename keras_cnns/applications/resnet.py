@@ -2,6 +2,8 @@
 
 K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385 (v1).
 K. He, X. Zhang, S. Ren, J. Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, arXiv 1603.05027 (v2).
+
+The first pool is padded on all sides, as in torchvision and keras.applications; the authors' Caffe files round up.
 """
 
 from functools import partial
@@ -84,19 +86,17 @@ def _network(depth, version=1, cifar=False):
                 f"{function}: `stride_on` chooses a layer of bottlenecks, and there are none here; leave it out. "
                 f"Received: stride_on={stride_on!r}"
             )
+        if residual is False and shortcut is not None:
+            raise ArgumentError(
+                f"{function}: there are no shortcuts with residual=False; leave `shortcut` out. "
+                f"Received: shortcut={shortcut!r}"
+            )
         start = Start(
             function,
-            name,
-            include_top,
-            weights,
-            input_tensor,
-            input_shape,
-            classes,
-            kernel_initializer,
-            bias_initializer,
-            stride_on=(stride_on, *(("1x1", "3x3") if version == 1 else ("3x3", "1x1"))),
-            shortcut=(shortcut, *("ABC" if cifar else "BAC")),
-            residual=(residual, True, False),
+            locals(),
+            stride_on=("1x1", "3x3") if version == 1 else ("3x3", "1x1"),
+            shortcut=tuple("ABC" if cifar else "BAC"),
+            residual=(True, False),
         )
         initializer = start.initializers["kernel_initializer"]
         stem = partial(_builder.conv_bn, kernel_initializer=initializer, **BATCH_NORM)
@@ -137,7 +137,9 @@ def _network(depth, version=1, cifar=False):
         depth=depth,
         ends=", ".join(f"conv{stage}_{count}_out" for stage, count in enumerate(units, 2)),
         inner="1x1, 3x3 and 1x1 convolutions" if bottleneck else "two 3x3 convolutions",
-        stride_on=STRIDE_ON[family] if bottleneck else "None: there are no bottlenecks here.",
+        stride_on=STRIDE_ON[family]
+        if bottleneck
+        else "of networks with bottlenecks, from 50 layers on; leave it None.",
         **WORDS[family],
     )
     return documented(build)
@@ -146,9 +148,9 @@ def _network(depth, version=1, cifar=False):
 DOCSTRING = """The residual network of {depth} layers{what}.
 
     Layers: {stem}, then units of {inner}: conv2_1_conv1, conv2_1_conv2, ..., conv2_1_add,
-    conv2_1_out, where the shape changes with a shortcut (conv3_1_shortcut); stages end at
+    conv2_1_out; a unit that changes the shape also has a shortcut, conv3_1_shortcut. Stages end at
     {ends}; {end}gap, drop, fc, predictions; without top it ends before gap.
-    Batch normalization {order} a convolution is called NAME_bn, the ReLU NAME_relu.
+    Batch normalization and ReLU of a unit's convolution NAME stand {order} it: NAME_bn, NAME_relu.
 
     Args:
         stride_on: {stride_on}

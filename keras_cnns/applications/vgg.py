@@ -42,14 +42,7 @@ def _column(function, column, what):
     ):
         start = Start(
             function,
-            name,
-            include_top,
-            weights,
-            input_tensor,
-            input_shape,
-            classes,
-            kernel_initializer,
-            bias_initializer,
+            locals(),
             flat=True,
         )
         x = start.inputs

@@ -44,16 +44,9 @@ def ZFNet(
     """
     start = Start(
         "ZFNet",
-        name,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        kernel_initializer,
-        bias_initializer,
+        locals(),
         flat=True,
-        wide=(wide, False, True),
+        wide=(False, True),
     )
     conv3, conv4, conv5 = (512, 1024, 512) if start.options["wide"] else (384, 384, 256)
     relu = {"activation": "relu", **start.initializers}

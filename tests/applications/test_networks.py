@@ -20,21 +20,9 @@ from families import (
 )
 
 from keras_cnns import applications
+from keras_cnns.analysis import account
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.saving import load_model, save_model
-
-
-def macs_of(model):
-    """Multiply-adds by each layer's definition; layers of ours answer for themselves."""
-    total = 0
-    for layer in model.layers:
-        if hasattr(layer, "compute_cost"):
-            total += layer.compute_cost(layer.input.shape)["macs"]
-        elif isinstance(layer, keras.layers.Conv2D):
-            total += int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
-        elif isinstance(layer, keras.layers.Dense):
-            total += int(np.prod(layer.kernel.shape))
-    return total
 
 
 @pytest.mark.parametrize("name, options, trainable, fixed", facts.PARAMETERS, ids=str)
@@ -44,9 +32,9 @@ def test_counts_and_shapes(name, options, trainable, fixed):
     model = getattr(applications, name)(**zeros, **codes, **options)
     counts = [sum(int(np.prod(w.shape)) for w in ws) for ws in (model.trainable_weights, model.non_trainable_weights)]
     assert counts == [trainable, fixed] and model.count_params() == trainable + fixed
-    for other, conditions, macs in facts.MACS:
-        if (other, conditions) == (name, options):
-            assert macs_of(model) == macs
+    macs = next(macs for other, conditions, macs in facts.MACS if (other, conditions) == (name, options))
+    found = account(model)
+    assert (found.macs, found.trainable, found.fixed, found.not_counted) == (macs, trainable, fixed, ())
     for other, conditions, layers in facts.LAYERS:
         if (other, conditions) == (name, options):
             for layer, (shape, count) in layers.items():
@@ -62,14 +50,36 @@ def test_every_public_builder_has_facts_and_tests():
     for name, record in FACTS.items():
         assert (name, {}, record.parameters) in [row[:3] for row in facts.PARAMETERS]
         assert (name, {}, record.macs) in facts.MACS
-    # Every value of every option is built, counted and tested
+    # Every option of every network is built and counted
+    counted = [*facts.PARAMETERS, *facts.residual_networks()]
     for name in names:
         signature = inspect.signature(getattr(applications, name)).parameters
         shared = {"dropout", "kernel_initializer", "bias_initializer", "codes", "activation"}
-        for option in {key for key, value in signature.items() if value.kind is value.KEYWORD_ONLY} - shared:
-            family = {"stride_on": r"50"}.get(option, r"18|20|.*")
-            tested = [o for n, o, *_ in facts.PARAMETERS if option in o and re.search(family, n)]
-            assert tested, f"{name}: {option}"
+        own = {key for key, value in signature.items() if value.kind is value.KEYWORD_ONLY} - shared
+        if name.startswith("ResNet") and FACTS[name].input_shape[0] == 32 or name in SMALL_RESNETS:
+            own.remove("stride_on")  # there are no bottlenecks
+        for option in own:
+            assert any(option in options for other, options, *_ in counted if other == name), f"{name}: {option}"
+
+
+SMALL_RESNETS = ("ResNet18", "ResNet34", "ResNet18V2", "ResNet34V2")
+
+
+@pytest.mark.parametrize(
+    "name, options, trainable, fixed, macs",
+    [
+        pytest.param(*row, marks=pytest.mark.slow) if "1" in row[0][6:] and "18" not in row[0] else row
+        for row in facts.residual_networks()
+    ],
+    ids=str,
+)
+def test_residual_networks(name, options, trainable, fixed, macs):
+    model = getattr(applications, name)(kernel_initializer="zeros", **options)
+    found = account(model)
+    assert (found.trainable, found.fixed, found.macs) == (trainable, fixed, macs)
+    for layer, (shape, _) in next(layers for other, o, layers in facts.LAYERS if (other, o) == (name, {})).items():
+        if re.match(r"conv1$|pool1$|.*_out$|post_relu$|gap$|fc$", layer):
+            assert model.get_layer(layer).output.shape == (None, *shape), layer
 
 
 @pytest.mark.parametrize("name", applications.list_models())
@@ -170,7 +180,10 @@ def test_it_learns(name, options):
 @pytest.mark.parametrize(
     "names",
     [
-        [case for case in FILES if case[0] not in ("AlexNet", "ZFNet", "VGG11LRN")],  # large files
+        [  # of those with large dense layers only one body
+            *(case for case in FILES if case[0] not in ("AlexNet", "ZFNet", "VGG11LRN")),
+            ("AlexNet", {"include_top": False}),
+        ],
         pytest.param([case.values for case in EVERY_NETWORK_BUT_FILES_SLOW[len(FILES) :]], marks=pytest.mark.slow),
     ],
     ids=["small", "every"],
@@ -237,8 +250,8 @@ def test_an_explicit_initializer_is_every_layers(name, options):
     for layer in model.layers:
         if hasattr(layer, "kernel"):
             assert not np.any(layer.kernel), layer.name
-            if getattr(layer, "bias", None) is not None:
-                assert np.all(np.asarray(layer.bias) == 0.25), layer.name
+        if getattr(layer, "bias", None) is not None:
+            assert np.all(np.asarray(layer.bias) == 0.25), layer.name
 
 
 @pytest.mark.parametrize("name", sorted(COVERED))
@@ -255,6 +268,12 @@ def test_channels_first_is_refused_with_the_reason(name):
 def test_a_dense_classifier_needs_a_known_size(name):
     with pytest.raises(ValueError, match="`input_shape`, or include_top=False. Received: input_shape=.None, None, 3"):
         getattr(applications, name)(input_shape=(None, None, 3))
+
+
+@pytest.mark.parametrize("name", ["GoogLeNet", "InceptionV3"])
+def test_auxiliary_heads_need_a_known_size(name):
+    with pytest.raises(ValueError, match="`input_shape`, or auxiliary=False. Received: input_shape=.None, None, 3"):
+        getattr(applications, name)(input_shape=(None, None, 3), auxiliary=True)
 
 
 @pytest.mark.parametrize("name", ["NiN", "GoogLeNet", "InceptionV2", "InceptionV3", "ResNet18", "ResNet20"])
@@ -281,6 +300,22 @@ def test_averaged_maps_take_any_size(name):
         ("VGG16", {"weights": "imagenet"}, "VGG16: there are no weights of that name; none ship"),
         ("GoogLeNet", {"auxiliary": True, "input_shape": (64, 64, 3)}, "at least 79x79 pixels"),
         ("ResNet50", {"pooling": "mean", "include_top": False}, "`pooling` must be one of None, 'avg', 'max'"),
+        ("ResNet50", {"pooling": "mean"}, "`pooling` must be one of None, 'avg', 'max'"),
+        ("ResNet20", {"residual": False, "shortcut": "C"}, "there are no shortcuts with residual=False"),
+        ("ResNet20", {"dropout": None}, "`dropout` must be a share .* Received: dropout=None"),
+        ("ResNet20", {"dropout": 1.5}, "`dropout` must be a share"),
+        ("ResNet20", {"dropout": True}, "`dropout` must be a share"),
+        ("LeNet5", {"codes": [[1], [1, 2]]}, r"`codes` must be an array \(10, 84\)"),
+        ("LeNet5", {"head": "softmax", "codes": np.ones((10, 84))}, "`codes` are those of head='rbf'"),
+        ("NiNImageNet", {"widths": 5}, "`widths` must be four whole numbers"),
+        ("NiNImageNet", {"widths": (96, 256, 384)}, "`widths` must be four whole numbers"),
+        ("NiNImageNet", {"mlp_layers": "2"}, "`mlp_layers` at least 1"),
+        ("GoogLeNet", {"auxiliary": "no"}, "`auxiliary` must be one of False, True"),
+        ("AlexNet", {"weights": ["a"]}, "`weights` must be a name or a path"),
+        ("AlexNet", {"weights": "/tmp/model.weights.h5"}, "weights come from a .keras file"),
+        ("AlexNet", {"input_tensor": np.ones((1, 227, 227, 3))}, "`input_tensor` must be a Keras tensor"),
+        ("AlexNet", {"input_tensor": keras.Input((5,))}, "`input_tensor` must be of pictures"),
+        ("AlexNet", {"classifier_activation": keras.layers.Softmax()}, "must be the name of a Keras activation"),
     ],
 )
 def test_wrong_arguments_are_named(name, options, message):
@@ -305,6 +340,75 @@ def test_weights_trained_with_auxiliary_heads_fit_without(name, main, heads, tmp
     save_model(plain, tmp_path / "plain.keras")
     with pytest.raises(ValueError, match="the weights do not fit the network: .* is not in the file"):
         builder(weights=tmp_path / "plain.keras", auxiliary=True, input_shape=shape, classes=4)
+
+
+@pytest.mark.parametrize(
+    "saved, built, options, part",
+    [
+        ("CaffeNet", "AlexNet", ({}, {}), "norm1: the file has k=1.0, the network 2.0"),
+        ("VGG11LRN", "VGG11", ({}, {}), "norm1 is left over"),
+        ("ResNet50", "ResNet50", ({"stride_on": "3x3"}, {}), "conv3_1_conv1: the file has strides="),
+        ("ResNet20", "ResNet20", ({}, {"residual": False}), "conv2_1_add is left over"),
+        (
+            "LeNet5",
+            "LeNet5",
+            ({"subsampling": "max"}, {"subsampling": "average"}),
+            "S2: the file has kind=MaxPooling2D",
+        ),
+    ],
+)
+def test_weights_of_a_network_that_computes_something_else(saved, built, options, part, tmp_path):
+    """The same names and shapes are not enough; a file of plain Keras has no record that would tell."""
+    side = FACTS[saved].minimum + 4
+    codes = {"codes": np.ones((3, 84))} if saved == "LeNet5" else {}
+    shape = {"input_shape": (side, side, 3), "kernel_initializer": "zeros", "classes": 3, **codes}
+    getattr(applications, saved)(**shape, **options[0]).save(tmp_path / "a.keras")
+    with pytest.raises(ValueError, match="the weights do not fit the network: .*" + re.escape(part)):
+        getattr(applications, built)(**shape, **options[1], weights=tmp_path / "a.keras")
+    again = getattr(applications, saved)(**shape, **options[0], weights=tmp_path / "a.keras")
+    assert again.count_params() > 0
+
+
+def test_weights_behind_layers_of_the_caller(tmp_path):
+    normalization = keras.layers.Normalization(axis=-1)
+    normalization.adapt(np.random.default_rng(0).normal(5, 2, (8, 32, 32, 1)))
+    pixels = keras.Input((32, 32, 1))
+    model = applications.NiN(weights="digits", input_tensor=normalization(pixels))
+    plain, x = applications.NiN(weights="digits"), pictures(model, 2)
+    np.testing.assert_allclose(model(x), plain(normalization(x)), atol=1e-6)
+    with pytest.raises(ValueError, match="`input_shape` must be .32, 32, 1. with weights='digits'"):
+        applications.NiN(weights="digits", input_tensor=keras.Input((28, 28, 1)))
+
+
+def test_the_size_of_the_weights_is_the_default_without_top_too():
+    assert applications.NiN(weights="digits", include_top=False).input_shape == (None, 32, 32, 1)
+
+
+@keras.saving.register_keras_serializable()
+class Registered(keras.initializers.Initializer):
+    def __call__(self, shape, dtype=None):
+        return keras.ops.full(shape, 0.5, dtype)
+
+
+class Unregistered(Registered):
+    pass
+
+
+@pytest.mark.parametrize("initializer", [Registered(), Unregistered(), "ones", lambda shape, dtype: np.ones(shape)])
+def test_initializers_of_ones_own(initializer):
+    model = applications.LeNet5Modern(kernel_initializer=initializer)
+    assert set(np.unique(model.get_layer("C5").kernel)) <= {0.5, 1.0}
+
+
+@pytest.mark.parametrize("name, options", FAMILIES, ids=str)
+def test_numpy_integers_are_integers(name, options):
+    codes = {"codes": np.ones((7, 84))} if has_codes(name, options) else {}
+    side = np.int64(max(minimum(name, options), 16))
+    shape = np.array([side, side, 1])
+    model = getattr(applications, name)(
+        classes=np.int64(7), input_shape=shape, kernel_initializer="zeros", **codes, **options
+    )
+    assert model.input_shape == (None, side, side, 1) and model.outputs[0].shape == (None, 7)
 
 
 def test_split_and_grouped_weights_are_the_same(tmp_path):
@@ -352,6 +456,9 @@ def test_lenets_probabilities_are_the_softmax_of_minus_the_distance(tmp_path):
     again = applications.LeNet5(classes=3, weights=tmp_path / "three.keras")
     np.testing.assert_array_equal(again(x), model(x))
     np.testing.assert_array_equal(load_model(tmp_path / "three.keras").get_layer("rbf").codes, codes)
+    np.testing.assert_array_equal(again.get_layer("rbf").get_config()["codes"], codes)
+    with pytest.raises(ValueError, match="`codes` must be those of the weights"):
+        applications.LeNet5(classes=3, weights=tmp_path / "three.keras", codes=-codes)
 
 
 def test_a_record_settles_options_left_out(tmp_path):
@@ -371,8 +478,8 @@ import sys, numpy as np, keras
 from keras_cnns import applications
 assert "tensorflow" not in sys.modules and keras.backend.backend() == "jax"
 import jax
-models = {}
-for name, options in eval(sys.argv[1]):
+models = []
+for k, (name, options) in enumerate(eval(sys.argv[1])):
     model = getattr(applications, name)(**options)
     x = np.random.default_rng(0).normal(size=(4, *model.input_shape[1:])).astype("float32")
     y = np.arange(4) % 4
@@ -386,12 +493,12 @@ for name, options in eval(sys.argv[1]):
     total, gradients = jax.jit(jax.value_and_grad(loss))(*values)
     assert np.isfinite(total) and all(np.isfinite(g).all() for g in gradients), name
     assert all(np.any(g) for g in gradients), name
-    models[name] = model
+    models.append(model)
     outputs, _ = jax.jit(lambda *values: model.stateless_call(*values, x, training=False))(*values)
-    np.save(f"{sys.argv[2]}/{name}.npy", outputs[0] if isinstance(outputs, list) else outputs)
+    np.save(f"{sys.argv[2]}/{k}.npy", outputs[0] if isinstance(outputs, list) else outputs)
 assert "tensorflow" not in sys.modules
-for name, model in models.items():  # Keras itself imports TensorFlow, where it is, to write a file
-    model.save(f"{sys.argv[2]}/{name}.keras")
+for k, model in enumerate(models):  # Keras itself imports TensorFlow, where it is, to write a file
+    model.save(f"{sys.argv[2]}/{k}.keras")
 """
 
 
@@ -405,16 +512,16 @@ for name, model in models.items():  # Keras itself imports TensorFlow, where it 
 def test_under_jax(cases, tmp_path, python):
     """Build, forward, gradient; and the file that JAX wrote gives TensorFlow the same numbers."""
     small_ones = []
-    for name, options in {name: options for name, options in cases}.items():
+    for name, options in cases:
         side = max(minimum(name, options), 16)
         biases = {"bias_initializer": "ones"} if name.startswith("NiN") else {}
-        more = {"head": "softmax"} if name == "LeNet5" else {}
+        codes = {"codes": np.tile([[1, -1]], (4, 42)).tolist()} if has_codes(name, options) else {}
         common = {"input_shape": (side, side, 3), "classes": 4, "dropout": 0.0}
-        small_ones.append((name, {**common, **more, **biases, **options}))
+        small_ones.append((name, {**common, **codes, **biases, **options}))
     done = python(JAX, repr(small_ones), tmp_path, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr
-    for name, _ in small_ones:
-        model = load_model(tmp_path / f"{name}.keras")
+    for k in range(len(cases)):
+        model = load_model(tmp_path / f"{k}.keras")
         outputs = model(pictures(model, 4), training=False)
         ours = outputs[0] if isinstance(outputs, list) else outputs
-        np.testing.assert_allclose(ours, np.load(tmp_path / f"{name}.npy"), atol=1e-5)
+        np.testing.assert_allclose(ours, np.load(tmp_path / f"{k}.npy"), atol=1e-5)

@@ -8,9 +8,13 @@ from keras_cnns import applications
 from keras_cnns.applications._facts import FACTS
 
 
-def test_numpy_integers_are_integers():
-    model = applications.NiN(classes=np.int64(7), input_shape=np.array([16, 16, 1]))
-    assert model.input_shape == (None, 16, 16, 1) and model.output_shape == (None, 7)
+@pytest.mark.parametrize(
+    "variant, kind", [("cifar10", "Average"), ("cifar100", "Max"), ("mnist", "Max"), ("svhn", "Max")]
+)
+def test_the_authors_second_pool(variant, kind):
+    """Average in his Caffe file for CIFAR-10; the others are cuda-convnet files."""
+    model = applications.NiN(variant=variant, kernel_initializer="zeros")
+    assert type(model.get_layer("pool2")).__name__ == f"{kind}Pooling2D" if variant != "mnist" else "CeilMaxPooling2D"
 
 
 @pytest.mark.parametrize("name", ["NiN", "NiNImageNet"])
@@ -40,7 +44,7 @@ def test_every_class_map_is_born_alive(name, seed):
         ({"input_shape": 32}, r"`input_shape` must be \(height, width, channels\)"),
         ({"classes": True}, "`classes` must be a whole number"),
         ({"weights": "a.weights.h5"}, "weights come from a .keras file"),
-        ({"input_shape": (32, 32)}, r"`input_shape` must be \(height, width, channels\)"),
+        ({"input_shape": (32, 32)}, r"`input_shape` must be of pictures, \(height, width, channels\)"),
         ({"weights": "digit"}, "there are digits. Did you mean 'digits'"),
         ({"weights": "no/such.keras"}, "there is no such weights file"),
     ],
@@ -51,7 +55,7 @@ def test_wrong_arguments_are_named(options, message):
 
 
 def test_wrong_widths_are_named():
-    with pytest.raises(ValueError, match="`widths` must have four values"):
+    with pytest.raises(ValueError, match="`widths` must be four whole numbers"):
         applications.NiNImageNet(widths=(96, 256))
 
 

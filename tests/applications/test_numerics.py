@@ -28,29 +28,70 @@ NUMPY = [
     # network, options, pictures' shape, their size: normalization over channels needs large values to matter
     ("LeNet5", {}, (32, 32, 1), 1),
     ("LeNet5", {}, (37, 34, 3), 1),
-    ("NiN", {"variant": "mnist"}, (13, 10, 1), 1),
+    ("LeNet5Modern", {"activation": "tanh", "subsampling": "average"}, (28, 28, 1), 1),
+    ("LeNet5Modern", {}, (30, 26, 1), 1),
+    ("NiN", {}, (13, 10, 3), 1),
+    ("NiN", {"variant": "mnist"}, (14, 12, 1), 1),
+    ("NiNImageNet", {}, (80, 91, 3), 1),
     ("Maxout", {}, (13, 12, 3), 1),
     ("AlexNet", {}, (67, 71, 3), 300),
     ("AlexNet", {}, (90, 79, 3), 300),
     ("CaffeNet", {}, (71, 67, 3), 300),
+    ("AlexNetOneTower", {}, (80, 67, 3), 1),
     ("ZFNet", {}, (63, 70, 3), 300),
+    ("VGG11LRN", {}, (32, 64, 3), 300),
+    ("VGG16C", {}, (32, 64, 3), 1),
+    ("GoogLeNet", {"auxiliary": True}, (96, 128, 3), 300),
     ("GoogLeNet", {}, (64, 70, 3), 300),
+    ("GoogLeNet", {"auxiliary": True, "batch_norm": True}, (96, 128, 3), 1),
     ("InceptionV2", {}, (64, 96, 3), 1),
     ("ResNet18", {}, (64, 71, 3), 1),
     ("ResNet18V2", {}, (64, 71, 3), 1),
+    ("ResNet18V2", {"shortcut": "A"}, (64, 71, 3), 1),
     ("ResNet20", {}, (32, 27, 3), 1),
+    ("ResNet20", {"shortcut": "B"}, (32, 27, 3), 1),
+    ("ResNet20", {"shortcut": "C"}, (32, 27, 3), 1),
+    ("ResNet20", {"residual": False}, (32, 27, 3), 1),
+    ("ResNet50", {"stride_on": "3x3"}, (64, 71, 3), 1),
+    ("ResNet50", {"shortcut": "A"}, (64, 71, 3), 1),
+    ("ResNet50", {"shortcut": "C"}, (64, 71, 3), 1),
+    ("ResNet50", {"residual": False}, (64, 71, 3), 1),
+    ("ResNet50V2", {}, (64, 71, 3), 1),
+    ("ResNet50V2", {"stride_on": "1x1"}, (64, 71, 3), 1),
+    ("ResNet50V2", {"shortcut": "A"}, (64, 71, 3), 1),
+    ("ResNet50V2", {"shortcut": "C"}, (64, 71, 3), 1),
+    ("ResNet50V2", {"residual": False}, (64, 71, 3), 1),
 ]
+SLOW = ("ResNet50", "ResNet50V2")
 
 
-@pytest.mark.parametrize("name, options, shape, size", NUMPY, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    "name, options, shape, size",
+    [pytest.param(*case, marks=pytest.mark.slow) if case[0] in SLOW else case for case in NUMPY],
+    ids=str,
+)
 def test_forward_equals_numpy(name, options, shape, size):
     """One picture, by the fact sheet's tables in NumPy and float64."""
     builder = getattr(applications, name)
     model = builder(input_shape=shape, classes=10, classifier_activation=None, **options)
     randomize(model)
     x = size * np.random.default_rng(1).normal(size=shape)
-    expected = numpy_networks.FORWARDS[name](weights_by_layer(model), x)
-    assert_close(model.predict(x[None], verbose=0)[0], expected)
+    expected = numpy_networks.FORWARDS[name](weights_by_layer(model), x, **options)
+    found = model.predict(x[None], verbose=0)
+    heads = isinstance(found, list)
+    for ours, theirs in zip(found if heads else [found], expected if heads else [expected], strict=True):
+        assert_close(ours[0], theirs)
+
+
+def test_inception_v3s_auxiliary_head():
+    """The body is compared with keras.applications; the head here, on the maps that it gets."""
+    model = applications.InceptionV3(
+        input_shape=(299, 187, 3), classes=7, classifier_activation=None, auxiliary=True, kernel_initializer="zeros"
+    )
+    maps = np.random.default_rng(1).normal(size=(17, 10, 768))
+    head = keras.Model(model.get_layer("mixed_6e_concat").output, model.outputs[1])
+    randomize(head)
+    assert_close(head.predict(maps[None], verbose=0)[0], numpy_networks.inception_v3_head(weights_by_layer(head), maps))
 
 
 @pytest.mark.parametrize("name, wrong", [("AlexNet", "CaffeNet"), ("CaffeNet", "AlexNet")])

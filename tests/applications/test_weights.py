@@ -105,7 +105,7 @@ def test_a_model_is_unchanged_by_weights_that_do_not_fit(tmp_path):
     before = model.get_weights()
     record = _weights.Weights(builder="NiN", name="four", path=tmp_path / "four.keras")
     with pytest.raises(ArgumentError):
-        _weights.assign(model, record)
+        _weights.assign(model.layers, record, top=True, heads=False)
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -134,6 +134,10 @@ def test_a_shipped_file_that_was_changed_is_refused(tmp_path, monkeypatch):
 def test_names():
     assert {"NiN", "NiNImageNet", "VGG16"} < set(applications.list_models())
     assert applications.create_model("nin", variant="mnist").count_params() == 349_674
+    assert applications.create_model("nin", name="mine").name == "mine"
+    assert applications.list_weights("nin") == ["nin:digits"]
+    with pytest.raises(ArgumentError, match="there is no such network"):
+        applications.list_weights("typo")
     with pytest.raises(ArgumentError, match="there are AlexNet, .*Did you mean 'NiN'"):
         applications.create_model("NiM")
     with pytest.raises(ArgumentError, match="NiNImageNet: there are no weights of that name; none ship"):
