@@ -49,6 +49,7 @@ TENSORFLOW_AT_TOP = {
     "data/_tfds.py",
     "data/augment.py",
     "data/pipeline.py",
+    "export/_onnx.py",
     "export/writers.py",
 }
 

@@ -15,6 +15,7 @@ class Servable(tf.Module):
     Attributes:
         serve: `tf.function` from `image`, uint8 (batch, height, width, channels), to a dictionary with one
             float32 tensor (batch, classes).
+        compute: function from such pictures and a list of values, one a variable of the model, to the same dictionary.
     """
 
     def __init__(self, model, preprocessing, output, add_softmax):
@@ -22,13 +23,26 @@ class Servable(tf.Module):
         # Keras's own export tracks each weight twice and stores it twice; these references store it once.
         self.tensors = [variable.value for variable in model.variables]
         normalization = preprocessing.as_layer()
+        # stateless_call wants the trained ones by themselves
+        places = {id(variable): k for k, variable in enumerate(model.variables)}
+        trained, fixed = (
+            [places[id(variable)] for variable in some]
+            for some in (model.trainable_variables, model.non_trainable_variables)
+        )
+
+        def named(values):
+            return {output: tf.nn.softmax(values) if add_softmax else tf.identity(values)}
 
         @tf.function(input_signature=[tf.TensorSpec((None, *preprocessing.shape), tf.uint8, INPUT)])
         def serve(image):
-            values = model(normalization(image), training=False)
-            return {output: tf.nn.softmax(values) if add_softmax else tf.identity(values)}
+            return named(model(normalization(image), training=False))
 
-        self.serve = serve
+        def compute(image, values):
+            trained_values, fixed_values = ([values[k] for k in some] for some in (trained, fixed))
+            outputs, _ = model.stateless_call(trained_values, fixed_values, normalization(image), training=False)
+            return named(outputs)
+
+        self.serve, self.compute = serve, compute
 
 
 def write_saved_model(servable, path):
@@ -57,11 +71,11 @@ def write_onnx(servable, path, opset=17):
     """Write an ONNX file; its batch dimension is called `batch`."""
     with quiet():
         import onnx
-        import tf2onnx
 
-        proto, _ = tf2onnx.convert.from_function(
-            servable.serve, input_signature=servable.serve.input_signature, opset=opset
-        )
+        from keras_cnns.export import _onnx
+
+        weights = [tensor.numpy() for tensor in servable.tensors]
+        proto = _onnx.convert(servable.compute, weights, servable.serve.input_signature[0], opset)
         for value in (*proto.graph.input, *proto.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
         onnx.checker.check_model(proto)

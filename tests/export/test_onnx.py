@@ -1,0 +1,66 @@
+"""ONNX with the weights as inputs of the conversion: the same graph, each weight once, whatever works on it folded."""
+
+import collections
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from families import pictures, randomize, small
+
+from keras_cnns.data import Preprocessing
+from keras_cnns.export import _onnx, export_model
+from keras_cnns.saving import ModelInfo
+
+
+def exported(model, folder):
+    """Export, which compares the artifact with the model, and return its graph."""
+    info = ModelInfo(
+        preprocessing=Preprocessing(model.input_shape[1:3], 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,))
+    )
+    export_model(model, folder, ["onnx"], info=info)
+    return onnx.load(next(folder.glob("*.onnx"))).graph
+
+
+@pytest.mark.parametrize("large", [1, 16_384, 10**9], ids=["every weight", "large ones", "none"])
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("LeNet5", {}),
+        ("Maxout", {"variant": "mnist"}),
+        ("CaffeNet", {"include_top": False, "pooling": "avg"}),
+        ("InceptionV3", {"stem": "79"}),
+        ("ResNet20", {}),
+        ("ResNet18V2", {}),
+    ],
+    ids=str,
+)
+def test_whatever_enters_as_an_input_the_graph_is_the_same(name, options, large, tmp_path, monkeypatch):
+    model = small(name, options, classifier_activation=None)
+    randomize(model)
+    monkeypatch.setattr(_onnx, "LARGE", large)
+    graph = exported(model, tmp_path)
+    kinds = collections.Counter(node.op_type for node in graph.node)
+    convolutions = sum(
+        {"SplitConv2D": 2}.get(type(layer).__name__, isinstance(layer, keras.layers.Conv2D)) for layer in model.layers
+    )
+    bands = sum(type(layer).__name__ == "LocalResponseNormalization" for layer in model.layers)
+    tables = sum(type(layer).__name__ == "ConnectionTableConv2D" for layer in model.layers)
+    assert kinds["Conv"] == convolutions + bands + tables
+    # Normalization behind each convolution is folded into it; its own weights are never large
+    if name in ("InceptionV3", "ResNet20") and large > 1:
+        assert not kinds["BatchNormalization"] and kinds["Mul"] == 1  # the preprocessing
+    assert sum(4 * np.prod(tensor.dims) for tensor in graph.initializer) < 4 * model.count_params() + 400_000  # bands
+
+
+def test_a_layer_that_is_used_twice(tmp_path, monkeypatch):
+    """Two normalizations behind one convolution: each use needs weights of its own."""
+    monkeypatch.setattr(_onnx, "LARGE", 1)
+    x = keras.Input((12, 12, 3))
+    shared = keras.layers.Conv2D(4, 3, name="shared")
+    ways = [keras.layers.BatchNormalization()(shared(keras.layers.Rescaling(k)(x))) for k in (1.0, -2.0)]
+    model = keras.Model(x, keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(keras.layers.Add()(ways))))
+    randomize(model)
+    assert np.ptp(model.predict(pictures(model, 2), verbose=0)) > 0.1
+    graph = exported(model, tmp_path)
+    assert [node.op_type for node in graph.node].count("Conv") == 2
