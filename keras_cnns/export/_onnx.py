@@ -14,20 +14,21 @@ from onnx import numpy_helper
 LARGE = 16_384  # values; smaller weights cost nothing, and the converter can fold them
 
 
-def convert(compute, variables, input_spec, opset):
+def convert(compute, variables, constant, input_spec, opset):
     """Return the ONNX model of a function.
 
     Args:
         compute: function from a tensor like `input_spec` and a list of tensors or arrays, one a variable, to a
             dictionary of tensors.
         variables: arrays.
+        constant: places of those that the converter must see as constants, however large.
         input_spec: `tf.TensorSpec`.
         opset: version of ONNX's operators.
 
     Returns:
         `onnx.ModelProto`, whose only input is that of `input_spec`.
     """
-    large = {f"weight_{k}": value for k, value in enumerate(variables) if value.size >= LARGE}
+    large = {f"weight_{k}": value for k, value in enumerate(variables) if value.size >= LARGE and k not in constant}
     specs = [tf.TensorSpec(value.shape, value.dtype, name) for name, value in large.items()]
 
     @tf.function(input_signature=[input_spec, *specs])
@@ -55,7 +56,7 @@ class _Constants:
         """Fold what can be folded, and write the constants that are still used into the graph."""
         self._fold_moves()
         self._fold_scales()
-        used = {name for node in self.graph.node for name in node.input}
+        used = {name for node in self.graph.node for name in _names_read(node)}
         del self.graph.initializer[:]
         for name, array in self.arrays.items():
             if name in used:
@@ -73,7 +74,7 @@ class _Constants:
     def _fold_scales(self):
         """Multiply factors and add summands of each channel, as batch normalization has them, into convolutions."""
         for convolution in [node for node in self.graph.node if node.op_type == "Conv"]:
-            if convolution.input[1] not in self.arrays:
+            if not all(name in self.arrays for name in convolution.input[1:]):
                 continue
             for kind in ("Mul", "Add"):
                 node, values = self._only_user(convolution, kind)
@@ -92,7 +93,7 @@ class _Constants:
     def _only_user(self, convolution, kind):
         """Return (node, values by channel) if all that happens to the output is `kind` with a constant."""
         result, channels = convolution.output[0], len(self.arrays[convolution.input[1]])
-        users = [node for node in self.graph.node if result in node.input]
+        users = [node for node in self.graph.node if result in _names_read(node)]
         if len(users) != 1 or users[0].op_type != kind or result in {value.name for value in self.graph.output}:
             return None, None
         others = [self.arrays.get(name) for name in users[0].input if name != result]
@@ -111,6 +112,14 @@ class _Constants:
             node.input.append(name)
 
 
+def _names_read(node):
+    """Yield the names of the tensors that a node reads, those in branches and loops of it too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _names_read(inner)
+
+
 def _moved(node, arrays):
     """Return what a node that only moves values makes of constants, one an output; None if it is another kind."""
     settings = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
@@ -118,7 +127,7 @@ def _moved(node, arrays):
         return [arrays[0]]
     if node.op_type == "Transpose":
         return [arrays[0].transpose(settings["perm"])]
-    if node.op_type == "Reshape":
+    if node.op_type == "Reshape" and 0 not in arrays[1]:  # a zero keeps the size of that axis
         return [arrays[0].reshape(arrays[1])]
     if node.op_type == "Split":  # at the places given, else into equal parts
         places = np.cumsum(arrays[1])[:-1] if len(arrays) > 1 else len(node.output)

@@ -3,6 +3,7 @@
 import errno
 import os
 
+import keras
 import tensorflow as tf
 
 from keras_cnns._quiet import quiet
@@ -16,6 +17,7 @@ class Servable(tf.Module):
         serve: `tf.function` from `image`, uint8 (batch, height, width, channels), to a dictionary with one
             float32 tensor (batch, classes).
         compute: function from such pictures and a list of values, one a variable of the model, to the same dictionary.
+        recurrent: places of the variables of recurrent layers among them.
     """
 
     def __init__(self, model, preprocessing, output, add_softmax):
@@ -43,6 +45,8 @@ class Servable(tf.Module):
             return named(outputs)
 
         self.serve, self.compute = serve, compute
+        cells = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+        self.recurrent = {places[id(variable)] for layer in cells for variable in layer.variables}
 
 
 def write_saved_model(servable, path):
@@ -75,7 +79,9 @@ def write_onnx(servable, path, opset=17):
         from keras_cnns.export import _onnx
 
         weights = [tensor.numpy() for tensor in servable.tensors]
-        proto = _onnx.convert(servable.compute, weights, servable.serve.input_signature[0], opset)
+        # tf2onnx knows a recurrent layer by its weights
+        constant, spec = servable.recurrent, servable.serve.input_signature[0]
+        proto = _onnx.convert(servable.compute, weights, constant, spec, opset)
         for value in (*proto.graph.input, *proto.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
         onnx.checker.check_model(proto)

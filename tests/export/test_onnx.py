@@ -64,3 +64,13 @@ def test_a_layer_that_is_used_twice(tmp_path, monkeypatch):
     assert np.ptp(model.predict(pictures(model, 2), verbose=0)) > 0.1
     graph = exported(model, tmp_path)
     assert [node.op_type for node in graph.node].count("Conv") == 2
+
+
+def test_recurrent_layers_stay_such(tmp_path):
+    """tf2onnx recognizes them by their weights, which must be constants for it."""
+    x = keras.Input((16, 16, 3))
+    rows = keras.layers.Reshape((16, 48))(x)
+    y = keras.layers.Bidirectional(keras.layers.LSTM(100))(rows)
+    model = keras.Model(x, keras.layers.Dense(4, "softmax")(y))
+    graph = exported(model, tmp_path)
+    assert "LSTM" in {node.op_type for node in graph.node} and "Loop" not in {node.op_type for node in graph.node}
