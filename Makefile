@@ -14,8 +14,11 @@ demo: .venv/.installed
 test: lint
 	$(BIN)/python -m pytest -n $(PROCESSES) -m "not slow"
 
+# In parts, each with fresh processes: TensorFlow gives back little memory, and every network adds to it.
 test-all: .venv/.installed-test-all lint
-	$(BIN)/python -m pytest -n $(PROCESSES)
+	$(BIN)/python -m pytest -n $(PROCESSES) tests/applications
+	$(BIN)/python -m pytest -n $(PROCESSES) tests/export
+	$(BIN)/python -m pytest -n $(PROCESSES) --ignore=tests/applications --ignore=tests/export
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/startup.py
