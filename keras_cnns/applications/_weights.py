@@ -112,9 +112,8 @@ def verified_path(record):
     return record.path
 
 
-# What a layer computes beside its weights, by its configuration; a pool's padding may differ with the pictures' size
+# What a layer computes beside its weights, by its attributes; a pool's padding may differ with the pictures' size
 DECIDING = (
-    "kind",
     "strides",
     "pool_size",
     "activation",
@@ -187,9 +186,9 @@ def assign(layers, record, *, top, heads):
 
 def _differences(source, layer):
     """Return (setting, the file's, the network's) of what two layers of one name compute differently."""
-    theirs, ours = ({"kind": type(one).__name__.removeprefix("Ceil"), **one.get_config()} for one in (source, layer))
-    return [
-        (key, theirs[key], ours[key])
-        for key in DECIDING
-        if key in theirs and key in ours and json.dumps(theirs[key]) != json.dumps(ours[key])
-    ]
+    kinds = [type(one).__name__.removeprefix("Ceil") for one in (source, layer)]
+    if kinds[0] != kinds[1]:
+        return [("kind", *kinds)]
+    # Attributes, since get_config would import tensorflow under every backend; a weight may have such a name too
+    pairs = ((key, getattr(source, key, None), getattr(layer, key, None)) for key in DECIDING)
+    return [(key, a, b) for key, a, b in pairs if not hasattr(b, "path") and a != b]
