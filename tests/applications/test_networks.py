@@ -167,7 +167,9 @@ def test_it_learns(name, options):
         loss = sum(tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, one)) for one in outputs)
     for weight, gradient in zip(model.trainable_weights, tape.gradient(loss, model.trainable_weights), strict=True):
         assert np.isfinite(gradient).all() and np.any(gradient), weight.path
-    model.compile(keras.optimizers.SGD(1e-3), "sparse_categorical_crossentropy")
+    # Without shortcuts the gradients of 56 layers explode (a norm of 8000 at birth): such a network needs small steps
+    clip = 1e-2 if (name, options) == ("ResNet56", {"residual": False}) else None
+    model.compile(keras.optimizers.SGD(1e-3, global_clipnorm=clip), "sparse_categorical_crossentropy")
     losses = model.fit(x, [y] * heads if heads > 1 else y, epochs=10, batch_size=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
 
