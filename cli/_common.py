@@ -212,11 +212,17 @@ def note(text):
     click.echo(text, err=True)
 
 
+def preprocessing_note(record, text):
+    """Say so if a model carries no preprocessing record."""
+    if not record or not record.preprocessing:
+        note(f"{text} carries no preprocessing record: it gets the pixels, 0 to 255, as they are")
+
+
 def preprocessing_of(model, record, text):
     """Return the record's preprocessing; for a model without one, its pixels as they are, and say so."""
+    preprocessing_note(record, text)
     if record and record.preprocessing:
         return record.preprocessing
     from keras_cnns._models import plain_preprocessing
 
-    note(f"{text} carries no preprocessing record: it gets the pixels, 0 to 255, as they are")
     return plain_preprocessing(model)

@@ -1,11 +1,27 @@
-"""cnn-export: a model as an artifact for deployment, verified."""
+"""cnn-export: a model as artifacts for deployment, verified."""
 
 import click
 from keras_cnns.cli import _common
 
-from keras_cnns.export.formats import FORMATS
+from keras_cnns.export.formats import FORMATS, INPUT_TYPES, LAYOUTS, OPSETS, QUANTIZATIONS
 
 DEFAULT_MODEL = "nin:digits"
+
+
+def _quantize_help():
+    offered = [
+        f"{one.name}: {one.what} ({', '.join(f.name for f in FORMATS.values() if one.name in f.quantize)})"
+        for one in QUANTIZATIONS.values()
+    ]
+    return f"{'; '.join(offered)}."
+
+
+def _owner(option):
+    return next(one.name for one in FORMATS.values() if option in one.options)
+
+
+def _choice(values):
+    return f"[{'|'.join(map(str, values))}]"
 
 
 @click.command("cnn-export", epilog=_common.EXIT_CODES)
@@ -14,8 +30,7 @@ DEFAULT_MODEL = "nin:digits"
     "--format",
     "formats",
     multiple=True,
-    required=True,
-    metavar=f"[{'|'.join([*FORMATS, 'all'])}]",
+    metavar=_choice([*FORMATS, "all"]),
     help="What to write; may be given several times.",
 )
 @click.option(
@@ -25,52 +40,156 @@ DEFAULT_MODEL = "nin:digits"
     show_default=True,
     help="Folder to write to.",
 )
+@click.option("--quantize", metavar=_choice(QUANTIZATIONS), default="none", show_default=True, help=_quantize_help())
+@click.option(
+    "--io",
+    metavar=_choice(INPUT_TYPES),
+    help="Type of the input: uint8 pixels (default), the same as float32, or int8 (pixels minus 128). The output is "
+    "float32; with int8 or --integer-only it has the input's type.",
+)
+@click.option("--batch", metavar="[dynamic|N]", default="dynamic", show_default=True, help="Pictures at a time.")
+@click.option(
+    "--input-size", type=int, metavar="N", help="Side in pixels, for a model whose height and width are free."
+)
+@click.option(
+    "--preprocess/--no-preprocess", default=True, show_default=True, help="Whether the preprocessing is inside."
+)
+@click.option("--logits", is_flag=True, help="Leave out the last softmax.")
+@click.option("--auxiliary", is_flag=True, help="Keep auxiliary heads, as further outputs.")
+@click.option("--labels", type=click.Path(), metavar="FILE", help="Class names, one a line, instead of the model's.")
+@click.option("--opset", type=int, help=f"Version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]} (default 17).")
+@click.option("--layout", metavar=_choice(LAYOUTS), help=f"Of the input, for {_owner('layout')} (default nhwc).")
+@click.option(
+    "--integer-only",
+    is_flag=True,
+    help=f"Integers from input to output, fixed shapes, audited; for {_owner('integer_only')} with --quantize int8.",
+)
+@click.option(
+    "--calibration",
+    metavar="SOURCE",
+    help="Pictures whose training split the ranges of activations are fitted on; by default those of the training.",
+)
+@click.option("--calibration-samples", type=int, default=200, show_default=True, help="How many of them.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which ones.")
 @click.option(
     "--verify-data",
     metavar="SOURCE",
     help="Pictures to verify on; by default those that the model was tested on, or some of scikit-learn's.",
 )
+@click.option("--tolerance", type=float, help="What float32 outputs may differ by, relative to the largest (1e-4).")
+@click.option(
+    "--min-agreement",
+    type=float,
+    help="Share of pictures that must get the model's class; by default "
+    + ", ".join(f"{one.agreement:g} ({one.name})" for one in QUANTIZATIONS.values())
+    + ".",
+)
+@click.option("--no-verify", is_flag=True, help="Write the artifacts without running them.")
+@click.option("--verify-only", type=click.Path(), metavar="ARTIFACT", help="Only verify a file that was made earlier.")
+@click.option("--benchmark", is_flag=True, help="Also measure model and artifacts, as cnn-benchmark does.")
 @_common.data_dir_option
 @_common.force_option
 @_common.options
-def command(model, formats, output, verify_data, data_dir, force, as_json):
-    """Export MODEL (a .keras file, or NAME:WEIGHTS), run the artifact with its own runtime, and compare.
+@click.pass_obj
+def command(
+    line, model, formats, output, batch, labels, no_verify, verify_only, benchmark, force, as_json, data_dir, **given
+):
+    """Export MODEL (a .keras file, or NAME:WEIGHTS), run the artifacts with their own runtimes, and compare.
 
-    The artifact takes uint8 pictures, `image`, and gives `probabilities`; preprocessing and softmax are inside.
-    If its outputs differ from the model's, nothing is kept and the exit code is 1.
+    An artifact takes uint8 pictures, `image`, and gives `probabilities`; preprocessing, softmax and class names are
+    inside. If it differs from the model, nothing is kept and the exit code is 1.
     """
     from keras_cnns.errors import ArgumentError, nearest
 
+    if not formats and not verify_only:
+        raise click.UsageError(f"Missing option '--format': {', '.join([*FORMATS, 'all'])}.")
     for name in formats:
         if name not in (*FORMATS, "all"):
             raise ArgumentError(
                 f"--format is one of {', '.join([*FORMATS, 'all'])}.{nearest(name, [*FORMATS, 'all'])} "
                 f"Received: --format {name}"
             )
+    if batch != "dynamic" and not batch.isdecimal():
+        raise ArgumentError(f"--batch is 'dynamic' or a whole number. Received: --batch {batch}")
+    from keras_cnns.export.options import Options
+
+    options = Options(
+        **given,
+        batch=None if batch == "dynamic" else int(batch),
+        labels=_labels(labels),
+        verify=not no_verify,
+        data_dir=data_dir,
+    )
+    formats = list(FORMATS) if "all" in formats else formats
+    options.check(formats)
     if model is None:
         _common.note(f"no MODEL was given: exporting {DEFAULT_MODEL}, which ships with keras_cnns")
         model = DEFAULT_MODEL
-    loaded, record, stem = _common.open_model(model)
-    from keras_cnns.export import export_model
+    path, network, weights = _common.locate(model)
+    record = _common.read_record(path, network, weights)
+    _common.load_keras()
+    from keras_cnns import applications, export, saving
 
-    _common.preprocessing_of(loaded, record, model)
-    report = export_model(
-        loaded,
-        output,
-        FORMATS if "all" in formats else formats,
-        info=record,
-        stem=stem,
-        verify_data=verify_data,
-        data_dir=data_dir,
-        overwrite=force,
-        progress=_common.note,
-    )
+    subject = path or applications.create_model(network, weights=weights)
+    stem = path.stem if path else f"{network.lower()}-{weights}"
+    _common.preprocessing_note(record, model)
+    if verify_only:
+        report = export.verify(
+            verify_only,
+            subject,
+            options.verify_data,
+            info=record,
+            labels=options.labels,
+            data_dir=data_dir,
+            tolerance=options.tolerance,
+            min_agreement=options.min_agreement,
+            progress=_common.note,
+        )
+    else:
+        report = export.export_model(
+            subject,
+            output,
+            formats,
+            options,
+            info=record,
+            stem=stem,
+            overwrite=force,
+            command=line,
+            progress=_common.note,
+        )
+    measured = None
+    if benchmark:
+        artifacts = [one.path for one in report.artifacts]
+        if options.labels:
+            record = saving.ModelInfo(options.labels, record and record.preprocessing, data=record and record.data)
+        measured = export.benchmark(
+            subject, artifacts, options.verify_data, info=record, data_dir=data_dir, progress=_common.note
+        )
     if as_json:
-        _common.print_json(report.to_json())
+        _common.print_json({**report.to_json(), **({"benchmark": measured.to_json()} if measured else {})})
         return
-    _common.table(f"{model}: equal to the model on {report.pictures}", *artifact_table(report))
-    if report.accuracy is None:
+    _print_report(model, report)
+    if measured:
+        from keras_cnns.cli.benchmark import print_benchmark
+
+        print_benchmark(measured)
+
+
+def _labels(path):
+    if path is None:
+        return None
+    from keras_cnns.export.options import read_labels
+
+    return read_labels(path)
+
+
+def _print_report(model, report):
+    how = f"compared with the model on {report.pictures}" if report.pictures else "not verified"
+    _common.table(f"{model}: {how}", *artifact_table(report))
+    if report.pictures and report.accuracy is None:
         click.echo("Accuracy was not measured: these pictures have no labels that the model knows.")
+    elif report.accuracy is not None:
+        click.echo(f"The model's own accuracy: {report.accuracy:.2%}")
 
 
 def artifact_table(report):
@@ -80,18 +199,26 @@ def artifact_table(report):
         ("size", "right"),
         ("seconds", "right"),
         ("largest difference", "right"),
+        ("same class", "right"),
         ("accuracy", "right"),
     ]
-    rows = [
-        (
-            artifact.path,
-            f"{artifact.bytes / 1e6:.2f} MB",
-            f"{artifact.seconds:.1f}",
-            f"{artifact.parity.max_difference:.1e}",
-            "-" if artifact.parity.accuracy is None else f"{artifact.parity.accuracy:.2%}",
+
+    def shown(value, form):
+        return "-" if value is None else format(value, form)
+
+    rows = []
+    for one in report.artifacts:
+        parity = one.parity
+        rows.append(
+            (
+                one.path,
+                f"{one.bytes / 1e6:.2f} MB",
+                shown(one.seconds, ".1f"),
+                shown(parity and parity.max_difference, ".1e"),
+                shown(parity and parity.agreement, ".2%"),
+                shown(parity and parity.accuracy, ".2%"),
+            )
         )
-        for artifact in report.artifacts
-    ]
     return columns, rows
 
 

@@ -23,7 +23,8 @@ def one_image_input(model):
             f"{model.name}: the model must take one batch of pictures, (batch, height, width, channels). "
             f"Received: inputs={shapes}"
         )
-    if isinstance(model.output, dict) or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+    named = not isinstance(model, keras.Sequential) and isinstance(model.output, dict)
+    if named or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(x.shape) for x in model.outputs]
         raise ArgumentError(
             f"{model.name}: the model must give one vector a picture, (batch, classes). Received: outputs={shapes}"
@@ -32,8 +33,13 @@ def one_image_input(model):
 
 
 def main_output(model):
-    """Return the model without its auxiliary heads: of several outputs the first, if it is called `predictions`."""
+    """Return the model without its auxiliary heads: of several outputs the first, if it is called `predictions`.
+
+    A sequential model becomes a functional one, which has what else is asked of models.
+    """
     outputs = getattr(model, "outputs", None) or ()
+    if isinstance(model, keras.Sequential) and outputs:
+        return keras.Model(model.inputs, model.outputs, name=model.name)
     if len(outputs) < 2 or isinstance(model.output, dict) or outputs[0]._keras_history.operation.name != "predictions":
         return model
     return keras.Model(model.input, outputs[0], name=model.name)
@@ -41,20 +47,53 @@ def main_output(model):
 
 def gives_probabilities(model):
     """Return whether a model's output went through a softmax or a sigmoid; otherwise it gives logits."""
-    tensor = model.outputs[0]
+    return _last_activation(model.outputs[0]) is not None
+
+
+def without_softmax(model):
+    """Return the model up to the last softmax or sigmoid of each output; an output that has none stays as it is.
+
+    Raises:
+        ArgumentError: if the softmax is inside a nested model.
+    """
+
+    def logits(tensor):
+        found = _last_activation(tensor)
+        if found is None:
+            return tensor
+        operation, node = found
+        if tensor._keras_history.operation is not operation and operation not in model.operations:
+            raise ArgumentError(
+                f"{model.name}: its softmax is inside a nested model, which has no logits to take; build it "
+                "without nesting, or with classifier_activation=None."
+            )
+        (given,) = operation._inbound_nodes[node].input_tensors
+        if type(operation).__name__ in ("Softmax", "Sigmoid", "Activation"):
+            return given
+        linear = type(operation).from_config({**operation.get_config(), "activation": "linear"})
+        result = linear(given)
+        linear.set_weights(operation.get_weights())
+        return result
+
+    return keras.Model(model.input, [logits(tensor) for tensor in model.outputs], name=model.name)
+
+
+def _last_activation(tensor):
+    """Return (operation, its node) of the softmax or sigmoid that a tensor comes out of; None if there is none."""
     while True:
         operation, node, _ = tensor._keras_history
         if isinstance(operation, keras.Model):
-            return gives_probabilities(operation)
+            tensor = operation.outputs[0]
+            continue
         # The layers and the functions of keras.ops alike
         if type(operation).__name__ in ("Softmax", "Sigmoid"):
-            return True
+            return operation, node
         activation = getattr(operation, "activation", keras.activations.linear)
         if activation in (keras.activations.softmax, keras.activations.sigmoid):
-            return True
+            return operation, node
         passes_on = type(operation).__name__ in ("Activation", "Identity", "Dropout", "Cast")
         if not passes_on or activation is not keras.activations.linear:
-            return False
+            return None
         tensor = operation._inbound_nodes[node].input_tensors[0]
 
 
@@ -63,8 +102,8 @@ def plain_preprocessing(model):
     height, width, channels = one_image_input(main_output(model))
     if None in (height, width) or channels not in (1, 3):
         raise ArgumentError(
-            f"{model.name}: without a preprocessing record the model's input must have a known size and 1 or 3 "
-            f"channels. Received: input_shape={(height, width, channels)}"
+            f"{model.name}: without a preprocessing record the model's input must have a known size (for export: "
+            f"--input-size) and 1 or 3 channels. Received: input_shape={(height, width, channels)}"
         )
     return Preprocessing((height, width), channels, scale=(1.0,))
 
@@ -95,9 +134,12 @@ def as_float32(model):
 def to_probabilities(model, outputs):
     """Return float32 probabilities from what a model gave: as they are, or the softmax of logits."""
     outputs = np.asarray(outputs, "float32")
-    if gives_probabilities(model):
-        return outputs
-    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return outputs if gives_probabilities(model) else softmax(outputs)
+
+
+def softmax(logits):
+    """Return the softmax of float32 logits (pictures, classes)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 

@@ -1,5 +1,6 @@
 """The one place that draws, for all rooms. Pictures are PNG files, written whole or not at all."""
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -8,6 +9,8 @@ from keras_cnns import _files
 
 # Okabe and Ito's colors, told apart by color-blind eyes too
 BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
+# Of the runtimes, whichever of them were measured
+RUNTIMES = {"Keras": BLUE, "tf.saved_model": ORANGE, "LiteRT": GREEN, "ONNX Runtime": RED}
 
 
 def _figure(width, height, **subplots):
@@ -18,9 +21,16 @@ def _figure(width, height, **subplots):
 
 
 def _save(figure, path):
-    with _files.writing(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that matplotlib's font lacks
+    with _files.writing(path) as temporary, _any_script():
         figure.savefig(temporary, format="png")
+
+
+@contextlib.contextmanager
+def _any_script():
+    """Let names be in a script that matplotlib's font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
 
 
 def training_curve(history, path, title):
@@ -139,23 +149,85 @@ def network_bubbles(points, path, title, label):
     _save(figure, path)
 
 
-def _name_points(axis, names, xs, ys):
-    """Write each name beside its point, away from other points and from the names that are there already."""
+def benchmark_chart(rows, path, title, batch=1):
+    """Draw what was measured of a model and its artifacts: latency across, accuracy upwards, file size as area.
+
+    Args:
+        rows: (name, runtime, accuracy or None, seconds of a call, bytes of the file) of each. If one has no accuracy,
+            the file size goes upwards instead.
+        path: PNG file to write.
+        title: above the picture.
+        batch: pictures a call.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    names, runtimes, accuracies, seconds, sizes = zip(*rows, strict=True)
+    by_size = None in accuracies
+    xs, megabytes = 1e3 * np.array(seconds), np.array(sizes) / 1e6
+    ys = megabytes if by_size else 100 * np.array(accuracies)
+    scale = 900 / megabytes.max()
+    areas = np.full(len(rows), 60.0) if by_size else scale * megabytes
+    figure, axis = _figure(10, 5.5)
+    figure.suptitle(title, fontsize=10)
+    colors = [RUNTIMES.get(runtime, GRAY) for runtime in runtimes]
+    axis.scatter(xs, ys, s=areas, color=[(color, 0.35) for color in colors], edgecolor=colors)
+    axis.scatter(xs, ys, s=6, color=colors)
+    for runtime, color in dict(zip(runtimes, colors, strict=True)).items():
+        axis.scatter([], [], s=60, color=(color, 0.35), edgecolor=color, label=runtime)
+    for size in () if by_size else megabytes.max() * np.array([0.25, 1]):
+        axis.scatter([], [], s=scale * size, color="none", edgecolor=GRAY, label=f"{_short(1e6 * size)}B")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, labelspacing=2, handletextpad=1.5, borderpad=1)
+    calls = "one picture" if batch == 1 else f"{batch} pictures"
+    axis.set(xscale="log", xlabel=f"latency of {calls}, ms", ylabel="file size, MB" if by_size else "accuracy, %")
+    axis.set_xlim(xs.min() / 2, 2 * xs.max())
+    room = 0.25 * ys.max() if by_size else max(0.4, 0.3 * np.ptp(ys))
+    low, high = ys.min() - room, ys.max() + room
+    axis.set_ylim(low, high)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    most = high if by_size else min(high, 100)
+    axis.set_yticks([value for value in axis.get_yticks() if max(0, low) <= value <= most])
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.grid(alpha=0.3)
+    axis.set_axisbelow(True)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the texts go where the points are now
+    _name_points(axis, names, xs, ys, np.sqrt(areas / np.pi) * figure.dpi / 72)
+    _save(figure, path)
+
+
+def _name_points(axis, names, xs, ys, radii=None):
+    """Write each name beside its point, inside the axes, away from other points and the names that are there already.
+
+    Args:
+        axis: where the points are.
+        names, xs, ys: of the points.
+        radii: of their marks in pixels, which the names keep clear of; None: of the points themselves.
+    """
+    from matplotlib.textpath import TextPath
+
+    points = 8
+    with _any_script():
+        widths = [TextPath((0, 0), name, points * axis.figure.dpi / 72).get_extents().width + 6 for name in names]
     centers = axis.transData.transform(np.column_stack([xs, ys]))
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in centers]
-    ring = [(radius, angle) for radius in (12, 24, 38, 54, 72, 92) for angle in range(-30, 330, 30)]
+    radii = np.full(len(names), 4.0) if radii is None else np.asarray(radii)
+    taken = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(centers, radii, strict=True)]
+    inside = axis.get_window_extent()
+    ring = [(radius, angle) for radius in (8, 20, 34, 50, 68, 88, 110, 140) for angle in range(-30, 330, 30)]
     for k in np.argsort(-centers[:, 1], kind="stable"):
-        (x, y), (width, height) = centers[k], (8 * len(names[k]), 14)
+        (x, y), (width, height) = centers[k], (widths[k], 14)
         for radius, angle in ring:
-            left = x + radius * np.cos(np.radians(angle)) - (width if 90 < angle < 270 else 0)
-            bottom = y + radius * np.sin(np.radians(angle)) - height / 2
+            left = x + (radii[k] + radius) * np.cos(np.radians(angle)) - (width if 90 < angle < 270 else 0)
+            bottom = y + (radii[k] + radius) * np.sin(np.radians(angle)) - height / 2
             box = left, bottom, left + width, bottom + height
-            if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+            within = inside.x0 <= box[0] and box[2] <= inside.x1 and inside.y0 <= box[1] and box[3] <= inside.y1
+            if within and not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
                 break
         taken.append(box)
         line = {"arrowstyle": "-", "color": GRAY, "lw": 0.5, "shrinkA": 0}
         place = {"xytext": (left - x, bottom + 3 - y), "textcoords": "offset pixels"}
-        axis.annotate(names[k], (xs[k], ys[k]), **place, fontsize=8, arrowprops=line)
+        axis.annotate(names[k], (xs[k], ys[k]), **place, fontsize=points, arrowprops=line)
 
 
 def _short(value):

@@ -42,6 +42,12 @@ class VerificationError(Exception):
     exit_code = 1
 
 
+class ArtifactError(Exception):
+    """An artifact that its runtime refuses, or dies of."""
+
+    exit_code = 1
+
+
 class TrainingError(Exception):
     """A training that failed; the message says where its log is."""
 

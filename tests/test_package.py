@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import keras_cnns
 
-COMMANDS = ["train", "evaluate", "predict", "export", "info"]
+COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info"]
 
 # Room: the parts of the package that it may import (any part of its own room is allowed).
 MAY_IMPORT = {
@@ -50,6 +50,7 @@ TENSORFLOW_AT_TOP = {
     "data/augment.py",
     "data/pipeline.py",
     "export/_onnx.py",
+    "export/_tflite.py",
     "export/writers.py",
 }
 

@@ -5,9 +5,15 @@ from keras_cnns._lazy import lazy
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Benchmark": "benchmarking",
         "FORMATS": "formats",
+        "Options": "options",
+        "QUANTIZATIONS": "formats",
         "Report": "exporting",
+        "benchmark": "benchmarking",
         "export_model": "exporting",
+        "format_of": "runtimes",
         "open_artifact": "runtimes",
+        "verify": "exporting",
     },
 )

@@ -2,17 +2,27 @@
 
 import contextlib
 import dataclasses
-import tempfile
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 
-from keras_cnns import _files, _models
-from keras_cnns.errors import ArgumentError, OutputExistsError, VerificationError, nearest
-from keras_cnns.export import verification
-from keras_cnns.export.formats import FORMATS, OUTPUT, PROBABILITIES
-from keras_cnns.export.runtimes import open_artifact
+from keras_cnns import _files, saving
+from keras_cnns.errors import (
+    ArgumentError,
+    ArtifactError,
+    OutputExistsError,
+    VerificationError,
+)
+from keras_cnns.export import _runner, inspection, manifest, verification
+from keras_cnns.export.formats import FORMATS
+from keras_cnns.export.options import Options
+from keras_cnns.export.pictures import choose_pictures
+from keras_cnns.export.preparation import SHAPING, prepare_model
+from keras_cnns.export.quantization import choose_calibration
+from keras_cnns.export.runtimes import format_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,15 +33,28 @@ class Artifact:
         format: a name of `FORMATS`.
         path: where it is.
         bytes: its size; of a folder, of all files in it.
+        sha256: of the file; of a folder, of the names and contents of all files in it.
         seconds: that writing it took.
-        parity: `Parity` with the model.
+        inputs, outputs: by name, dtype, shape, and scale and zero point where integers stand for other numbers; {} if
+            it was not run.
+        contents: `Contents`.
+        parity: `Parity` with the model, None if it was not verified.
     """
 
     format: str
     path: Path
     bytes: int
-    seconds: float
-    parity: verification.Parity
+    sha256: str
+    seconds: float | None
+    inputs: Mapping
+    outputs: Mapping
+    contents: inspection.Contents
+    parity: verification.Parity | None
+
+    def to_json(self):
+        """Return a dictionary of JSON values."""
+        parity = self.parity and self.parity.to_json()
+        return {**dataclasses.asdict(self), "path": str(self.path), "parity": parity}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,82 +64,242 @@ class Report:
     Attributes:
         model: what the artifacts are called, before the suffix.
         parameters: number of its weights.
-        pictures: which pictures the artifacts were verified on, in words.
+        options: `Options`.
+        source: of the weights: name, sha256 of the file that the model or its record was read from, None without one,
+            and sha256 of the weights themselves.
+        pictures: which pictures the artifacts were verified on, in words; None if they were not.
         examples: how many.
         accuracy: of the float32 model on them, None where they have no labels.
+        calibration: of the pictures that ranges were fitted on: which, how many, seed, sha256; or None.
+        versions: of the packages that wrote and ran the artifacts.
+        command: line that was run, None in code.
         artifacts: tuple of `Artifact`.
     """
 
     model: str
     parameters: int
-    pictures: str
+    options: Options
+    source: Mapping
+    pictures: str | None
     examples: int
     accuracy: float | None
+    calibration: Mapping | None
+    versions: Mapping
+    command: str | None
     artifacts: tuple[Artifact, ...]
 
     def to_json(self):
         """Return a dictionary of JSON values."""
-        values = dataclasses.asdict(self)
-        for artifact in values["artifacts"]:
-            artifact["path"] = str(artifact["path"])
-        return values
+        return {**self._shared(), "artifacts": [one.to_json() for one in self.artifacts]}
+
+    def entries(self):
+        """Return what a manifest says: file name to what is known of the file, each complete in itself."""
+        return {
+            one.path.name: {**self._shared(), **{key: value for key, value in one.to_json().items() if key != "path"}}
+            for one in self.artifacts
+        }
+
+    def _shared(self):
+        names = (field.name for field in dataclasses.fields(self) if field.name != "artifacts")
+        return {**{name: getattr(self, name) for name in names}, "options": self.options.to_json()}
 
 
 def export_model(
     model,
     output,
     formats,
+    options=None,
     *,
     info=None,
     stem=None,
-    verify_data=None,
-    data_dir=None,
     overwrite=False,
+    command=None,
     progress=None,
 ):
     """Write a model in each format, run each artifact with its own runtime, and compare it with the model.
 
-    The artifacts take uint8 pictures (batch, height, width, channels) called `image` and give float32
-    `probabilities` (batch, classes), or `output` if the model carries no classes and ends without softmax. A
-    model trained in mixed precision is exported in float32. No artifact is moved into place before all have passed.
+    By default the artifacts take uint8 pictures (batch, height, width, channels) called `image` and give float32
+    `probabilities` (batch, classes), or `output` if the model carries no classes and ends without softmax. They hold
+    preprocessing, class names, the hash of the weights, and versions. A model trained in mixed precision is exported in
+    float32. Nothing is moved into place before all artifacts have passed; `manifest.json` beside them says what they
+    are.
 
     Args:
-        model: functional or sequential `keras.Model`, one picture in, one vector out; auxiliary heads are left out.
+        model: functional or sequential `keras.Model`, one picture in, one vector out; or the path of a `.keras` file.
         output: folder to write into.
         formats: names of `FORMATS`.
-        info: the model's `ModelInfo`, or anything else with `class_names`, `preprocessing` and `data`; without a
-            preprocessing the model gets the pixels, 0 to 255, as they are.
-        stem: what the artifacts are called, before the suffix; None: the model's name.
-        verify_data: name of a source of pictures; see `verification.choose_pictures`.
-        data_dir: for tensorflow-datasets.
+        options: `Options`; None: the default ones.
+        info: the model's `ModelInfo`, or anything else with `class_names`, `preprocessing` and `data`; None: of a file,
+            what it carries. Without a preprocessing the model gets the pixels, 0 to 255, as they are.
+        stem: what the artifacts are called, before the suffix; None: the name of the file or the model. A quantized
+            artifact's quantization is appended, as "-int8", and "-integer" if it is so throughout.
         overwrite: whether artifacts of the same names may be replaced.
+        command: line to note in the manifest.
         progress: function called with a line of text now and then.
 
     Returns:
         `Report`.
 
     Raises:
-        ArgumentError: for a format, model or output that cannot be used.
-        SourceError: if `verify_data` cannot be read.
+        ArgumentError: for a format, option or model that cannot be used.
+        SourceError: if pictures cannot be read.
+        ModelFileError: if the file cannot be read.
         OutputError: if an artifact cannot be written.
         VerificationError: if an artifact differs from the model; nothing is left of any.
+        ModuleNotFoundError: if a runtime is not installed.
+    """
+    say, options = progress or (lambda text: None), options or Options()
+    formats = list(dict.fromkeys([formats] if isinstance(formats, str) else formats))
+    options.check(formats)
+    _need_tensorflow()
+    model, info, name, digest = _opened(model, info)
+    prepared = prepare_model(model, info, options, name, digest)
+    stem = stem or Path(name).stem
+    if options.quantize != "none":
+        stem = f"{stem}-{options.quantize}{'-integer' if options.integer_only else ''}"
+    output = Path(output)
+    targets = {one: output / f"{stem}{FORMATS[one].suffix}" for one in formats}
+    _check_targets(targets, overwrite)
+    manifest.read(output)
+
+    calibration = choose_calibration(options, prepared.preprocessing, info, prepared.class_names)
+    pictures, expected, accuracy = _on_pictures(prepared, info, say) if options.verify else (None, None, None)
+
+    _files.make_folder(output)
+    card = prepared.card(stem)
+    artifacts = []
+    with contextlib.ExitStack() as stack:
+        # Left in the opposite order: artifacts are moved into place when no format has failed, then the manifest
+        noted = stack.enter_context(_files.writing(output / manifest.NAME))
+        staged = {one: stack.enter_context(_files.writing(path)) for one, path in targets.items()}
+        for one, path in staged.items():
+            say(f"writing {targets[one].name}")
+            seconds = _write(one, path, prepared, card, calibration)
+            if pictures:
+                say(f"running {targets[one].name} with {FORMATS[one].runtime} on {pictures.description}")
+            with _naming(targets[one].name, FORMATS[one], pictures):
+                contents = verification.inspect_artifact(path, one, prepared)
+                found = (None, {}, {})
+                if pictures:
+                    found = verification.check(path, one, prepared, pictures, expected)
+            parity, inputs, outputs = found
+            size, sha256 = inspection.size(path), inspection.sha256(path)
+            artifacts.append(Artifact(one, targets[one], size, sha256, seconds, inputs, outputs, contents, parity))
+        report = Report(
+            model=stem,
+            parameters=prepared.model.count_params(),
+            options=options,
+            source=prepared.source,
+            pictures=pictures and pictures.description,
+            examples=len(pictures.images) if pictures else 0,
+            accuracy=accuracy,
+            calibration=calibration and calibration.to_json(),
+            versions=card["versions"],
+            command=command,
+            artifacts=tuple(artifacts),
+        )
+        noted.write_text(manifest.text(output, report.entries()), "utf8")
+    return report
+
+
+def verify(
+    artifact,
+    model,
+    source=None,
+    *,
+    info=None,
+    labels=None,
+    data_dir=None,
+    tolerance=None,
+    min_agreement=None,
+    progress=None,
+):
+    """Compare an artifact that was exported earlier with its model.
+
+    Args:
+        artifact: path of the artifact. What it was exported with stands in it.
+        model: as in `export_model`.
+        source: of the pictures, as `data.open_source` takes it; None: as `Options.verify_data`.
+        info: as in `export_model`.
+        labels, data_dir, tolerance, min_agreement: as in `Options`.
+        progress: function called with a line of text now and then.
+
+    Returns:
+        `Report` with one artifact.
+
+    Raises:
+        ArgumentError: if there is no such artifact, it is of no known format, or an argument cannot be used.
+        VerificationError: if it is another file than the manifest beside it says, or differs from the model.
     """
     say = progress or (lambda text: None)
-    formats = list(dict.fromkeys(formats))
-    for name in formats:
-        if name not in FORMATS:
-            raise ArgumentError(
-                f"a format is one of {', '.join(FORMATS)}.{nearest(name, FORMATS)} Received: format={name!r}"
+    artifact = Path(artifact)
+    format = format_of(artifact)
+    if not os.path.lexists(artifact):
+        raise ArgumentError(f"there is no such artifact. Received: artifact={str(artifact)!r}")
+    _need_tensorflow()
+    model, info, name, digest = _opened(model, info)
+    entry, shown = manifest.entry_of(artifact), FORMATS[format]
+    with _naming(artifact.name, shown, None, kept=True):
+        sha256 = inspection.sha256(artifact)
+        if entry and entry["sha256"] != sha256:
+            raise ArtifactError(
+                "it is not the file that was exported (its sha256 is not that of the manifest beside it)"
             )
+        card = _read_card(artifact, format)
+    made_with = card.get("options", {})
+    options = Options(
+        **{name: made_with[name] for name in SHAPING if name in made_with},
+        verify_data=source,
+        data_dir=data_dir,
+        tolerance=tolerance,
+        min_agreement=min_agreement,
+        # Without a record of its own, a model has no other names than those it was exported with
+        labels=labels or (None if info and info.class_names else card.get("classes")),
+    )
+    options.check([format])
+    prepared = prepare_model(model, info, options, name, digest)
+    pictures, expected, accuracy = _on_pictures(prepared, info, say)
+    say(f"running {artifact.name} with {shown.runtime} on {pictures.description}")
+    with _naming(artifact.name, shown, pictures, kept=True):
+        contents = verification.inspect_artifact(artifact, format, prepared)
+        parity, inputs, outputs = verification.check(artifact, format, prepared, pictures, expected)
+    made = Artifact(format, artifact, inspection.size(artifact), sha256, None, inputs, outputs, contents, parity)
+    return Report(
+        model=card.get("name", artifact.stem),
+        parameters=prepared.model.count_params(),
+        options=options,
+        source=prepared.source,
+        pictures=pictures.description,
+        examples=len(pictures.images),
+        accuracy=accuracy,
+        calibration=entry and entry.get("calibration"),
+        versions=prepared.card("")["versions"],
+        command=None,
+        artifacts=(made,),
+    )
+
+
+def _need_tensorflow():
     if keras.backend.backend() != "tensorflow":
         raise ArgumentError(
             "export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow and load the .keras file, which any "
             f"backend may have written. Received: backend={keras.backend.backend()!r}"
         )
-    model = _models.main_output(model)
-    _models.one_image_input(model)
-    output, stem = Path(output), stem or model.name
-    targets = {name: output / f"{stem}{FORMATS[name].suffix}" for name in formats}
+
+
+def _opened(model, info):
+    """Return (model, its record, name of its source, sha256 of its file or None)."""
+    if isinstance(model, keras.Model):
+        path = getattr(info, "path", None)  # of weights that ship
+        return model, info, model.name, inspection.sha256(path) if path else None
+    path = Path(model)
+    own, loaded = saving.read_info(path), saving.load_model(path)
+    if own:
+        saving.check_info(path, loaded, own)
+    return loaded, info or own, path.name, inspection.sha256(path)
+
+
+def _check_targets(targets, overwrite):
     if not overwrite:
         _files.refuse_existing(*targets.values())
     folder = targets.get("saved_model")
@@ -126,71 +309,52 @@ def export_model(
             f"Received: output={str(folder)!r}"
         )
 
-    preprocessing = (info and info.preprocessing) or _models.plain_preprocessing(model)
-    model = _models.as_float32(model)
-    is_probability = _models.gives_probabilities(model)
-    name = PROBABILITIES if is_probability or (info and info.class_names) else OUTPUT
+
+def _on_pictures(prepared, info, say):
+    """Return (pictures to verify on, the model's outputs for them, its accuracy or None)."""
+    options = prepared.options
     say("choosing pictures to verify on")
-    pictures = verification.choose_pictures(preprocessing, info, verify_data, data_dir, say)
-    reference = _models.predict_pixels(model, pictures.images, preprocessing)
-    if name == PROBABILITIES:
-        reference = _models.to_probabilities(model, reference)
-
-    _files.make_folder(output)
-    artifacts = []
-    with contextlib.ExitStack() as stack:
-        # Left in the opposite order, and moved into place only when no format has failed.
-        staged = {one: stack.enter_context(_files.writing(path)) for one, path in targets.items()}
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_cnns-")))
-        times = _write(model, preprocessing, name, not is_probability, staged, scratch, say)
-        for one, path in staged.items():
-            say(f"running {targets[one].name} with {FORMATS[one].runtime} on {pictures.description}")
-            parity = _verify(one, path, targets[one], pictures, reference, name)
-            artifacts.append(Artifact(one, targets[one], _size(path), times[one], parity))
-    own = None if pictures.labels is None else float((reference.argmax(1) == pictures.labels).mean())
-    return Report(stem, model.count_params(), pictures.description, len(pictures.images), own, tuple(artifacts))
+    pictures = choose_pictures(
+        prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.class_names, say
+    )
+    expected = prepared.expected(pictures.images)
+    best = expected[prepared.outputs[0]].argmax(1)
+    known = pictures.labels is not None and prepared.is_classifier
+    return pictures, expected, float((best == pictures.labels).mean()) if known else None
 
 
-def _write(model, preprocessing, output, is_logits, staged, scratch, say):
-    """Write every format to its staged path; return the seconds that each took."""
+def _write(format, path, prepared, card, calibration):
+    """Write one artifact; return the seconds that it took."""
     from keras_cnns.export import writers
 
-    servable = writers.Servable(model, preprocessing, output, add_softmax=is_logits and output == PROBABILITIES)
-    saved_model = staged.get("saved_model", scratch / "saved_model")
-    steps = {
-        "saved_model": lambda: writers.write_saved_model(servable, saved_model),
-        "tflite": lambda: writers.write_tflite(saved_model, staged["tflite"]),
-        "onnx": lambda: writers.write_onnx(servable, staged["onnx"]),
-    }
-    if "tflite" in staged and "saved_model" not in staged:
-        steps["saved_model"]()
-    times = {}
-    for one in sorted(staged, key=list(steps).index):
-        say(f"writing {FORMATS[one].name}")
-        start = time.monotonic()
-        steps[one]()
-        times[one] = round(time.monotonic() - start, 2)
-    return times
+    start = time.monotonic()
+    writers.WRITERS[format](writers.Job(prepared, card, calibration), path)
+    return round(time.monotonic() - start, 2)
 
 
-def _verify(format, path, target, pictures, reference, output):
+def _read_card(path, format):
+    if format == "onnx":
+        from keras_cnns.export.runtimes import open_artifact
+
+        try:
+            return open_artifact(path, format).card
+        except (ModuleNotFoundError, MemoryError):
+            raise
+        except Exception as error:  # whatever the runtime raises, it does not read the file
+            raise ArtifactError(" ".join(str(error).split())[:300]) from error
     try:
-        outputs = verification.run_in_batches(open_artifact(path, format), pictures.images, output)
-        parity = verification.compare(reference, outputs, output, pictures.labels)
-        fault = parity.fault
-    except (ModuleNotFoundError, MemoryError):
-        raise
-    except Exception as error:  # whatever a foreign runtime raises, the artifact does not work with it
-        fault = " ".join(str(error).split())[:300]
-    if fault:
+        return _runner.read_card(path)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"what it says of itself is damaged ({error})") from error
+
+
+@contextlib.contextmanager
+def _naming(name, format, pictures, kept=False):
+    """Turn an ArtifactError into the VerificationError that names the artifact and what was done."""
+    try:
+        yield
+    except ArtifactError as error:
+        where = f" ({pictures.description}, run by {format.runtime})" if pictures else ""
         raise VerificationError(
-            f"{target.name} does not compute what the model computes: {fault} ({pictures.description}, run by "
-            f"{FORMATS[format].runtime}). Nothing was kept."
-        )
-    return parity
-
-
-def _size(path):
-    return (
-        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
-    )
+            f"{name} does not compute what the model computes: {error}{where}.{'' if kept else ' Nothing was kept.'}"
+        ) from error

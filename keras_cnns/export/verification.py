@@ -1,166 +1,281 @@
 """Proof that an artifact computes what its model computes."""
 
 import dataclasses
+import io
 
+import keras
 import numpy as np
 
-from keras_cnns._models import check_classes
-from keras_cnns.data.pipeline import make_dataset, reading
-from keras_cnns.errors import ArgumentError, SourceError
-from keras_cnns.export.formats import PROBABILITIES
+from keras_cnns import _models
+from keras_cnns.errors import ArtifactError
+from keras_cnns.export import inspection
+from keras_cnns.export.formats import (
+    ENOUGH_PICTURES,
+    FORMATS,
+    INPUT,
+    KEPT_ACCURACY,
+    LOGITS,
+    OUTPUT,
+    PROBABILITIES,
+    QUANTIZATIONS,
+    TOLERANCE,
+)
+from keras_cnns.export.runtimes import RuntimeProcess
 
-MOST_PICTURES = 1000
-FALLBACK_PICTURES = 64
-SEED = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Pictures:
-    """What an artifact is verified on.
-
-    Attributes:
-        images: uint8 (pictures, height, width, channels).
-        labels: whole numbers (pictures,), or None: then parity is measured, accuracy is not.
-        description: which pictures they are.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    description: str
+FILES = 3  # pictures that `serve_image_bytes` is tried with
 
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """An artifact's outputs beside its model's.
+    """An artifact's main output beside its model's.
 
     Attributes:
         max_difference: the largest absolute difference of any output.
-        bound: what it may be.
+        bound: what it may be; None for an artifact of low precision, which is held to the agreement.
         max_logit_difference: the same of the logits, up to a constant each picture: for a classifier told by
             the logarithms of probabilities above 1e-6; small networks' probabilities alone say little.
-        logit_bound: what that may be.
+        logit_bound: what that may be, None as `bound`.
+        signal_to_noise: of these logits, in decibels; None if they are equal.
+        examples: pictures compared.
         disagreements: pictures with another top-1 although the model's own top two lie further apart than
-            twice the bound.
+            twice the tolerance.
+        allowed: how many these may be.
+        top5_agreement: share of pictures whose class by the model is among the artifact's five best.
         accuracy: share of pictures rightly classified by the artifact, None without labels.
+        needed_accuracy: what that must be at least, None without labels.
     """
 
     max_difference: float
-    bound: float
+    bound: float | None
     max_logit_difference: float
-    logit_bound: float
+    logit_bound: float | None
+    signal_to_noise: float | None
+    examples: int
     disagreements: int
+    allowed: int
+    top5_agreement: float
     accuracy: float | None
+    needed_accuracy: float | None
+
+    @property
+    def agreement(self):
+        """Share of pictures with the model's top-1."""
+        return 1 - self.disagreements / self.examples
 
     @property
     def fault(self):
         """What is over its bound, in words; "" if the artifact passes."""
-        if not self.max_difference <= self.bound:
+        if self.bound is not None and not self.max_difference <= self.bound:
             return f"outputs differ by {self.max_difference:.3g}, more than {self.bound:.3g}"
-        if not self.max_logit_difference <= self.logit_bound:
+        if self.logit_bound is not None and not self.max_logit_difference <= self.logit_bound:
             return f"logits differ by {self.max_logit_difference:.3g}, more than {self.logit_bound:.3g}"
-        if self.disagreements:
-            return f"{self.disagreements} pictures get another class"
+        if self.disagreements > self.allowed:
+            return (
+                f"{self.disagreements} of {self.examples} pictures get another class, and {self.allowed or 'none'} may"
+            )
+        if self.accuracy is not None and self.accuracy < self.needed_accuracy:
+            return f"its accuracy is {self.accuracy:.2%}, less than {self.needed_accuracy:.2%}"
         return ""
 
-
-def run_in_batches(run, images, output):
-    """Return an artifact's output for all pictures, in batches of 1, 3 and then 64, so that each size is tried."""
-    parts, start = [], 0
-    while start < len(images):
-        size = {0: 1, 1: 3}.get(start, 64)
-        results = run(images[start : start + size])
-        if set(results) != {output}:
-            raise ValueError(f"its outputs are called {sorted(results)} and not {output!r}")
-        parts.append(np.asarray(results[output]))
-        start += size
-    return np.concatenate(parts)
+    def to_json(self):
+        """Return a dictionary of JSON values."""
+        return {**dataclasses.asdict(self), "agreement": self.agreement}
 
 
-def compare(reference, outputs, output, labels=None):
+def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance=None, min_agreement=None):
     """Return the `Parity` of an artifact's outputs (pictures, classes) with the model's.
 
+    Args:
+        reference, outputs: float32 arrays.
+        name: of the output, which says what it is: probabilities, logits or another.
+        labels: whole numbers (pictures,), or None.
+        quantize, tolerance, min_agreement: as in `Options`.
+
     Raises:
-        ValueError: if the shapes differ or a value is not finite.
+        ArtifactError: if the shapes differ or a value is not finite.
     """
     if outputs.shape != reference.shape or outputs.dtype != np.float32:
-        raise ValueError(f"it gives {outputs.dtype} {outputs.shape} and not float32 {reference.shape}")
+        raise ArtifactError(f"it gives {outputs.dtype} {outputs.shape} and not float32 {reference.shape}")
     if not np.isfinite(outputs).all():
-        raise ValueError("it gives values that are not finite")
-    if output == PROBABILITIES:
-        bound = 1e-5
+        raise ArtifactError("it gives values that are not finite")
+    tolerance = TOLERANCE if tolerance is None else tolerance
+    least = QUANTIZATIONS[quantize].agreement if min_agreement is None else min_agreement
+    if name == PROBABILITIES:
         seen = (reference > 1e-6) & (outputs > 1e-6)
         ours, theirs = (np.log(np.where(seen, values, 1.0), dtype="float64") for values in (reference, outputs))
     else:
-        bound = 1e-4 * max(1.0, float(np.abs(reference).max()))
-        ours, theirs = reference, outputs
+        ours, theirs = reference.astype("float64"), outputs.astype("float64")
+    bound, logit_bound = (tolerance * max(1.0, float(np.abs(values).max())) for values in (reference, ours))
+    noise = float(np.square(ours - theirs).sum())
+    signal = float(np.square(ours - ours.mean(axis=1, keepdims=True)).sum())
     ordered = np.sort(reference, axis=1)
     margin = ordered[:, -1] - ordered[:, -2] if reference.shape[1] > 1 else np.zeros(len(reference))
-    best = outputs.argmax(1)
+    best, own = outputs.argmax(1), reference.argmax(1)
+    # The numbers that the last bits decide are no proof of anything
+    disagreements = int(((best != own) & (margin > 2 * bound)).sum())
+    examples, exact = len(reference), quantize == "none"
+    few = examples < ENOUGH_PICTURES and not exact
+    accuracy, own_accuracy = (None if labels is None else float(np.mean(one == labels)) for one in (best, own))
     return Parity(
         max_difference=float(np.abs(reference - outputs).max()),
-        bound=bound,
+        bound=bound if exact else None,
         max_logit_difference=float(np.abs(ours - theirs).max()),
-        logit_bound=1e-4 * max(1.0, float(np.abs(ours).max())),
-        disagreements=int(((best != reference.argmax(1)) & (margin > 2 * bound)).sum()),
-        accuracy=None if labels is None else float(np.mean(best == labels)),
+        logit_bound=logit_bound if exact else None,
+        signal_to_noise=None if not noise or not signal else float(10 * np.log10(signal / noise)),
+        examples=examples,
+        disagreements=disagreements,
+        allowed=max(int(few), int(np.floor((1 - least) * examples + 1e-9))),
+        top5_agreement=float(np.mean((np.argsort(-outputs, axis=1)[:, :5] == own[:, None]).any(1))),
+        accuracy=accuracy,
+        # One picture is no loss where there are few
+        needed_accuracy=None if labels is None else min(KEPT_ACCURACY * own_accuracy, own_accuracy - few / examples),
     )
 
 
-def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None, say=lambda text: None):
-    """Return the `Pictures` to verify on: the source named, else the model's own, else some that are always there.
+def check(path, format, prepared, pictures, expected):
+    """Run an artifact in a process of its own and compare it with the model.
 
     Args:
-        preprocessing: `Preprocessing`, whose shape the pictures get.
-        info: the model's `ModelInfo` or None.
-        verify_data: name of a source, of which the test split is taken.
-        data_dir: for tensorflow-datasets.
-        say: function called with a line of text when the model's own pictures cannot be used.
+        path: of the artifact.
+        format: a name of `FORMATS`.
+        prepared: `Prepared`.
+        pictures: `Pictures`.
+        expected: the model's outputs for them, by name; as `Prepared.expected` gives them.
+
+    Returns:
+        (`Parity` of the main output, description of the inputs, of the outputs).
 
     Raises:
-        ArgumentError, SourceError: if `verify_data` cannot be used.
+        ArtifactError: saying in what the artifact differs from the model.
+        ModuleNotFoundError: if the runtime is not installed.
     """
-    from keras_cnns.data.sources import open_source
+    options = prepared.options
+    _check_logits(prepared, pictures, expected)
+    with RuntimeProcess(path, format) as process:
+        found = process.ask(do="describe")
+        _check_description(found, prepared)
+        outputs = process.run(prepared.given(pictures.images))
+        if format == "saved_model" and options.preprocess:
+            _check_files(process, prepared, pictures.images[:FILES])
+    first, *others = (
+        compare(
+            expected[name],
+            outputs[name],
+            name if name in (PROBABILITIES, LOGITS) else _meaning(prepared),
+            pictures.labels if k == 0 and prepared.is_classifier else None,
+            quantize=options.quantize,
+            tolerance=options.tolerance,
+            min_agreement=options.min_agreement,
+        )
+        for k, name in enumerate(prepared.outputs)
+    )
+    for parity, name in zip((first, *others), prepared.outputs, strict=True):
+        if parity.fault:
+            raise ArtifactError(parity.fault if name == prepared.outputs[0] else f"output {name}: {parity.fault}")
+    return first, found["inputs"], found["outputs"]
 
-    def of_source(name, data_dir):
-        source = open_source(name, data_dir=data_dir)
-        if info and info.class_names:
-            check_classes(info.class_names, source.class_names, name)
-        split = source.split("test" if "test" in source.splits else "train").sample(MOST_PICTURES)
-        with reading(split):
-            batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
-        images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        part = "test" if "test" in source.splits else "train"
-        return Pictures(images, labels, f"{len(images)} {part} pictures of {name}")
 
-    if verify_data is not None:
-        return of_source(verify_data, data_dir)
-    if info is not None and info.data:
-        try:
-            return of_source(info.data["source"], data_dir or info.data.get("data_dir"))
-        except (ArgumentError, SourceError) as error:
-            say(f"the pictures that the model was tested on are not at hand: {error}")
-    return _standing_in(preprocessing)
+def _meaning(prepared):
+    """Return what outputs with other names are: auxiliary heads are like the main one."""
+    return prepared.outputs[0] if prepared.is_classifier else OUTPUT
 
 
-def _standing_in(preprocessing):
-    """Return seeded pictures of scikit-learn: crops of its two photographs, for gray models its digits."""
-    import tensorflow as tf
+def _check_logits(prepared, pictures, expected):
+    """Raise an error if the logits that were taken out of a model are not those of its probabilities."""
+    if prepared.outputs[0] != LOGITS or not _models.gives_probabilities(prepared.whole):
+        return
+    few = pictures.images[:FILES]
+    whole = prepared.whole.predict_on_batch(prepared.preprocessing.normalize(few.astype("float32")))
+    whole, logits = keras.tree.flatten(whole)[0], expected[LOGITS][:FILES]
+    bound = TOLERANCE * max(1.0, float(np.abs(logits).max()))
+    ways = (_models.softmax, lambda x: 1 / (1 + np.exp(-np.clip(x, -80, 80))))  # softmax, sigmoid
+    if not any(np.abs(way(logits) - whole).max() <= bound for way in ways):
+        raise ArtifactError("the logits that were taken out of the model do not give its probabilities")
 
-    random = np.random.default_rng(SEED)
-    if preprocessing.channels == 1:
-        from sklearn.datasets import load_digits
 
-        small = load_digits().images[random.choice(1797, FALLBACK_PICTURES, replace=False)]
-        crops, what = list((small * (255 / 16))[..., None]), "digits of scikit-learn"
-    else:
-        from sklearn.datasets import load_sample_images
+def _check_description(found, prepared):
+    """Raise ArtifactError if names, types or labels are not what they should be."""
+    options = prepared.options
+    if set(found["inputs"]) != {INPUT}:
+        raise ArtifactError(f"its inputs are called {sorted(found['inputs'])} and not {INPUT!r}")
+    if set(found["outputs"]) != set(prepared.outputs):
+        raise ArtifactError(f"its outputs are called {sorted(found['outputs'])} and not {sorted(prepared.outputs)}")
+    given, results = found["inputs"][INPUT], found["outputs"].values()
+    if given["dtype"] != options.input_type:
+        raise ArtifactError(f"it takes {given['dtype']} and not {options.input_type}")
+    wanted = options.input_type if options.integer_output else "float32"
+    if wrong := {one["dtype"] for one in results} - {wanted}:
+        raise ArtifactError(f"it gives {', '.join(wrong)} and not {wanted}")
+    if options.preprocess and given["scale"] is not None:
+        meant = {"uint8": 0, "int8": -128}[given["dtype"]]
+        if abs(given["scale"] - 1) > 1e-6 or given["zero_point"] != meant:
+            raise ArtifactError(f"its input is scaled by {given['scale']} and not made for pixels as they are")
+    labels = tuple(found["card"].get("classes", ()))
+    if labels != prepared.class_names:
+        pair = next(((a, b) for a, b in zip(labels, prepared.class_names, strict=False) if a != b), None)
+        how = f"{pair[0]!r} stands where {pair[1]!r} should" if pair else f"there are {len(labels)}"
+        raise ArtifactError(f"its labels are not the model's: {how}")
 
-        photographs, crops = load_sample_images().images, []
-        for k in range(FALLBACK_PICTURES):
-            photograph = photographs[k % 2]
-            side = random.integers(64, min(photograph.shape[:2]) + 1)
-            top, left = (random.integers(0, size - side + 1) for size in photograph.shape[:2])
-            crops.append(photograph[top : top + side, left : left + side].astype("float32"))
-        what = "crops of scikit-learn's two photographs"
-    images = np.stack([tf.image.resize(crop, preprocessing.size, antialias=True).numpy() for crop in crops])
-    return Pictures(np.clip(np.round(images), 0, 255).astype("uint8"), None, f"{FALLBACK_PICTURES} {what}")
+
+def _check_files(process, prepared, images):
+    """Raise ArtifactError if `serve_image_bytes` does not find in PNG files what the model finds in the pictures."""
+    from PIL import Image
+
+    from keras_cnns.data.pipeline import prepare
+
+    contents = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
+        contents.append(file.getvalue())
+    main = prepared.outputs[0]
+    expected = prepared.expected(np.stack([prepare(image, prepared.preprocessing) for image in images]))[main]
+    found = process.run_files(contents)
+    fault = compare(expected, found[main], main, tolerance=prepared.options.tolerance).fault
+    if not fault and prepared.is_classifier:
+        indices = found["top_indices"]
+        best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
+        if np.abs(np.take_along_axis(expected, indices, axis=1) - best).max() > TOLERANCE * max(
+            1.0, np.abs(best).max()
+        ):
+            fault = "its best classes are not the model's"
+        names = np.array(prepared.class_names)
+        if len(names) and found["top_labels"].tolist() != names[indices].tolist():
+            fault = "its labels are not the model's"
+    if fault:
+        raise ArtifactError(f"serve_image_bytes: {fault}")
+
+
+def inspect_artifact(path, format, prepared):
+    """Return the `Contents` of an artifact, if it is made as it should be.
+
+    Raises:
+        ArtifactError: for operators that the plain runtime lacks, a size that does not fit the weights, and float
+            tensors where all should be integers.
+    """
+    contents, options = inspection.inspect(path, format), prepared.options
+    if contents.foreign:
+        raise ArtifactError(
+            f"it has operators that plain {FORMATS[format].runtime} lacks: {', '.join(contents.foreign)}"
+        )
+    if options.integer_only:
+        for what, names in (("float tensors", contents.floats), ("tensors without a fixed shape", contents.dynamic)):
+            if names:
+                more = f" and {len(names) - 10} more" if names[10:] else ""
+                raise ArtifactError(f"it has {what}: {', '.join(names[:10])}{more}")
+    _check_size(path, prepared)
+    return contents
+
+
+def _check_size(path, prepared):
+    """Raise ArtifactError if weights are missing in an artifact, or stand there twice."""
+    found, a_weight = inspection.size(path), QUANTIZATIONS[prepared.options.quantize].weight_bytes
+    weights = [value.shape for value in prepared.model.weights]
+    # Vectors may have been folded into others; int8 keeps biases in 32 bits, and a scale a channel
+    least = 0.9 * a_weight * sum(int(np.prod(shape)) for shape in weights if len(shape) > 1)
+    most = 1.1 * a_weight * sum(int(np.prod(shape)) for shape in weights) + 1_000_000 + 4_000 * len(weights)
+    if not least <= found <= most:
+        raise ArtifactError(
+            f"it has {found:,} bytes, and its weights take {int(least / 0.9):,}: "
+            + ("some are missing" if found < least else "some stand there more than once")
+        )

@@ -181,7 +181,7 @@ def test_a_model_without_a_record_is_told_about(cli, tmp_path):
 def test_export_without_a_model(cli, tmp_path):
     code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out")
     assert code == 0 and "no MODEL was given: exporting nin:digits" in err
-    assert [one.name for one in (tmp_path / "out").iterdir()] == ["nin-digits.tflite"]
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["manifest.json", "nin-digits.tflite"]
     assert "nin-digits.tflite" in out and "360 test pictures of digits" in out
     code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out")
     assert code == 2 and one_sentence(err, "the output exists", "--force")
@@ -198,7 +198,11 @@ def test_export_of_a_foreign_model(cli, tmp_path):
         "export", tmp_path / "plain.keras", "--format", "onnx", "--format", "tflite", "--output", tmp_path / "out"
     )
     assert code == 0 and "Accuracy was not measured" in out and "64 crops of scikit-learn's two photographs" in out
-    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["plain.onnx", "plain.tflite"]
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == [
+        "manifest.json",
+        "plain.onnx",
+        "plain.tflite",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -209,6 +213,11 @@ def test_export_of_a_foreign_model(cli, tmp_path):
         (("--format", "onnx", "--verify-data", "digit"), 2, ["Did you mean 'digits'?"]),
         (("--format", "onnx", "--output", "/proc/exports"), 5, ["/proc/exports: cannot be written"]),
         (("--format", "onnx", "--formt", "x"), 2, ["--formt"]),
+        (("--format", "all", "--quantize", "int8"), 2, ["saved_model", "choose none, or the format tflite or onnx"]),
+        (("--format", "onnx", "--quantize", "int9"), 2, ["Did you mean 'int8'?"]),
+        (("--format", "onnx", "--batch", "two"), 2, ["--batch is 'dynamic' or a whole number"]),
+        (("--format", "onnx", "--labels", "none.txt"), 3, ["none.txt: cannot be read"]),
+        (("--verify-only", "gone.onnx"), 2, ["there is no such artifact"]),
     ],
 )
 def test_export_with_bad_options(cli, arguments, code, parts, tmp_path, monkeypatch):
@@ -223,17 +232,44 @@ def test_export_over_tolerance_is_exit_code_1(cli, tmp_path, monkeypatch):
     from keras_cnns.export import verification
 
     compare = verification.compare
-    monkeypatch.setattr(verification, "compare", lambda a, b, *rest: compare(a, b[:, ::-1].copy(), *rest))
+    monkeypatch.setattr(
+        verification, "compare", lambda a, b, *rest, **named: compare(a, b[:, ::-1].copy(), *rest, **named)
+    )
     code, out, err = cli("export", "--format", "onnx", "--output", tmp_path / "out")
     assert (code, out) == (1, "") and not list((tmp_path / "out").iterdir())
     one_sentence(err, "nin-digits.onnx does not compute what the model computes", "Nothing was kept")
 
 
-def test_a_missing_package_is_named(cli, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    code, out, err = cli("export", "--format", "onnx", "--output", tmp_path / "out")
-    assert code == 4 and one_sentence(err, "needs the package onnxruntime", "pip install onnxruntime")
-    assert not list((tmp_path / "out").iterdir())
+def test_export_with_every_option(cli, digits_file, tmp_path):
+    """Option by option; what each does is tested with `export_model`."""
+    (tmp_path / "names.txt").write_text("\n".join(f"digit {k}" for k in range(10)))
+    out = tmp_path / "exports to go, größer"
+    code, shown, err = cli(
+        *("export", digits_file, "--format", "onnx", "--output", out, "--batch", 2, "--opset", 14, "--layout", "nchw"),
+        *("--logits", "--io", "float32", "--labels", tmp_path / "names.txt", "--tolerance", 1e-3, "--min-agreement", 1),
+        *("--verify-data", "digits", "--seed", 3),
+    )
+    assert code == 0 and "The model's own accuracy: 99.72%" in shown, err
+    noted = json.loads((out / "manifest.json").read_text("utf8"))["artifacts"]["nin-digits.onnx"]
+    assert noted["options"]["labels"][1] == "digit 1" and noted["options"]["layout"] == "nchw"
+    assert noted["command"].startswith("cnn-export ") and "--opset 14" in noted["command"]
+    assert noted["inputs"]["image"] == {"dtype": "float32", "shape": [2, 1, 32, 32], "scale": None, "zero_point": None}
+    code, shown, err = cli("export", digits_file, "--verify-only", out / "nin-digits.onnx")
+    assert code == 1 and one_sentence(err, "its labels are not the model's: 'digit 0' stands where '0' should")
+    code, shown, err = cli(
+        *("export", digits_file, "--format", "tflite", "--output", out, "--quantize", "int8", "--integer-only"),
+        *("--calibration", "digits", "--calibration-samples", 50, "--json"),
+    )
+    (artifact,) = json.loads(shown)["artifacts"]
+    assert code == 0 and artifact["path"].endswith("nin-digits-int8-integer.tflite"), err
+    code, shown, err = cli("export", digits_file, "--verify-only", artifact["path"])
+    assert code == 0 and "compared with the model on 360 test pictures of digits" in shown
+    with open(artifact["path"], "ab") as file:
+        file.write(b"x")
+    code, shown, err = cli("export", digits_file, "--verify-only", artifact["path"])
+    assert code == 1 and one_sentence(err, "not the file that was exported")
+    code, shown, err = cli("export", digits_file, "--format", "tflite", "--output", tmp_path / "quick", "--no-verify")
+    assert code == 0 and "not verified" in shown and "99" not in shown
 
 
 def test_an_unexpected_error_is_exit_code_70(cli, monkeypatch):

@@ -1,12 +1,15 @@
 """Every network in every format, equal to the model; and small integers near it."""
 
+import shutil
+
 import keras
 import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
-from families import EVERY_NETWORK_BUT_FILES_SLOW, pictures, randomize, small
+from families import EVERY_NETWORK_BUT_FILES_SLOW, FILES, pictures, randomize, small
 
+from keras_cnns import applications
 from keras_cnns.data import Preprocessing
 from keras_cnns.export import FORMATS, export_model
 from keras_cnns.saving import ModelInfo
@@ -23,16 +26,24 @@ def with_moderate_logits(model, x):
         classifier.set_weights([w / spread for w in classifier.get_weights()])
 
 
-@pytest.mark.parametrize("name, options", EVERY_NETWORK_BUT_FILES_SLOW, ids=str)
-def test_every_format_equals_the_model(name, options, tmp_path):
+# A SavedModel takes TensorFlow's start-up to verify, and is TensorFlow's own graph: quick tests leave it out here
+QUICK = [pytest.param(name, options, ("tflite", "onnx")) for name, options in FILES]
+SLOW = [
+    pytest.param(*getattr(case, "values", case), tuple(FORMATS), marks=pytest.mark.slow)
+    for case in EVERY_NETWORK_BUT_FILES_SLOW
+]
+
+
+@pytest.mark.parametrize("name, options, formats", [*QUICK, *SLOW], ids=str)
+def test_every_format_equals_the_model(name, options, formats, tmp_path):
     """The road's bound, checked by `export_model`; auxiliary heads are left out, no op comes from TensorFlow's Flex."""
     model = small(name, options)
     randomize(model)
     with_moderate_logits(model, pictures(model))
     preprocessing = Preprocessing(model.input_shape[1:3], 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,))
     info = ModelInfo(class_names=("a", "b", "c", "d"), preprocessing=preprocessing)
-    report = export_model(model, tmp_path, FORMATS, info=info)
-    assert [one.format for one in report.artifacts] == list(FORMATS) and report.examples == 64
+    report = export_model(model, tmp_path, formats, info=info)
+    assert tuple(one.format for one in report.artifacts) == formats and report.examples == 64
     heads = [layer for layer in model.layers if layer.name.startswith(("loss1_", "loss2_", "aux_"))]
     weights = 4 * (model.count_params() - sum(layer.count_params() for layer in heads))
     for artifact in report.artifacts:
@@ -46,6 +57,19 @@ def test_every_format_equals_the_model(name, options, tmp_path):
 
     interpreter = Interpreter(model_path=str(next(tmp_path.glob("*.tflite"))))
     assert not [op for op in interpreter._get_ops_details() if op["op_name"].startswith("Flex")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["AlexNet", "VGG11", "GoogLeNet", "InceptionV3", "ResNet50"])
+def test_full_size(name, tmp_path):
+    model = applications.create_model(name)
+    randomize(model)
+    with_moderate_logits(model, pictures(model, 2))
+    preprocessing = Preprocessing(model.input_shape[1:3], 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,))
+    report = export_model(model, tmp_path, FORMATS, info=ModelInfo(preprocessing=preprocessing))
+    for artifact in report.artifacts:
+        assert artifact.bytes < 1.05 * 4 * model.count_params()  # each weight once, and a graph
+    shutil.rmtree(tmp_path)  # gigabytes, which pytest would keep
 
 
 def int8(model, samples, path):

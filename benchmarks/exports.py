@@ -1,0 +1,125 @@
+"""Exports beside plain Keras and plain tf2onnx: seconds, peak memory and bytes, each in a process of its own.
+
+    python benchmarks/exports.py [--rounds 3] [--network ResNet50] [--all-formats VGG16] [--shipped nin:digits]
+
+`--all-formats` also exports that network, at its published size, to every format, and verifies it; `--shipped` runs the
+whole command `cnn-export` for weights that ship, and compares the bytes and the accuracy of int8 with float32's.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import common
+
+PROGRAM = """
+import os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import json, resource, sys, tempfile, time
+from pathlib import Path
+import keras
+from keras_cnns import applications, export
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+format, way, name = sys.argv[1:]
+model = getattr(applications, name)()
+before, scratch = peak(), tempfile.TemporaryDirectory()
+folder = Path(scratch.name)
+start = time.perf_counter()
+if way == "ours":
+    formats = export.FORMATS if format == "all" else [format]
+    export.export_model(model, folder, formats, export.Options(verify=format == "all"))
+elif format == "saved_model":
+    model.export(str(folder / "model"), verbose=False)
+else:
+    import tensorflow as tf
+    import tf2onnx
+    spec = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, "image")]
+    tf2onnx.convert.from_keras(model, spec, opset=17, output_path=str(folder / "model.onnx"))
+seconds = time.perf_counter() - start
+files = [file for file in folder.rglob("*") if file.is_file()]
+print(json.dumps({
+    "seconds": round(seconds, 2), "peak GB": round(peak(), 2), "more GB": round(peak() - before, 2),
+    "bytes over weights": round(sum(file.stat().st_size for file in files) / (4 * model.count_params()), 3),
+}))
+"""
+
+
+def run(format, way, name):
+    """Return what one export took, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, format, way, name], capture_output=True, text=True)
+    if done.returncode:
+        return {"failed": done.returncode, "because": done.stderr.strip().splitlines()[-1:]}  # killed for memory, say
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def beside(format, name, rounds, goal):
+    """Return the row of a format: ours and the plain way, in turns."""
+    found = [{way: run(format, way, name) for way in ("ours", "plain")} for _ in range(rounds)]
+    median = {
+        key: statistics.median(one["plain"][key] / one["ours"][key] for one in found)
+        for key in ("seconds", "peak GB", "bytes over weights")
+    }
+    texts = ", ".join(f"{key} {value:.2f} times ours" for key, value in median.items())
+    print(f"{name} {format}, plain: {texts} (goal {goal})", flush=True)
+    return {
+        "case": f"{name}, {format}",
+        "plain / ours": {key: round(value, 2) for key, value in median.items()},
+        "goal": goal,
+        "rounds": found,
+    }
+
+
+def command(name, *options):
+    """Return (seconds, report) of a whole `cnn-export`, interpreter and imports included."""
+    with tempfile.TemporaryDirectory() as folder:
+        line = [Path(sys.executable).with_name("cnn-export"), name, *options, "--output", folder, "--json"]
+        start = time.perf_counter()
+        done = subprocess.run(line, capture_output=True, text=True, check=True)
+        return time.perf_counter() - start, json.loads(done.stdout)
+
+
+def shipped(name, rounds):
+    """Return the row of weights that ship."""
+    taken = [command(name, "--format", "all") for _ in range(rounds)]
+    seconds = statistics.median(one for one, _ in taken)
+    whole = {one["format"]: one for one in taken[0][1]["artifacts"]}
+    _, eight = command(name, "--format", "tflite", "--format", "onnx", "--quantize", "int8")
+    shares = {one["format"]: round(one["bytes"] / whole[one["format"]]["bytes"], 4) for one in eight["artifacts"]}
+    kept = {one["format"]: round(one["parity"]["accuracy"] / eight["accuracy"], 4) for one in eight["artifacts"]}
+    print(f"cnn-export {name} --format all: {seconds:.1f} s (goal 25)")
+    print(f"{name}, int8 over float32: bytes {shares} (goal 0.27), accuracy {kept} (goal 0.99)")
+    return {
+        "case": f"cnn-export {name} --format all",
+        "seconds": round(seconds, 1),
+        "goal": "25 s",
+        "int8 bytes over float32's": shares,
+        "int8 accuracy over float32's": kept,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--network", default="ResNet50")
+    parser.add_argument("--all-formats", default="VGG16")
+    parser.add_argument("--shipped", default="nin:digits")
+    arguments = parser.parse_args()
+    rows = [shipped(arguments.shipped, arguments.rounds)]
+    rows.append(beside("saved_model", arguments.network, arguments.rounds, "ours at most 1.05 times the weights"))
+    rows.append(beside("onnx", arguments.network, arguments.rounds, "2.5 times the seconds, 4 times the peak GB"))
+    every = run("all", "ours", arguments.all_formats)
+    print(f"{arguments.all_formats}, every format, verified: {every} (goal under 8 GB)")
+    rows.append({"case": f"{arguments.all_formats}, every format, verified", "goal": "8 GB", **every})
+    common.write("exports", rows)
+
+
+if __name__ == "__main__":
+    main()

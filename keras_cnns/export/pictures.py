@@ -1,0 +1,89 @@
+"""Which pictures an artifact is verified on."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_cnns._models import check_classes
+from keras_cnns.errors import ArgumentError, SourceError
+
+MOST_PICTURES = 1000
+FALLBACK_PICTURES = 64
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """What an artifact is verified on.
+
+    Attributes:
+        images: uint8 (pictures, height, width, channels).
+        labels: whole numbers (pictures,), or None: then parity is measured, accuracy is not.
+        description: which pictures they are.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    description: str
+
+
+def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None, class_names=(), say=lambda text: None):
+    """Return the `Pictures` to verify on: the source named, else the model's own, else some that are always there.
+
+    Args:
+        preprocessing: `Preprocessing`, whose shape the pictures get.
+        info: the model's `ModelInfo` or None.
+        verify_data: name of a source, of which the test split is taken.
+        data_dir: for tensorflow-datasets.
+        class_names: of the model; a source whose classes are others cannot be used.
+        say: function called with a line of text when the model's own pictures cannot be used.
+
+    Raises:
+        ArgumentError, SourceError: if `verify_data` cannot be used.
+    """
+    from keras_cnns.data.pipeline import make_dataset, reading
+    from keras_cnns.data.sources import open_source
+
+    def of_source(name, data_dir):
+        source = open_source(name, data_dir=data_dir)
+        if class_names:
+            check_classes(class_names, source.class_names, name)
+        split = source.split("test" if "test" in source.splits else "train").sample(MOST_PICTURES)
+        with reading(split):
+            batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
+        images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        part = "test" if "test" in source.splits else "train"
+        return Pictures(images, labels, f"{len(images)} {part} pictures of {name}")
+
+    if verify_data is not None:
+        return of_source(verify_data, data_dir)
+    if info is not None and info.data:
+        try:
+            return of_source(info.data["source"], data_dir or info.data.get("data_dir"))
+        except (ArgumentError, SourceError) as error:
+            say(f"the pictures that the model was tested on are not at hand: {error}")
+    return _standing_in(preprocessing)
+
+
+def _standing_in(preprocessing):
+    """Return seeded pictures of scikit-learn: crops of its two photographs, for gray models its digits."""
+    import tensorflow as tf
+
+    random = np.random.default_rng(SEED)
+    if preprocessing.channels == 1:
+        from sklearn.datasets import load_digits
+
+        small = load_digits().images[random.choice(1797, FALLBACK_PICTURES, replace=False)]
+        crops, what = list((small * (255 / 16))[..., None]), "digits of scikit-learn"
+    else:
+        from sklearn.datasets import load_sample_images
+
+        photographs, crops = load_sample_images().images, []
+        for k in range(FALLBACK_PICTURES):
+            photograph = photographs[k % 2]
+            side = random.integers(64, min(photograph.shape[:2]) + 1)
+            top, left = (random.integers(0, size - side + 1) for size in photograph.shape[:2])
+            crops.append(photograph[top : top + side, left : left + side].astype("float32"))
+        what = "crops of scikit-learn's two photographs"
+    images = np.stack([tf.image.resize(crop, preprocessing.size, antialias=True).numpy() for crop in crops])
+    return Pictures(np.clip(np.round(images), 0, 255).astype("uint8"), None, f"{FALLBACK_PICTURES} {what}")

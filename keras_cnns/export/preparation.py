@@ -1,0 +1,199 @@
+"""What is exported: a model in float32, with the outputs, preprocessing and class names that the options ask for."""
+
+import dataclasses
+import hashlib
+import json
+
+import keras
+import numpy as np
+
+from keras_cnns import _models, saving
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.errors import ArgumentError
+from keras_cnns.export.formats import INPUT, LOGITS, OUTPUT, PROBABILITIES
+from keras_cnns.export.options import Options
+from keras_cnns.layers import SplitConv2D
+
+# The options that decide what an artifact is, whatever pictures it was fitted or verified on
+SHAPING = "quantize io batch input_size preprocess logits auxiliary opset layout integer_only".split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A model as it is deployed.
+
+    Attributes:
+        model: float32 `keras.Model` from normalized pictures to one or more outputs.
+        whole: the float32 model that it came from, whose first output tells what logits must be.
+        outputs: names of the outputs, the main one first.
+        softmax: for each output, whether a softmax follows it.
+        preprocessing: `Preprocessing` of the pictures.
+        class_names: in the order of the main output, () if they have none.
+        options: `Options`.
+        source: of the weights: {"name", "sha256" of the file or None, "weights_sha256"}.
+    """
+
+    model: keras.Model
+    whole: keras.Model
+    outputs: tuple[str, ...]
+    softmax: tuple[bool, ...]
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    options: Options
+    source: dict
+
+    @property
+    def is_classifier(self):
+        """Whether the main output tells classes apart."""
+        return self.outputs[0] != OUTPUT
+
+    def given(self, images):
+        """Return what the artifact is given for uint8 pictures: they themselves, or float32, normalized or not."""
+        if not self.options.preprocess:
+            return np.float32(self.preprocessing.normalize(images.astype("float32")))
+        return images if self.options.input_type != "float32" else images.astype("float32")
+
+    def expected(self, images):
+        """Return the model's outputs, by name, for uint8 pictures (pictures, height, width, channels) of its size."""
+        import tensorflow as tf
+
+        height, width, _ = self.preprocessing.shape
+        batch_size = min(256, max(8, (1 << 22) // (height * width)))  # of large pictures few, for their activations
+        parts, short = [], tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # GPUs' float32 of 10 bits is no reference
+        try:
+            for start in range(0, len(images), batch_size):
+                batch = self.preprocessing.normalize(images[start : start + batch_size].astype("float32"))
+                parts.append(keras.tree.flatten(self.model.predict_on_batch(batch)))
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(short)
+        found = {}
+        for k, (name, softmax) in enumerate(zip(self.outputs, self.softmax, strict=True)):
+            values = np.concatenate([np.asarray(part[k], "float32") for part in parts])
+            found[name] = _models.softmax(values) if softmax else values
+        return found
+
+    def card(self, name):
+        """Return what an artifact says of itself, as JSON values."""
+        options = self.options
+        return {
+            "name": name,
+            "classes": list(self.class_names),
+            "input": {
+                "name": INPUT,
+                "dtype": options.input_type,
+                "shape": [options.static_batch, *self.preprocessing.shape],  # before the layout
+                "layout": options.layout or "nhwc",
+                "values": "pixels, 0 to 255" if options.preprocess else "normalized by `preprocessing`",
+            },
+            "outputs": list(self.outputs),
+            "preprocessing": {**self.preprocessing.to_json(), "inside": options.preprocess},
+            "options": {name: getattr(options, name) for name in SHAPING},
+            "source": self.source,
+            "versions": {**saving.versions(), **_converters()},
+        }
+
+
+def prepare_model(model, info, options, name, sha256=None):
+    """Return the `Prepared` of a model.
+
+    Args:
+        model: functional or sequential `keras.Model`, one picture in, one vector out, and perhaps auxiliary heads.
+        info: the model's record, with `class_names` and `preprocessing`, or None.
+        options: `Options`.
+        name: of the source of the weights.
+        sha256: of the file that the model was read from, if it was.
+
+    Raises:
+        ArgumentError: if the model and the options do not fit.
+    """
+    main = _models.main_output(model)
+    _models.one_image_input(main)
+    if options.auxiliary and len(model.outputs) == len(main.outputs):
+        raise ArgumentError(f"{model.name} has no auxiliary heads to keep. Received: auxiliary=True")
+    whole = _with_split_groups(_models.as_float32(model if options.auxiliary else main))
+    classes = whole.outputs[0].shape[-1]
+    class_names = tuple(options.labels or (info and info.class_names) or ())
+    _check_labels(class_names, classes)
+    is_probability = _models.gives_probabilities(whole)
+    if options.logits:
+        served = _models.without_softmax(whole)
+        first, add = LOGITS, False
+    else:
+        served = whole
+        add = bool(class_names) and not is_probability
+        first = PROBABILITIES if is_probability or add else OUTPUT
+    others = [tensor._keras_history.operation.name for tensor in whole.outputs[1:]]
+    return Prepared(
+        model=served,
+        whole=whole,
+        outputs=(first, *others),
+        softmax=(add,) * (1 + len(others)),
+        preprocessing=_preprocessing(main, info, options),
+        class_names=class_names,
+        options=options,
+        source={"name": name, "sha256": sha256, "weights_sha256": _hash_weights(whole)},
+    )
+
+
+def _with_split_groups(model):
+    """Return the model with grouped convolutions split, as no converter takes Keras's own; the weights are the same."""
+
+    def grouped(layer):
+        return type(layer) is keras.layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last"
+
+    if not any(grouped(layer) for layer in model._flatten_layers()):
+        return model
+    copy = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: (SplitConv2D if grouped(layer) else type(layer)).from_config(layer.get_config()),
+        recursive=True,
+    )
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _check_labels(names, classes):
+    if not names:
+        return
+    if len(names) != classes:
+        raise ArgumentError(
+            f"the class names must be as many as the model has outputs, {classes}, one a line. "
+            f"Received: {len(names)} labels, {', '.join(names[:5])}{', ...' if names[5:] else ''}"
+        )
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise ArgumentError(f"the class names must differ from each other. Received: {twice[0]!r} more than once")
+
+
+def _preprocessing(model, info, options):
+    """Return the record of the pictures that the artifact takes; where the model is free, `input_size` decides."""
+    height, width, channels = _models.one_image_input(model)
+    record, side = info and info.preprocessing, options.input_size
+    if side is None:
+        return record or _models.plain_preprocessing(model)
+    if None not in (height, width):
+        raise ArgumentError(
+            f"{model.name} takes pictures of {height}x{width} pixels and no others; leave out --input-size, for "
+            f"models whose height and width are free. Received: input_size={side}"
+        )
+    if record is None:
+        return Preprocessing((side, side), channels, scale=(1.0,))
+    shorter = record.shorter_side and max(side, round(record.shorter_side * side / min(record.size)))
+    return dataclasses.replace(record, size=(side, side), shorter_side=shorter)
+
+
+def _hash_weights(model):
+    """Return the sha256 of a model's weights: shapes and values, in order."""
+    found = hashlib.sha256()
+    for value in model.get_weights():
+        found.update(json.dumps([value.dtype.name, *value.shape]).encode())
+        found.update(np.ascontiguousarray(value).data)
+    return found.hexdigest()
+
+
+def _converters():
+    """Return the versions of what writes and runs the artifacts."""
+    from importlib.metadata import version
+
+    return {package: version(package) for package in ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")}

@@ -1,0 +1,122 @@
+"""Calibration: the pictures that the ranges of activations are fitted on, and the check that they are such."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from keras_cnns._models import check_classes
+from keras_cnns.errors import ArgumentError, SourceError
+from keras_cnns.export.formats import QUANTIZATIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The pictures of a calibration.
+
+    Attributes:
+        images: uint8 (pictures, height, width, channels), of the model's size.
+        description: which they are.
+        seed: that they were drawn with, None for an array.
+    """
+
+    images: np.ndarray
+    description: str
+    seed: int | None = None
+
+    def given(self, prepared, dtype):
+        """Return the pictures as the traced function takes them, `dtype` (pictures, height, width, channels).
+
+        Of pixels, one in the first picture is made black and one white: so the range of the input is 0 to 255, and a
+        quantized input takes pixels as they are.
+        """
+        if not prepared.options.preprocess:
+            return np.float32(prepared.preprocessing.normalize(self.images.astype("float32")))
+        images = self.images.copy()
+        images[0, 0, 0], images[0, -1, -1] = 0, 255
+        return images.astype(dtype)
+
+    def to_json(self):
+        """Return what a manifest says of it."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
+        return {"pictures": self.description, "examples": len(self.images), "seed": self.seed, "sha256": digest}
+
+
+def choose_calibration(options, preprocessing, info, class_names):
+    """Return the `Calibration` for the options; None if nothing is fitted.
+
+    Args:
+        options: `Options`.
+        preprocessing: `Preprocessing` of the pictures.
+        info: the model's record, whose `data` names the source that it was trained on, or None.
+        class_names: of the model.
+
+    Raises:
+        ArgumentError: if there are no pictures to calibrate on; a file calibrated on noise would be valid and wrong.
+        SourceError: if the pictures cannot be used.
+    """
+    if not QUANTIZATIONS[options.quantize].calibrated:
+        return None
+    source, data_dir = options.calibration, options.data_dir
+    if source is None and info is not None and info.data:
+        source, data_dir = info.data["source"], data_dir or info.data.get("data_dir")
+    if source is None:
+        raise ArgumentError(
+            f"--quantize {options.quantize} fits the ranges of activations on pictures like those of the training: "
+            f"name their source with --calibration. Received: quantize={options.quantize}, calibration=None"
+        )
+    if hasattr(source, "shape"):
+        images = _checked(np.asarray(source), preprocessing)[: options.calibration_samples]
+        return Calibration(images, f"{len(images)} pictures of an array")
+    return _of_source(source, data_dir, options, preprocessing, class_names)
+
+
+def _of_source(name, data_dir, options, preprocessing, class_names):
+    from keras_cnns.data.pipeline import make_dataset, reading
+    from keras_cnns.data.sources import open_source
+
+    try:
+        source = open_source(name, data_dir=data_dir)
+    except ArgumentError as error:
+        if options.calibration is not None:
+            raise
+        raise ArgumentError(
+            f"the pictures that the model was trained on are not at hand; name others with --calibration ({error})"
+        ) from None
+    if class_names:
+        check_classes(class_names, source.class_names, name)
+    split = source.split("train")
+    if split.examples > options.calibration_samples:
+        split = split.divide(options.calibration_samples / split.examples, options.seed)[1]
+    with reading(split):
+        batches = list(make_dataset(split, preprocessing, 64, normalize=False).as_numpy_iterator())
+    images = np.concatenate([images for images, _ in batches])
+    _check_range(images, str(name))
+    return Calibration(images, f"{len(images)} training pictures of {name}", options.seed)
+
+
+def _checked(images, preprocessing):
+    """Return an array of pictures if it holds pixels of the model's shape."""
+    if images.ndim != 4 or not len(images) or images.shape[1:] != preprocessing.shape:
+        raise ArgumentError(
+            f"`calibration` must hold pictures of shape (pictures, {', '.join(map(str, preprocessing.shape))}). "
+            f"Received: shape={images.shape}"
+        )
+    if images.dtype != np.uint8:
+        raise ArgumentError(
+            "`calibration` must hold pixels as uint8, 0 to 255; the preprocessing is applied to them. "
+            f"Received: dtype={images.dtype}, values from {images.min():g} to {images.max():g}"
+        )
+    _check_range(images, "calibration")
+    return images
+
+
+def _check_range(images, name):
+    """Raise SourceError for pictures that no camera took: ranges fitted on them would cut off real ones."""
+    low, high = int(images.min()), int(images.max())
+    if high - low < 64:
+        hint = " Pixels of 0 to 1 must be multiplied by 255." if high <= 1 else ""
+        raise SourceError(
+            f"{name}: the pictures to calibrate on must show something: their pixels must span a good part of 0 to 255."
+            f"{hint} Received: pixels from {low} to {high}"
+        )

@@ -1,0 +1,310 @@
+"""Every option, in every format that offers it; what makes no sense is refused with the reason."""
+
+import itertools
+import re
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+from families import small
+
+from keras_cnns import applications
+from keras_cnns._models import predict_pixels, without_softmax
+from keras_cnns.data import Preprocessing
+from keras_cnns.errors import ArgumentError, SourceError
+from keras_cnns.export import FORMATS, QUANTIZATIONS, Options, export_model, open_artifact
+from keras_cnns.export.formats import table
+from keras_cnns.export.options import read_labels
+from keras_cnns.saving import ModelInfo
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), dtype="uint8")
+
+
+@pytest.fixture
+def export(digits_model, tmp_path):
+    """export(formats, option=...) -> {format: the artifact, opened}."""
+
+    def run(formats, model=None, info=None, **options):
+        model, info = (model, info) if model is not None else digits_model
+        report = export_model(model, tmp_path, formats, Options(**options), info=info, overwrite=True)
+        return {one.format: open_artifact(one.path) for one in report.artifacts}
+
+    return run
+
+
+def test_the_table_is_the_manual():
+    readme = (ROOT / "README.md").read_text("utf8")
+    columns, rows = table()
+    for row in (columns, *rows):
+        assert f"| {' | '.join(row)} |" in readme
+    for one in QUANTIZATIONS.values():
+        assert one.calibrated == (one.name in ("int8", "int16x8"))
+        if one.name != "none":
+            share = f"{one.agreement * 100:.0f} %"
+            assert re.search(
+                rf"{one.name}[^.]*agree on[^.]*{share}|{share}[^.]*{one.name}|{one.name}[^.]*{share}", readme
+            )
+
+
+@pytest.mark.parametrize("format, quantize", itertools.product(FORMATS, QUANTIZATIONS))
+def test_what_the_table_offers(format, quantize):
+    options, offered = Options(quantize=quantize), quantize in FORMATS[format].quantize
+    if offered:
+        options.check([format])
+        return
+    with pytest.raises(ArgumentError, match=re.escape(FORMATS[format].instead[quantize])):
+        options.check([format])
+
+
+@pytest.mark.parametrize(
+    "formats, options, message",
+    [
+        (["tflite"], {"layout": "nchw"}, "--layout is a matter of the format onnx"),
+        (["saved_model"], {"opset": 17}, "--opset is a matter of the format onnx"),
+        (["onnx"], {"integer_only": True, "quantize": "int8"}, "--integer-only is a matter of the format tflite"),
+        (["tflite"], {"integer_only": True}, "needs --quantize int8. Received: integer_only=True, quantize=none"),
+        (["tflite", "onnx"], {"integer_only": True, "quantize": "int8"}, "needs --format tflite"),
+        (["tflite"], {"integer_only": True, "quantize": "int8", "io": "float32"}, "needs --io uint8 or int8"),
+        (["onnx"], {"quantize": "int8", "io": "int8"}, "an int8 input is for TFLite files with --quantize int8"),
+        (["tflite"], {"io": "int8"}, "an int8 input is for TFLite files"),
+        (["onnx"], {"preprocess": False, "io": "uint8"}, "takes normalized values, which no uint8 holds"),
+        (["onnx"], {"quantize": "int4"}, "Did you mean 'int8'"),
+        (["onnx"], {"opset": 12}, "`opset` must be one of 13, 14"),
+        (["onnx"], {"layout": "chwn"}, "`layout` must be one of nhwc, nchw"),
+        (["onnx"], {"batch": 0}, "`batch` must be a whole number of at least 1"),
+        (["onnx"], {"input_size": 2.5}, "`input_size` must be a whole number"),
+        (["onnx"], {"min_agreement": 2}, "`min_agreement` must lie between 0 and 1"),
+        (["onnx"], {"calibration": "digits"}, "nothing is fitted otherwise"),
+        (["onix"], {}, "Did you mean 'onnx'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(formats, options, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        Options(**options).check(formats)
+
+
+def test_float_input_and_a_fixed_batch(export, digits_model):
+    model, record = digits_model
+    expected = predict_pixels(model, PIXELS, record.preprocessing)
+    for run in export(FORMATS, io="float32", batch=5).values():
+        assert run.inputs["image"]["dtype"] == "float32" and run.inputs["image"]["shape"] == [5, 32, 32, 1]
+        np.testing.assert_allclose(run(PIXELS.astype("float32"))["probabilities"], expected, atol=1e-5)
+
+
+def test_without_preprocessing(export, digits_model):
+    model, record = digits_model
+    given = record.preprocessing.normalize(PIXELS.astype("float32"))
+    for run in export(["tflite", "onnx"], preprocess=False).values():
+        np.testing.assert_allclose(run(given)["probabilities"], model.predict(given, verbose=0), atol=1e-5)
+        assert run.card["preprocessing"]["inside"] is False and "normalized" in run.card["input"]["values"]
+
+
+def test_logits(export, digits_model):
+    """The weights file knows logits by another road: a network built without softmax."""
+    _, record = digits_model
+    plain = applications.NiN(weights="digits", classifier_activation=None)
+    for run in export(["tflite", "onnx"], logits=True).values():
+        found = run(PIXELS)
+        assert list(found) == ["logits"]
+        np.testing.assert_allclose(found["logits"], predict_pixels(plain, PIXELS, record.preprocessing), atol=1e-3)
+
+
+@pytest.mark.parametrize("way", ["dense", "layer", "sigmoid", "none", "operation"])
+def test_logits_of_any_model(way):
+    x = keras.Input((8, 8, 3))
+    y = keras.layers.Flatten()(x)
+    dense = keras.layers.Dense(4, {"dense": "softmax", "sigmoid": "sigmoid"}.get(way))
+    z = dense(y)
+    if way == "layer":
+        z = keras.layers.Activation("linear")(keras.layers.Softmax()(z))
+    if way == "operation":
+        z = keras.ops.softmax(z)
+    model, pictures = keras.Model(x, z), np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
+    expected = pictures.reshape(3, -1) @ np.asarray(dense.kernel) + np.asarray(dense.bias)
+    np.testing.assert_allclose(without_softmax(model).predict(pictures, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    nested = keras.Model(x, model(x))
+    if way != "none":
+        with pytest.raises(ArgumentError, match="inside a nested model"):
+            without_softmax(nested)
+
+
+def test_onnx_layout_and_opset(export, digits_model, tmp_path):
+    import onnx
+
+    model, record = digits_model
+    run = export(["onnx"], layout="nchw", opset=15)["onnx"]
+    assert run.inputs["image"]["shape"] == [None, 1, 32, 32]
+    expected = predict_pixels(model, PIXELS, record.preprocessing)
+    np.testing.assert_allclose(run(PIXELS)["probabilities"], expected, atol=1e-5)  # channels last, as everywhere
+    graph = onnx.load(next(tmp_path.glob("*.onnx")))
+    assert [one.version for one in graph.opset_import if not one.domain] == [15]
+    assert "Transpose" not in {node.op_type for node in graph.graph.node}
+
+
+def test_auxiliary_heads_are_kept(export, tmp_path):
+    model = small("GoogLeNet", {"auxiliary": True})
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), dtype="uint8")
+    record = Preprocessing(model.input_shape[1:3], 3, mean=(120.0,), scale=(1 / 64,))
+    expected = model.predict(record.normalize(pixels.astype("float32")), verbose=0)
+    runs = export(FORMATS, model, ModelInfo(preprocessing=record), auxiliary=True)
+    for run in runs.values():
+        found = run(pixels)
+        assert set(found) == {"probabilities", "loss1_predictions", "loss2_predictions"}
+        for name, values in zip(("probabilities", "loss1_predictions", "loss2_predictions"), expected, strict=True):
+            np.testing.assert_allclose(found[name], values, atol=1e-4)
+    with pytest.raises(ArgumentError, match="nin has no auxiliary heads to keep"):
+        export(["onnx"], applications.NiN(), None, auxiliary=True)
+
+
+def test_input_size(export):
+    free = applications.NiN(variant="mnist", input_shape=(None, None, 1))
+    record = Preprocessing((28, 28), 1, shorter_side=32)
+    run = export(["onnx"], free, ModelInfo(preprocessing=record), input_size=56)["onnx"]
+    assert run.inputs["image"]["shape"] == [None, 56, 56, 1] and run.card["preprocessing"]["shorter_side"] == 64
+    run = export(["tflite"], free, None, input_size=20)["tflite"]
+    assert run.card["preprocessing"]["size"] == [20, 20]
+    with pytest.raises(ArgumentError, match="must have a known size .for export: --input-size"):
+        export(["onnx"], free, None)
+    with pytest.raises(ArgumentError, match="takes pictures of 32x32 pixels and no others; leave out --input-size"):
+        export(["onnx"], applications.NiN(), None, input_size=64)
+
+
+def test_labels(export, digits_model, tmp_path):
+    names = [f"ziffer {k} größer" for k in range(10)]
+    model, record = digits_model
+    for format, run in export(["tflite", "onnx"], labels=names, verify_data="digits").items():
+        assert run.card["classes"] == names, format
+    (tmp_path / "labels.txt").write_text("one\ntwo\n\nthree\n", "utf8")
+    assert read_labels(tmp_path / "labels.txt") == ("one", "two", "three")
+    for labels, message in ((names[:9], "as many as the model has outputs, 10"), (["a"] * 10, "'a' more than once")):
+        with pytest.raises(ArgumentError, match=message):
+            export(["onnx"], labels=labels)
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    for path in ("bytes.txt", "missing.txt"):
+        with pytest.raises(SourceError, match=f"{path}: cannot be read"):
+            read_labels(tmp_path / path)
+
+
+def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
+    import onnx
+    import tensorflow as tf
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    _, record = digits_model
+    cards = [run.card for run in export(FORMATS).values()]
+    assert cards[0] == cards[1] == cards[2]
+    assert cards[0]["classes"] == list("0123456789") and cards[0]["source"]["sha256"] == record.sha256
+    assert cards[0]["preprocessing"] == {
+        "size": [32, 32],
+        "channels": 1,
+        "shorter_side": None,
+        "mean": list(record.preprocessing.mean),
+        "scale": list(record.preprocessing.scale),
+        "inside": True,
+    }
+    labels = "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"
+    (lite,), (graph,), folder = tmp_path.glob("*.tflite"), tmp_path.glob("*.onnx"), tmp_path / "nin_saved_model"
+    with zipfile.ZipFile(lite) as archive:
+        assert archive.read("labels.txt").decode() == labels and archive.testzip() is None
+    model = schema.Model.GetRootAs(lite.read_bytes(), 0)
+    pieces = {model.Metadata(k).Name(): model.Metadata(k).Buffer() for k in range(model.MetadataLength())}
+    assert b'"classes"' in model.Buffers(pieces[b"keras_cnns.json"]).DataAsNumpy().tobytes()
+    metadata = {one.key: one.value for one in onnx.load(graph).metadata_props}
+    assert metadata["labels.txt"] == labels
+    assert (folder / "assets" / "labels.txt").read_text() == labels
+    signatures = tf.saved_model.load(str(folder)).signatures
+    assert set(signatures) == {"serving_default", "serve_image_bytes"}
+
+
+def test_pictures_as_files(digits_model, tmp_path):
+    """`serve_image_bytes`: any size, JPEG and PNG in one batch; the best five by name."""
+    import tensorflow as tf
+
+    from keras_cnns.data.pipeline import prepare
+
+    x = keras.Input((20, 24, 3))
+    y = keras.layers.Dense(7, "softmax")(keras.layers.Flatten()(keras.layers.AveragePooling2D(4)(x)))
+    model = keras.Model(x, y, name="small")
+    names = tuple("abcdefg")
+    info = ModelInfo(class_names=names, preprocessing=Preprocessing((20, 24), 3, shorter_side=30, scale=(1 / 255,)))
+    export_model(model, tmp_path, ["saved_model"], info=info)
+    random = np.random.default_rng(0)
+    pixels = [random.integers(0, 256, (*size, 3), dtype="uint8") for size in ((50, 40), (21, 90))]
+    files = [tf.io.encode_png(pixels[0]), tf.io.encode_jpeg(pixels[1], quality=100)]
+    loaded = tf.saved_model.load(str(tmp_path / "small_saved_model"))
+    found = {k: v.numpy() for k, v in loaded.signatures["serve_image_bytes"](image_bytes=tf.stack(files)).items()}
+    seen = [pixels[0], tf.io.decode_jpeg(files[1]).numpy()]
+    expected = predict_pixels(model, np.stack([prepare(one, info.preprocessing) for one in seen]), info.preprocessing)
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+    order = np.argsort(-expected, axis=1)[:, :5]
+    assert [[one.decode() for one in row] for row in found["top_labels"]] == np.array(names)[order].tolist()
+    np.testing.assert_allclose(found["top_probabilities"], np.take_along_axis(expected, order, 1), atol=1e-5)
+
+
+def test_grouped_convolutions_are_split(export):
+    """Keras's own are written to ONNX as files that ONNX Runtime rejects."""
+    x = keras.Input((16, 16, 3))
+    y = keras.layers.Conv2D(8, 3, groups=4, activation="relu", strides=2)(keras.layers.Conv2D(8, 3)(x))
+    model = keras.Model(x, keras.layers.Dense(5, "softmax")(keras.layers.GlobalAveragePooling2D()(y)))
+    runs = export(["tflite", "onnx"], model, None)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype="uint8")
+    for run in runs.values():
+        np.testing.assert_allclose(run(pixels)["probabilities"], model(pixels.astype("float32")), atol=1e-4)
+
+
+def test_sequential_models(export, tmp_path):
+    layers = [keras.Input((12, 12, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(3, "softmax")], name="row")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 12, 3), dtype="uint8")
+    for options in ({}, {"logits": True}):
+        (values,) = export(["onnx"], model, None, **options)["onnx"](pixels).values()
+        powers = np.exp(values - values.max(1, keepdims=True)) if options else values
+        expected = np.asarray(model(pixels.astype("float32")))
+        np.testing.assert_allclose(powers / powers.sum(1, keepdims=True), expected, atol=1e-4)
+
+
+def test_models_with_two_inputs_or_outputs_are_told_why(tmp_path):
+    one, two = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    flat = keras.layers.Flatten()(keras.layers.Add()([one, two]))
+    both = keras.Model([one, two], keras.layers.Dense(2)(flat), name="both")
+    with pytest.raises(ArgumentError, match="both: the model must take one batch of pictures"):
+        export_model(both, tmp_path, ["onnx"])
+    flat = keras.layers.Flatten()(one)
+    forked = keras.Model(one, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)], name="forked")
+    with pytest.raises(ArgumentError, match="forked: the model must give one vector a picture"):
+        export_model(forked, tmp_path, ["onnx"])
+
+
+def test_a_file_can_be_exported_by_its_path(digits_file, tmp_path):
+    report = export_model(digits_file, tmp_path, "onnx")
+    assert report.artifacts[0].path == tmp_path / "nin-digits.onnx" and report.accuracy >= 0.99
+    assert report.source["name"] == "nin-digits.keras" and len(report.source["sha256"]) == 64
+
+
+@pytest.mark.slow
+def test_a_model_trained_under_jax(python, tmp_path):
+    """Its own outputs, kept by the backend that trained it, are the reference."""
+    done = python(
+        """
+import sys, keras, numpy as np
+from keras_cnns import applications, data, saving
+keras.utils.set_random_seed(0)
+model = applications.ResNet20(input_shape=(32, 32, 3), classes=3)
+x = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype="uint8")
+record = data.Preprocessing((32, 32), 3, mean=(120.0,), scale=(1 / 64,))
+model.compile("adam", "sparse_categorical_crossentropy")
+model.fit(record.normalize(x.astype("float32")), np.arange(32) % 3, epochs=2, verbose=0)
+info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=record)
+saving.save_model(model, sys.argv[1] + "/jax.keras", info)
+np.savez(sys.argv[1] + "/jax.npz", x=x, y=model.predict(record.normalize(x.astype("float32")), verbose=0))
+""",
+        tmp_path,
+        KERAS_BACKEND="jax",
+    )
+    assert done.returncode == 0, done.stderr
+    report = export_model(tmp_path / "jax.keras", tmp_path / "out", FORMATS)
+    with np.load(tmp_path / "jax.npz") as kept:
+        for one in report.artifacts:
+            np.testing.assert_allclose(open_artifact(one.path)(kept["x"])["probabilities"], kept["y"], atol=1e-4)

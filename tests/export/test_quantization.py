@@ -1,0 +1,204 @@
+"""Numbers of low precision: small, right, integer where they say so, and never fitted on noise."""
+
+import itertools
+
+import numpy as np
+import pytest
+from families import pictures, randomize, small
+
+from keras_cnns import data
+from keras_cnns.data import Preprocessing
+from keras_cnns.errors import ArgumentError, SourceError, VerificationError
+from keras_cnns.export import FORMATS, QUANTIZATIONS, Options, export_model, inspection, open_artifact
+from keras_cnns.export.quantization import choose_calibration
+from keras_cnns.saving import ModelInfo
+
+OFFERED = [
+    (one, quantize) for one, quantize in itertools.product(FORMATS, QUANTIZATIONS) if quantize in FORMATS[one].quantize
+]
+
+
+@pytest.fixture(scope="module")
+def float_bytes(digits_model, tmp_path_factory):
+    """Sizes of the network that ships in float32."""
+    model, record = digits_model
+    report = export_model(model, tmp_path_factory.mktemp("float"), FORMATS, Options(verify=False), info=record)
+    return {one.format: one.bytes for one in report.artifacts}
+
+
+@pytest.mark.parametrize(
+    "format, quantize",
+    [
+        pytest.param(*pair, marks=[pytest.mark.slow] if pair[1] == "int16x8" else [])  # LiteRT has no fast kernels
+        for pair in OFFERED
+        if pair[1] != "none"
+    ],
+)
+def test_the_network_that_ships_in_every_precision(digits_model, format, quantize, float_bytes, tmp_path):
+    model, record = digits_model
+    report = export_model(model, tmp_path, [format], Options(quantize=quantize), info=record)
+    (artifact,) = report.artifacts
+    assert artifact.path.name == f"nin-{quantize}{FORMATS[format].suffix}"
+    # Counted here, not by the report
+    test = data.open_source("digits").split("test")
+    outputs = open_artifact(artifact.path)(test.items)["probabilities"]
+    accuracy = float((outputs.argmax(1) == test.labels).mean())
+    assert accuracy == artifact.parity.accuracy >= 0.99 * report.accuracy
+    share = {"float16": 0.51, "dynamic": 0.27, "int8": 0.27, "int16x8": 0.28}[quantize]
+    assert artifact.bytes <= share * float_bytes[format]
+
+
+@pytest.mark.parametrize("io", ["uint8", "int8"])
+def test_integers_from_input_to_output(digits_model, io, tmp_path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    model, record = digits_model
+    options = Options(quantize="int8", integer_only=True, io=io)
+    (artifact,) = export_model(model, tmp_path, ["tflite"], options, info=record).artifacts
+    assert artifact.inputs["image"] == {
+        "dtype": io,
+        "shape": [1, 32, 32, 1],
+        "scale": 1.0,
+        "zero_point": 0 if io == "uint8" else -128,
+    }
+    assert artifact.outputs["probabilities"]["dtype"] == io and not artifact.contents.floats
+    # The interpreter's word, besides the audit's
+    interpreter = Interpreter(model_path=str(artifact.path))
+    interpreter.allocate_tensors()
+    assert {np.dtype(one["dtype"]).name for one in interpreter.get_tensor_details()} <= {"int8", "uint8", "int32"}
+
+
+@pytest.mark.parametrize("name, options", [("AlexNet", {}), ("LeNet5", {}), ("Maxout", {}), ("ResNet20", {})])
+def test_families_without_a_float_island(name, options, tmp_path):
+    model = small(name, options)
+    randomize(model)
+    report = Preprocessing(model.input_shape[1:3], model.input_shape[-1], mean=(120.0,), scale=(1 / 64,))
+    pixels = np.random.default_rng(0).integers(0, 256, (8, *model.input_shape[1:]), dtype="uint8")
+    settings = Options(quantize="int8", integer_only=True, calibration=pixels, min_agreement=0.0)
+    (artifact,) = export_model(model, tmp_path, ["tflite"], settings, info=ModelInfo(preprocessing=report)).artifacts
+    assert not artifact.contents.floats and not artifact.contents.dynamic and not artifact.contents.foreign
+
+
+def test_the_audit_finds_floats(digits_model, tmp_path):
+    """A file that is not integer throughout, called so, does not pass."""
+    model, record = digits_model
+    (artifact,) = export_model(model, tmp_path, ["tflite"], Options(quantize="int8"), info=record).artifacts
+    contents = inspection.inspect(artifact.path, "tflite")
+    assert len(contents.floats) == 1 and contents.operators["DEQUANTIZE"] == 1  # the output
+    from keras_cnns.export import verification
+    from keras_cnns.export.preparation import prepare_model
+
+    prepared = prepare_model(model, record, Options(quantize="int8", integer_only=True), "nin")
+    with pytest.raises(Exception, match="it has float tensors: StatefulPartitionedCall:0"):
+        verification.inspect_artifact(artifact.path, "tflite", prepared)
+
+
+def test_channels_keep_scales_of_their_own(tmp_path):
+    """Normalization with another mean and deviation for each channel costs nothing but the rounding of its output."""
+    import keras
+
+    x = keras.Input((8, 8, 3))
+    model = keras.Model(x, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)), name="means")
+    model.layers[-1].set_weights([np.eye(3, dtype="float32"), np.zeros(3, "float32")])
+    record = Preprocessing((8, 8), 3, mean=(30.0, 120.0, 200.0), scale=(1 / 60, 1 / 58, 1 / 61))
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype="uint8")
+    settings = Options(quantize="int8", calibration=pixels)
+    export_model(model, tmp_path, ["tflite"], settings, info=ModelInfo(preprocessing=record))
+    flat = np.tile(np.arange(0, 256, 5, dtype="uint8")[:, None, None, None], (1, 8, 8, 3))
+    found = open_artifact(tmp_path / "means-int8.tflite")(flat)["output"]
+    expected = (flat[:, 0, 0] - np.float32(record.mean)) * np.float32(record.scale)
+    inside = (
+        np.abs(expected) < np.abs(pixels.mean((1, 2)) - np.float32(record.mean)).max() / 70
+    )  # what it was fitted on
+    step = 8 / 255  # of the normalized values, from -3.3 to 4.2
+    assert np.abs(found - expected)[inside].max() < 2 * step
+
+
+def test_no_pictures_no_quantization(digits_model, tmp_path):
+    model, record = digits_model
+    alone = ModelInfo(class_names=record.class_names, preprocessing=record.preprocessing)
+    for quantize in ("int8", "int16x8"):
+        with pytest.raises(ArgumentError, match="fits the ranges of activations.*with --calibration"):
+            export_model(model, tmp_path, ["tflite"], Options(quantize=quantize), info=alone)
+    gone = ModelInfo(preprocessing=record.preprocessing, data={"source": str(tmp_path / "gone.npz")})
+    with pytest.raises(ArgumentError, match="not at hand; name others with --calibration"):
+        export_model(model, tmp_path, ["tflite"], Options(quantize="int8"), info=gone)
+    assert not list(tmp_path.iterdir())
+
+
+def test_calibration_comes_from_the_training_split(digits_model):
+    _, record = digits_model
+    options = Options(quantize="int8", calibration_samples=100)
+    found = choose_calibration(options, record.preprocessing, record, record.class_names)
+    train, test = (data.open_source("digits").split(name).items for name in ("train", "test"))
+    known = {one.tobytes() for one in train}
+    assert {one.tobytes() for one in found.images} <= known and 80 <= len(found.images) <= 120
+    assert not {one.tobytes() for one in found.images} & ({one.tobytes() for one in test} - known)
+    again = choose_calibration(options, record.preprocessing, record, record.class_names)
+    np.testing.assert_array_equal(found.images, again.images)
+    other = choose_calibration(
+        Options(quantize="int8", calibration_samples=100, seed=1), record.preprocessing, record, ()
+    )
+    assert found.to_json()["sha256"] != other.to_json()["sha256"] and other.to_json()["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (lambda x: x / 255.0, ArgumentError, "must hold pixels as uint8.*Received: dtype=float64"),
+        (lambda x: x[:, :16], ArgumentError, "must hold pictures of shape .pictures, 32, 32, 1"),
+        (lambda x: x[:0], ArgumentError, "must hold pictures of shape"),
+        (lambda x: x // 255, SourceError, "Pixels of 0 to 1 must be multiplied by 255"),
+        (lambda x: np.full_like(x, 77), SourceError, "Received: pixels from 77 to 77"),
+    ],
+)
+def test_pictures_that_are_none(digits_model, change, error, message):
+    _, record = digits_model
+    images = change(data.open_source("digits").split("train").items[:20])
+    with pytest.raises(error, match=message):
+        choose_calibration(Options(quantize="int8", calibration=images), record.preprocessing, record, ())
+
+
+def test_calibration_folders(digits_model, folder_of_pictures, tmp_path, cli):
+    (tmp_path / "empty").mkdir()
+    for source, code, message in (
+        (tmp_path / "empty", 3, "has no folders in it"),
+        (folder_of_pictures, 2, "the classes of the pictures must be those of the model"),
+        (tmp_path / "nowhere", 2, "a source of pictures is"),
+    ):
+        found, _, err = cli(
+            *(
+                "export",
+                "--format",
+                "tflite",
+                "--quantize",
+                "int8",
+                "--calibration",
+                source,
+                "--output",
+                tmp_path / "out",
+            )
+        )
+        assert found == code and message in err
+        assert not (tmp_path / "out").exists()
+
+
+def test_wrong_calibration_is_found_out(digits_model, tmp_path):
+    """A valid file, and chance: ranges of activations fitted on dark pictures cut off what real ones reach."""
+    model, record = digits_model
+    dark = data.open_source("digits").split("train").items[:100] // 3
+    with pytest.raises(VerificationError, match="get another class, and 10 may|its accuracy is"):
+        export_model(model, tmp_path, ["onnx"], Options(quantize="int8", calibration=dark), info=record)
+    assert not list(tmp_path.iterdir())
+
+
+def test_normalization_of_local_responses_stays_exact_in_half_precision(tmp_path):
+    """Squares of activations above 256 are no float16."""
+    model = small("AlexNet", {})
+    randomize(model)
+    first = model.get_layer("conv1")
+    spread = np.abs(first(pictures(model, 4))).max()
+    first.set_weights([weight * (2000 / spread) for weight in first.get_weights()])
+    record = Preprocessing(model.input_shape[1:3], 3, mean=(120.0,), scale=(1 / 64,))
+    settings = Options(quantize="float16", min_agreement=0.9)
+    export_model(model, tmp_path, ["onnx"], settings, info=ModelInfo(preprocessing=record))

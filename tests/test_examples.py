@@ -1,0 +1,149 @@
+"""The programs in examples/: each prints what the model computes, with its runtime alone."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from keras_cnns.data import Preprocessing, make_dataset, open_source
+from keras_cnns.data.pictures import read_picture
+from keras_cnns.data.pipeline import prepare
+from keras_cnns.export import FORMATS, Options, export_model, open_artifact
+from keras_cnns.saving import ModelInfo
+
+EXAMPLES = ROOT / "examples"
+PROGRAMS = {name: EXAMPLES / f"run_{name}.py" for name in FORMATS}
+CLEAN = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+DISTRIBUTIONS = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert"}
+
+QUANTIZED = [  # format, dtype of the input, dtype of the output, options
+    ("tflite", "uint8", "uint8", Options(quantize="int8", integer_only=True)),
+    ("tflite", "int8", "int8", Options(quantize="int8", integer_only=True, io="int8")),
+    ("onnx", "float32", "float32", Options(quantize="int8", io="float32", layout="nchw")),
+]
+
+
+def run(program, artifact, picture, python=sys.executable):
+    """Return what a program prints, as [(class, probability), ...]."""
+    done = subprocess.run(
+        [python, program, artifact, picture], cwd=picture.parent, env=CLEAN, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [re.fullmatch(r"(.+)  (\d+\.\d)%", line).groups() for line in done.stdout.splitlines()]
+    return [(name, float(percent) / 100) for name, percent in lines]
+
+
+def check(printed, probabilities, names):
+    """Compare it with the probabilities of all classes, to 0.1 points."""
+    names, best = list(names), np.sort(probabilities)[::-1][:5]
+    assert printed[0][0] == names[probabilities.argmax()]
+    np.testing.assert_allclose([share for _, share in printed], best, rtol=0, atol=1e-3)
+    own = [probabilities[names.index(name)] for name, _ in printed]
+    np.testing.assert_allclose([share for _, share in printed], own, rtol=0, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def digits(digits_model, tmp_path_factory):
+    """The network that ships in all formats, and [(picture file, pixels, its probabilities), ...] of test digits."""
+    model, record = digits_model
+    folder = tmp_path_factory.mktemp("digits")
+    report = export_model(model, folder, FORMATS, Options(verify=False), info=record, stem="nin-digits")
+    test = make_dataset(open_source("digits").split("test"), record.preprocessing, 360, normalize=False)
+    images = next(test.as_numpy_iterator())[0]
+    probabilities = model.predict(record.preprocessing.normalize(images.astype("float32")), verbose=0)
+    pictures = []
+    for k in (*probabilities.max(1).argsort()[:2], 0):  # first the two least certain: there a fault shows
+        path = folder / f"{k}.png"
+        Image.fromarray(images[k, ..., 0]).save(path)
+        pictures.append((path, images[k], probabilities[k]))
+    return {one.format: one.path for one in report.artifacts}, pictures
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_they_import_what_they_say_and_are_short(program):
+    source = program.read_text("utf8")
+    tree = ast.parse(source)
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module.split(".")[0])
+    said = re.search(r"^    pip install (.+)$", ast.get_docstring(tree, clean=False), re.M)[1].split()
+    needed = imported - set(sys.stdlib_module_names)
+    assert sorted(DISTRIBUTIONS.get(name, name) for name in needed) == sorted(said)
+    assert not needed & {"keras", "keras_cnns"}
+    assert ("tensorflow" in needed) == (program == PROGRAMS["saved_model"])
+    lines = [line.strip() for line in source.splitlines()[tree.body[0].end_lineno :]]
+    assert len([line for line in lines if line and not line.startswith("#")]) <= 20
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_they_print_what_the_model_computes(digits, format):
+    artifacts, pictures = digits
+    for path, _, probabilities in pictures[:1] if format == "saved_model" else pictures:  # TensorFlow starts slowly
+        check(run(PROGRAMS[format], artifacts[format], path), probabilities, "0123456789")
+
+
+@pytest.mark.parametrize("format, given, result, options", QUANTIZED)
+def test_quantized_artifacts(digits, digits_model, format, given, result, options, tmp_path):
+    model, record = digits_model
+    (artifact,) = export_model(model, tmp_path, [format], options, info=record).artifacts
+    opened = open_artifact(artifact.path)
+    assert (opened.inputs["image"]["dtype"], opened.outputs["probabilities"]["dtype"]) == (given, result)
+    for path, pixels, _ in digits[1]:
+        batch = pixels[None].astype("float32" if given == "float32" else "uint8")
+        expected = opened(batch)["probabilities"][0]  # the artifact's own: quantized, it differs from the model
+        check(run(PROGRAMS[format], artifact.path, path), expected, "0123456789")
+
+
+@pytest.mark.parametrize("shorter_side", [None, 30], ids=["stretched", "cut out"])
+def test_color_pictures_of_another_size(shorter_side, tmp_path):
+    """Each pixel and channel counts in this network, so that another resize, crop or order gives other numbers."""
+    names = ("tulip", "white rose", "dandelion")
+    kernel = keras.initializers.RandomNormal(stddev=0.1, seed=0)
+    image = keras.Input((20, 24, 3))
+    dense = keras.layers.Dense(3, "softmax", kernel_initializer=kernel)
+    model = keras.Model(image, dense(keras.layers.Flatten()(image)))
+    info = ModelInfo(class_names=names, preprocessing=Preprocessing((20, 24), 3, shorter_side))
+    report = export_model(model, tmp_path, ["tflite", "onnx"], Options(verify=False), info=info, stem="flowers")
+
+    pixels = np.random.default_rng(0).integers(0, 256, (25, 35, 3), dtype="uint8").repeat(3, 0).repeat(3, 1)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation: the camera was held upright
+    for name, exif in (("plain", Image.Exif()), ("turned", turned)):
+        path = tmp_path / f"{name}.jpg"
+        Image.fromarray(pixels).save(path, quality=95, exif=exif)
+        picture = prepare(read_picture(path, 3), info.preprocessing).numpy()
+        expected = model.predict(info.preprocessing.normalize(np.float32(picture[None])), verbose=0)[0]
+        for artifact in report.artifacts:
+            check(run(PROGRAMS[artifact.format], artifact.path, path), expected, names)
+
+
+@pytest.mark.slow
+def test_the_runtimes_alone_are_enough(digits, tmp_path):
+    """In an environment of its own, without TensorFlow, Keras and this package; outside the repository."""
+    artifacts, pictures = digits
+    python = tmp_path / "alone" / "bin" / "python"
+
+    def command(*parts):
+        return subprocess.run(parts, cwd=tmp_path, env=CLEAN, capture_output=True, text=True)
+
+    made = command(sys.executable, "-m", "venv", tmp_path / "alone")
+    assert made.returncode == 0, made.stderr
+    installed = command(python, "-m", "pip", "install", "--quiet", "ai-edge-litert", "onnxruntime", "numpy", "pillow")
+    assert installed.returncode == 0, installed.stderr
+    for name in ("tensorflow", "keras", "keras_cnns"):
+        assert f"No module named '{name}'" in command(python, "-c", f"import {name}").stderr
+    for format in ("tflite", "onnx"):
+        program = shutil.copy(PROGRAMS[format], tmp_path)
+        for path, _, probabilities in pictures:
+            check(run(program, artifacts[format], path, python), probabilities, "0123456789")
