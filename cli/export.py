@@ -54,6 +54,7 @@ def _choice(values):
 @click.option(
     "--preprocess/--no-preprocess", default=True, show_default=True, help="Whether the preprocessing is inside."
 )
+@click.option("--bake-whitening", is_flag=True, help="Let a preprocessing that whitens be inside, with its matrix.")
 @click.option("--logits", is_flag=True, help="Leave out the last softmax.")
 @click.option("--auxiliary", is_flag=True, help="Keep auxiliary heads, as further outputs.")
 @click.option("--labels", type=click.Path(), metavar="FILE", help="Class names, one a line, instead of the model's.")

@@ -56,6 +56,15 @@ def without_softmax(model):
     Raises:
         ArgumentError: if the softmax is inside a nested model.
     """
+    return keras.Model(model.input, logits_of(model), name=model.name)
+
+
+def logits_of(model):
+    """Return, for each output of a model, the tensor before its last softmax or sigmoid; itself if it has none.
+
+    Raises:
+        ArgumentError: if the softmax is inside a nested model.
+    """
 
     def logits(tensor):
         found = _last_activation(tensor)
@@ -70,12 +79,13 @@ def without_softmax(model):
         (given,) = operation._inbound_nodes[node].input_tensors
         if type(operation).__name__ in ("Softmax", "Sigmoid", "Activation"):
             return given
-        linear = type(operation).from_config({**operation.get_config(), "activation": "linear"})
+        changes = {"activation": "linear", "name": f"{operation.name}_logits"}  # both may stand in one model
+        linear = type(operation).from_config({**operation.get_config(), **changes})
         result = linear(given)
         linear.set_weights(operation.get_weights())
         return result
 
-    return keras.Model(model.input, [logits(tensor) for tensor in model.outputs], name=model.name)
+    return [logits(tensor) for tensor in model.outputs]
 
 
 def _last_activation(tensor):

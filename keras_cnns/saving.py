@@ -6,6 +6,7 @@ needs `import keras_cnns.layers` first; `load_model` here does so by itself.
 
 import dataclasses
 import errno
+import io
 import json
 import struct
 import zipfile
@@ -17,8 +18,10 @@ from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ModelFileError
 
 MEMBER = "keras_cnns.json"
+ARRAYS = "keras_cnns.npz"  # large arrays of the preprocessing, where it has some
 FORMAT = 1
 JSON_BYTES = 64 << 20  # more than any network's description takes
+ARRAY_BYTES = 1 << 30  # more than any mean image or whitening matrix takes
 
 # Layers that run code or programs kept in the file or beside it.
 CODE_LAYERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
@@ -58,8 +61,13 @@ class ModelInfo:
         return {"format": FORMAT, **values}
 
     @classmethod
-    def from_json(cls, values):
-        """Return the record that `to_json` described; raise ValueError or TypeError if it is not one."""
+    def from_json(cls, values, arrays=None):
+        """Return the record that `to_json` described; raise ValueError or TypeError if it is not one.
+
+        Args:
+            values: dictionary of JSON values.
+            arrays: large arrays of the preprocessing, by name.
+        """
         values = dict(values)
         if values.pop("format", None) != FORMAT:
             raise ValueError("it was written by a newer keras_cnns")
@@ -68,7 +76,7 @@ class ModelInfo:
             if not isinstance(values[key], dict) and not (values[key] is None and key in ("recipe", "data")):
                 raise ValueError(f"its {key} are no mapping")
         if values["preprocessing"] is not None:
-            values["preprocessing"] = Preprocessing.from_json(values["preprocessing"])
+            values["preprocessing"] = Preprocessing.from_json(values["preprocessing"], arrays)
         values["network"] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values["network"].items()
         }
@@ -118,10 +126,16 @@ def save_model(model, path, info=None, *, overwrite=False):
     plain = type(model).from_config(model.get_config())
     plain.set_weights(model.get_weights())
     text = json.dumps((info or ModelInfo()).to_json(), indent=1, ensure_ascii=False)
+    arrays = info.preprocessing.arrays() if info and info.preprocessing else {}
     with _files.writing(path) as temporary:
         plain.save(temporary)
         with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(MEMBER, text)
+            if arrays:
+                import numpy as np
+
+                with archive.open(ARRAYS, "w", force_zip64=True) as file:
+                    np.savez(file, **arrays)
 
 
 def load_model(path, *, compile=False):
@@ -170,7 +184,9 @@ def read_info(path):
     if text is None:
         return None
     try:
-        return ModelInfo.from_json(json.loads(text))
+        values = json.loads(text)
+        described = (values.get("preprocessing") or {}).get("arrays")
+        return ModelInfo.from_json(values, _read_arrays(path) if described else None)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelFileError(
             path, f"its record {MEMBER} is damaged ({error})", "Save the model again, with this version."
@@ -221,6 +237,20 @@ def _read_member(path, member, **default):
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(path, f"its {member} is damaged", "Copy or save it again.") from None
+
+
+def _read_arrays(path):
+    """Return the arrays of the archive's member `ARRAYS`, by name; raise ValueError if they cannot be read."""
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(ARRAYS).file_size > ARRAY_BYTES:
+                raise ValueError("they are far too large")
+            with np.load(io.BytesIO(archive.read(ARRAYS)), allow_pickle=False) as file:
+                return {name: file[name] for name in file}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise ValueError(f"its arrays {ARRAYS} cannot be read: {error}") from None
 
 
 def _not_an_archive(path):

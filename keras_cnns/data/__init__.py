@@ -6,8 +6,11 @@ __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
         "Preprocessing": "preprocessing",
+        "PrincipalComponents": "whitening",
         "Source": "sources",
-        "fit_preprocessing": "pipeline",
+        "Whitening": "whitening",
+        "fit_components": "whitening",
+        "fit_preprocessing": "statistics",
         "make_dataset": "pipeline",
         "open_source": "sources",
         "prepare": "pipeline",

@@ -163,7 +163,7 @@ def export_model(
     manifest.read(output)
 
     calibration = choose_calibration(options, prepared.preprocessing, info, prepared.class_names)
-    pictures, expected, accuracy = _on_pictures(prepared, info, say) if options.verify else (None, None, None)
+    pictures, *expected, accuracy = _on_pictures(prepared, info, say) if options.verify else (None, None)
 
     _files.make_folder(output)
     card = prepared.card(stem)
@@ -181,7 +181,7 @@ def export_model(
                 contents = verification.inspect_artifact(path, one, prepared)
                 found = (None, {}, {})
                 if pictures:
-                    found = verification.check(path, one, prepared, pictures, expected)
+                    found = verification.check(path, one, prepared, pictures, *expected)
             parity, inputs, outputs = found
             size, sha256 = inspection.size(path), inspection.sha256(path)
             artifacts.append(Artifact(one, targets[one], size, sha256, seconds, inputs, outputs, contents, parity))
@@ -258,11 +258,11 @@ def verify(
     )
     options.check([format])
     prepared = prepare_model(model, info, options, name, digest)
-    pictures, expected, accuracy = _on_pictures(prepared, info, say)
+    pictures, *expected, accuracy = _on_pictures(prepared, info, say)
     say(f"running {artifact.name} with {shown.runtime} on {pictures.description}")
     with _naming(artifact.name, shown, pictures, kept=True):
         contents = verification.inspect_artifact(artifact, format, prepared)
-        parity, inputs, outputs = verification.check(artifact, format, prepared, pictures, expected)
+        parity, inputs, outputs = verification.check(artifact, format, prepared, pictures, *expected)
     made = Artifact(format, artifact, inspection.size(artifact), sha256, None, inputs, outputs, contents, parity)
     return Report(
         model=card.get("name", artifact.stem),
@@ -311,16 +311,16 @@ def _check_targets(targets, overwrite):
 
 
 def _on_pictures(prepared, info, say):
-    """Return (pictures to verify on, the model's outputs for them, its accuracy or None)."""
+    """Return (pictures to verify on, the model's outputs for them, their largest logits, its accuracy or None)."""
     options = prepared.options
     say("choosing pictures to verify on")
     pictures = choose_pictures(
         prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.class_names, say
     )
-    expected = prepared.expected(pictures.images)
+    expected, largest = prepared.expected(pictures.images)
     best = expected[prepared.outputs[0]].argmax(1)
     known = pictures.labels is not None and prepared.is_classifier
-    return pictures, expected, float((best == pictures.labels).mean()) if known else None
+    return pictures, expected, largest, float((best == pictures.labels).mean()) if known else None
 
 
 def _write(format, path, prepared, card, calibration):

@@ -21,6 +21,7 @@ class Options:
         batch: pictures at a time; None: any number (with `integer_only` one, as such files are static).
         input_size: side of the pictures in pixels, for a model whose height and width are free.
         preprocess: whether the preprocessing is in the artifact; if not, it takes normalized float32.
+        bake_whitening: whether a preprocessing that whitens pictures may be in the artifact, with its matrix.
         logits: whether to leave out the last softmax.
         auxiliary: whether to keep auxiliary heads, as further outputs.
         labels: class names, in the order of the outputs; None: those that the model carries.
@@ -43,6 +44,7 @@ class Options:
     batch: int | None = None
     input_size: int | None = None
     preprocess: bool = True
+    bake_whitening: bool = False
     logits: bool = False
     auxiliary: bool = False
     labels: Sequence[str] | None = None

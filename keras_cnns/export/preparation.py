@@ -15,7 +15,7 @@ from keras_cnns.export.options import Options
 from keras_cnns.layers import SplitConv2D
 
 # The options that decide what an artifact is, whatever pictures it was fitted or verified on
-SHAPING = "quantize io batch input_size preprocess logits auxiliary opset layout integer_only".split()
+SHAPING = "quantize io batch input_size preprocess bake_whitening logits auxiliary opset layout integer_only".split()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,24 +54,35 @@ class Prepared:
         return images if self.options.input_type != "float32" else images.astype("float32")
 
     def expected(self, images):
-        """Return the model's outputs, by name, for uint8 pictures (pictures, height, width, channels) of its size."""
+        """Return what the model makes of uint8 pictures (pictures, height, width, channels) of its size.
+
+        Returns:
+            (the outputs by name, of each output the largest absolute logit: rounding grows with it).
+        """
         import tensorflow as tf
 
         height, width, _ = self.preprocessing.shape
         batch_size = min(256, max(8, (1 << 22) // (height * width)))  # of large pictures few, for their activations
-        parts, short = [], tf.config.experimental.tensor_float_32_execution_enabled()
+        reference, parts, short = self._with_logits(), [], tf.config.experimental.tensor_float_32_execution_enabled()
         tf.config.experimental.enable_tensor_float_32_execution(False)  # GPUs' float32 of 10 bits is no reference
         try:
             for start in range(0, len(images), batch_size):
                 batch = self.preprocessing.normalize(images[start : start + batch_size].astype("float32"))
-                parts.append(keras.tree.flatten(self.model.predict_on_batch(batch)))
+                parts.append(keras.tree.flatten(reference.predict_on_batch(batch)))
         finally:
             tf.config.experimental.enable_tensor_float_32_execution(short)
-        found = {}
-        for k, (name, softmax) in enumerate(zip(self.outputs, self.softmax, strict=True)):
-            values = np.concatenate([np.asarray(part[k], "float32") for part in parts])
-            found[name] = _models.softmax(values) if softmax else values
-        return found
+        joined = [np.concatenate([np.asarray(part[k], "float32") for part in parts]) for k in range(len(parts[0]))]
+        outputs, logits = joined[: len(self.outputs)], joined[-len(self.outputs) :]
+        softened = (_models.softmax(one) if add else one for one, add in zip(outputs, self.softmax, strict=True))
+        largest = (float(np.abs(one).max()) for one in logits)
+        return dict(zip(self.outputs, softened, strict=True)), dict(zip(self.outputs, largest, strict=True))
+
+    def _with_logits(self):
+        """Return the model with the logits of each output behind its outputs, where it has others."""
+        try:
+            return keras.Model(self.model.input, [*self.model.outputs, *_models.logits_of(self.model)])
+        except ArgumentError:  # inside a nested model
+            return self.model
 
     def card(self, name):
         """Return what an artifact says of itself, as JSON values."""
@@ -123,13 +134,15 @@ def prepare_model(model, info, options, name, sha256=None):
         served = whole
         add = bool(class_names) and not is_probability
         first = PROBABILITIES if is_probability or add else OUTPUT
+    preprocessing = _preprocessing(main, info, options)
+    _check_normalization(preprocessing, options)
     others = [tensor._keras_history.operation.name for tensor in whole.outputs[1:]]
     return Prepared(
         model=served,
         whole=whole,
         outputs=(first, *others),
         softmax=(add,) * (1 + len(others)),
-        preprocessing=_preprocessing(main, info, options),
+        preprocessing=preprocessing,
         class_names=class_names,
         options=options,
         source={"name": name, "sha256": sha256, "weights_sha256": _hash_weights(whole)},
@@ -172,6 +185,11 @@ def _preprocessing(model, info, options):
     record, side = info and info.preprocessing, options.input_size
     if side is None:
         return record or _models.plain_preprocessing(model)
+    if record and record.arrays():
+        raise ArgumentError(
+            f"{model.name}: its preprocessing was fitted pixel by pixel, for pictures of one size; leave out "
+            f"--input-size. Received: input_size={side}"
+        )
     if None not in (height, width):
         raise ArgumentError(
             f"{model.name} takes pictures of {height}x{width} pixels and no others; leave out --input-size, for "
@@ -181,6 +199,23 @@ def _preprocessing(model, info, options):
         return Preprocessing((side, side), channels, scale=(1.0,))
     shorter = record.shorter_side and max(side, round(record.shorter_side * side / min(record.size)))
     return dataclasses.replace(record, size=(side, side), shorter_side=shorter)
+
+
+def _check_normalization(preprocessing, options):
+    """Raise ArgumentError for a normalization that is too large, or not for integers, to be in the artifact unasked."""
+    if not options.preprocess:
+        return
+    if preprocessing.whitening is not None and not options.bake_whitening:
+        size = sum(array.nbytes for array in preprocessing.arrays().values()) / 1e6
+        raise ArgumentError(
+            f"the preprocessing whitens pictures by a matrix that takes {size:.1f} MB in each artifact: ask for it "
+            "with --bake-whitening, or leave the preprocessing out with --no-preprocess. Received: bake_whitening=False"
+        )
+    if options.quantize == "int8" and (preprocessing.contrast_bias is not None or preprocessing.whitening is not None):
+        raise ArgumentError(
+            "integers of 8 bits cannot hold a normalization of each picture by its own contrast: leave the "
+            "preprocessing out with --no-preprocess. Received: quantize=int8, preprocess=True"
+        )
 
 
 def _hash_weights(model):

@@ -22,6 +22,7 @@ from keras_cnns.export.formats import (
 )
 from keras_cnns.export.runtimes import RuntimeProcess
 
+ORDINARY_LOGIT = 20.0  # that trained networks reach; it is a probability of 2e-9 against one
 FILES = 3  # pictures that `serve_image_bytes` is tried with
 
 
@@ -82,7 +83,7 @@ class Parity:
         return {**dataclasses.asdict(self), "agreement": self.agreement}
 
 
-def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance=None, min_agreement=None):
+def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance=None, min_agreement=None, largest=0.0):
     """Return the `Parity` of an artifact's outputs (pictures, classes) with the model's.
 
     Args:
@@ -90,6 +91,7 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
         name: of the output, which says what it is: probabilities, logits or another.
         labels: whole numbers (pictures,), or None.
         quantize, tolerance, min_agreement: as in `Options`.
+        largest: absolute logit of the model, where `reference` does not show it.
 
     Raises:
         ArtifactError: if the shapes differ or a value is not finite.
@@ -100,12 +102,14 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
         raise ArtifactError("it gives values that are not finite")
     tolerance = TOLERANCE if tolerance is None else tolerance
     least = QUANTIZATIONS[quantize].agreement if min_agreement is None else min_agreement
-    if name == PROBABILITIES:
+    if softened := name == PROBABILITIES:
         seen = (reference > 1e-6) & (outputs > 1e-6)
         ours, theirs = (np.log(np.where(seen, values, 1.0), dtype="float64") for values in (reference, outputs))
     else:
         ours, theirs = reference.astype("float64"), outputs.astype("float64")
-    bound, logit_bound = (tolerance * max(1.0, float(np.abs(values).max())) for values in (reference, ours))
+    # Rounding is relative to the logits: of a network whose logits are far apart, probabilities feel it too
+    bound = tolerance * max(1.0, float(np.abs(reference).max()), largest / ORDINARY_LOGIT if softened else 0.0)
+    logit_bound = tolerance * max(1.0, float(np.abs(ours).max()), largest)
     noise = float(np.square(ours - theirs).sum())
     signal = float(np.square(ours - ours.mean(axis=1, keepdims=True)).sum())
     ordered = np.sort(reference, axis=1)
@@ -132,7 +136,7 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
     )
 
 
-def check(path, format, prepared, pictures, expected):
+def check(path, format, prepared, pictures, expected, largest):
     """Run an artifact in a process of its own and compare it with the model.
 
     Args:
@@ -140,7 +144,7 @@ def check(path, format, prepared, pictures, expected):
         format: a name of `FORMATS`.
         prepared: `Prepared`.
         pictures: `Pictures`.
-        expected: the model's outputs for them, by name; as `Prepared.expected` gives them.
+        expected, largest: the model's outputs for them and their largest logits, as `Prepared.expected` gives them.
 
     Returns:
         (`Parity` of the main output, description of the inputs, of the outputs).
@@ -166,6 +170,7 @@ def check(path, format, prepared, pictures, expected):
             quantize=options.quantize,
             tolerance=options.tolerance,
             min_agreement=options.min_agreement,
+            largest=largest[name],
         )
         for k, name in enumerate(prepared.outputs)
     )
@@ -229,9 +234,9 @@ def _check_files(process, prepared, images):
         Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
         contents.append(file.getvalue())
     main = prepared.outputs[0]
-    expected = prepared.expected(np.stack([prepare(image, prepared.preprocessing) for image in images]))[main]
-    found = process.run_files(contents)
-    fault = compare(expected, found[main], main, tolerance=prepared.options.tolerance).fault
+    expected, largest = prepared.expected(np.stack([prepare(image, prepared.preprocessing) for image in images]))
+    expected, found = expected[main], process.run_files(contents)
+    fault = compare(expected, found[main], main, tolerance=prepared.options.tolerance, largest=largest[main]).fault
     if not fault and prepared.is_classifier:
         indices = found["top_indices"]
         best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
@@ -274,6 +279,8 @@ def _check_size(path, prepared):
     # Vectors may have been folded into others; int8 keeps biases in 32 bits, and a scale a channel
     least = 0.9 * a_weight * sum(int(np.prod(shape)) for shape in weights if len(shape) > 1)
     most = 1.1 * a_weight * sum(int(np.prod(shape)) for shape in weights) + 1_000_000 + 4_000 * len(weights)
+    if prepared.options.preprocess:
+        most += sum(array.nbytes for array in prepared.preprocessing.arrays().values())
     if not least <= found <= most:
         raise ArtifactError(
             f"it has {found:,} bytes, and its weights take {int(least / 0.9):,}: "

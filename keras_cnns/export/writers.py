@@ -102,12 +102,16 @@ def _normalization(preprocessing, quantized):
     tensors would have one for all.
     """
     if not quantized:
-        return preprocessing.as_layer()
+        if preprocessing.is_affine:
+            return preprocessing.as_layer()
+        return lambda image: preprocessing.normalize(tf.cast(image, tf.float32))
     channels = preprocessing.channels
     scale, mean = (
         np.broadcast_to(np.float32(values), (channels,)) for values in (preprocessing.scale, preprocessing.mean)
     )
     kernel, bias = scale.reshape(1, 1, channels, 1), -mean * scale
+    if preprocessing.mean_image is not None:
+        bias = bias - preprocessing.mean_image * scale
     return lambda image: tf.nn.depthwise_conv2d(image, kernel, (1, 1, 1, 1), "VALID") + bias
 
 

@@ -57,6 +57,29 @@ def test_bounds_of_float32():
             compare(reference, broken, "probabilities")
 
 
+def test_rounding_grows_with_the_logits():
+    """Probabilities alone do not show that their logits are thousands, of which float32 keeps three decimals."""
+    reference = softmax(LOGITS)
+    off = reference.copy()
+    off[3] = softmax(LOGITS[3:4] + 5e-3 * np.eye(10)[2])[0]
+    assert (
+        compare(reference, off, "probabilities").fault and compare(reference, off, "probabilities", largest=15.0).fault
+    )
+    assert not compare(reference, off, "probabilities", largest=1000.0).fault
+
+
+def test_a_network_with_large_logits_is_exported(tmp_path):
+    """Pixels as they are, and weights for pixels of 0 to 1: nothing is wrong with the artifact."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    x = keras.Input((16, 16, 3))
+    y = keras.layers.Flatten()(keras.layers.Conv2D(32, 3, kernel_initializer="he_normal", activation="relu")(x))
+    model = keras.Model(x, keras.layers.Dense(200, "softmax", kernel_initializer="he_normal")(y))
+    for artifact in export_model(model, tmp_path, ["tflite", "onnx"]).artifacts:
+        assert artifact.parity.logit_bound > 0.01 and artifact.parity.disagreements == 0
+
+
 def test_what_counts_as_a_disagreement():
     tie = np.array([[0.5, 0.5 - 1e-6]], "float32")
     assert compare(tie, tie[:, ::-1].copy(), "probabilities").disagreements == 0  # the model itself hardly decides
