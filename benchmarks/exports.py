@@ -8,10 +8,12 @@ whole command `cnn-export` for weights that ship, and compares the bytes and the
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -20,17 +22,14 @@ import common
 PROGRAM = """
 import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import json, resource, sys, tempfile, time
+import json, sys, tempfile, time
 from pathlib import Path
 import keras
 from keras_cnns import applications, export
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
 format, way, name = sys.argv[1:]
 model = getattr(applications, name)()
-before, scratch = peak(), tempfile.TemporaryDirectory()
+scratch = tempfile.TemporaryDirectory()
 folder = Path(scratch.name)
 start = time.perf_counter()
 if way == "ours":
@@ -46,29 +45,56 @@ else:
 seconds = time.perf_counter() - start
 files = [file for file in folder.rglob("*") if file.is_file()]
 print(json.dumps({
-    "seconds": round(seconds, 2), "peak GB": round(peak(), 2), "more GB": round(peak() - before, 2),
+    "seconds": round(seconds, 2),
     "bytes over weights": round(sum(file.stat().st_size for file in files) / (4 * model.count_params()), 3),
 }))
 """
 
 
 def run(format, way, name):
-    """Return what one export took, in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM, format, way, name], capture_output=True, text=True)
-    if done.returncode:
-        return {"failed": done.returncode, "because": done.stderr.strip().splitlines()[-1:]}  # killed for memory, say
-    return json.loads(done.stdout.splitlines()[-1])
+    """Return what one export took, in a process of its own; the memory is that of all its processes together."""
+    line = [sys.executable, "-c", PROGRAM, format, way, name]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        peak, done = 0, threading.Event()
+
+        def watch():
+            nonlocal peak
+            while not done.wait(0.02):
+                peak = max(peak, _memory_of(process.pid))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        out, err = process.communicate()
+        done.set()
+        watcher.join()
+    if process.returncode:
+        return {"failed": process.returncode, "because": err.strip().splitlines()[-1:]}  # killed for memory, say
+    return {**json.loads(out.splitlines()[-1]), "peak GB": round(peak / 1e9, 2)}
+
+
+def _memory_of(pid):
+    """Return the bytes that a process and its children hold in memory, by Linux's /proc."""
+    try:
+        held = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (OSError, IndexError):
+        return 0
+    return held + sum(map(_memory_of, children))
 
 
 def beside(format, name, rounds, goal):
     """Return the row of a format: ours and the plain way, in turns."""
     found = [{way: run(format, way, name) for way in ("ours", "plain")} for _ in range(rounds)]
+    if any("failed" in one for both in found for one in both.values()):
+        print(f"{name} {format}: failed: {found}", flush=True)
+        return {"case": f"{name}, {format}", "failed": True, "rounds": found}
     median = {
         key: statistics.median(one["plain"][key] / one["ours"][key] for one in found)
         for key in ("seconds", "peak GB", "bytes over weights")
     }
     texts = ", ".join(f"{key} {value:.2f} times ours" for key, value in median.items())
-    print(f"{name} {format}, plain: {texts} (goal {goal})", flush=True)
+    own = statistics.median(one["ours"]["bytes over weights"] for one in found)
+    print(f"{name} {format}, plain: {texts}; our bytes {own:.3f} times the weights (goal {goal})", flush=True)
     return {
         "case": f"{name}, {format}",
         "plain / ours": {key: round(value, 2) for key, value in median.items()},
@@ -119,6 +145,7 @@ def main():
     print(f"{arguments.all_formats}, every format, verified: {every} (goal under 8 GB)")
     rows.append({"case": f"{arguments.all_formats}, every format, verified", "goal": "8 GB", **every})
     common.write("exports", rows)
+    sys.exit(any("failed" in row for row in rows))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the commands share: one wrapper from errors to exit codes, and MODEL on a command line."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -210,6 +211,30 @@ def print_json(values):
 def note(text):
     """Print a line of progress on stderr."""
     click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def stoppable():
+    """Give a `note` that stops the command if a Ctrl-C came that some library swallowed; SIGTERM is like Ctrl-C."""
+    came = []
+
+    def stop(*_):
+        came.append(True)
+        raise KeyboardInterrupt
+
+    def note_or_stop(text):
+        if came:
+            raise KeyboardInterrupt
+        note(text)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield note_or_stop
+        if came:
+            raise KeyboardInterrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def preprocessing_note(record, text):

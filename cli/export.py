@@ -3,7 +3,7 @@
 import click
 from keras_cnns.cli import _common
 
-from keras_cnns.export.formats import FORMATS, INPUT_TYPES, LAYOUTS, OPSETS, QUANTIZATIONS
+from keras_cnns.export.formats import FORMATS, INPUT_TYPES, LAYOUTS, OPSET, OPSETS, OWNERS, QUANTIZATIONS, TOLERANCE
 
 DEFAULT_MODEL = "nin:digits"
 
@@ -14,10 +14,6 @@ def _quantize_help():
         for one in QUANTIZATIONS.values()
     ]
     return f"{'; '.join(offered)}."
-
-
-def _owner(option):
-    return next(one.name for one in FORMATS.values() if option in one.options)
 
 
 def _choice(values):
@@ -58,12 +54,12 @@ def _choice(values):
 @click.option("--logits", is_flag=True, help="Leave out the last softmax.")
 @click.option("--auxiliary", is_flag=True, help="Keep auxiliary heads, as further outputs.")
 @click.option("--labels", type=click.Path(), metavar="FILE", help="Class names, one a line, instead of the model's.")
-@click.option("--opset", type=int, help=f"Version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]} (default 17).")
-@click.option("--layout", metavar=_choice(LAYOUTS), help=f"Of the input, for {_owner('layout')} (default nhwc).")
+@click.option("--opset", type=int, help=f"Version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]} (default {OPSET}).")
+@click.option("--layout", metavar=_choice(LAYOUTS), help=f"Of the input, for {OWNERS['layout']} (default nhwc).")
 @click.option(
     "--integer-only",
     is_flag=True,
-    help=f"Integers from input to output, fixed shapes, audited; for {_owner('integer_only')} with --quantize int8.",
+    help=f"Integers from input to output, fixed shapes, audited; for {OWNERS['integer_only']} with --quantize int8.",
 )
 @click.option(
     "--calibration",
@@ -77,7 +73,9 @@ def _choice(values):
     metavar="SOURCE",
     help="Pictures to verify on; by default those that the model was tested on, or some of scikit-learn's.",
 )
-@click.option("--tolerance", type=float, help="What float32 outputs may differ by, relative to the largest (1e-4).")
+@click.option(
+    "--tolerance", type=float, help=f"What float32 outputs may differ by, relative to the largest ({TOLERANCE:g})."
+)
 @click.option(
     "--min-agreement",
     type=float,
@@ -102,7 +100,9 @@ def command(
     """
     from keras_cnns.errors import ArgumentError, nearest
 
-    if not formats and not verify_only:
+    if verify_only:
+        _refuse_beside_verify_only()
+    elif not formats:
         raise click.UsageError(f"Missing option '--format': {', '.join([*FORMATS, 'all'])}.")
     for name in formats:
         if name not in (*FORMATS, "all"):
@@ -129,43 +129,43 @@ def command(
     path, network, weights = _common.locate(model)
     record = _common.read_record(path, network, weights)
     _common.load_keras()
-    from keras_cnns import applications, export, saving
+    from keras_cnns import export, saving
 
-    subject = path or applications.create_model(network, weights=weights)
-    stem = path.stem if path else f"{network.lower()}-{weights}"
+    subject, stem = path or record.path, path.stem if path else f"{network.lower()}-{weights}"
     _common.preprocessing_note(record, model)
-    if verify_only:
-        report = export.verify(
-            verify_only,
-            subject,
-            options.verify_data,
-            info=record,
-            labels=options.labels,
-            data_dir=data_dir,
-            tolerance=options.tolerance,
-            min_agreement=options.min_agreement,
-            progress=_common.note,
-        )
-    else:
-        report = export.export_model(
-            subject,
-            output,
-            formats,
-            options,
-            info=record,
-            stem=stem,
-            overwrite=force,
-            command=line,
-            progress=_common.note,
-        )
     measured = None
-    if benchmark:
-        artifacts = [one.path for one in report.artifacts]
-        if options.labels:
-            record = saving.ModelInfo(options.labels, record and record.preprocessing, data=record and record.data)
-        measured = export.benchmark(
-            subject, artifacts, options.verify_data, info=record, data_dir=data_dir, progress=_common.note
-        )
+    with _common.stoppable() as note:
+        if verify_only:
+            report = export.verify(
+                verify_only,
+                subject,
+                options.verify_data,
+                info=record,
+                labels=options.labels,
+                data_dir=data_dir,
+                tolerance=options.tolerance,
+                min_agreement=options.min_agreement,
+                progress=note,
+            )
+        else:
+            report = export.export_model(
+                subject,
+                output,
+                formats,
+                options,
+                info=record,
+                stem=stem,
+                overwrite=force,
+                command=line,
+                progress=note,
+            )
+        if benchmark:
+            artifacts = [one.path for one in report.artifacts]
+            if options.labels:
+                record = saving.ModelInfo(options.labels, record and record.preprocessing, data=record and record.data)
+            measured = export.benchmark(
+                subject, artifacts, options.verify_data, info=record, data_dir=data_dir, progress=note
+            )
     if as_json:
         _common.print_json({**report.to_json(), **({"benchmark": measured.to_json()} if measured else {})})
         return
@@ -174,6 +174,17 @@ def command(
         from keras_cnns.cli.benchmark import print_benchmark
 
         print_benchmark(measured)
+
+
+def _refuse_beside_verify_only():
+    """Raise UsageError for options that say how to export: the artifact itself says how it was."""
+    context = click.get_current_context()
+    taken = {"model", "verify_only", "verify_data", "labels", "tolerance", "min_agreement", "data_dir"}
+    taken |= {"benchmark", "as_json"}
+    for name in context.params:
+        if name not in taken and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = next(one.opts[0] for one in context.command.params if one.name == name)
+            raise click.UsageError(f"--verify-only takes an artifact as it is: leave out {option}.")
 
 
 def _labels(path):

@@ -37,6 +37,24 @@ def make_folder(path, room=0):
 
 
 @contextlib.contextmanager
+def locked(folder):
+    """Hold a folder's lock, which another process waits for; nothing where the system has none."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def writing(path):
     """Give a temporary path in the folder of `path`, with its suffix; on leaving, move what is there into place.
 

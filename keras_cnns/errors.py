@@ -37,7 +37,13 @@ class SourceError(ValueError):
 
 
 class VerificationError(Exception):
-    """An artifact that does not compute what its model computes; nothing of it is left behind."""
+    """An artifact that is not as it should be, or does not compute what its model computes."""
+
+    exit_code = 1
+
+
+class ConversionError(Exception):
+    """A model that a format's converter cannot write."""
 
     exit_code = 1
 

@@ -46,11 +46,23 @@ def test_the_pictures_are_there():
 @pytest.mark.parametrize("number", range(README.count("```python")))
 def test_the_programs_run(number, tmp_path):
     program = re.findall(r"```python\n(.*?)```", README, re.S)[number]
+    if "picture.png" in program:  # uses what the shell lines above it have made
+        from PIL import Image
+
+        from keras_cnns import data, export
+
+        export.export_model(applications.weights_info("NiN", "digits").path, tmp_path / "exports", ["tflite"])
+        Image.fromarray(data.open_source("digits").split("test").items[0].squeeze(-1)).save(tmp_path / "picture.png")
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     if "training.train" in program:
         assert float(re.search(r"'top1': ([0-9.]+)", done.stdout)[1]) >= 0.98
-        assert sorted(os.listdir(tmp_path / "exports")) == ["nin.onnx", "nin.tflite", "nin_saved_model"]
+        assert sorted(os.listdir(tmp_path / "exports")) == [
+            "manifest.json",
+            "nin.onnx",
+            "nin.tflite",
+            "nin_saved_model",
+        ]
 
 
 @pytest.mark.slow

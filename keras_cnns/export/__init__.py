@@ -9,7 +9,7 @@ __all__, __getattr__, __dir__ = lazy(
         "FORMATS": "formats",
         "Options": "options",
         "QUANTIZATIONS": "formats",
-        "Report": "exporting",
+        "Report": "reports",
         "benchmark": "benchmarking",
         "export_model": "exporting",
         "format_of": "runtimes",

@@ -36,13 +36,26 @@ def convert(compute, variables, constant, input_spec, opset):
         named = dict(zip(large, weights, strict=True))
         return compute(image, [named.get(f"weight_{k}", value) for k, value in enumerate(variables)])
 
+    captured = _captured(function.get_concrete_function())
     proto, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=opset)
     graph = proto.graph
-    kept = [value for value in graph.input if value.name not in large]
+    arrays = {**large, **captured}
+    kept = [value for value in graph.input if value.name not in arrays]
     del graph.input[:]
     graph.input.extend(kept)
-    _Constants(graph, large).settle()
+    _Constants(graph, arrays).settle()
     return proto
+
+
+def _captured(concrete):
+    """Return the arrays that a traced function holds, by the names that tf2onnx gives them as inputs of the graph.
+
+    Layers with statistics of their own, as `keras.layers.Normalization`, keep them as tensors, which are no variables.
+    """
+    outside = concrete.captured_inputs
+    inside = concrete.inputs[len(concrete.inputs) - len(outside) :]
+    found = {a.name: b.numpy() for a, b in zip(inside, outside, strict=True) if a.dtype != tf.resource}
+    return {**found, **{name.removesuffix(":0"): array for name, array in found.items()}}
 
 
 class _Constants:

@@ -5,16 +5,15 @@ import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 import keras_cnns
 from keras_cnns._quiet import quiet
 from keras_cnns.export import _onnx, _runner
-from keras_cnns.export.formats import INPUT
+from keras_cnns.export.formats import INPUT, OPSET
 from keras_cnns.export.writers import Servable
 from keras_cnns.layers import LocalResponseNormalization, RBFOutput
-
-OPSET = 17  # with 18 tf2onnx puts transposes around global pooling
 
 
 def write(job, path):
@@ -55,8 +54,8 @@ def _describe(proto, job):
 def _exact_nodes(proto, model):
     """Return the names of nodes that stay in float32: normalization of pixels, sums of squares, distances."""
     layers = [one.name for one in model._flatten_layers() if isinstance(one, LocalResponseNormalization | RBFOutput)]
-    scopes = re.compile(rf"({'|'.join(map(re.escape, ['normalization', *layers]))})(_\d+)?/")
-    return [node.name for node in proto.graph.node if scopes.match(node.name)]
+    scopes = re.compile(rf"(^|/)({'|'.join(map(re.escape, ['normalization', *layers]))})(_\d+)?/")
+    return [node.name for node in proto.graph.node if scopes.search(node.name)]
 
 
 def _float16(proto, exact):
@@ -110,7 +109,9 @@ def _int8(proto, exact, job):
         """Gives the pictures, batch by batch."""
 
         def __init__(self):
-            self.batches = (pictures[k : k + batch] for k in range(0, len(pictures) - batch + 1, batch))
+            # The last batch is filled up from the start
+            places = np.arange(-(-len(pictures) // batch) * batch).reshape(-1, batch) % len(pictures)
+            self.batches = (pictures[one] for one in places)
 
         def get_next(self):
             one = next(self.batches, None)

@@ -29,11 +29,12 @@ class Runner:
         inputs, outputs: by name, {"dtype": ..., "shape": [...], "scale": ..., "zero_point": ...}; a free axis is None,
             and scale and zero point are None where values mean themselves.
         card: what the artifact says of itself; {} if another program wrote it.
+        labels: text of its `labels.txt`; None if it has none.
         call: function from an array like the input to a dictionary of arrays, as the runtime takes and gives them.
     """
 
-    def __init__(self, inputs, outputs, card, call):
-        self.inputs, self.outputs, self.card, self.call = inputs, outputs, card, call
+    def __init__(self, inputs, outputs, card, call, labels=None):
+        self.inputs, self.outputs, self.card, self.call, self.labels = inputs, outputs, card, call, labels
 
     def __call__(self, image):
         """Return the outputs, by name, as float32.
@@ -87,7 +88,7 @@ def open_saved_model(path, threads=0):
     def call(image, loaded=loaded):  # the signature lives only as long as the object it came from
         return {name: value.numpy() for name, value in signature(**{next(iter(inputs)): tf.constant(image)}).items()}
 
-    runner = Runner(inputs, outputs, read_card(path), call)
+    runner = Runner(inputs, outputs, read_card(path), call, read_member(path, LABELS))
     runner.loaded = loaded
     return runner
 
@@ -119,7 +120,8 @@ def open_tflite(path, threads=0):
         {name: described(one) for name, one in details.items()}
         for details in (runner.get_input_details(), runner.get_output_details())
     )
-    return Runner(inputs, outputs, read_card(path), lambda image: runner(**{next(iter(inputs)): image}))
+    labels = read_member(path, LABELS)
+    return Runner(inputs, outputs, read_card(path), lambda image: runner(**{next(iter(inputs)): image}), labels)
 
 
 def open_onnx(path, threads=0):
@@ -138,13 +140,13 @@ def open_onnx(path, threads=0):
     inputs, outputs = (
         {one.name: described(one) for one in some} for some in (session.get_inputs(), session.get_outputs())
     )
-    card = session.get_modelmeta().custom_metadata_map.get(CARD, "{}")
+    metadata = session.get_modelmeta().custom_metadata_map
     names = list(outputs)
 
     def call(image):
         return dict(zip(names, session.run(names, {next(iter(inputs)): image}), strict=True))
 
-    return Runner(inputs, outputs, json.loads(card), call)
+    return Runner(inputs, outputs, json.loads(metadata.get(CARD, "{}")), call, metadata.get(LABELS))
 
 
 OPEN = {"saved_model": open_saved_model, "tflite": open_tflite, "onnx": open_onnx}
@@ -161,14 +163,19 @@ def _described(dtype, shape, scale=None, zero_point=None):
 
 def read_card(path):
     """Return what a SavedModel or TFLite file says of itself; {} if another program wrote it."""
+    return json.loads(read_member(path, CARD) or "{}")
+
+
+def read_member(path, name):
+    """Return the text that a SavedModel has among its assets, or a TFLite file in its zip; None if it has none."""
     path = Path(path)
     if path.is_dir():
-        file = path / "assets" / CARD
-        return json.loads(file.read_text("utf8")) if file.exists() else {}
+        file = path / "assets" / name
+        return file.read_text("utf8") if file.exists() else None
     if not zipfile.is_zipfile(path):
-        return {}
+        return None
     with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read(CARD)) if CARD in archive.namelist() else {}
+        return archive.read(name).decode() if name in archive.namelist() else None
 
 
 def in_batches(run, images, sizes=(1, 3), size=64):
@@ -234,7 +241,13 @@ def answer(run, request):
     """Return the answer to a request, {"do": "describe" | "run" | "files" | "time" | "memory", ...}."""
     if request["do"] == "describe":
         modules = sorted({name.partition(".")[0] for name in sys.modules})
-        return {"inputs": run.inputs, "outputs": run.outputs, "card": run.card, "modules": modules}
+        return {
+            "inputs": run.inputs,
+            "outputs": run.outputs,
+            "card": run.card,
+            "labels": run.labels,
+            "modules": modules,
+        }
     if request["do"] == "run":
         np.savez(request["outputs"], **in_batches(run, np.load(request["images"])))
         return {}

@@ -168,7 +168,7 @@ def benchmark(
             say(f"loading {one.name} with {one.runtime}")
             one.load()
         preprocessing, class_names = in_common(subjects)
-        pictures = choose_pictures(preprocessing, info, source, data_dir, class_names, say)
+        pictures = choose_pictures(preprocessing, info, source, data_dir, class_names, say=say)
         seconds = _measure(subjects, pictures.images, batches, rounds, folder, say)
         memory = [one.ask(do="memory")["bytes"] for one in subjects]  # before other batch sizes than those asked for
         rows = []

@@ -1,10 +1,9 @@
 """From a model to verified artifacts and the report that proves them."""
 
 import contextlib
-import dataclasses
 import os
+import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -13,7 +12,10 @@ from keras_cnns import _files, saving
 from keras_cnns.errors import (
     ArgumentError,
     ArtifactError,
+    ConversionError,
+    OutputError,
     OutputExistsError,
+    SourceError,
     VerificationError,
 )
 from keras_cnns.export import _runner, inspection, manifest, verification
@@ -22,86 +24,8 @@ from keras_cnns.export.options import Options
 from keras_cnns.export.pictures import choose_pictures
 from keras_cnns.export.preparation import SHAPING, prepare_model
 from keras_cnns.export.quantization import choose_calibration
+from keras_cnns.export.reports import Artifact, Report
 from keras_cnns.export.runtimes import format_of
-
-
-@dataclasses.dataclass(frozen=True)
-class Artifact:
-    """One exported file or folder.
-
-    Attributes:
-        format: a name of `FORMATS`.
-        path: where it is.
-        bytes: its size; of a folder, of all files in it.
-        sha256: of the file; of a folder, of the names and contents of all files in it.
-        seconds: that writing it took.
-        inputs, outputs: by name, dtype, shape, and scale and zero point where integers stand for other numbers; {} if
-            it was not run.
-        contents: `Contents`.
-        parity: `Parity` with the model, None if it was not verified.
-    """
-
-    format: str
-    path: Path
-    bytes: int
-    sha256: str
-    seconds: float | None
-    inputs: Mapping
-    outputs: Mapping
-    contents: inspection.Contents
-    parity: verification.Parity | None
-
-    def to_json(self):
-        """Return a dictionary of JSON values."""
-        parity = self.parity and self.parity.to_json()
-        return {**dataclasses.asdict(self), "path": str(self.path), "parity": parity}
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What was exported and how it was verified.
-
-    Attributes:
-        model: what the artifacts are called, before the suffix.
-        parameters: number of its weights.
-        options: `Options`.
-        source: of the weights: name, sha256 of the file that the model or its record was read from, None without one,
-            and sha256 of the weights themselves.
-        pictures: which pictures the artifacts were verified on, in words; None if they were not.
-        examples: how many.
-        accuracy: of the float32 model on them, None where they have no labels.
-        calibration: of the pictures that ranges were fitted on: which, how many, seed, sha256; or None.
-        versions: of the packages that wrote and ran the artifacts.
-        command: line that was run, None in code.
-        artifacts: tuple of `Artifact`.
-    """
-
-    model: str
-    parameters: int
-    options: Options
-    source: Mapping
-    pictures: str | None
-    examples: int
-    accuracy: float | None
-    calibration: Mapping | None
-    versions: Mapping
-    command: str | None
-    artifacts: tuple[Artifact, ...]
-
-    def to_json(self):
-        """Return a dictionary of JSON values."""
-        return {**self._shared(), "artifacts": [one.to_json() for one in self.artifacts]}
-
-    def entries(self):
-        """Return what a manifest says: file name to what is known of the file, each complete in itself."""
-        return {
-            one.path.name: {**self._shared(), **{key: value for key, value in one.to_json().items() if key != "path"}}
-            for one in self.artifacts
-        }
-
-    def _shared(self):
-        names = (field.name for field in dataclasses.fields(self) if field.name != "artifacts")
-        return {**{name: getattr(self, name) for name in names}, "options": self.options.to_json()}
 
 
 def export_model(
@@ -145,6 +69,7 @@ def export_model(
         SourceError: if pictures cannot be read.
         ModelFileError: if the file cannot be read.
         OutputError: if an artifact cannot be written.
+        ConversionError: if a format cannot hold the model.
         VerificationError: if an artifact differs from the model; nothing is left of any.
         ModuleNotFoundError: if a runtime is not installed.
     """
@@ -154,7 +79,9 @@ def export_model(
     _need_tensorflow()
     model, info, name, digest = _opened(model, info)
     prepared = prepare_model(model, info, options, name, digest)
-    stem = stem or Path(name).stem
+    stem = name.removesuffix(".keras") if stem is None else stem
+    if not stem or Path(stem).name != stem:
+        raise ArgumentError(f"`stem` must be the name of a file, and no path. Received: stem={stem!r}")
     if options.quantize != "none":
         stem = f"{stem}-{options.quantize}{'-integer' if options.integer_only else ''}"
     output = Path(output)
@@ -162,19 +89,19 @@ def export_model(
     _check_targets(targets, overwrite)
     manifest.read(output)
 
-    calibration = choose_calibration(options, prepared.preprocessing, info, prepared.class_names)
+    calibration = choose_calibration(options, prepared.preprocessing, info, prepared.known_names)
     pictures, *expected, accuracy = _on_pictures(prepared, info, say) if options.verify else (None, None)
 
     _files.make_folder(output)
     card = prepared.card(stem)
     artifacts = []
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as until_moved, contextlib.ExitStack() as stack:
         # Left in the opposite order: artifacts are moved into place when no format has failed, then the manifest
         noted = stack.enter_context(_files.writing(output / manifest.NAME))
         staged = {one: stack.enter_context(_files.writing(path)) for one, path in targets.items()}
         for one, path in staged.items():
             say(f"writing {targets[one].name}")
-            seconds = _write(one, path, prepared, card, calibration)
+            seconds = _write(one, path, targets[one], prepared, card, calibration)
             if pictures:
                 say(f"running {targets[one].name} with {FORMATS[one].runtime} on {pictures.description}")
             with _naming(targets[one].name, FORMATS[one], pictures):
@@ -198,6 +125,9 @@ def export_model(
             command=command,
             artifacts=tuple(artifacts),
         )
+        say("moving into place")
+        until_moved.enter_context(_files.locked(output))  # another export there may be noting its own
+        _check_targets(targets, overwrite)
         noted.write_text(manifest.text(output, report.entries()), "utf8")
     return report
 
@@ -239,22 +169,23 @@ def verify(
     _need_tensorflow()
     model, info, name, digest = _opened(model, info)
     entry, shown = manifest.entry_of(artifact), FORMATS[format]
+    sha256 = inspection.sha256(artifact)
+    if entry is None:
+        say(f"no manifest tells the sha256 of {artifact.name}: what it computes, and says of itself, is compared")
+    elif entry.get("sha256") != sha256:
+        raise VerificationError(
+            f"{artifact.name} is not the file that was exported: its sha256 is not that of the manifest beside it."
+        )
     with _naming(artifact.name, shown, None, kept=True):
-        sha256 = inspection.sha256(artifact)
-        if entry and entry["sha256"] != sha256:
-            raise ArtifactError(
-                "it is not the file that was exported (its sha256 is not that of the manifest beside it)"
-            )
-        card = _read_card(artifact, format)
-    made_with = card.get("options", {})
+        made_with, classes = _read_card(artifact, format)
     options = Options(
-        **{name: made_with[name] for name in SHAPING if name in made_with},
+        **made_with,
         verify_data=source,
         data_dir=data_dir,
         tolerance=tolerance,
         min_agreement=min_agreement,
         # Without a record of its own, a model has no other names than those it was exported with
-        labels=labels or (None if info and info.class_names else card.get("classes")),
+        labels=labels or (None if info and info.class_names else classes),
     )
     options.check([format])
     prepared = prepare_model(model, info, options, name, digest)
@@ -265,7 +196,7 @@ def verify(
         parity, inputs, outputs = verification.check(artifact, format, prepared, pictures, *expected)
     made = Artifact(format, artifact, inspection.size(artifact), sha256, None, inputs, outputs, contents, parity)
     return Report(
-        model=card.get("name", artifact.stem),
+        model=artifact.name.removesuffix(shown.suffix),
         parameters=prepared.model.count_params(),
         options=options,
         source=prepared.source,
@@ -290,8 +221,7 @@ def _need_tensorflow():
 def _opened(model, info):
     """Return (model, its record, name of its source, sha256 of its file or None)."""
     if isinstance(model, keras.Model):
-        path = getattr(info, "path", None)  # of weights that ship
-        return model, info, model.name, inspection.sha256(path) if path else None
+        return model, info, model.name, None
     path = Path(model)
     own, loaded = saving.read_info(path), saving.load_model(path)
     if own:
@@ -300,52 +230,77 @@ def _opened(model, info):
 
 
 def _check_targets(targets, overwrite):
+    """Raise an error, before anything is moved, if an artifact cannot take its place."""
     if not overwrite:
         _files.refuse_existing(*targets.values())
-    folder = targets.get("saved_model")
-    if folder and folder.is_dir() and any(folder.iterdir()) and not (folder / "saved_model.pb").exists():
-        raise OutputExistsError(
-            f"the output is a folder with other things than a SavedModel in it; choose another place. "
-            f"Received: output={str(folder)!r}"
-        )
+    for format, path in targets.items():
+        if format != "saved_model" and path.is_dir():
+            raise OutputError(f"{path}: cannot be written (a folder of that name is there). Move it away.")
+        if format == "saved_model" and path.exists() and not path.is_dir():
+            raise OutputError(f"{path}: cannot be written (a file of that name is there). Move it away.")
+        if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").exists():
+            raise OutputExistsError(
+                f"the output is a folder with other things than a SavedModel in it; choose another place. "
+                f"Received: output={str(path)!r}"
+            )
 
 
 def _on_pictures(prepared, info, say):
     """Return (pictures to verify on, the model's outputs for them, their largest logits, its accuracy or None)."""
-    options = prepared.options
+    options, classes = prepared.options, prepared.model.outputs[0].shape[-1]
     say("choosing pictures to verify on")
     pictures = choose_pictures(
-        prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.class_names, say
+        prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.known_names, classes, say
     )
     expected, largest = prepared.expected(pictures.images)
     best = expected[prepared.outputs[0]].argmax(1)
-    known = pictures.labels is not None and prepared.is_classifier
+    known = pictures.labels is not None and prepared.is_classifier and classes > 1
     return pictures, expected, largest, float((best == pictures.labels).mean()) if known else None
 
 
-def _write(format, path, prepared, card, calibration):
-    """Write one artifact; return the seconds that it took."""
+def _write(format, path, target, prepared, card, calibration):
+    """Write one artifact; return the seconds that it took.
+
+    Raises:
+        ConversionError: if the converter cannot write the model.
+    """
     from keras_cnns.export import writers
 
     start = time.monotonic()
-    writers.WRITERS[format](writers.Job(prepared, card, calibration), path)
+    try:
+        writers.WRITERS[format](writers.Job(prepared, card, calibration), path)
+    except (MemoryError, ModuleNotFoundError, ArgumentError, SourceError):
+        raise
+    except OSError as error:
+        raise OutputError.from_os(error.filename or target, error) from error
+    except Exception as error:  # each converter has its own
+        text = " ".join(str(error).split())
+        named = re.search(r"TF Select ops: ([\w, ]+)|Op registered for (\w+)", text)
+        why = f"it has no operator for {named[1] or named[2]}" if named else f"{type(error).__name__}: {text[:300]}"
+        raise ConversionError(
+            f"{target.name}: the converter cannot write {prepared.whole.name} ({why}). Nothing was kept. Received: "
+            f"format={format}, quantize={prepared.options.quantize}"
+        ) from error
     return round(time.monotonic() - start, 2)
 
 
 def _read_card(path, format):
-    if format == "onnx":
-        from keras_cnns.export.runtimes import open_artifact
-
-        try:
-            return open_artifact(path, format).card
-        except (ModuleNotFoundError, MemoryError):
-            raise
-        except Exception as error:  # whatever the runtime raises, it does not read the file
-            raise ArtifactError(" ".join(str(error).split())[:300]) from error
+    """Return (options that an artifact was made with, class names) from what it says of itself."""
     try:
-        return _runner.read_card(path)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"what it says of itself is damaged ({error})") from error
+        if format == "onnx":
+            from keras_cnns.export.runtimes import open_artifact
+
+            card = open_artifact(path, format).card
+        else:
+            card = _runner.read_card(path)
+        made_with = {name: card["options"][name] for name in SHAPING if name in card.get("options", {})}
+        classes = tuple(card.get("classes", ())) or None
+        Options(**made_with).check([format])
+        return made_with, classes
+    except (ModuleNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # whatever is in the file
+        raise ArtifactError(f"it cannot be read ({' '.join(str(error).split())[:300]})") from error
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ class Quantization:
         what: it means, in words.
         weight_bytes: that a weight takes in the file.
         agreement: least share of pictures that must get the float32 model's class.
+        signal_to_noise: decibels that outputs must have at least where they tell no classes apart.
         calibrated: whether pictures of the training split are needed to fit the ranges of activations.
     """
 
@@ -30,17 +31,18 @@ class Quantization:
     what: str
     weight_bytes: int
     agreement: float
+    signal_to_noise: float | None
     calibrated: bool = False
 
 
 QUANTIZATIONS = {
     one.name: one
     for one in (
-        Quantization("none", "float32 throughout", 4, 1.0),
-        Quantization("float16", "weights in float16; in ONNX the arithmetic too", 2, 0.99),
-        Quantization("dynamic", "int8 weights, activations scaled picture by picture", 1, 0.97),
-        Quantization("int8", "int8 weights by channel, int8 activations", 1, 0.97, calibrated=True),
-        Quantization("int16x8", "int8 weights by channel, int16 activations", 1, 0.99, calibrated=True),
+        Quantization("none", "float32 throughout", 4, 1.0, None),
+        Quantization("float16", "weights in float16; in ONNX the arithmetic too", 2, 0.99, 40.0),
+        Quantization("dynamic", "int8 weights, activations scaled picture by picture", 1, 0.97, 15.0),
+        Quantization("int8", "int8 weights by channel, int8 activations", 1, 0.97, 15.0, calibrated=True),
+        Quantization("int16x8", "int8 weights by channel, int16 activations", 1, 0.99, 20.0, calibrated=True),
     )
 }
 
@@ -103,12 +105,16 @@ FORMATS = {
 }
 
 OPSETS = range(13, 19)  # 13 has scales by channel; tf2onnx writes none above 18
+OPSET = 17  # unless another is asked for: with 18 tf2onnx puts transposes around global pooling
 LAYOUTS = ("nhwc", "nchw")
 INPUT_TYPES = ("uint8", "float32", "int8")
 
 
+OWNERS = {option: one.name for one in FORMATS.values() for option in one.options}  # of options that are one format's
+
+
 def table():
-    """Return (columns, rows) of the formats as text: what the manual and `cnn-export --help` show."""
+    """Return (columns, rows) of the formats as text, as the manual shows them."""
     columns = ("format", "file", "runtime", *QUANTIZATIONS, "options of its own")
     rows = [
         (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_cnns.errors import ArgumentError, SourceError, nearest
-from keras_cnns.export.formats import FORMATS, INPUT_TYPES, LAYOUTS, OPSETS, QUANTIZATIONS
+from keras_cnns.export.formats import FORMATS, INPUT_TYPES, LAYOUTS, OPSETS, OWNERS, QUANTIZATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Options:
         verify: whether to run the artifact and compare it with the model.
         verify_data: a source of pictures to verify on; None: the model's own, or some that are always there.
         data_dir: for tensorflow-datasets.
-        tolerance: what float32 outputs may differ by, times the largest of them where that is above one.
+        tolerance: what float32 outputs may differ by, times the largest of them where that is above one; None: 1e-4.
         min_agreement: least share of pictures that must get the model's class; None: that of `quantize`.
     """
 
@@ -77,16 +77,16 @@ class Options:
                     f"; choose {' or '.join(one.quantize)}, or the format {able}. "
                     f"Received: format={name}, quantize={self.quantize}"
                 )
-        for option in ("opset", "layout", "integer_only"):
-            owner = next(one.name for one in FORMATS.values() if option in one.options)
-            # opset and layout may stand beside other formats, which have no choice there
-            if getattr(self, option) and owner not in formats:
+        for option, owner in OWNERS.items():
+            # They may stand beside other formats, which have no choice there
+            if getattr(self, option) and formats and owner not in formats:
                 raise ArgumentError(
                     f"--{option.replace('_', '-')} is a matter of the format {owner}. "
                     f"Received: {option}={getattr(self, option)}, format={', '.join(formats)}"
                 )
         self._check_integers(formats)
-        if self.preprocess is False and self.io == "uint8" and self.quantize != "int8":
+        scaled = self.quantize == "int8" and set(formats) == {"tflite"}  # there integers stand for other numbers
+        if self.preprocess is False and self.io == "uint8" and not scaled:
             raise ArgumentError(
                 "without preprocessing the artifact takes normalized values, which no uint8 holds: leave out --io, or "
                 "keep the preprocessing. Received: io=uint8, preprocess=False"
@@ -101,10 +101,10 @@ class Options:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ArgumentError(f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}")
-        for name, most in (("tolerance", float("inf")), ("min_agreement", 1.0)):
+        for name in ("tolerance", "min_agreement"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= most:
-                raise ArgumentError(f"`{name}` must lie between 0 and {most:g}. Received: {name}={value!r}")
+            if value is not None and not 0 <= value <= 1:
+                raise ArgumentError(f"`{name}` must lie between 0 and 1. Received: {name}={value!r}")
         if self.calibration is not None and not QUANTIZATIONS[self.quantize].calibrated:
             needing = " or ".join(one.name for one in QUANTIZATIONS.values() if one.calibrated)
             raise ArgumentError(
@@ -153,6 +153,8 @@ class Options:
         values["labels"] = self.labels and list(self.labels)
         if self.calibration is not None:
             values["calibration"] = _short(self.calibration)
+        for name, kind in (("data_dir", str), ("verify_data", str), ("tolerance", float), ("min_agreement", float)):
+            values[name] = None if values[name] is None else kind(values[name])
         return values
 
 
@@ -163,13 +165,16 @@ def read_labels(path):
         SourceError: if the file cannot be read.
     """
     try:
-        lines = Path(path).read_text("utf8").splitlines()
+        lines = Path(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(
             f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). Give a text file in UTF-8 with one "
             "class name a line."
         ) from None
-    return tuple(line.strip() for line in lines if line.strip())
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise SourceError(f"{path}: is empty. Give a text file in UTF-8 with one class name a line.")
+    return names
 
 
 def _short(calibration):

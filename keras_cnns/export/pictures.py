@@ -27,7 +27,15 @@ class Pictures:
     description: str
 
 
-def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None, class_names=(), say=lambda text: None):
+def choose_pictures(
+    preprocessing,
+    info=None,
+    verify_data=None,
+    data_dir=None,
+    class_names=(),
+    classes=None,
+    say=lambda text: None,
+):
     """Return the `Pictures` to verify on: the source named, else the model's own, else some that are always there.
 
     Args:
@@ -36,6 +44,7 @@ def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None, c
         verify_data: name of a source, of which the test split is taken.
         data_dir: for tensorflow-datasets.
         class_names: of the model; a source whose classes are others cannot be used.
+        classes: how many outputs the model has; a source of more or fewer classes has no labels for it. None: unknown.
         say: function called with a line of text when the model's own pictures cannot be used.
 
     Raises:
@@ -48,12 +57,13 @@ def choose_pictures(preprocessing, info=None, verify_data=None, data_dir=None, c
         source = open_source(name, data_dir=data_dir)
         if class_names:
             check_classes(class_names, source.class_names, name)
-        split = source.split("test" if "test" in source.splits else "train").sample(MOST_PICTURES)
+        part = "test" if "test" in source.splits else "train"
+        split = source.split(part).sample(MOST_PICTURES)
         with reading(split):
             batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
         images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        part = "test" if "test" in source.splits else "train"
-        return Pictures(images, labels, f"{len(images)} {part} pictures of {name}")
+        known = classes in (None, len(source.class_names))
+        return Pictures(images, labels if known else None, f"{len(images)} {part} pictures of {name}")
 
     if verify_data is not None:
         return of_source(verify_data, data_dir)

@@ -29,6 +29,7 @@ class Prepared:
         softmax: for each output, whether a softmax follows it.
         preprocessing: `Preprocessing` of the pictures.
         class_names: in the order of the main output, () if they have none.
+        known_names: those that the model itself carries, which sources of pictures have too.
         options: `Options`.
         source: of the weights: {"name", "sha256" of the file or None, "weights_sha256"}.
     """
@@ -39,6 +40,7 @@ class Prepared:
     softmax: tuple[bool, ...]
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+    known_names: tuple[str, ...]
     options: Options
     source: dict
 
@@ -126,7 +128,17 @@ def prepare_model(model, info, options, name, sha256=None):
     classes = whole.outputs[0].shape[-1]
     class_names = tuple(options.labels or (info and info.class_names) or ())
     _check_labels(class_names, classes)
-    is_probability = _models.gives_probabilities(whole)
+    preprocessing = _preprocessing(main, info, options)
+    _check_normalization(preprocessing, options)
+    if None in _models.one_image_input(main):
+        _check_size(main, preprocessing)
+    known = _models.gives_probabilities(whole)
+    is_probability = known or _looks_like_probabilities(whole, preprocessing)
+    if options.logits and is_probability and not known:
+        raise ArgumentError(
+            f"{model.name} gives probabilities, and where its softmax is cannot be told; leave out --logits. "
+            "Received: logits=True"
+        )
     if options.logits:
         served = _models.without_softmax(whole)
         first, add = LOGITS, False
@@ -134,8 +146,6 @@ def prepare_model(model, info, options, name, sha256=None):
         served = whole
         add = bool(class_names) and not is_probability
         first = PROBABILITIES if is_probability or add else OUTPUT
-    preprocessing = _preprocessing(main, info, options)
-    _check_normalization(preprocessing, options)
     others = [tensor._keras_history.operation.name for tensor in whole.outputs[1:]]
     return Prepared(
         model=served,
@@ -144,9 +154,30 @@ def prepare_model(model, info, options, name, sha256=None):
         softmax=(add,) * (1 + len(others)),
         preprocessing=preprocessing,
         class_names=class_names,
+        known_names=tuple((info and info.class_names) or class_names),
         options=options,
         source={"name": name, "sha256": sha256, "weights_sha256": _hash_weights(whole)},
     )
+
+
+def _check_size(model, preprocessing):
+    """Raise ArgumentError if a model cannot take pictures of a size."""
+    try:
+        keras.Model(model.inputs, model.outputs)(keras.KerasTensor((1, *preprocessing.shape)))
+    except Exception as error:  # each layer has its own
+        reason = " ".join(str(error).split())[:200]
+        raise ArgumentError(
+            f"{model.name} cannot take pictures of {'x'.join(map(str, preprocessing.shape))} ({reason}). "
+            f"Received: input_size={preprocessing.size}"
+        ) from None
+
+
+def _looks_like_probabilities(model, preprocessing):
+    """Return whether outputs sum to one: of an ensemble, say, whose softmax is not its last layer."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, *preprocessing.shape)).astype("float32")
+    (values, *_) = keras.tree.flatten(model.predict_on_batch(preprocessing.normalize(noise)))
+    values = np.asarray(values, "float32")
+    return bool(values.shape[1] > 1 and (values >= 0).all() and np.abs(values.sum(1) - 1).max() < 1e-3)
 
 
 def _with_split_groups(model):
@@ -174,6 +205,8 @@ def _check_labels(names, classes):
             f"the class names must be as many as the model has outputs, {classes}, one a line. "
             f"Received: {len(names)} labels, {', '.join(names[:5])}{', ...' if names[5:] else ''}"
         )
+    if broken := [name for name in names if len(name.splitlines()) != 1]:
+        raise ArgumentError(f"a class name is one line of text. Received: {broken[0]!r}")
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise ArgumentError(f"the class names must differ from each other. Received: {twice[0]!r} more than once")
@@ -190,7 +223,7 @@ def _preprocessing(model, info, options):
             f"{model.name}: its preprocessing was fitted pixel by pixel, for pictures of one size; leave out "
             f"--input-size. Received: input_size={side}"
         )
-    if None not in (height, width):
+    if side is not None and any(one not in (None, side) for one in (height, width)):
         raise ArgumentError(
             f"{model.name} takes pictures of {height}x{width} pixels and no others; leave out --input-size, for "
             f"models whose height and width are free. Received: input_size={side}"

@@ -17,7 +17,7 @@ class Calibration:
     Attributes:
         images: uint8 (pictures, height, width, channels), of the model's size.
         description: which they are.
-        seed: that they were drawn with, None for an array.
+        seed: that they were drawn with.
     """
 
     images: np.ndarray
@@ -66,8 +66,9 @@ def choose_calibration(options, preprocessing, info, class_names):
             f"name their source with --calibration. Received: quantize={options.quantize}, calibration=None"
         )
     if hasattr(source, "shape"):
-        images = _checked(np.asarray(source), preprocessing)[: options.calibration_samples]
-        return Calibration(images, f"{len(images)} pictures of an array")
+        images = _checked(np.asarray(source), preprocessing)
+        order = np.random.default_rng(options.seed).permutation(len(images))[: options.calibration_samples]
+        return Calibration(images[np.sort(order)], f"{len(order)} pictures of an array", options.seed)
     return _of_source(source, data_dir, options, preprocessing, class_names)
 
 
@@ -87,12 +88,24 @@ def _of_source(name, data_dir, options, preprocessing, class_names):
         check_classes(class_names, source.class_names, name)
     split = source.split("train")
     if split.examples > options.calibration_samples:
-        split = split.divide(options.calibration_samples / split.examples, options.seed)[1]
+        split = _drawn(split, options.calibration_samples, options.seed)
     with reading(split):
         batches = list(make_dataset(split, preprocessing, 64, normalize=False).as_numpy_iterator())
     images = np.concatenate([images for images, _ in batches])
     _check_range(images, str(name))
     return Calibration(images, f"{len(images)} training pictures of {name}", options.seed)
+
+
+def _drawn(split, count, seed):
+    """Return so many pictures of a split, of every class some where that can be."""
+    classes = 0 if split.labels is None else len(np.unique(split.labels))
+    share = (count + classes) / split.examples  # each class's part is rounded
+    if classes > count or share >= 1:
+        return split.sample(count)
+    try:
+        return split.divide(share, seed)[1].sample(count)
+    except SourceError:  # a class of one picture cannot be divided
+        return split.sample(count)
 
 
 def _checked(images, preprocessing):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 
 import keras
 import numpy as np
@@ -36,7 +37,8 @@ class Parity:
         max_logit_difference: the same of the logits, up to a constant each picture: for a classifier told by
             the logarithms of probabilities above 1e-6; small networks' probabilities alone say little.
         logit_bound: what that may be, None as `bound`.
-        signal_to_noise: of these logits, in decibels; None if they are equal.
+        signal_to_noise: of these logits, in decibels, or of outputs that tell no classes apart; None if they are equal.
+        needed_signal_to_noise: what that must be at least, None where classes are told apart.
         examples: pictures compared.
         disagreements: pictures with another top-1 although the model's own top two lie further apart than
             twice the tolerance.
@@ -51,6 +53,7 @@ class Parity:
     max_logit_difference: float
     logit_bound: float | None
     signal_to_noise: float | None
+    needed_signal_to_noise: float | None
     examples: int
     disagreements: int
     allowed: int
@@ -60,7 +63,7 @@ class Parity:
 
     @property
     def agreement(self):
-        """Share of pictures with the model's top-1."""
+        """Share of pictures with the model's top-1, or where the model itself hardly decides."""
         return 1 - self.disagreements / self.examples
 
     @property
@@ -70,6 +73,9 @@ class Parity:
             return f"outputs differ by {self.max_difference:.3g}, more than {self.bound:.3g}"
         if self.logit_bound is not None and not self.max_logit_difference <= self.logit_bound:
             return f"logits differ by {self.max_logit_difference:.3g}, more than {self.logit_bound:.3g}"
+        needed, found = self.needed_signal_to_noise, self.signal_to_noise
+        if needed is not None and found is not None and not found >= needed:
+            return f"outputs have a signal-to-noise ratio of {found:.1f} dB, less than {needed:g}"
         if self.disagreements > self.allowed:
             return (
                 f"{self.disagreements} of {self.examples} pictures get another class, and {self.allowed or 'none'} may"
@@ -100,32 +106,40 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
         raise ArtifactError(f"it gives {outputs.dtype} {outputs.shape} and not float32 {reference.shape}")
     if not np.isfinite(outputs).all():
         raise ArtifactError("it gives values that are not finite")
-    tolerance = TOLERANCE if tolerance is None else tolerance
+    tolerance = TOLERANCE if tolerance is None else float(tolerance)
     least = QUANTIZATIONS[quantize].agreement if min_agreement is None else min_agreement
+    tells_classes = name != OUTPUT and reference.shape[1] > 1
     if softened := name == PROBABILITIES:
         seen = (reference > 1e-6) & (outputs > 1e-6)
         ours, theirs = (np.log(np.where(seen, values, 1.0), dtype="float64") for values in (reference, outputs))
     else:
         ours, theirs = reference.astype("float64"), outputs.astype("float64")
     # Rounding is relative to the logits: of a network whose logits are far apart, probabilities feel it too
-    bound = tolerance * max(1.0, float(np.abs(reference).max()), largest / ORDINARY_LOGIT if softened else 0.0)
+    size = max(1.0, float(np.abs(reference).max()), largest / ORDINARY_LOGIT if softened else 0.0)
+    bound = tolerance * size
     logit_bound = tolerance * max(1.0, float(np.abs(ours).max()), largest)
+    # Of classes the differences within a picture say something, of other outputs those from picture to picture
     noise = float(np.square(ours - theirs).sum())
-    signal = float(np.square(ours - ours.mean(axis=1, keepdims=True)).sum())
+    signal = float(np.square(ours - ours.mean(axis=int(tells_classes), keepdims=True)).sum())
+    ratio = None if not noise else float(10 * np.log10(max(signal, 1e-30) / noise))
     ordered = np.sort(reference, axis=1)
     margin = ordered[:, -1] - ordered[:, -2] if reference.shape[1] > 1 else np.zeros(len(reference))
     best, own = outputs.argmax(1), reference.argmax(1)
     # The numbers that the last bits decide are no proof of anything
-    disagreements = int(((best != own) & (margin > 2 * bound)).sum())
+    decided = margin > 2 * size * (tolerance if quantize == "none" else TOLERANCE)
+    disagreements = int(((best != own) & decided).sum())
     examples, exact = len(reference), quantize == "none"
-    few = examples < ENOUGH_PICTURES and not exact
+    few = examples < ENOUGH_PICTURES and not exact and min_agreement is None
+    if reference.shape[1] == 1:  # nothing that a label could be compared with
+        labels = None
     accuracy, own_accuracy = (None if labels is None else float(np.mean(one == labels)) for one in (best, own))
     return Parity(
         max_difference=float(np.abs(reference - outputs).max()),
         bound=bound if exact else None,
         max_logit_difference=float(np.abs(ours - theirs).max()),
         logit_bound=logit_bound if exact else None,
-        signal_to_noise=None if not noise or not signal else float(10 * np.log10(signal / noise)),
+        signal_to_noise=ratio,
+        needed_signal_to_noise=None if tells_classes else QUANTIZATIONS[quantize].signal_to_noise,
         examples=examples,
         disagreements=disagreements,
         allowed=max(int(few), int(np.floor((1 - least) * examples + 1e-9))),
@@ -215,11 +229,23 @@ def _check_description(found, prepared):
         meant = {"uint8": 0, "int8": -128}[given["dtype"]]
         if abs(given["scale"] - 1) > 1e-6 or given["zero_point"] != meant:
             raise ArtifactError(f"its input is scaled by {given['scale']} and not made for pixels as they are")
-    labels = tuple(found["card"].get("classes", ()))
-    if labels != prepared.class_names:
-        pair = next(((a, b) for a, b in zip(labels, prepared.class_names, strict=False) if a != b), None)
-        how = f"{pair[0]!r} stands where {pair[1]!r} should" if pair else f"there are {len(labels)}"
-        raise ArtifactError(f"its labels are not the model's: {how}")
+    if found["card"]:
+        _check_card(found, prepared)
+
+
+def _check_card(found, prepared):
+    """Raise ArtifactError if what an artifact says of itself is not so."""
+    card, wanted = found["card"], prepared.card("")
+    for labels in (tuple(card.get("classes", ())), tuple((found["labels"] or "").splitlines())):
+        if labels != prepared.class_names:
+            pair = next(((a, b) for a, b in zip(labels, prepared.class_names, strict=False) if a != b), None)
+            how = f"{pair[0]!r} stands where {pair[1]!r} should" if pair else f"there are {len(labels)}"
+            raise ArtifactError(f"its labels are not the model's: {how}")
+    if card["source"]["weights_sha256"] != wanted["source"]["weights_sha256"]:
+        raise ArtifactError("it was made of other weights (their sha256 differs)")
+    for name in ("input", "outputs", "preprocessing", "options"):
+        if card.get(name) != json.loads(json.dumps(wanted[name])):
+            raise ArtifactError(f"what it says of its {name} is not so: {card.get(name)}")
 
 
 def _check_files(process, prepared, images):
@@ -228,7 +254,7 @@ def _check_files(process, prepared, images):
 
     from keras_cnns.data.pipeline import prepare
 
-    contents = []
+    contents, images = [], [images[0].repeat(2, axis=0).repeat(3, axis=1), *images[1:]]  # one of another size
     for image in images:
         file = io.BytesIO()
         Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
@@ -266,8 +292,7 @@ def inspect_artifact(path, format, prepared):
     if options.integer_only:
         for what, names in (("float tensors", contents.floats), ("tensors without a fixed shape", contents.dynamic)):
             if names:
-                more = f" and {len(names) - 10} more" if names[10:] else ""
-                raise ArtifactError(f"it has {what}: {', '.join(names[:10])}{more}")
+                raise ArtifactError(f"it has {what}: {', '.join(names)}")
     _check_size(path, prepared)
     return contents
 
@@ -278,7 +303,8 @@ def _check_size(path, prepared):
     weights = [value.shape for value in prepared.model.weights]
     # Vectors may have been folded into others; int8 keeps biases in 32 bits, and a scale a channel
     least = 0.9 * a_weight * sum(int(np.prod(shape)) for shape in weights if len(shape) > 1)
-    most = 1.1 * a_weight * sum(int(np.prod(shape)) for shape in weights) + 1_000_000 + 4_000 * len(weights)
+    # Operators that a runtime does not quantize keep float32
+    most = 1.1 * 4 * sum(int(np.prod(shape)) for shape in weights) + 1_000_000 + 4_000 * len(weights)
     if prepared.options.preprocess:
         most += sum(array.nbytes for array in prepared.preprocessing.arrays().values())
     if not least <= found <= most:

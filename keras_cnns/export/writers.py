@@ -130,7 +130,7 @@ def write_saved_model(job, path):
 
 
 def _serve_image_bytes(servable, prepared):
-    """Return the `tf.function` from JPEG, PNG, GIF or BMP files to outputs and, of a classifier, its best classes."""
+    """Return the `tf.function` from JPEG or PNG files to outputs and, of a classifier, its best classes."""
     record, options = prepared.preprocessing, prepared.options
     best = min(TOP, prepared.model.outputs[0].shape[-1])
 

@@ -218,6 +218,7 @@ def test_export_of_a_foreign_model(cli, tmp_path):
         (("--format", "onnx", "--batch", "two"), 2, ["--batch is 'dynamic' or a whole number"]),
         (("--format", "onnx", "--labels", "none.txt"), 3, ["none.txt: cannot be read"]),
         (("--verify-only", "gone.onnx"), 2, ["there is no such artifact"]),
+        (("--verify-only", "gone.onnx", "--batch", "9"), 2, ["leave out --batch"]),
     ],
 )
 def test_export_with_bad_options(cli, arguments, code, parts, tmp_path, monkeypatch):
@@ -238,6 +239,21 @@ def test_export_over_tolerance_is_exit_code_1(cli, tmp_path, monkeypatch):
     code, out, err = cli("export", "--format", "onnx", "--output", tmp_path / "out")
     assert (code, out) == (1, "") and not list((tmp_path / "out").iterdir())
     one_sentence(err, "nin-digits.onnx does not compute what the model computes", "Nothing was kept")
+
+
+def test_a_ctrl_c_that_a_library_swallowed_stops_the_command():
+    from keras_cnns.cli import _common
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+        with pytest.raises(KeyboardInterrupt), _common.stoppable() as note:
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(1)
+            except KeyboardInterrupt:
+                pass  # as a callback from C does
+            note("the next step")
+        assert signal.getsignal(number) is before
 
 
 def test_export_with_every_option(cli, digits_file, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_cnns.errors import ArgumentError, ArtifactError, OutputExistsError, VerificationError
-from keras_cnns.export import FORMATS, Options, _runner, export_model, inspection, runtimes, verification, verify
+from keras_cnns.export import FORMATS, Options, _runner, export_model, inspection, runtimes, verify
 from keras_cnns.export.verification import compare
 from keras_cnns.saving import ModelInfo
 
@@ -216,22 +216,74 @@ def test_verify_sees_what_was_changed_since(copied, digits_model):
     path = copied / "nin.onnx"
     bias = np.asarray(model.get_layer("cccp6").bias)
     path.write_bytes(path.read_bytes().replace(bias.tobytes(), (bias + np.eye(10, dtype="float32")[0] / 9).tobytes()))
-    with pytest.raises(VerificationError, match="nin.onnx.*not the file that was exported .its sha256") as raised:
+    with pytest.raises(VerificationError, match="nin.onnx is not the file that was exported: its sha256") as raised:
         verify(path, model, info=record)
     assert "Nothing was kept" not in str(raised.value) and path.exists()
     (copied / "manifest.json").unlink()  # without it the numbers tell
+    said = []
     with pytest.raises(VerificationError, match="outputs differ by"):
-        verify(path, model, info=record)
+        verify(path, model, info=record, progress=said.append)
+    assert "no manifest tells the sha256 of nin.onnx" in said[0]
 
 
 def test_verify_sees_another_model_and_other_labels(copied, digits_model):
     model, record = digits_model
     other = type(model).from_config(model.get_config())
-    with pytest.raises(VerificationError, match="differ by"):
-        verify(copied / "nin.tflite", other, info=record)
+    other.set_weights([weight * 1.001 for weight in model.get_weights()])
+    for name in ("nin.tflite", "nin-int8.tflite"):  # integers cannot tell a thousandth; what the file says can
+        with pytest.raises(VerificationError, match="it was made of other weights"):
+            verify(copied / name, other, info=record)
     swapped = ModelInfo(class_names=tuple("1023456789"), preprocessing=record.preprocessing)
     with pytest.raises(VerificationError, match="its labels are not the model's: '0' stands where '1' should"):
         verify(copied / "nin.tflite", model, info=swapped)
+
+
+def rewrite(path, name, change):
+    """Change the text `name` that an artifact carries, where programs read it."""
+    import zipfile
+
+    import onnx
+
+    if path.is_dir():
+        file = path / "assets" / name
+        file.write_text(change(file.read_text("utf8")), "utf8")
+    elif path.suffix == ".onnx":
+        model = onnx.load(path)
+        for one in model.metadata_props:
+            if one.key == name:
+                one.value = change(one.value)
+        onnx.save(model, path)
+    else:
+        with zipfile.ZipFile(path) as archive:
+            members = {one: archive.read(one).decode() for one in archive.namelist()}
+            start = min(one.header_offset for one in archive.infolist())
+        path.write_bytes(path.read_bytes()[:start])
+        with zipfile.ZipFile(path, "a") as archive:
+            for one, text in members.items():
+                archive.writestr(one, change(text) if one == name else text)
+
+
+@pytest.mark.parametrize("name", ["nin_saved_model", "nin.tflite", "nin.onnx"])
+def test_verify_reads_what_users_read(copied, digits_model, name):
+    """labels.txt is what programs take the names from; the card what tells them how to feed it."""
+    model, record = digits_model
+    (copied / "manifest.json").unlink()
+    rewrite(copied / name, "labels.txt", lambda text: "".join(text.splitlines(True)[::-1]))
+    with pytest.raises(VerificationError, match="its labels are not the model's: '9' stands where '0' should"):
+        verify(copied / name, model, info=record)
+    rewrite(copied / name, "labels.txt", lambda text: "".join(text.splitlines(True)[::-1]))
+    rewrite(copied / name, "keras_cnns.json", lambda text: text.replace('"shorter_side": null', '"shorter_side": 40'))
+    with pytest.raises(VerificationError, match="what it says of its preprocessing is not so"):
+        verify(copied / name, model, info=record)
+
+
+@pytest.mark.parametrize("card", ["[]", "null", '{"options": 5}', '{"options": {"quantize": [1]}}', "{"])
+def test_cards_that_are_none(copied, digits_model, card):
+    model, record = digits_model
+    (copied / "manifest.json").unlink()
+    rewrite(copied / "nin.tflite", "keras_cnns.json", lambda text: card)
+    with pytest.raises(VerificationError, match="nin.tflite does not compute"):
+        verify(copied / "nin.tflite", model, info=record)
 
 
 def test_verify_sees_permuted_labels_in_a_saved_model(digits_model, tmp_path, monkeypatch):
@@ -281,7 +333,7 @@ def test_the_manifest(copied, digits_model):
     for name, entry in noted.items():
         assert entry["sha256"] == inspection.sha256(copied / name) and entry["bytes"] == inspection.size(copied / name)
         assert entry["pictures"] == "360 test pictures of digits" and entry["parity"]["accuracy"] >= 0.99
-        assert entry["source"]["sha256"] == record.sha256 and len(entry["source"]["weights_sha256"]) == 64
+        assert entry["source"]["name"] == "nin" and len(entry["source"]["weights_sha256"]) == 64
         assert entry["versions"]["onnxruntime"] and sum(entry["contents"]["operators"].values()) > 9
     assert noted["nin.onnx"]["contents"]["opset"] == 17 and noted["nin.onnx"]["calibration"] is None
     quantized = noted["nin-int8.tflite"]
@@ -302,6 +354,42 @@ def test_a_manifest_of_somebody_else_is_kept(digits_model, tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["manifest.json"]
 
 
+def test_places_that_are_taken_are_told_before_anything_is_moved(digits_model, tmp_path):
+    """A folder where the TFLite file goes: the ONNX file must not lie there alone, without a manifest."""
+    from keras_cnns.errors import OutputError
+
+    model, record = digits_model
+    (tmp_path / "nin.tflite").mkdir()
+    for formats in (["onnx", "tflite"], ["tflite", "onnx"]):
+        with pytest.raises(OutputError, match="nin.tflite: cannot be written .a folder of that name is there"):
+            export_model(model, tmp_path, formats, Options(verify=False), info=record, overwrite=True)
+    (tmp_path / "nin_saved_model").write_text("")
+    with pytest.raises(OutputError, match="nin_saved_model: cannot be written .a file of that name is there"):
+        export_model(model, tmp_path, ["onnx", "saved_model"], Options(verify=False), info=record, overwrite=True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["nin.tflite", "nin_saved_model"]
+
+
+def test_a_folder_is_noted_in_by_one_at_a_time(tmp_path):
+    import threading
+    import time
+
+    from keras_cnns import _files
+
+    order = []
+
+    def second():
+        with _files.locked(tmp_path):
+            order.append("second")
+
+    with _files.locked(tmp_path):
+        other = threading.Thread(target=second)
+        other.start()
+        time.sleep(0.2)
+        order.append("first")
+    other.join(5)
+    assert order == ["first", "second"]
+
+
 def test_equal_exports_are_equal_tflite_files(digits_model, tmp_path):
     model, record = digits_model
     for folder in ("one", "two"):
@@ -317,4 +405,3 @@ def test_the_logits_that_were_taken_out_are_checked(digits_model, tmp_path, monk
     monkeypatch.setattr(_models, "without_softmax", lambda model: model)
     with pytest.raises(VerificationError, match="logits that were taken out of the model do not give its prob"):
         export_model(model, tmp_path, ["onnx"], Options(logits=True), info=record)
-    assert verification.LOGITS == "logits"
