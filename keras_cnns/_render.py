@@ -83,6 +83,27 @@ def prediction_grid(images, labels, probabilities, class_names, path, title, col
     _save(figure, path)
 
 
+def picture_grid(images, texts, path, title, columns=8):
+    """Draw pictures, each with a text above it.
+
+    Args:
+        images: uint8 array (pictures, height, width, 1 or 3).
+        texts: one a picture; long ones are cut off.
+        path: PNG file to write.
+        title: above the whole.
+        columns: pictures a row.
+    """
+    rows = -(-len(images) // columns)
+    figure, axes = _figure(1.35 * columns, 1.55 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
+    figure.suptitle(title, fontsize=10)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, image, text in zip(axes.flat, images, texts, strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(text if len(text) <= 20 else f"{text[:19]}\N{HORIZONTAL ELLIPSIS}", fontsize=8, pad=2)
+    _save(figure, path)
+
+
 def network_bars(rows, path, title):
     """Draw a network from input to output: a bar a layer for its multiply-adds, and one for its parameters.
 

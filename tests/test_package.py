@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import keras_cnns
 
-COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info"]
+COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info", "data"]
 
 # Room: the parts of the package that it may import (any part of its own room is allowed).
 MAY_IMPORT = {
@@ -49,6 +49,7 @@ TENSORFLOW_AT_TOP = {
     "data/splits.py",
     "data/_tfds.py",
     "data/augment.py",
+    "data/balance.py",
     "data/pipeline.py",
     "export/_onnx.py",
     "export/_tflite.py",

@@ -5,15 +5,23 @@ from keras_cnns._lazy import lazy
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "ColorComponents": "augment",
         "Preprocessing": "preprocessing",
         "PrincipalComponents": "whitening",
         "Source": "sources",
+        "Summary": "summary",
         "Whitening": "whitening",
+        "class_weights": "balance",
+        "drop_surplus": "balance",
+        "fit_color": "pipeline",
         "fit_components": "whitening",
         "fit_preprocessing": "statistics",
         "make_dataset": "pipeline",
         "open_source": "sources",
         "prepare": "pipeline",
         "read_picture": "pictures",
+        "repeat_scarce": "balance",
+        "split_source": "partition",
+        "summarize": "summary",
     },
 )

@@ -1,56 +1,138 @@
 """Data sets of tensorflow-datasets as sources."""
 
+import contextlib
 import functools
+import hashlib
 import re
+from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
+from keras_cnns.data.partition import exact_totals
 from keras_cnns.data.splits import Split
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 
 
 class TfdsSplit(Split):
-    """The examples from `start` to `stop` of a split of a tensorflow-datasets builder that lies on disk."""
+    """Slices of the splits of a tensorflow-datasets builder that lies on disk.
 
-    def __init__(self, builder, name, start=0, stop=None):
-        stop = builder.info.splits[name].num_examples if stop is None else stop
-        super().__init__(stop - start)
-        self.builder, self.name, self.start, self.stop = builder, name, start, stop
+    The order is the files' own, which was shuffled when they were written; so slices of it are random parts.
+
+    Args:
+        builder: `tfds.core.DatasetBuilder`.
+        keys: names of the picture and of the label among its features.
+        pieces: (split name, start, stop) of each slice.
+    """
+
+    def __init__(self, builder, keys, pieces):
+        super().__init__(sum(stop - start for _, start, stop in pieces))
+        self.builder, self.keys, self.pieces = builder, keys, tuple(pieces)
 
     def elements(self):
-        """As `Split.elements`; the order is the files' own, which was shuffled when they were written."""
-        split = f"{self.name}[{self.start}:{self.stop}]"
-        data = self.builder.as_dataset(split=split, as_supervised=True)
-        return data.map(lambda image, label: (image, tf.cast(label, tf.int64)))
+        """As `Split.elements`."""
+        image, label = self.keys
+        return self._read().map(lambda one: (one[image], tf.cast(one[label], tf.int64)))
+
+    def identity(self):
+        """As `Split.identity`; files are told by size and time, not read."""
+        files = [file for name in sorted({name for name, *_ in self.pieces}) for file in self._files(name)]
+        stamps = [(file.name, file.stat().length, file.stat().mtime) for file in files]
+        return hashlib.sha256(repr((self.builder.info.full_name, self.keys, self.pieces, stamps)).encode()).digest()
 
     def divide(self, share, seed):
-        """As `Split.divide`, but a slice, not stratified, whatever the seed."""
-        cut = self.stop - round(self.examples * share)
-        return tuple(TfdsSplit(self.builder, self.name, *bounds) for bounds in ((self.start, cut), (cut, self.stop)))
+        """As `Split.divide`, but slices, not stratified, whatever the seed."""
+        cut = self.examples - round(self.examples * share)
+        return self._slice(0, cut), self._slice(cut, self.examples)
+
+    def partition(self, shares, seed):
+        """As `Split.partition`, but slices, not stratified, whatever the seed."""
+        ends = np.cumsum(exact_totals(self.examples, shares)).tolist()
+        return tuple(self._slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False))
+
+    def joined(self, others):
+        """As `Split.joined`."""
+        return TfdsSplit(self.builder, self.keys, [piece for one in (self, *others) for piece in one.pieces])
 
     def sample(self, count):
         """As `Split.sample`; the first ones, as the order is random already."""
-        return TfdsSplit(self.builder, self.name, self.start, self.start + min(count, self.examples))
+        return self._slice(0, min(count, self.examples))
+
+    def read_labels(self):
+        """Return the labels, int64 (examples,), from one pass over the files in which no picture is decoded.
+
+        Raises:
+            SourceError: if the files are damaged.
+        """
+        label = self.keys[1]
+        batches = self._read(only=(label,)).map(lambda one: tf.cast(one[label], tf.int64)).batch(1024)
+        with self._naming():
+            return np.concatenate([np.zeros(0, "int64"), *batches.as_numpy_iterator()])
+
+    def encoded(self):
+        """Yield (picture as the bytes of its file, label) of each example.
+
+        Raises:
+            SourceError: if the files are damaged.
+        """
+        image, label = self.keys
+        with self._naming():
+            for one in self._read(encoded=True).as_numpy_iterator():
+                yield one[image], int(one[label])
+
+    @property
+    def stored_bytes(self):
+        """Size of all examples on disk, estimated for slices."""
+        splits = self.builder.info.splits
+        return sum(
+            int(splits[name].num_bytes) * (stop - start) // max(splits[name].num_examples, 1)
+            for name, start, stop in self.pieces
+        )
+
+    def _files(self, name):
+        return self.builder.info.splits[name].filepaths
+
+    def _read(self, only=None, encoded=False):
+        """Return a `tf.data.Dataset` of dictionaries of the picture and the label."""
+        from tensorflow_datasets import decode
+
+        image = self.keys[0]
+        wanted = decode.PartialDecoding(
+            dict.fromkeys(only or self.keys, True), decoders={image: decode.SkipDecoding()} if encoded else None
+        )
+        names = "+".join(f"{name}[{start}:{stop}]" for name, start, stop in self.pieces)
+        return self.builder.as_dataset(split=names, decoders=wanted)
+
+    def _slice(self, start, stop):
+        pieces, before = [], 0
+        for name, first, last in self.pieces:
+            begin, end = max(start - before, 0), min(stop - before, last - first)
+            if begin < end:
+                pieces.append((name, first + begin, first + end))
+            before += last - first
+        return TfdsSplit(self.builder, self.keys, pieces or [(self.pieces[0][0], 0, 0)])
+
+    @contextlib.contextmanager
+    def _naming(self):
+        """Turn damage that TensorFlow meets into a SourceError that names the data set."""
+        try:
+            yield
+        except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+            reason = re.sub(r"^\{\{.*?\}\} ?|\[Op:.*", "", error.message.splitlines()[0]).strip()
+            raise _damaged(f"tfds:{self.builder.info.full_name}", self.builder.data_path, reason) from None
+
+
+def _damaged(spec, path, reason):
+    return SourceError(f"{spec}: is damaged in {path} ({reason}). Remove that folder and prepare the set again.")
 
 
 def open_tfds(spec, data_dir, download, test_share, seed):
     """Return (class names, image shape, splits) of "tfds:NAME"."""
-    import tensorflow_datasets as tfds
-
     name = spec.removeprefix("tfds:")
     if not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)?(:[0-9.*]+)?", name):
         raise ArgumentError(f"after 'tfds:' stands a data set's name, as in tfds:cifar10. Received: source={spec!r}")
     _work_offline()
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise ArgumentError(
-            f"tensorflow-datasets has no data set of that name.{nearest(name, tfds.list_builders())} "
-            f"Received: source={spec!r}"
-        ) from None
-    except (ValueError, AssertionError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ArgumentError(f"tensorflow-datasets cannot open it ({reason}). Received: source={spec!r}") from error
+    builder = _builder(spec, name, data_dir)
     if not builder.is_prepared():
         if not download:
             raise SourceError(
@@ -58,16 +140,20 @@ def open_tfds(spec, data_dir, download, test_share, seed):
                 f"--download, or run: tfds build {name}" + (f" --data_dir {data_dir}" if data_dir else "")
             )
         builder.download_and_prepare()
-    features, keys = builder.info.features, builder.info.supervised_keys
-    if (
-        keys is None
-        or not isinstance(features[keys[0]], tfds.features.Image)
-        or not isinstance(features[keys[1]], tfds.features.ClassLabel)
-    ):
+    _check_files(spec, builder)
+    features, keys = builder.info.features, _keys(builder.info)
+    if keys is None:
         raise SourceError(f"{spec}: does not pair a picture with one class. Choose a set made for classification.")
+    if np.dtype(features[keys[0]].np_dtype) != np.uint8:
+        kind = np.dtype(features[keys[0]].np_dtype)
+        raise SourceError(f"{spec}: has pictures of {kind}, not of 8 bits a channel. Choose another set.")
     if "train" not in builder.info.splits:
         raise SourceError(f"{spec}: has no split 'train' (only {', '.join(builder.info.splits)}). Choose another set.")
-    splits = {part: TfdsSplit(builder, part) for part in ("train", "validation", "test") if part in builder.info.splits}
+    splits = {
+        part: TfdsSplit(builder, keys, [(part, 0, builder.info.splits[part].num_examples)])
+        for part in ("train", "validation", "test")
+        if part in builder.info.splits
+    }
     if "test" not in splits:
         # Some sets publish labels of train and validation alone: then the latter is what one is measured on.
         if "validation" in splits:
@@ -78,6 +164,73 @@ def open_tfds(spec, data_dir, download, test_share, seed):
     if channels not in (1, 3):
         channels = 3
     return tuple(features[keys[1]].names), (height, width, channels), splits
+
+
+def _builder(spec, name, data_dir):
+    """Return the builder of a data set, or raise an error that says why there is none."""
+    import tensorflow_datasets as tfds
+    from google.protobuf.json_format import ParseError
+    from tensorflow_datasets.core.utils import file_utils
+
+    folders = [Path(folder) for folder in file_utils.list_data_dirs(data_dir)]
+    own = [folder / re.split("[/:]", name)[0] for folder in folders]
+    written = next((folder for folder in own if folder.is_dir() and any(folder.iterdir())), None)
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        if written and "/" not in name:
+            version, found = name.partition(":")[2], sorted(one.name for one in written.iterdir() if one.is_dir())
+            if version and version not in found:
+                raise ArgumentError(
+                    f"{written} holds no such version, but {', '.join(found)}. Received: source={spec!r}"
+                ) from None
+            raise _damaged(spec, written, "dataset_info.json or features.json is missing") from None
+        there = [one.name for folder in folders if folder.is_dir() for one in folder.iterdir() if one.is_dir()]
+        raise ArgumentError(
+            f"tensorflow-datasets has no data set of that name.{nearest(name, [*there, *tfds.list_builders()])} "
+            f"Received: source={spec!r}"
+        ) from None
+    except (ParseError, OSError, ValueError, AssertionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        if written and isinstance(error, (ParseError, OSError, ValueError)) and "/" not in name:
+            raise _damaged(spec, written, reason) from None
+        raise ArgumentError(f"tensorflow-datasets cannot open it ({reason}). Received: source={spec!r}") from error
+
+
+def _check_files(spec, builder):
+    """Raise a SourceError if a file of the set is missing or shorter than what was written; nothing is read."""
+    for part, split in builder.info.splits.items():
+        if part not in ("train", "validation", "test"):
+            continue
+        missing = [file for file in split.filepaths if not file.exists()]
+        if missing:
+            raise _damaged(spec, builder.data_path, f"{missing[0].name} is missing")
+        size = sum(file.stat().length for file in split.filepaths)
+        # Records stand in the files as they are, with a frame around each
+        if builder.info.file_format.value == "tfrecord" and size < int(split.num_bytes):
+            raise _damaged(spec, builder.data_path, f"the files of {part!r} hold {size:,} bytes, not all of it")
+
+
+def _keys(info):
+    """Return the names of the picture and of its class among the features, or None if that is not clear."""
+    import tensorflow_datasets as tfds
+
+    features, keys = info.features, info.supervised_keys
+    if not isinstance(features, tfds.features.FeaturesDict):
+        return None
+    if keys is None:
+        # Sets that were stored from plain tf.data do not say: then there must be one of each
+        keys = [
+            [name for name in features if type(features[name]) is kind]
+            for kind in (tfds.features.Image, tfds.features.ClassLabel)
+        ]
+        if any(len(names) != 1 for names in keys):
+            return None
+        keys = [names[0] for names in keys]
+    kinds = (tfds.features.Image, tfds.features.ClassLabel)
+    if len(keys) != 2 or not all(isinstance(key, str) for key in keys):
+        return None
+    return tuple(keys) if all(isinstance(features[key], kind) for key, kind in zip(keys, kinds, strict=True)) else None
 
 
 @functools.cache

@@ -1,17 +1,22 @@
 """Source + Preprocessing + augmentation -> batched `tf.data.Dataset`."""
 
 import contextlib
-import dataclasses
+import hashlib
+import math
+import os
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns.data import preprocessing as records
-from keras_cnns.data.augment import AUGMENTATIONS
-from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, batch_steps
+from keras_cnns.data.crops import DRAWS
+from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
+from keras_cnns.data.whitening import fit_components
+from keras_cnns.errors import ArgumentError, OutputError, nearest
 
 CACHE_BYTES = 1 << 30  # decoded pictures up to so much stay in memory
-SHUFFLE = 10_000  # elements that wait to be drawn where there are too many to hold all
+CACHE_FORMAT = 1  # of pictures kept on disk; another one is not read
 
 
 def prepare(picture, preprocessing):
@@ -39,7 +44,24 @@ def prepare(picture, preprocessing):
     return tf.ensure_shape(picture, preprocessing.shape)
 
 
-def make_dataset(split, preprocessing, batch_size, *, shuffle=False, augmentation="none", seed=0, normalize=True):
+def make_dataset(
+    split,
+    preprocessing,
+    batch_size,
+    *,
+    shuffle=False,
+    augmentation="none",
+    seed=0,
+    normalize=True,
+    rand_augment=0.0,
+    color=None,
+    erasing=0.0,
+    mixup=0.0,
+    cutmix=0.0,
+    one_hot=None,
+    cache=None,
+    skip_broken=False,
+):
     """Return the pictures of a split as a network takes them.
 
     Args:
@@ -47,41 +69,163 @@ def make_dataset(split, preprocessing, batch_size, *, shuffle=False, augmentatio
         preprocessing: `Preprocessing`.
         batch_size: pictures a batch; the last batch may hold fewer, none is dropped.
         shuffle: whether each pass has an order of its own, drawn from `seed`.
-        augmentation: "none", "shift" (up to 4 pixels) or "pad-crop-flip" (the same, and half of them mirrored).
-        seed: of the order and the augmentation.
+        augmentation: a name of `AUGMENTATIONS`: "none"; on pictures of the input's size "shift" (up to 4 pixels),
+            "pad-crop-flip" (the same, and half of them mirrored) and "distort"; of whole pictures, in place of
+            resize and center crop, "crop-flip", "scale-jitter", "scale-jitter-480" and "inception-crop".
+        seed: of the order and of all that is random.
         normalize: whether to normalize; False gives uint8, as exported artifacts take it.
+        rand_augment: strength of `keras.layers.RandAugment`, 0 to 1; its two operations are drawn for each batch.
+        color: `ColorComponents`, for `color_noise`; None: none.
+        erasing: share of the pictures of which `keras.layers.RandomErasing` erases a part.
+        mixup: alpha of `keras.layers.MixUp`.
+        cutmix: alpha of `keras.layers.CutMix`; where `mixup` is given too, each batch gets one of both, by chance.
+        one_hot: number of classes, for one-hot labels, which mixing needs; None: whole numbers.
+        cache: folder in which decoded pictures are kept for later runs, which then need not read the files; written
+            before this returns. None: pictures of the input's size are kept in memory where 1 GiB holds them.
+        skip_broken: whether pictures that cannot be read are left out; they are noted in `split.skipped`.
 
     Returns:
-        `tf.data.Dataset` of (float32 images (batch, height, width, channels), int64 labels (batch,)), of known
-        length. Iterate it inside `reading(split)`, which names the file if one cannot be read.
+        `tf.data.Dataset` of (float32 images (batch, height, width, channels), int64 labels (batch,) or float32 ones
+        (batch, one_hot)), of known length, except with `skip_broken` before broken pictures are known. Iterate it
+        inside `reading(split)`, which names the file if one cannot be read.
+
+    Raises:
+        ArgumentError: for an augmentation that is not known, strengths out of range, or mixing without `one_hot`.
+        SourceError, OutputError: if the cache must be written and a picture cannot be read, or the folder not used.
     """
     if augmentation not in AUGMENTATIONS:
         raise ArgumentError(
             f"`augmentation` must be one of {', '.join(AUGMENTATIONS)}.{nearest(augmentation, AUGMENTATIONS)} "
             f"Received: augmentation={augmentation!r}"
         )
-    height, width, channels = preprocessing.shape
+    geometry = AUGMENTATIONS[augmentation]
+    steps = batch_steps(preprocessing.channels, rand_augment, color, erasing, mixup, cutmix, one_hot)
+    data = _pictures(split, preprocessing, geometry.window, shuffle, seed, cache, skip_broken).batch(batch_size)
 
-    def picture(element, label):
-        return prepare(split.decode(element, channels), preprocessing), label
+    def finish(batch, draw):
+        images, labels = batch
+        if one_hot is not None:
+            labels = tf.one_hot(labels, one_hot)
+        if geometry.batch:
+            images = geometry.batch(images, draw)
+        if normalize:
+            images = tf.cast(images, tf.float32)
+        for k, step in enumerate(steps, 1):
+            images, labels = step(images, labels, tf.random.experimental.stateless_fold_in(draw, k))
+        return normalized(images) if normalize else images, labels
 
-    in_memory = split.examples * height * width * channels <= CACHE_BYTES
-    data = split.elements()
-    if not in_memory and shuffle:  # while the elements are still small
-        data = data.shuffle(min(split.examples, SHUFFLE), seed=seed, reshuffle_each_iteration=True)
-    data = data.map(picture, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    if in_memory:
-        data = data.cache()
-        if shuffle:
-            data = data.shuffle(split.examples, seed=seed, reshuffle_each_iteration=True)
-    data = data.batch(batch_size)
-    if augment := AUGMENTATIONS[augmentation]:
-        draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-        data = tf.data.Dataset.zip(data, draws).map(lambda batch, draw: (augment(batch[0], draw), batch[1]))
-    if normalize:
-        data = data.map(lambda images, labels: (preprocessing.normalize(tf.cast(images, tf.float32)), labels))
-    batches = -(-split.examples // batch_size)
-    return data.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(tf.data.AUTOTUNE)
+    normalized = _normalizer(preprocessing)
+    data = tf.data.Dataset.zip(data, _draws(seed)).map(finish, **PARALLEL)
+    if not skip_broken:
+        data = data.apply(tf.data.experimental.assert_cardinality(-(-split.examples // batch_size)))
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def _normalizer(preprocessing):
+    """Return `preprocessing.normalize`, or what gives the same in half the time."""
+    if not preprocessing.is_affine or len(preprocessing.mean) == 1:
+        return preprocessing.normalize
+    # TensorFlow is slow to repeat three values along the last axis
+    mean = np.broadcast_to(np.asarray(preprocessing.mean, "float32"), preprocessing.shape)
+    scale = np.asarray(preprocessing.scale, "float32")
+    scale = np.broadcast_to(scale, preprocessing.shape) if len(scale) > 1 else scale
+    return lambda images: (images - mean) * scale
+
+
+def _pictures(split, preprocessing, window, shuffle, seed, cache, skip_broken):
+    """Return a `tf.data.Dataset` of (uint8 picture of the input's size, label), `window` as in `Augmentation`."""
+    channels, size = preprocessing.channels, preprocessing.size
+
+    def decoded(elements):
+        whole = elements.map(lambda element, label: (split.decode(element, channels, skip_broken), label), **PARALLEL)
+        return whole.filter(_is_there) if skip_broken else whole
+
+    def prepared(elements):
+        if skip_broken:
+            return decoded(elements).map(lambda picture, label: (prepare(picture, preprocessing), label), **PARALLEL)
+        # In one map, so that no large pictures wait between two
+        return elements.map(
+            lambda element, label: (prepare(split.decode(element, channels), preprocessing), label), **PARALLEL
+        )
+
+    in_memory = cache is None and window is None and split.examples * math.prod(preprocessing.shape) <= CACHE_BYTES
+    if cache is not None:
+        fields = (channels,) if window else (channels, size, preprocessing.shorter_side)
+        name = repr((CACHE_FORMAT, fields, shuffle, skip_broken, split.identity()))
+        # In random order already, as too many of them are read to hold all while they are shuffled
+        elements = split.shuffled(0) if shuffle else split.elements()
+        data = _on_disk((decoded if window else prepared)(elements), cache, name, split)
+        split, skip_broken = Split(split.examples), False
+    elif in_memory:
+        data = prepared(split.elements()).cache()
+    else:
+        data = split.shuffled(seed) if shuffle else split.elements()
+        if not window:
+            return prepared(data)
+    if shuffle and (cache is not None or in_memory):
+        room = split.examples if in_memory else min(split.examples, SHUFFLE)
+        data = data.shuffle(room, seed=seed, reshuffle_each_iteration=True)
+    return _windows(data, split, preprocessing, window, seed, skip_broken) if window else data
+
+
+def _windows(elements, split, preprocessing, window, seed, skip_broken):
+    """Return (uint8 picture of the input's size, label): of each a random window, half of them mirrored."""
+
+    def choose(height, width, draws):
+        return window(height, width, draws, preprocessing)
+
+    def fit(pixels, label, draws):
+        # The window has less than about twice the size: interpolation leaves little of it out, and costs a sixth of
+        # `antialias=True`. What it gives lies between the pixels' own values, so that nothing needs to be clipped.
+        picture = tf.cast(tf.image.resize(pixels, preprocessing.size) + 0.5, tf.uint8)
+        mirrored = tf.reverse(picture, tf.boolean_mask([1], draws[-1:] < 0.5))
+        return tf.ensure_shape(mirrored, preprocessing.shape), label
+
+    draws = _draws(seed).map(lambda seed: tf.random.stateless_uniform((256, DRAWS), seed)).unbatch()
+    data = tf.data.Dataset.zip(elements, draws).map(lambda element, draws: (*element, draws))
+    return split.windows(data, preprocessing.channels, choose, preprocessing.size, fit, skip_broken)
+
+
+def _draws(seed):
+    """Return an endless `tf.data.Dataset` of seeds, int64 (2,), which goes on from pass to pass."""
+    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+
+
+def _is_there(picture, *_):
+    return tf.size(picture) > 0
+
+
+def _on_disk(data, folder, name, split):
+    """Return the elements of `data` from a file in `folder` that belongs to `name`, where they are written once."""
+    folder, stem = Path(folder), hashlib.sha256(name.encode()).hexdigest()[:16]
+    path = next(folder.glob(f"{stem}-*.tfrecord"), None)
+    if path is None:
+        temporary, count = folder / f".{stem}.{os.getpid()}", 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Not by Dataset.save, which waits for ever where a picture cannot be read
+            with reading(split), open(temporary, "wb"), tf.io.TFRecordWriter(str(temporary)) as file:
+                for picture, label in data.as_numpy_iterator():
+                    file.write(np.array([*picture.shape, label], "int64").tobytes() + picture.tobytes())
+                    count += 1
+            path = folder / f"{stem}-{count}.tfrecord"
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OutputError.from_os(folder, error) from error
+        except tf.errors.OpError as error:
+            reason = error.message.splitlines()[0]
+            raise OutputError(f"{folder}: cannot be written ({reason}). Free some space there.") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+    def parse(record):
+        head = tf.io.decode_raw(tf.strings.substr(record, 0, 32), tf.int64)
+        picture = tf.reshape(tf.io.decode_raw(tf.strings.substr(record, 32, -1), tf.uint8), head[:3])
+        return tf.ensure_shape(picture, data.element_spec[0].shape), head[3]
+
+    kept = tf.data.TFRecordDataset(str(path), buffer_size=8 << 20).map(parse, **PARALLEL)
+    return kept.apply(tf.data.experimental.assert_cardinality(int(path.stem.rpartition("-")[2])))
 
 
 @contextlib.contextmanager
@@ -93,24 +237,24 @@ def reading(*splits):
         yield
     except Exception:
         for split in splits:
-            if split.faults:
-                raise split.faults[0] from None
+            if fault := split.faults[0] if split.faults else split.find_fault():
+                raise fault from None
         raise
 
 
-def fit_preprocessing(split, preprocessing):
-    """Return the record with the per-channel mean and deviation of a training split, after resize and crop.
+def fit_color(split, preprocessing):
+    """Return the `ColorComponents` of a training split, after resize and crop.
 
     Args:
         split: the training `Split`, and never another.
-        preprocessing: `Preprocessing`, whose mean and scale are ignored.
+        preprocessing: `Preprocessing`, of which size, channels and resize rule count.
+
+    Raises:
+        SourceError: if a picture cannot be read.
     """
-    total = np.zeros((2, preprocessing.channels))
-    positions = 0
     with reading(split):
-        for images, _ in make_dataset(split, preprocessing, 256, normalize=False):
-            pixels = images.numpy().astype("float64").reshape(-1, preprocessing.channels)
-            total += pixels.sum(0), (pixels**2).sum(0)
-            positions += len(pixels)
-    mean, scale = records.fit_normalization(*total.tolist(), positions)
-    return dataclasses.replace(preprocessing, mean=mean, scale=scale)
+        batches = make_dataset(split, preprocessing, 32, normalize=False).as_numpy_iterator()
+        found = fit_components(images.reshape(-1, preprocessing.channels) / 255 for images, _ in batches)
+    # Which way a vector points is chance; here, to the side where it has more
+    vectors = found.components * np.where(found.components.sum(1, keepdims=True) < 0, -1, 1)
+    return ColorComponents(found.variances.tolist(), vectors.tolist())

@@ -1,6 +1,8 @@
 """Where pictures come from: scikit-learn's digits, `.npz` files, folders of pictures, tensorflow-datasets."""
 
 import dataclasses
+import os
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,8 +124,9 @@ def _npz(name, path):
     ) as error:
         if "pickle" in str(error).lower():
             fault, cure = (
-                "holds pickled Python objects, which could run any code",
-                "Save plain arrays with np.savez",
+                "holds pickled Python objects, which could run any code; NumPy also makes them of pictures of "
+                "different sizes",
+                "Save plain arrays with np.savez, or put pictures of different sizes into a folder",
             )
         else:
             fault, cure = "is damaged or no .npz file", "Make it again with np.savez"
@@ -223,30 +226,56 @@ def _folder(name, path):
 
 
 def _pictures_by_class(folder):
-    """Return {class name: sorted picture paths} of the class folders in `folder`."""
-    classes = {
-        entry.name: sorted(
-            str(file) for file in entry.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    """Return {class name: sorted picture paths} of the class folders in `folder`.
+
+    Only names are read: no picture is opened or asked for its size, so that a million of them take seconds. Links
+    count as what they lead to; one that leads nowhere counts as a picture, to be named when it cannot be read.
+    """
+    classes = {}
+    with os.scandir(folder) as entries:
+        # A name typed on one system and unpacked on another may spell its accents in two ways
+        places = sorted(
+            (unicodedata.normalize("NFC", one.name), one.path)
+            for one in entries
+            if not one.name.startswith(".") and one.is_dir()
         )
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir() and not entry.name.startswith(".")
-    }
+    for name, path in places:
+        if name in classes:
+            raise SourceError(f"{path}: another class folder has the same name, spelled otherwise. Rename one of them.")
+        classes[name] = _pictures(path)
     if not classes:
         raise SourceError(f"{folder}: has no folders in it. Put the pictures of each class into a folder of its own.")
-    for name, files in classes.items():
-        if not files:
-            raise SourceError(f"{folder / name}: has no pictures. Add some, or remove the folder.")
-        for file in files:
-            if any("\udc80" <= character <= "\udcff" for character in file):
-                raise SourceError(f"{file!r}: the name is no UTF-8, which TensorFlow needs. Rename it.")
     _need_two_classes(folder, tuple(classes))
     return classes
+
+
+def _pictures(folder):
+    """Return the sorted paths of the pictures in a class folder."""
+    names, inner = [], False
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                if os.path.splitext(entry.name)[1].lower() in SUFFIXES and not entry.is_dir():
+                    names.append(entry.name)
+                elif not names:
+                    inner = inner or entry.is_dir()
+    if not names:
+        hint = " of its own; those in folders inside it are not read" if inner else ""
+        raise SourceError(f"{folder}: has no pictures{hint}. Add some, or remove the folder.")
+    files = [os.path.join(folder, name) for name in sorted(names)]
+    try:
+        "".join(files).encode("utf8")
+    except UnicodeEncodeError:
+        file = next(file for file in files if any("\udc80" <= character <= "\udcff" for character in file))
+        raise SourceError(f"{file!r}: the name is no UTF-8, which TensorFlow needs. Rename it.") from None
+    return files
 
 
 def _file_split(classes):
     files = [file for paths in classes.values() for file in paths]
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
-    return FileSplit(np.array(files), labels)
+    # As objects: a NumPy string array gives each name the room of the longest
+    return FileSplit(np.array(files, dtype=object), labels)
 
 
 def _need_two_classes(path, names):

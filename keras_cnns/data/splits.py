@@ -1,13 +1,19 @@
 """Part of a source: pictures and labels, in memory or as files, and how a part is divided."""
 
+import collections
 import hashlib
-from pathlib import Path
+import os
 
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns.data.pictures import read_picture
-from keras_cnns.errors import SourceError
+from keras_cnns.data.partition import drawn_by_class, exact_counts
+from keras_cnns.data.pictures import DIVISORS, cut, decode_jpeg, plan_window, read_file, read_picture, read_window
+from keras_cnns.errors import ArgumentError, SourceError
+
+SHUFFLE = 10_000  # pictures that wait to be drawn where all are too many
+CHUNK = 16  # files whose headers are read in one call
+PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
 
 
 class Split:
@@ -17,25 +23,71 @@ class Split:
         examples: number of pictures.
         labels: int64 array (examples,), or None where only the data set itself knows them.
         faults: errors met while reading; a tf.data pipeline can only say that an op failed, this says why.
+        skipped: from the path of each picture that was left out as broken, where that was asked for, to its error.
     """
 
     labels = None
 
     def __init__(self, examples):
         self.examples = examples
-        self.faults = []
+        self.faults, self.skipped = [], {}
 
     def elements(self):
-        """Return a `tf.data.Dataset` of (element, label int64), cheap to shuffle."""
+        """Return a `tf.data.Dataset` of (element, label int64)."""
         raise TypeError(f"{type(self).__name__} has no elements")
 
-    def decode(self, element, channels):
-        """Return the uint8 picture (height, width, channels) of an element, inside a tf.data map."""
+    def shuffled(self, seed):
+        """Return the elements in an order drawn from `seed`, another at each pass."""
+        # Each may be a whole picture, so that not all of them can wait to be drawn
+        return self.elements().shuffle(min(self.examples, SHUFFLE), seed=seed, reshuffle_each_iteration=True)
+
+    def decode(self, element, channels, skip_broken=False):
+        """Return the uint8 picture (height, width, channels) of an element, inside a tf.data map.
+
+        With `skip_broken` a picture that cannot be read is noted in `skipped`, and comes as one of height 0.
+        """
         return _with_channels(element, channels)
+
+    def windows(self, elements, channels, choose, size, finish, skip_broken=False):
+        """Return a `tf.data.Dataset` of what `finish` makes of a part of each picture.
+
+        Args:
+            elements: `tf.data.Dataset` of (element, label, draws), the draws being what `choose` needs of chance.
+            channels: 1 (gray) or 3 (RGB).
+            choose: function (height, width, draws) -> (top, left, height, width), in whole pixels.
+            size: (height, width) that the part will be resized to; large ones may come smaller, but not below it.
+            finish: function (uint8 pixels (height, width, channels), label, draws) of tensors.
+            skip_broken: whether pictures that cannot be read are left out, and noted in `skipped`.
+        """
+
+        def part(picture, draws):
+            return cut(picture, choose(*picture.shape[:2], draws.tolist()), size)
+
+        def window(element, label, draws):
+            pixels = tf.numpy_function(part, [self.decode(element, channels), draws], tf.uint8, stateful=False)
+            return finish(tf.ensure_shape(pixels, (None, None, channels)), label, draws)
+
+        return elements.map(window, **PARALLEL)
+
+    def find_fault(self):
+        """Return an error that says why reading failed, where that can be found out afterwards, else None."""
+        return None
+
+    def identity(self):
+        """Return bytes that tell the pictures and labels of this split from those of any other."""
+        raise TypeError(f"{type(self).__name__} cannot be told apart")
 
     def divide(self, share, seed):
         """Return two splits, the second with `share` of the pictures, stratified where the labels are known."""
         raise TypeError(f"{type(self).__name__} cannot be divided")
+
+    def partition(self, shares, seed):
+        """Return a split for each share, of exact size, stratified where the labels are known; see `split_source`."""
+        raise TypeError(f"{type(self).__name__} cannot be divided")
+
+    def joined(self, others):
+        """Return one split with these pictures and those of other splits of the same source."""
+        raise TypeError(f"{type(self).__name__} cannot be joined")
 
     def sample(self, count):
         """Return a split of at most `count` pictures, spread over the whole."""
@@ -58,41 +110,174 @@ class _Labeled(Split):
         with tf.device("CPU"):
             return tf.data.Dataset.from_tensor_slices((self.items, self.labels))
 
+    def identity(self):
+        """As `Split.identity`."""
+        digest = hashlib.sha256(self.labels.data)
+        digest.update(self._contents())
+        return digest.digest()
+
+    def _contents(self):
+        return np.ascontiguousarray(self.items).data
+
     def divide(self, share, seed):
         """As `Split.divide`."""
         first, second = _stratified(self.labels, self.keys(), share, seed)
-        return tuple(type(self)(self.items[part], self.labels[part]) for part in (first, second))
+        return self.take(first), self.take(second)
+
+    def partition(self, shares, seed):
+        """As `Split.partition`."""
+        drawn = drawn_by_class(self.labels, self.keys(), seed)
+        counts = exact_counts([len(members) for members in drawn.values()], shares)
+        # The last part, which is the test split, gets the first ones drawn, as in `divide`
+        cuts = np.cumsum(counts[:, ::-1], axis=1)[:, :-1]
+        pieces = [np.split(members, cut)[::-1] for members, cut in zip(drawn.values(), cuts, strict=True)]
+        return tuple(self.take(np.sort(np.concatenate(part))) for part in zip(*pieces, strict=True))
+
+    def joined(self, others):
+        """As `Split.joined`."""
+        every = [self, *others]
+        return type(self)(*(np.concatenate([getattr(one, field) for one in every]) for field in ("items", "labels")))
+
+    def take(self, places):
+        """Return a split of the pictures at `places`, an array of indices in which one may stand repeatedly."""
+        return type(self)(self.items[places], self.labels[places])
 
     def sample(self, count):
         """As `Split.sample`."""
-        spread = np.linspace(0, self.examples - 1, min(count, self.examples)).round().astype("int64")
-        return type(self)(self.items[spread], self.labels[spread])
+        return self.take(np.linspace(0, self.examples - 1, min(count, self.examples)).round().astype("int64"))
 
 
 class ArraySplit(_Labeled):
-    """Pictures of one size in a uint8 array (examples, height, width, channels)."""
+    """Pictures of one size in a uint8 array (examples, height, width, channels).
+
+    Raises:
+        ArgumentError: for another array, as pictures of different sizes make it, or labels that do not fit.
+    """
+
+    def __init__(self, items, labels):
+        if getattr(items, "dtype", None) != np.uint8 or items.ndim != 4:
+            found = f"dtype={getattr(items, 'dtype', type(items).__name__)}, shape={np.shape(items)}"
+            raise ArgumentError(
+                "`items` must be a uint8 array (examples, height, width, channels); pictures of different sizes "
+                f"belong into a folder. Received: {found}"
+            )
+        if np.shape(labels) != (len(items),):
+            raise ArgumentError(
+                f"`labels` must have one whole number for each of {len(items)} pictures. "
+                f"Received: shape={np.shape(labels)}"
+            )
+        super().__init__(items, labels)
+
+    def shuffled(self, seed):
+        """As `Split.shuffled`, all of them: their numbers wait to be drawn, not the pictures."""
+        with tf.device("CPU"):
+            items, labels = tf.constant(self.items), tf.constant(self.labels)
+        order = tf.data.Dataset.range(self.examples)
+        order = order.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
+        return order.map(lambda place: (tf.gather(items, place), tf.gather(labels, place)))
 
 
 class FileSplit(_Labeled):
     """Picture files, read when they are needed."""
 
+    def __init__(self, items, labels):
+        super().__init__(items, labels)
+        self.decoding = collections.deque(maxlen=1000)  # paths; more than a pipeline reads ahead
+
     def keys(self):
         """As `_Labeled.keys`: class folder and file name, wherever the whole lies."""
-        return ["/".join(Path(file).parts[-2:]) for file in self.items]
+        return ["/".join(file.rsplit(os.sep, 2)[-2:]) for file in self.items]
 
-    def decode(self, element, channels):
+    def shuffled(self, seed):
+        """As `Split.shuffled`, all of them: paths are short."""
+        return self.elements().shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
+
+    def decode(self, element, channels, skip_broken=False):
         """As `Split.decode`; a file that cannot be read is noted in `faults`."""
+        return self._read(lambda path: read_window(path, channels), [element], channels, skip_broken)
 
-        def read(path):
+    def windows(self, elements, channels, choose, size, finish, skip_broken=False):
+        """As `Split.windows`; of a plain JPEG nothing but the part is decoded."""
+
+        def in_python(path, draws):
+            def read(path, draws):
+                draws = draws.tolist()
+                return read_window(path, channels, lambda height, width: choose(height, width, draws), size)
+
+            return self._read(read, [path, draws], channels, skip_broken)
+
+        if skip_broken:  # only Python knows which picture it was
+            found = elements.map(lambda path, label, draws: (in_python(path, draws), label, draws), **PARALLEL)
+            return found.filter(lambda pixels, label, draws: tf.size(pixels) > 0).map(finish, **PARALLEL)
+
+        def plan(paths, draws):
+            ways, windows = [], []
+            for path, row in zip(paths.tolist(), draws.tolist(), strict=True):
+                divisor, window = plan_window(
+                    read_file(path), channels, lambda height, width, row=row: choose(height, width, row), size
+                )
+                ways.append(DIVISORS.index(divisor))
+                windows.append(window)
+                self.decoding.append(path.decode())
+            return np.array(ways, "int32"), np.array(windows, "int32")
+
+        def planned(paths, labels, draws):
+            ways, windows = tf.numpy_function(plan, [paths, draws], (tf.int32, tf.int32))
+            return paths, labels, draws, tf.ensure_shape(ways, (None,)), tf.ensure_shape(windows, (None, 4))
+
+        def decode(path, label, draws, way, window):
+            def in_graph(divisor):
+                return lambda: decode_jpeg(tf.io.read_file(path), window, channels, divisor)
+
+            ways = [lambda: in_python(path, draws), *map(in_graph, DIVISORS[1:])]
+            return finish(tf.ensure_shape(tf.switch_case(way, ways), (None, None, channels)), label, draws)
+
+        # Some files a call, as a call of Python from a pipeline takes longer than what is done in it for one
+        return elements.batch(CHUNK).map(planned, **PARALLEL).unbatch().map(decode, **PARALLEL)
+
+    def find_fault(self):
+        """Return the error of a picture that TensorFlow was decoding lately and cannot read, None if there is none."""
+        for path in self.decoding:
             try:
-                return read_picture(path.decode(), channels)
+                read_picture(path)
+                content = read_file(path)
+                divisor, window = plan_window(content, 3)
+                if divisor:
+                    decode_jpeg(content, window, 3, divisor)
             except SourceError as error:
+                return error
+            except tf.errors.InvalidArgumentError:
+                return SourceError(f"{path}: is a JPEG that TensorFlow cannot decode. Save it anew as PNG.")
+        return None
+
+    def _read(self, function, inputs, channels, skip_broken):
+        """Return the picture that `function` reads from a path and further inputs, inside a tf.data map."""
+
+        def read(path, *more):
+            try:
+                return function(path.decode(), *more)
+            except SourceError as error:
+                if skip_broken:
+                    self.skipped[path.decode()] = error
+                    return np.zeros((0, 1, channels), "uint8")
                 self.faults.append(error)
                 raise
 
-        picture = tf.numpy_function(read, [element], tf.uint8, stateful=False)
+        picture = tf.numpy_function(read, inputs, tf.uint8, stateful=False)
         picture.set_shape((None, None, channels))
         return picture
+
+    def _contents(self):
+        """Return what tells that a file has changed, without reading it."""
+
+        def stamp(path):
+            try:
+                found = os.stat(path)
+            except OSError:
+                return (path, None, None)
+            return (path, found.st_size, found.st_mtime_ns)
+
+        return repr([stamp(str(path)) for path in self.items]).encode()
 
 
 def _stratified(labels, keys, share, seed):
@@ -102,15 +287,13 @@ def _stratified(labels, keys, share, seed):
     or removed later keeps its split but for those and, at most, one picture a class.
     """
     second = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < 2:
+    for label, drawn in drawn_by_class(labels, keys, seed).items():
+        if len(drawn) < 2:
             raise SourceError(
                 "a split that keeps the classes' shares needs two pictures of each; the class with label "
                 f"{label} has one. Add a picture to it."
             )
-        drawn = sorted(members, key=lambda k: hashlib.sha256(f"{seed}:{keys[k]}".encode()).digest())
-        second += drawn[: min(max(1, round(len(members) * share)), len(members) - 1)]
+        second += drawn[: min(max(1, round(len(drawn) * share)), len(drawn) - 1)].tolist()
     return np.setdiff1d(np.arange(len(labels)), second), np.sort(second)
 
 

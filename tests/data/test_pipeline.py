@@ -1,13 +1,18 @@
 """Pipelines: nothing dropped, nothing counted twice, the same under a seed."""
 
+import os
+
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data import pipeline as module
 from keras_cnns.data.augment import AUGMENTATIONS, distort, pad_crop_flip
-from keras_cnns.data.splits import ArraySplit
-from keras_cnns.errors import ArgumentError
+from keras_cnns.data.pipeline import reading
+from keras_cnns.data.splits import ArraySplit, FileSplit
+from keras_cnns.errors import ArgumentError, OutputError, SourceError
 
 
 @pytest.fixture
@@ -124,6 +129,152 @@ def test_augmentation_changes_from_pass_to_pass_and_repeats_under_a_seed(split, 
     first, second = twice()
     assert (first != second).any()
     np.testing.assert_array_equal([first, second], twice())
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A split of 30 JPEG files of different sizes, every sixth a PNG."""
+    random = np.random.default_rng(0)
+    paths = []
+    for k in range(30):
+        coarse = Image.fromarray(random.integers(0, 256, (5, 5, 3), dtype="uint8"))
+        paths.append(tmp_path / f"{k:02}.{'png' if k % 6 == 5 else 'jpg'}")
+        coarse.resize((40 + k, 50 - k % 7), Image.BICUBIC).save(paths[-1])
+    return FileSplit(np.array([str(path) for path in paths]), np.arange(30))
+
+
+WAYS = pytest.mark.parametrize("augmentation", ["none", "inception-crop"])
+
+
+@WAYS
+@pytest.mark.parametrize("cached", [False, True])
+def test_files_come_once_each_in_a_seeded_order(photographs, augmentation, cached, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CACHE_BYTES", 0)
+    cache = tmp_path / "cache" if cached else None
+
+    def batches(seed, **changes):
+        record = Preprocessing((16, 16))
+        data = make_dataset(photographs, record, 7, augmentation=augmentation, seed=seed, cache=cache, **changes)
+        assert len(data) == 5
+        return [[part.numpy() for part in batch] for _ in range(2) for batch in data]
+
+    plain = batches(1)
+    assert np.concatenate([labels for _, labels in plain]).tolist() == [*range(30)] * 2
+    one, again, other = batches(1, shuffle=True), batches(1, shuffle=True), batches(2, shuffle=True)
+    orders = [np.concatenate([labels for _, labels in part]).tolist() for part in (one[:5], one[5:], other[:5])]
+    assert (
+        all(sorted(order) == list(range(30)) for order in orders) and orders[0] != orders[1] != orders[2] != orders[0]
+    )
+    for (images, labels), (images_again, labels_again) in zip(one, again, strict=True):
+        np.testing.assert_array_equal(images, images_again)
+        np.testing.assert_array_equal(labels, labels_again)
+
+
+@WAYS
+def test_pictures_kept_on_disk_need_no_files(photographs, augmentation, tmp_path):
+    folder = tmp_path / "kept"
+
+    def read(split=photographs, size=16):
+        data = make_dataset(split, Preprocessing((size, size)), 30, augmentation=augmentation, seed=3, cache=folder)
+        return next(iter(data))[0].numpy()
+
+    direct = next(iter(make_dataset(photographs, Preprocessing((16, 16)), 30, augmentation=augmentation, seed=3)))[0]
+    first = read()
+    assert np.abs(first - direct.numpy()).mean() < 0.03  # a JPEG is made smaller otherwise, where it is large
+    assert len(list(folder.iterdir())) == 1
+    made = next(folder.iterdir()).stat().st_mtime_ns
+    np.testing.assert_array_equal(read(), first)
+    assert next(folder.iterdir()).stat().st_mtime_ns == made
+    read(photographs.take(np.arange(10)))
+    assert len(list(folder.iterdir())) == 2  # another split has its own
+    read(size=20)
+    assert len(list(folder.iterdir())) == (3 if augmentation == "none" else 2)  # whole pictures serve any size
+    os.utime(photographs.items[0], ns=(1, 1))
+    read()
+    assert len(list(folder.iterdir())) == (4 if augmentation == "none" else 3)  # a file that changed is read again
+
+
+def test_an_unusable_cache_is_told(photographs, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(OutputError, match="taken: cannot be written"):
+        make_dataset(photographs, Preprocessing((16, 16)), 7, cache=tmp_path / "taken")
+    with open(photographs.items[3], "wb"):
+        pass
+    with pytest.raises(SourceError, match=r"03.jpg: is no picture"):
+        make_dataset(photographs, Preprocessing((16, 16)), 7, cache=tmp_path / "cache")
+    assert not any((tmp_path / "cache").iterdir())  # nothing half written
+
+
+def damage(path, kind):
+    whole = open(path, "rb").read()
+    if kind == "missing":
+        os.remove(path)
+        return
+    content = {
+        "empty": b"",
+        "cut off": whole[: len(whole) // 2],
+        "garbage": whole[: len(whole) // 2] + bytes(range(1, 200)) * 20 + b"\xff\xd9",
+        "header alone": whole[:250] + b"\xff\xd9",
+        "text": b"these are notes",
+    }[kind]
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+@WAYS
+@pytest.mark.parametrize("kind", ["missing", "empty", "cut off", "header alone", "text"])
+def test_a_broken_picture_in_the_middle_is_named_or_left_out(photographs, augmentation, kind):
+    damage(photographs.items[13], kind)
+    damage(photographs.items[23], kind)
+
+    def read(**changes):
+        data = make_dataset(photographs, Preprocessing((16, 16)), 4, augmentation=augmentation, **changes)
+        with reading(photographs):
+            return data, np.concatenate([labels.numpy() for _, labels in data]).tolist()
+
+    with pytest.raises(SourceError, match=r"(13.jpg|23.png): (is no picture|cannot be read)"):
+        read()
+    assert not photographs.skipped
+    with pytest.raises(SourceError):
+        read(shuffle=True)
+    data, labels = read(skip_broken=True)
+    assert labels == [k for k in range(30) if k not in (13, 23)]
+    assert data.cardinality() == tf.data.UNKNOWN_CARDINALITY
+    assert list(photographs.skipped) == [photographs.items[13], photographs.items[23]]
+    assert "13.jpg: " in str(photographs.skipped[photographs.items[13]])
+    assert read(skip_broken=True)[1] == labels and len(photographs.skipped) == 2  # each counts once
+    assert sorted(read(skip_broken=True, shuffle=True)[1]) == labels
+
+
+def test_what_tensorflow_refuses_is_named_where_the_window_reaches_it(photographs):
+    damage(photographs.items[13], "garbage")
+    data = make_dataset(photographs, Preprocessing((16, 16)), 4, augmentation="crop-flip")
+    with pytest.raises(SourceError, match=r"13.jpg: (cannot be read|is a JPEG that TensorFlow cannot decode)"):
+        with reading(photographs):
+            for _ in range(5):
+                list(data)
+
+
+def test_skipped_pictures_are_known_once_kept_on_disk(photographs, tmp_path):
+    damage(photographs.items[3], "cut off")
+    data = make_dataset(photographs, Preprocessing((8, 8)), 7, cache=tmp_path / "cache", skip_broken=True)
+    assert data.cardinality() == 5 and passes(data)[0] == [k for k in range(30) if k != 3]
+    assert len(photographs.skipped) == 1
+
+
+def test_other_errors_stay_what_they_are(photographs):
+    with pytest.raises(ZeroDivisionError), reading(photographs):
+        list(make_dataset(photographs, Preprocessing((16, 16)), 4, augmentation="crop-flip"))
+        raise ZeroDivisionError
+
+
+def test_large_splits_are_shuffled_as_a_whole(monkeypatch):
+    """Files sorted by class must not come nearly sorted; neither arrays that are too large to be copied."""
+    monkeypatch.setattr(module, "CACHE_BYTES", 0)
+    monkeypatch.setattr("keras_cnns.data.splits.SHUFFLE", 10)
+    items = np.arange(1000).astype("uint8").reshape(-1, 1, 1, 1)
+    order = passes(make_dataset(ArraySplit(items, np.arange(1000)), Preprocessing((1, 1), 1), 50, shuffle=True))[0]
+    assert np.abs(np.corrcoef(order, np.arange(1000))[0, 1]) < 0.15
 
 
 def test_misspelt_augmentation(split):

@@ -6,7 +6,7 @@ from PIL import Image
 
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data.pipeline import reading
-from keras_cnns.data.splits import ArraySplit, _stratified
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, SourceError
 
 
@@ -166,6 +166,101 @@ def test_wrong_folders(folder_of_pictures, tmp_path):
         open_source(folder_of_pictures)
 
 
+def test_what_a_folder_may_hold_beside_pictures(folder_of_pictures, tmp_path):
+    """Hidden files, notes and folders inside a class are left alone, links followed, names in any script taken."""
+    red = folder_of_pictures / "red"
+    (red / "._0.png").write_bytes(b"resource fork")
+    (red / "notes.txt").write_text("notes")
+    (red / "more.png").mkdir()
+    (folder_of_pictures / ".cache").mkdir()
+    (folder_of_pictures / "README").write_text("not a class")
+    (red / "link.png").symlink_to(folder_of_pictures / "blue" / "0.png")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    Image.new("RGB", (8, 8)).save(outside / "A.PNG")
+    Image.new("RGB", (8, 8)).save(outside / "b.jpeg")
+    (folder_of_pictures / "grün 花").symlink_to(outside)
+    source = open_source(folder_of_pictures)
+    assert source.class_names == ("blue", "grün 花", "red")
+    files = [file for split in source.splits.values() for file in split.items]
+    assert len(files) == 12 + 13 + 2 and all(isinstance(file, str) for file in files)
+    assert str(red / "link.png") in files and str(folder_of_pictures / "grün 花" / "A.PNG") in files
+
+
+def test_an_accent_spelled_in_two_ways_is_one_class(tmp_path):
+    for part, name in (("train", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"), ("test", "cafe\N{COMBINING ACUTE ACCENT}")):
+        for folder in (name, "cafz"):
+            (tmp_path / part / folder).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / part / folder / "a.png")
+    assert open_source(tmp_path).class_names == ("cafz", "caf\N{LATIN SMALL LETTER E WITH ACUTE}")
+    (tmp_path / "train" / "cafe\N{COMBINING ACUTE ACCENT}").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "train" / "cafe\N{COMBINING ACUTE ACCENT}" / "a.png")
+    with pytest.raises(SourceError, match="another class folder has the same name"):
+        open_source(tmp_path)
+
+
+def test_a_class_whose_pictures_lie_deeper(folder_of_pictures):
+    deeper = folder_of_pictures / "green" / "part 1"
+    deeper.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(deeper / "a.png")
+    with pytest.raises(SourceError, match="green: has no pictures of its own; those in folders inside it"):
+        open_source(folder_of_pictures)
+
+
+def test_names_alone_are_read(tmp_path, monkeypatch):
+    """20,000 empty files: no size is asked for, nothing is opened, and it takes a moment."""
+    import os
+    import time
+
+    for name in ("a", "b"):
+        (tmp_path / "many" / name).mkdir(parents=True)
+        for k in range(10_000):
+            os.close(os.open(tmp_path / "many" / name / f"{k}.jpg", os.O_CREAT))
+    asked = []
+    real = os.stat
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda path, *more, **options: asked.append(path) or real(path, *more, **options))
+        patched.setattr("builtins.open", lambda *given, **options: pytest.fail("a file was opened"))
+        start = time.perf_counter()
+        source = open_source(tmp_path / "many")
+        seconds = time.perf_counter() - start
+    assert sum(split.examples for split in source.splits.values()) == 20_000
+    assert len(asked) < 20 and seconds < 3
+
+
+def test_a_folder_that_changes_while_it_is_read(folder_of_pictures):
+    source = open_source(folder_of_pictures)
+    train = source.split("train")
+    Image.new("RGB", (8, 8)).save(folder_of_pictures / "red" / "late.png")
+    count = sum(len(labels) for _, labels in make_dataset(train, Preprocessing((8, 8)), 4))
+    assert count == train.examples == 20
+    (folder_of_pictures / "red" / "nowhere.png").symlink_to(folder_of_pictures / "gone.png")
+    listed = [str(item) for split in open_source(folder_of_pictures).splits.values() for item in split.items]
+    assert str(folder_of_pictures / "red" / "nowhere.png") in listed  # to be named when it cannot be read
+    gone = train.items[-1]
+    (folder_of_pictures / gone).unlink()
+    with pytest.raises(SourceError, match=f"{gone}: cannot be read.*No such file"), reading(train):
+        for _ in make_dataset(train, Preprocessing((8, 8)), 4):
+            pass
+    (folder_of_pictures / "red").rename(folder_of_pictures.parent / "red")
+    with pytest.raises(SourceError, match="cannot be read.*No such file"), reading(train):
+        for _ in make_dataset(train, Preprocessing((8, 8)), 4):
+            pass
+
+
+def test_mixed_sizes_where_a_size_is_needed(tmp_path):
+    mixed = np.empty(2, dtype=object)
+    mixed[:] = [np.zeros((8, 8, 3), "uint8"), np.zeros((9, 8, 3), "uint8")]
+    with pytest.raises(ArgumentError, match="pictures of different sizes belong into a folder.*shape="):
+        ArraySplit(mixed, [0, 1])
+    with pytest.raises(ArgumentError, match="pictures of different sizes belong into a folder.*dtype=list"):
+        ArraySplit([np.zeros((8, 8, 3), "uint8")], [0])
+    with pytest.raises(ArgumentError, match=r"one whole number for each of 2 pictures.*shape=\(3,\)"):
+        ArraySplit(np.zeros((2, 8, 8, 3), "uint8"), [0, 1, 2])
+    with pytest.raises(SourceError, match="different sizes.*put pictures of different sizes into a folder"):
+        open_source(npz(tmp_path / "mixed.npz", x_train=np.resize(mixed, 20)))
+
+
 def test_a_name_that_is_no_utf8_is_told(folder_of_pictures):
     import os
 
@@ -201,79 +296,3 @@ def test_an_unreadable_picture_is_named(folder_of_pictures):
 def test_misspelt_sources(name, message):
     with pytest.raises(ArgumentError, match=message):
         open_source(name)
-
-
-def test_a_data_set_that_is_not_on_disk(tmp_path):
-    with pytest.raises(SourceError, match=r"not on disk.*--download, or run: tfds build cifar10 --data_dir"):
-        open_source("tfds:cifar10", data_dir=tmp_path)
-
-
-def test_tensorflow_datasets(tmp_path):
-    """A set written to disk as tensorflow-datasets does, built here without a network."""
-    import tensorflow_datasets as tfds
-
-    class StripesTest(tfds.core.GeneratorBasedBuilder):
-        """Pictures whose brightness tells their class."""
-
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            return self.dataset_info_from_configs(
-                features=tfds.features.FeaturesDict(
-                    {
-                        "image": tfds.features.Image(shape=(10, 12, 3)),
-                        "label": tfds.features.ClassLabel(names=["dark", "bright"]),
-                    }
-                ),
-                supervised_keys=("image", "label"),
-            )
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples(40), "test": self._generate_examples(10)}
-
-        def _generate_examples(self, count):
-            for k in range(count):
-                yield k, {"image": np.full((10, 12, 3), 200 * (k % 2), "uint8"), "label": k % 2}
-
-    with pytest.raises(SourceError, match="not on disk"):
-        open_source("tfds:stripes_test", data_dir=tmp_path)
-    made = open_source("tfds:stripes_test", data_dir=tmp_path, download=True)
-    source = open_source("tfds:stripes_test", data_dir=tmp_path)
-    assert made.class_names == source.class_names == ("dark", "bright") and source.image_shape == (10, 12, 3)
-    train, validation = source.split("train").divide(0.25, seed=0)
-    assert (train.examples, validation.examples, validation.sample(3).examples) == (30, 10, 3)
-    seen = 0
-    for split in (train, validation, source.split("test"), validation.sample(3)):
-        count = 0
-        for images, labels in make_dataset(split, Preprocessing((10, 12), 1), 7, normalize=False):
-            assert images.shape[1:] == (10, 12, 1)
-            np.testing.assert_allclose(images[:, 0, 0, 0], 200 * labels.numpy(), atol=1)
-            count += len(labels)
-        assert count == split.examples
-        seen += count
-    assert seen == 53
-
-
-def test_stratified_splits_share_every_class():
-    labels = np.repeat([0, 1, 2], [50, 30, 2])
-    for seed in range(20):
-        first, second = _stratified(labels, range(82), 0.2, seed)
-        assert sorted([*first, *second]) == list(range(82))
-        assert np.bincount(labels[second]).tolist() == [10, 6, 1]
-    assert second.tolist() != _stratified(labels, range(82), 0.2, 0)[1].tolist()
-
-
-def test_a_folder_that_grows_keeps_its_split(folder_of_pictures):
-    before = open_source(folder_of_pictures)
-    Image.new("RGB", (20, 20), "red").save(folder_of_pictures / "red" / "new.png")
-    after = open_source(folder_of_pictures)
-    tested = set(after.split("test").items) - {str(folder_of_pictures / "red" / "new.png")}
-    assert len(tested & set(before.split("train").items)) <= 1
-    moved = folder_of_pictures.rename(folder_of_pictures.parent / "elsewhere")
-    names = [file.rpartition("/")[2] for file in open_source(moved).split("test").items]
-    assert names == [file.rpartition("/")[2] for file in after.split("test").items]
-
-
-def test_a_sample_is_spread_over_the_split():
-    split = ArraySplit(np.arange(100, dtype="uint8").reshape(100, 1, 1, 1), np.arange(100))
-    assert split.sample(3).labels.tolist() == [0, 50, 99] and split.sample(1000).examples == 100

@@ -1,0 +1,168 @@
+"""Classes of unequal size: weights for the loss, scarce pictures repeated, or surplus ones dropped."""
+
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+from keras_cnns.data.partition import drawn_by_class
+from keras_cnns.data.splits import Split
+from keras_cnns.errors import ArgumentError
+
+
+def class_weights(split):
+    """Return the weight of each class in the loss, as `model.fit(class_weight=...)` takes it.
+
+    Weights are inversely proportional to how often a class occurs, so that each class counts as much as any other,
+    and their mean over the examples is 1, so that the size of the loss and the learning rate stay what they were.
+
+    Args:
+        split: the training `Split`. Of a tensorflow-datasets split the labels are read, once.
+
+    Returns:
+        Dictionary from each label, from 0 to the largest, to a float; a class without a picture has weight 1.
+    """
+    labels = split.read_labels() if split.labels is None else split.labels
+    counts = np.bincount(labels[labels >= 0])  # tensorflow-datasets writes -1 where there is no label
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return {label: float(weights[label]) if counts[label] else 1.0 for label in range(len(counts))}
+
+
+def repeat_scarce(split, seed=0, noise=0.0):
+    """Return a split in which scarce classes are repeated until all have as many examples as the largest.
+
+    Every picture is there at least once, as it is; the repeats of a class go round all of its pictures before one
+    comes again, and which ones come once more at the end is drawn. Divide a source before this, not after it, or
+    repeats of one picture come to lie on both sides.
+
+    Args:
+        split: the training `ArraySplit` or `FileSplit`.
+        seed: of the draw and the noise.
+        noise: standard deviation, in pixel units (0 to 255), of the Gaussian noise that is added to repeats, before
+            they are resized; 0: repeats are exact.
+
+    Returns:
+        `RepeatedSplit`.
+
+    Raises:
+        ArgumentError: for a split whose labels are not known, or noise below 0.
+    """
+    _need_labels(split)
+    if not (np.isfinite(noise) and noise >= 0):
+        raise ArgumentError(f"`noise` must be a deviation of 0 or more pixel units. Received: noise={noise}")
+    drawn = drawn_by_class(split.labels, split.keys(), seed)
+    most = max((len(members) for members in drawn.values()), default=0)
+    extra = [np.resize(members, most)[len(members) :] for members in drawn.values()]
+    places = np.concatenate([np.arange(split.examples), *extra]).astype("int64")
+    return RepeatedSplit(split, places, split.examples, noise, seed)
+
+
+def drop_surplus(split, seed=0):
+    """Return a split with as many pictures of each class as the smallest has, drawn from `seed`, in their old order.
+
+    Args:
+        split: `ArraySplit` or `FileSplit`.
+        seed: of the draw. Of a folder in which pictures are added or removed later, most of the others stay.
+
+    Returns:
+        A split of the same type.
+
+    Raises:
+        ArgumentError: for a split whose labels are not known.
+    """
+    _need_labels(split)
+    drawn = drawn_by_class(split.labels, split.keys(), seed)
+    least = min((len(members) for members in drawn.values()), default=0)
+    return split.take(np.sort(np.concatenate([members[:least] for members in drawn.values()])))
+
+
+class RepeatedSplit(Split):
+    """Pictures of another split, some of them repeatedly, the repeats with noise.
+
+    Args:
+        base: the labeled split that holds the pictures.
+        places: int64 array, the index in `base` of each example.
+        originals: how many of the first `places` are no repeats.
+        noise: standard deviation of the noise on repeats, in pixel units.
+        seed: of the noise; each repeat has its own, the same in every epoch.
+    """
+
+    def __init__(self, base, places, originals, noise=0.0, seed=0):
+        super().__init__(len(places))
+        self.base, self.places, self.originals, self.noise, self.seed = base, places, originals, noise, seed
+        self.labels = base.labels[places]
+        self.faults, self.skipped = base.faults, base.skipped  # its split decodes a picture
+
+    def elements(self):
+        """As `Split.elements`; an element is (that of the base, number of the repeat or below 0)."""
+        return self._elements(tf.data.Dataset.range(self.examples))
+
+    def shuffled(self, seed):
+        """As `Split.shuffled`, all of them."""
+        order = tf.data.Dataset.range(self.examples)
+        return self._elements(order.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True))
+
+    def _elements(self, order):
+        with tf.device("CPU"):
+            items, places, labels = map(tf.constant, (self.base.items, self.places, self.labels))
+        return order.map(lambda k: ((tf.gather(items, places[k]), k - self.originals), labels[k]))
+
+    def decode(self, element, channels, skip_broken=False):
+        """As `Split.decode`."""
+        item, number = element
+        return self._noisy(self.base.decode(item, channels, skip_broken), number)
+
+    def decode_window(self, element, channels, choose, draws, size, skip_broken=False):
+        """As `Split.decode_window`."""
+        item, number = element
+        return self._noisy(self.base.decode_window(item, channels, choose, draws, size, skip_broken), number)
+
+    def _noisy(self, picture, number):
+        if not self.noise:
+            return picture
+        return tf.cond(number < 0, lambda: picture, lambda: add_noise(picture, (self.seed, number), self.noise))
+
+    def identity(self):
+        """As `Split.identity`."""
+        facts = self.base.identity(), self.places.tobytes(), self.originals, self.noise, self.seed
+        return hashlib.sha256(repr(facts).encode()).digest()
+
+    def divide(self, share, seed):
+        """Refuse: repeats of one picture would lie in both parts."""
+        raise ArgumentError(
+            "a split with repeats cannot be divided, or a picture would lie in both parts: divide first, as with "
+            f"`split_source`, then repeat. Received: share={share}"
+        )
+
+    def partition(self, shares, seed):
+        """Refuse, as `divide` does."""
+        self.divide(tuple(shares), seed)
+
+    def sample(self, count):
+        """As `Split.sample`, of the pictures without repeats."""
+        return self.base.sample(count)
+
+
+def add_noise(picture, seed, deviation):
+    """Return a picture with Gaussian noise on every value, rounded and cut off at 0 and 255.
+
+    Args:
+        picture: uint8 tensor (height, width, channels).
+        seed: two whole numbers; the same ones give the same noise.
+        deviation: standard deviation in pixel units (0 to 255).
+
+    Returns:
+        uint8 tensor of the same shape.
+    """
+    seed = tf.stack([tf.cast(part, tf.int64) for part in seed])
+    noise = tf.random.stateless_normal(tf.shape(picture), seed, stddev=float(deviation))
+    noisy = tf.saturate_cast(tf.round(tf.cast(picture, tf.float32) + noise), tf.uint8)
+    return tf.ensure_shape(noisy, picture.shape)
+
+
+def _need_labels(split):
+    if getattr(split, "items", None) is None or split.labels is None:
+        raise ArgumentError(
+            "pictures can be repeated or dropped where they lie in an array or as files and their labels are known; "
+            f"for a set of tensorflow-datasets use class_weights. Received: split={type(split).__name__}"
+        )

@@ -1,0 +1,259 @@
+"""What a source holds, and what is wrong with it."""
+
+import collections
+import dataclasses
+import hashlib
+import io
+
+import numpy as np
+from PIL import Image
+
+from keras_cnns.data.pictures import read_picture
+from keras_cnns.data.splits import ArraySplit, FileSplit
+from keras_cnns.errors import ArgumentError, SourceError
+
+SAMPLE = 1000  # pictures of a split that are opened, where not all are
+LABEL_BYTES = 1 << 30  # of a tensorflow-datasets split, so much is read to count the classes
+FEW = 10  # training pictures of a class: below it there is nothing to learn from
+IMBALANCE = 10  # times the pictures of the smallest class
+SMALL = 32  # pixels a side
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a source, or may be.
+
+    Attributes:
+        kind: "unreadable", "duplicate", "missing" (a class of a split), "few", "imbalance", "gray" or "small".
+        text: one sentence.
+        names: the pictures or classes meant, none if all are; of duplicates both, joined by " = ".
+    """
+
+    kind: str
+    text: str
+    names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What `summarize` found.
+
+    Attributes:
+        source: name of the source.
+        class_names: one string a class.
+        examples: pictures of each split.
+        examined: how many of them were opened.
+        counts: of each split, pictures of each class, in the order of the names; of a tensorflow-datasets split too
+            large to be read, those of the pictures examined.
+        sizes: (height, width) in pixels of the "smallest", the "median" and the "largest" picture by area.
+        modes: how many pictures have each mode, as Pillow names them ("L", "RGB", "RGBA", "CMYK", "I;16", ...).
+        mean: of each channel of the training pictures, in pixel units; each picture weighs the same.
+        deviation: as `mean`, standard deviation.
+        findings: what is wrong.
+    """
+
+    source: str
+    class_names: tuple[str, ...]
+    examples: dict[str, int]
+    examined: dict[str, int]
+    counts: dict[str, tuple[int, ...]]
+    sizes: dict[str, tuple[int, int]]
+    modes: dict[str, int]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def unreadable(self):
+        """Names of the pictures that cannot be read."""
+        return tuple(name for one in self.findings if one.kind == "unreadable" for name in one.names)
+
+    def to_json(self):
+        """Return a dictionary of JSON values."""
+        return dataclasses.asdict(self)
+
+
+def summarize(source, *, sample=SAMPLE, seed=0, progress=None):
+    """Look through a source: what it holds, and what is wrong with it.
+
+    Args:
+        source: `Source`, as it was opened or divided.
+        sample: of how many pictures of each split the files are opened, drawn from `seed`; None: all. Pictures in an
+            array are all looked at; of tensorflow-datasets the first ones are taken, as the order is random.
+        seed: of the draw.
+        progress: function from (numbers of the pictures, split name) to the same numbers, that shows how far one is.
+
+    Returns:
+        `Summary`. Nothing but the training split goes into `mean` and `deviation`.
+
+    Raises:
+        ArgumentError: for a split with repeats.
+        SourceError: if the files of tensorflow-datasets are damaged. A single picture that cannot be read is a
+            finding.
+    """
+    for split in source.splits.values():
+        if not (isinstance(split, (ArraySplit, FileSplit)) or hasattr(split, "encoded")):
+            raise ArgumentError(
+                "a summary is of pictures as they are, before some are repeated. "
+                f"Received: split={type(split).__name__}"
+            )
+    looks, counts, moments = {}, {}, []
+    for name, split in source.splits.items():
+        chosen = _chosen(split, sample, seed)
+        steps = progress(chosen, name) if progress else chosen
+        looks[name], labels = [], split.labels
+        for one in _contents(split, name, steps, len(chosen)):
+            look, pixels = _look(*one, source.image_shape[2])
+            looks[name].append(look)
+            if name == "train" and pixels is not None:
+                moments.append((pixels.mean(0, dtype="float64"), np.square(pixels, dtype="float64").mean(0)))
+        if labels is None and (sample is None or split.stored_bytes <= LABEL_BYTES):
+            labels = split.read_labels()
+        elif labels is None:
+            labels = np.array([one.label for one in looks[name]])
+        counts[name] = tuple(np.bincount(labels[labels >= 0], minlength=len(source.class_names)).tolist())
+    examples = {name: split.examples for name, split in source.splits.items()}
+    examined = {name: len(some) for name, some in looks.items()}
+    mean, deviation = _mean_and_deviation(moments)
+    good = [one for some in looks.values() for one in some if one.size]
+    by_area = sorted((one.size for one in good), key=lambda size: (size[0] * size[1], size))
+    places = {"smallest": 0, "median": len(by_area) // 2, "largest": -1} if by_area else {}
+    return Summary(
+        source=source.name,
+        class_names=source.class_names,
+        examples=examples,
+        examined=examined,
+        counts=counts,
+        sizes={name: by_area[place] for name, place in places.items()},
+        modes=dict(collections.Counter(one.mode for one in good).most_common()),
+        mean=mean,
+        deviation=deviation,
+        findings=tuple(_findings(looks, counts, source.class_names, examined == examples)),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)  # there may be a million of them
+class _Look:
+    """What is kept of a picture: its size is None if it cannot be read, and `fault` then says why."""
+
+    name: str
+    label: int
+    size: tuple[int, int] | None = None
+    mode: str = ""
+    digest: bytes = b""
+    gray: bool = False
+    fault: str = ""
+
+
+class _Named(io.BytesIO):
+    """A file in memory that has a name in errors."""
+
+    def __init__(self, content, name):
+        super().__init__(content)
+        self.name = name
+
+    def __str__(self):
+        return self.name
+
+
+def _chosen(split, sample, seed):
+    """Return the sorted indices of the pictures to be looked at."""
+    if sample is None or isinstance(split, ArraySplit) or split.examples <= sample:
+        return np.arange(split.examples)
+    if not isinstance(split, FileSplit):  # tensorflow-datasets
+        return np.arange(sample)
+    return np.sort(np.random.default_rng(seed).choice(split.examples, sample, replace=False))
+
+
+def _contents(split, name, chosen, count):
+    """Yield (name, label, content) of the `count` chosen pictures: an array, None for a file, or a file's bytes."""
+    if isinstance(split, ArraySplit):
+        yield from ((f"{name}[{k}]", int(split.labels[k]), split.items[k]) for k in chosen)
+    elif isinstance(split, FileSplit):
+        yield from ((str(split.items[k]), int(split.labels[k]), None) for k in chosen)
+    else:
+        for k, (content, label) in zip(chosen, split.sample(count).encoded(), strict=True):
+            yield f"{name}[{k}]", label, content
+
+
+def _look(name, label, content, channels):
+    """Return the `_Look` of one picture, and its pixels (positions, channels) if it can be read."""
+    if isinstance(content, np.ndarray):
+        pixels, mode = content, "L" if content.shape[-1] == 1 else "RGB"
+        digest = hashlib.sha256(repr(content.shape).encode() + content.tobytes()).digest()
+    else:
+        try:
+            if content is None:
+                with open(name, "rb") as file:
+                    content = file.read()
+            pixels = read_picture(_Named(content, name), channels)
+        except (SourceError, OSError) as error:
+            reason = str(error) if isinstance(error, SourceError) else f"{name}: cannot be read ({error.strerror})."
+            return _Look(name, label, fault=reason), None
+        with Image.open(io.BytesIO(content)) as picture:
+            mode = picture.mode
+        digest = hashlib.sha256(content).digest()
+    values = pixels.reshape(-1, pixels.shape[-1])
+    gray = values.shape[1] == 1 or bool((values == values[:, :1]).all())
+    return _Look(name, label, pixels.shape[:2], mode, digest, gray), values
+
+
+def _mean_and_deviation(moments):
+    """Return both, a value a channel, from the means of each picture's pixels and of their squares."""
+    if not moments:
+        return (), ()
+    mean, square = np.mean(moments, axis=0)
+    return tuple(mean.tolist()), tuple(np.sqrt(np.maximum(square - mean**2, 0)).tolist())
+
+
+def _findings(looks, counts, class_names, whole):
+    """Yield what is wrong, the worst first; `whole` is whether every picture was examined."""
+    every = [one for some in looks.values() for one in some]
+    bad, good = [one for one in every if one.size is None], [one for one in every if one.size]
+    if bad:
+        text = f"{_many(len(bad), 'picture')} cannot be read, the first: {bad[0].fault}"
+        yield Finding("unreadable", text, tuple(one.name for one in bad))
+    if pairs := tuple(_duplicates(looks)):
+        among = "" if whole else ", among those examined"
+        yield Finding("duplicate", f"{_many(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs)
+    for split, numbers in counts.items():
+        if none := tuple(name for name, count in zip(class_names, numbers, strict=True) if not count):
+            yield Finding("missing", f"{split} has no picture of {_listed(none)}", none)
+    training = {name: count for name, count in zip(class_names, counts["train"], strict=True) if count}
+    if few := tuple(name for name, count in training.items() if count < FEW):
+        yield Finding("few", f"fewer than {FEW} training pictures: {_listed(few)}", few)
+    most, least = (choose(training, key=training.get, default=None) for choose in (max, min))
+    if training and training[most] > IMBALANCE * training[least]:
+        text = (
+            f"{training[most] / training[least]:.0f} times as many training pictures of {most!r} as of {least!r}; "
+            "see class_weights, repeat_scarce and drop_surplus"
+        )
+        yield Finding("imbalance", text, (most, least))
+    gray = tuple(one.name for one in good if one.gray)
+    if 0 < len(gray) < len(good):
+        yield Finding("gray", f"{_many(len(gray), 'gray picture')} among color ones: {_listed(gray)}", gray)
+    small = tuple(one.name for one in good if min(one.size) < SMALL)
+    if small and len(small) == len(good):
+        yield Finding("small", f"all pictures have a side of less than {SMALL} pixels", ())
+    elif small:
+        text = f"{_many(len(small), 'picture')} with a side of less than {SMALL} pixels: {_listed(small)}"
+        yield Finding("small", text, small)
+
+
+def _duplicates(looks):
+    """Yield "this = that" for pictures in two splits, by which a test measures what was learned by heart."""
+    first = {}
+    for split, some in looks.items():
+        for one in some:
+            if one.size:
+                earlier = first.setdefault(one.digest, (split, one.name))
+                if earlier[0] != split:
+                    yield f"{earlier[1]} = {one.name}"
+
+
+def _many(count, thing):
+    return f"{count:,} {thing}" + ("s" if count != 1 else "")
+
+
+def _listed(names, most=5):
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

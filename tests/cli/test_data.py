@@ -1,0 +1,97 @@
+"""cnn-data: what it prints, its exit codes, and the picture it draws."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import one_sentence
+from PIL import Image
+
+from keras_cnns.data import open_source, summarize
+
+
+def test_digits(cli):
+    code, out, err = cli("data", "digits")
+    assert code == 0 and not err
+    assert out.startswith("digits: 10 classes\ntrain: 1,437 pictures\ntest: 360 pictures\n")
+    assert "smallest 32x32" in out and "modes: L 1,797" in out and "mean 78.8; deviation 89.2" in out
+    rows = [line.split() for line in out.splitlines() if line.startswith("  ") and line.strip()]
+    assert rows[:3] == [["class", "train", "test"], ["0", "142", "36"], ["1", "146", "36"]]
+    assert "warning" not in out and "examined" not in out
+
+
+def test_json_is_the_summary(cli, folder_of_pictures):
+    code, out, _ = cli("data", folder_of_pictures, "--json")
+    assert code == 0 and json.loads(out) == json.loads(json.dumps(summarize(open_source(folder_of_pictures)).to_json()))
+
+
+def test_warnings_do_not_fail(cli, folder_of_pictures):
+    Image.new("L", (40, 40), 9).save(folder_of_pictures / "red" / "gray.png")
+    code, out, _ = cli("data", folder_of_pictures)
+    warnings = [line for line in out.splitlines() if line.startswith("warning: ")]
+    assert code == 0 and len(warnings) == 2
+    assert f"1 gray picture among color ones: {folder_of_pictures / 'red' / 'gray.png'}" in warnings[0]
+    assert "a side of less than 32 pixels" in warnings[1]
+
+
+def test_unreadable_pictures_fail(cli, folder_of_pictures, tmp_path):
+    bad = folder_of_pictures / "red" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:100])
+    preview = tmp_path / "preview.png"
+    code, out, err = cli("data", folder_of_pictures, "--preview", preview, "--input-size", "16")
+    assert code == 1 and one_sentence(err, "1 of the pictures examined cannot be read")
+    assert f"error: 1 picture cannot be read, the first: {bad}" in out and "  red" in out
+    assert preview.is_file()  # of the others
+    code, out, _ = cli("data", folder_of_pictures, "--json")
+    (found,) = (one for one in json.loads(out)["findings"] if one["kind"] == "unreadable")
+    assert code == 1 and found["names"] == [str(bad)]
+
+
+def test_a_sample_is_said_to_be_one(cli, folder_of_pictures, monkeypatch):
+    from keras_cnns.data import summary
+
+    monkeypatch.setattr(summary, "SAMPLE", 5)
+    code, out, _ = cli("data", folder_of_pictures)
+    assert code == 0 and "of the pictures examined: 5 of train, 4 of test; --all takes all" in out
+    code, out, _ = cli("data", folder_of_pictures, "--all")
+    assert code == 0 and "examined" not in out
+
+
+@pytest.mark.parametrize("augmentation", ["none", "distort"])
+def test_preview(cli, tmp_path, augmentation):
+    path = tmp_path / "new" / "preview.png"
+    code, _, _ = cli("data", "digits", "--preview", path, "--augmentation", augmentation)
+    assert code == 0
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert min(pixels.shape) > 400 and 0.2 < (pixels < 40).mean() < 0.8 and (pixels > 250).mean() > 0.1
+    cli("data", "digits", "--preview", path, "--augmentation", augmentation, "--seed", "1", "--force")
+    with Image.open(path) as picture:
+        assert (np.asarray(picture.convert("L")) != pixels).mean() > 0.05
+
+
+def test_preview_of_photographs_and_of_what_cannot_be_read(cli, flowers, folder_of_pictures, tmp_path):
+    code, _, _ = cli("data", flowers, "--preview", tmp_path / "f.png", "--augmentation", "inception-crop")
+    with Image.open(tmp_path / "f.png") as picture:
+        colors = np.asarray(picture.convert("RGB")).astype(int)
+    assert code == 0 and (np.ptp(colors, axis=-1) > 60).mean() > 0.1
+    for path in folder_of_pictures.rglob("*.png"):
+        path.write_bytes(b"")
+    code, out, err = cli("data", folder_of_pictures, "--preview", tmp_path / "none.png")
+    assert code == 1 and "not written" in err and "24 of the pictures" in err and not (tmp_path / "none.png").exists()
+
+
+def test_wrong_usage(cli, tmp_path):
+    taken = tmp_path / "taken.png"
+    taken.write_bytes(b"mine")
+    for arguments, part in (
+        (["digit"], "Did you mean 'digits'"),
+        (["digits", "--preview", taken], "--force"),
+        (["digits", "--preview", tmp_path / "a.png", "--augmentation", "distrt"], "Did you mean 'distort'"),
+        (["tfds:no_such_set", "--data-dir", tmp_path], "no data set of that name"),
+    ):
+        code, out, err = cli("data", *arguments)
+        assert code == 2 and not out and one_sentence(err, part)
+    assert taken.read_bytes() == b"mine" and not (tmp_path / "a.png").exists()
+    code, out, err = cli("data", "tfds:cifar10", "--data-dir", tmp_path)
+    assert code == 3 and not out and one_sentence(err, "run: tfds build cifar10 --data_dir")

@@ -1,0 +1,134 @@
+"""Dividing a source: exact, disjoint, stratified, the same under a seed."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cnns.data import Source, open_source, split_source
+from keras_cnns.data.partition import exact_counts, exact_totals
+from keras_cnns.data.splits import ArraySplit, FileSplit, _stratified
+from keras_cnns.errors import ArgumentError, SourceError
+
+SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
+
+
+def numbered(counts, start=0):
+    """A split with so many pictures of each class, each of which holds its own number."""
+    examples = sum(counts)
+    images = np.arange(start, start + examples, dtype="<u4").view("uint8").reshape(examples, 2, 2, 1)
+    return ArraySplit(images, np.repeat(np.arange(len(counts)), counts))
+
+
+def numbers(split):
+    return split.items.reshape(-1, 4).view("<u4").ravel().tolist()
+
+
+def source_of(**splits):
+    return Source("made", tuple("abcdefgh"), (2, 2, 1), splits)
+
+
+def test_exact_counts_for_any_sizes_and_shares():
+    random = np.random.default_rng(0)
+    for k in range(500):
+        shares = random.dirichlet(np.ones(random.integers(1, 4)))
+        sizes = random.integers(1, (8, 300)[k % 2], random.integers(1, 30))
+        counts = exact_counts(sizes, shares)
+        assert (counts.sum(1) == sizes).all()
+        assert (counts.sum(0) == exact_totals(sizes.sum(), shares)).all()
+        assert (np.abs(counts - sizes[:, None] * shares) < 1 + 1e-6).all() and counts.min() >= 0
+    assert exact_totals(1000, [0.65, 0.25, 0.10]).tolist() == [650, 250, 100]
+    assert exact_totals(7, [0.5, 0.3, 0.2]).tolist() == [4, 2, 1]
+
+
+def test_every_part_gets_scarce_classes_as_long_as_its_total_allows():
+    counts = exact_counts([4, 207, 4, 307], list(SHARES.values()))
+    assert counts.min() == 1 and counts.sum(0).tolist() == exact_totals(522, list(SHARES.values())).tolist()
+
+
+def test_65_25_10():
+    source = source_of(train=numbered([300, 200, 37]), test=numbered([50, 50, 13], start=1000))
+    parts = split_source(source, SHARES, seed=3)
+    assert list(parts.splits) == ["train", "validation", "test"] and source.splits["train"].examples == 537
+    found = {name: numbers(split) for name, split in parts.splits.items()}
+    assert [len(some) for some in found.values()] == [423, 162, 65] == exact_totals(650, [0.65, 0.25, 0.1]).tolist()
+    everything = sorted(number for some in found.values() for number in some)
+    assert everything == sorted(numbers(source.split("train")) + numbers(source.split("test")))  # disjoint and whole
+    for name, split in parts.splits.items():
+        of_class = np.bincount(split.labels)
+        assert np.abs(of_class - SHARES[name] * np.array([350, 250, 50])).max() < 1
+        labels = {number: label for one in source.splits.values() for number, label in zip(numbers(one), one.labels)}  # noqa: B905
+        assert split.labels.tolist() == [labels[number] for number in found[name]]
+    again = split_source(source, dict(reversed(SHARES.items())), seed=3)
+    assert {name: numbers(split) for name, split in again.splits.items()} == found
+    other = split_source(source, SHARES, seed=4)
+    assert numbers(other.split("test")) != found["test"]
+
+
+def test_what_is_not_named_stays():
+    source = source_of(train=numbered([40, 40]), test=numbered([10, 10], start=500))
+    parts = split_source(source, {"validation": 0.2, "train": 0.8})
+    assert {name: split.examples for name, split in parts.splits.items()} == {"train": 64, "validation": 16, "test": 20}
+    assert parts.split("test") is source.split("test") and parts.class_names == source.class_names
+    assert max(numbers(parts.split("validation")) + numbers(parts.split("train"))) < 500
+
+
+def test_folders(folder_of_pictures):
+    source = open_source(folder_of_pictures)
+    parts = split_source(source, SHARES)
+    assert [split.examples for split in parts.splits.values()] == [16, 6, 2]
+    files = [set(split.items) for split in parts.splits.values()]
+    assert all(isinstance(split, FileSplit) for split in parts.splits.values()) and len(set.union(*files)) == 24
+    assert files[2] <= set(source.split("test").items)  # what is tested with was never trained on
+    assert set(parts.split("test").labels) == {0, 1}
+    Image.new("RGB", (20, 20), "red").save(folder_of_pictures / "red" / "new.png")
+    grown = split_source(open_source(folder_of_pictures), SHARES)
+    moved = sum(len(one - set(grown.split(name).items)) for name, one in zip(parts.splits, files, strict=True))
+    assert moved <= 3
+
+
+@pytest.mark.parametrize(
+    "shares, message",
+    [
+        ({"train": 0.8, "tests": 0.2}, "names parts among train, validation, test. Received: 'tests'"),
+        ({"train": 0.8, "test": 0.1}, "add up to 1. Received: shares="),
+        ({"train": 65, "validation": 25, "test": 10}, "add up to 1"),
+        ({"train": 1.0, "test": 0.0}, "must be above 0"),
+        ({}, "add up to 1"),
+        ({"validation": 1.0}, "none of these splits to divide; it has train, test"),
+    ],
+)
+def test_wrong_shares(shares, message):
+    with pytest.raises(ArgumentError, match=message):
+        split_source(source_of(train=numbered([4, 4]), test=numbered([4, 4])), shares)
+
+
+def test_too_few_pictures():
+    with pytest.raises(SourceError, match="2 pictures cannot fill 3 parts"):
+        split_source(source_of(train=numbered([1, 1])), SHARES)
+    with pytest.raises(SourceError, match="class 'b' is too small to leave a picture for training"):
+        split_source(source_of(train=numbered([40, 1, 1, 1])), {"train": 0.1, "test": 0.9})
+
+
+def test_stratified_splits_share_every_class():
+    labels = np.repeat([0, 1, 2], [50, 30, 2])
+    for seed in range(20):
+        first, second = _stratified(labels, range(82), 0.2, seed)
+        assert sorted([*first, *second]) == list(range(82))
+        assert np.bincount(labels[second]).tolist() == [10, 6, 1]
+    assert second.tolist() != _stratified(labels, range(82), 0.2, 0)[1].tolist()
+
+
+def test_a_folder_that_grows_keeps_its_split(folder_of_pictures):
+    before = open_source(folder_of_pictures)
+    Image.new("RGB", (20, 20), "red").save(folder_of_pictures / "red" / "new.png")
+    after = open_source(folder_of_pictures)
+    tested = set(after.split("test").items) - {str(folder_of_pictures / "red" / "new.png")}
+    assert len(tested & set(before.split("train").items)) <= 1
+    moved = folder_of_pictures.rename(folder_of_pictures.parent / "elsewhere")
+    names = [file.rpartition("/")[2] for file in open_source(moved).split("test").items]
+    assert names == [file.rpartition("/")[2] for file in after.split("test").items]
+
+
+def test_a_sample_is_spread_over_the_split():
+    split = ArraySplit(np.arange(100, dtype="uint8").reshape(100, 1, 1, 1), np.arange(100))
+    assert split.sample(3).labels.tolist() == [0, 50, 99] and split.sample(1000).examples == 100

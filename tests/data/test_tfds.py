@@ -1,0 +1,244 @@
+"""Data sets of tensorflow-datasets, written to disk here, without a network: read, trained on, damaged, missing."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cnns.data import (
+    Preprocessing,
+    class_weights,
+    fit_preprocessing,
+    make_dataset,
+    open_source,
+    repeat_scarce,
+    split_source,
+    summarize,
+)
+from keras_cnns.errors import ArgumentError, SourceError
+
+NAMES = ["red", "green", "blue"]
+FILES = "stripes/1.0.0"
+
+
+def colored(random, count):
+    """Arrays of noisy pictures whose brightest channel tells their class; half of them are of class 0."""
+    labels = np.where(np.arange(count) % 2, 0, np.arange(count) // 2 % 3)
+    images = random.integers(0, 60, (count, 12, 16, 3), dtype="uint8")
+    images[np.arange(count), ..., labels] += 150
+    return {"image": images, "label": labels}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """(folder, arrays) of the set "stripes", stored as tensorflow-datasets stores a `tf.data.Dataset`."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    folder, random = tmp_path_factory.mktemp("tfds"), np.random.default_rng(0)
+    arrays = {"train": colored(random, 60), "test": colored(random, 12)}
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="stripes",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(
+            {"image": tfds.features.Image(shape=(12, 16, 3)), "label": tfds.features.ClassLabel(names=NAMES)}
+        ),
+        split_datasets={name: tf.data.Dataset.from_tensor_slices(some) for name, some in arrays.items()},
+        data_dir=folder,
+    )
+    return folder, arrays
+
+
+def as_stored(images):
+    return sorted(one.tobytes() for one in np.asarray(images))
+
+
+def pictures(split):
+    images, labels = zip(*make_dataset(split, Preprocessing((12, 16)), 7, normalize=False), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def test_what_was_written_is_read(written):
+    folder, arrays = written
+    source = open_source("tfds:stripes", data_dir=folder)
+    assert source.class_names == tuple(NAMES) and source.image_shape == (12, 16, 3)
+    for name, stored in arrays.items():
+        split = source.split(name)
+        images, labels = pictures(split)
+        assert as_stored(images) == as_stored(stored["image"]) and split.examples == len(images)
+        np.testing.assert_array_equal(images.mean((1, 2)).argmax(1), labels)
+        np.testing.assert_array_equal(split.read_labels(), labels)
+        np.testing.assert_array_equal([label for _, label in split.encoded()], labels)
+    assert open_source("tfds:stripes:1.0.0", data_dir=folder).class_names == tuple(NAMES)
+
+
+def test_a_network_learns_from_it(written):
+    source = open_source("tfds:stripes", data_dir=written[0])
+    train = source.split("train")
+    record = fit_preprocessing(train, Preprocessing((12, 16)))
+    model = keras.Sequential(
+        [keras.Input((12, 16, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
+    )
+    model.compile(keras.optimizers.Adam(0.3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    data = make_dataset(train, record, 16, shuffle=True, augmentation="shift")
+    losses = model.fit(data, epochs=4, class_weight=class_weights(train), verbose=0).history["loss"]
+    assert losses[-1] < 0.5 * losses[0]
+    assert model.evaluate(make_dataset(source.split("test"), record, 16), verbose=0)[1] == 1.0
+
+
+def test_it_is_divided(written):
+    folder, arrays = written
+    source = open_source("tfds:stripes", data_dir=folder)
+    train, validation = source.split("train").divide(0.25, seed=0)
+    assert (train.examples, validation.examples, validation.sample(3).examples) == (45, 15, 3)
+    parts = split_source(source, {"train": 0.65, "validation": 0.25, "test": 0.1})
+    assert [split.examples for split in parts.splits.values()] == [47, 18, 7]
+    found = [pictures(split)[0] for split in parts.splits.values()]
+    assert as_stored(np.concatenate(found)) == as_stored(np.concatenate([one["image"] for one in arrays.values()]))
+    again, again_validation = parts.split("validation").divide(0.5, seed=0)  # lies across two of the set's own splits
+    assert as_stored(np.concatenate([pictures(again)[0], pictures(again_validation)[0]])) == as_stored(found[1])
+    assert len({split.identity() for split in (*source.splits.values(), *parts.splits.values())}) == 5
+
+
+def test_balance(written):
+    train = open_source("tfds:stripes", data_dir=written[0]).split("train")
+    counts = np.bincount(written[1]["train"]["label"])
+    assert class_weights(train) == pytest.approx(dict(enumerate(60 / (3 * counts))))
+    with pytest.raises(ArgumentError, match="for a set of tensorflow-datasets use class_weights"):
+        repeat_scarce(train)
+
+
+def test_summary(written):
+    folder, arrays = written
+    source = open_source("tfds:stripes", data_dir=folder)
+    summary = summarize(source)
+    pixels = arrays["train"]["image"].reshape(-1, 3)
+    np.testing.assert_allclose(summary.mean, pixels.mean(0))
+    np.testing.assert_allclose(summary.deviation, pixels.std(0))
+    counts = {name: tuple(np.bincount(some["label"]).tolist()) for name, some in arrays.items()}
+    assert summary.counts == counts and summary.sizes["median"] == (12, 16)
+    few = summarize(source, sample=5)
+    assert few.examined == {"train": 5, "test": 5} and few.counts == counts
+
+
+def damaged(written, folder, damage):
+    shutil.copytree(written[0], folder, dirs_exist_ok=True)
+    damage(folder / FILES)
+    return open_source("tfds:stripes", data_dir=folder)
+
+
+def cut(name, size):
+    def damage(folder):
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:size])
+
+    return damage
+
+
+RECORDS = "stripes-train.tfrecord-00000-of-00001"
+
+
+@pytest.mark.parametrize(
+    "damage, reason",
+    [
+        (cut("dataset_info.json", 100), "Failed to load JSON"),
+        (cut("dataset_info.json", 0), "Failed to load JSON"),
+        (cut("features.json", 100), "property name|delimiter"),
+        (lambda folder: (folder / "features.json").unlink(), "features.json is missing"),
+        (lambda folder: (folder / "dataset_info.json").unlink(), "Could not read dataset info"),
+        (lambda folder: (folder / RECORDS).unlink(), f"{RECORDS} is missing"),
+        (cut(RECORDS, 9000), "the files of 'train' hold 9,000 bytes"),
+    ],
+)
+def test_damage_is_found_when_it_is_opened(written, tmp_path, damage, reason):
+    with pytest.raises(SourceError, match=f"tfds:stripes: is damaged in {tmp_path}.*({reason}).*Remove that folder"):
+        damaged(written, tmp_path, damage)
+
+
+def test_a_flipped_byte_is_found_when_it_is_read(written, tmp_path):
+    def damage(folder):
+        content = bytearray((folder / RECORDS).read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        (folder / RECORDS).write_bytes(content)
+
+    source = damaged(written, tmp_path, damage)
+    for read in (source.split("train").read_labels, lambda: summarize(source)):
+        with pytest.raises(SourceError, match="tfds:stripes/1.0.0: is damaged.*corrupted record"):
+            read()
+
+
+@pytest.mark.parametrize(
+    "name, error, message",
+    [
+        ("cifar10", SourceError, "is not on disk in .*--download, or run: tfds build cifar10 --data_dir"),
+        ("stripez", ArgumentError, "no data set of that name. Did you mean 'stripes'"),
+        ("stripes:2.0.0", ArgumentError, "holds no such version, but 1.0.0. Received: source='tfds:stripes:2.0.0'"),
+        ("no_such_thing_at_all", ArgumentError, "no data set of that name"),
+    ],
+)
+def test_sets_that_are_not_there(written, name, error, message):
+    with pytest.raises(error, match=message):
+        open_source(f"tfds:{name}", data_dir=written[0])
+
+
+def test_a_set_without_a_class(tmp_path):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    data = tf.data.Dataset.from_tensor_slices({"image": np.zeros((2, 8, 8, 3), "uint8")})
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="bare",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(8, 8, 3))}),
+        split_datasets={"train": data},
+        data_dir=tmp_path,
+    )
+    with pytest.raises(SourceError, match="tfds:bare: does not pair a picture with one class"):
+        open_source("tfds:bare", data_dir=tmp_path)
+
+
+def test_a_set_that_is_built_here(tmp_path):
+    """`download` prepares what is not on disk; such a set says itself what its pictures and labels are."""
+    import tensorflow_datasets as tfds
+
+    class StripesTest(tfds.core.GeneratorBasedBuilder):
+        """Pictures whose brightness tells their class."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            return self.dataset_info_from_configs(
+                features=tfds.features.FeaturesDict(
+                    {
+                        "image": tfds.features.Image(shape=(10, 12, 3)),
+                        "label": tfds.features.ClassLabel(names=["dark", "bright"]),
+                    }
+                ),
+                supervised_keys=("image", "label"),
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples(40), "test": self._generate_examples(10)}
+
+        def _generate_examples(self, count):
+            for k in range(count):
+                yield k, {"image": np.full((10, 12, 3), 200 * (k % 2), "uint8"), "label": k % 2}
+
+    with pytest.raises(SourceError, match="not on disk"):
+        open_source("tfds:stripes_test", data_dir=tmp_path)
+    made = open_source("tfds:stripes_test", data_dir=tmp_path, download=True)
+    source = open_source("tfds:stripes_test", data_dir=tmp_path)
+    assert made.class_names == source.class_names == ("dark", "bright") and source.image_shape == (10, 12, 3)
+    train, validation = source.split("train").divide(0.25, seed=0)
+    assert (train.examples, validation.examples, validation.sample(3).examples) == (30, 10, 3)
+    seen = 0
+    for split in (train, validation, source.split("test"), validation.sample(3)):
+        count = 0
+        for images, labels in make_dataset(split, Preprocessing((10, 12), 1), 7, normalize=False):
+            assert images.shape[1:] == (10, 12, 1)
+            np.testing.assert_allclose(images[:, 0, 0, 0], 200 * labels.numpy(), atol=1)
+            count += len(labels)
+        assert count == split.examples
+        seen += count
+    assert seen == 53
