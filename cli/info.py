@@ -247,6 +247,9 @@ def _plot_bubbles(points, path, title):
         _common.note(f"{path}: no error on {best} is known, so they are not drawn: {', '.join(missing)}")
 
 
+ALWAYS = "builder optimizer learning_rate schedule batch_size epochs preprocessing augmentation protocol".split()
+
+
 def _show_recipe(text, as_json):
     """The recipe in a model file, or those for a network."""
     from keras_cnns import recipes
@@ -260,12 +263,14 @@ def _show_recipe(text, as_json):
         found = [dict(record.recipe)]
     else:
         builder = canonical_name(text)
-        found = [one.to_json() for one in recipes.RECIPES.values() if one.builder in (None, builder)]
+        found = [one.to_json() for one in recipes.RECIPES.values() if one.suits(builder)]
     if as_json:
         _common.print_json(found)
         return
-    names = [one["name"] for one in found]
-    rows = [(field, *(_plain(one.get(field)) for one in found)) for field in found[0] if field != "name"]
+    names, unset = [one["name"] for one in found], recipes.Recipe("").to_json()
+    # What no recipe sets says nothing, but for what every training has
+    shown = [f for f in unset if f in ALWAYS or any(one.get(f, unset[f]) != unset[f] for one in found)]
+    rows = [(field, *(_plain(one.get(field)) for one in found)) for field in shown if field != "name"]
     _common.table(f"{text}: {len(found)} recipe(s)", [("", "left"), *((name, "left") for name in names)], rows)
 
 

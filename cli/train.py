@@ -13,7 +13,11 @@ from keras_cnns.cli import _common
     metavar="SOURCE",
     help="Pictures: digits, FILE.npz, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
 )
-@click.option("--recipe", metavar="NAME", help="How to train; by default one that suits NETWORK and SOURCE.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="How to train, as nin-cifar10; by default one that suits NETWORK and SOURCE. A name that is none lists all.",
+)
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.")
 @click.option("--batch-size", type=click.IntRange(1), help="Pictures a step.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of everything random.")

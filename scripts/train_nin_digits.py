@@ -17,23 +17,23 @@ def main(output="nin-digits.keras", seed=0):
     source = data.open_source("digits")
     train, validation = source.split("train").divide(0.1, seed)
     recipe = recipes.NIN_DIGITS
-    preprocessing = data.fit_preprocessing(train, data.Preprocessing((32, 32), channels=1))
+    preprocessing = data.fit_preprocessing(train, data.Preprocessing((32, 32), channels=1), recipe.preprocessing)
 
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(training.policy_for(recipe.precision))
     network = {"input_shape": (32, 32, 1), "classes": 10, **recipe.network}
     model = applications.NiN(**network)
+    training.set_biases(model, recipe)
 
-    batches = data.make_dataset(
-        train, preprocessing, recipe.batch_size, shuffle=True, augmentation=recipe.augmentation, seed=seed
-    )
+    batches, held_out = training.make_datasets(model, recipe, preprocessing, train, validation, seed)
     training.compile_model(model, recipe, steps_per_epoch=len(batches))
     model.fit(
         batches,
-        validation_data=data.make_dataset(validation, preprocessing, 256),
+        validation_data=held_out,
         epochs=recipe.epochs,
         shuffle=False,  # the pipeline does
         verbose=2,
+        callbacks=training.callbacks(recipe),
     )
 
     info = saving.ModelInfo(

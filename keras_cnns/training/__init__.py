@@ -5,8 +5,15 @@ from keras_cnns._lazy import lazy
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "callbacks": "compilation",
         "compile_model": "compilation",
+        "freeze": "transfer",
+        "make_datasets": "datasets",
         "policy_for": "compilation",
+        "set_biases": "compilation",
+        "shorter_side": "datasets",
+        "targets": "compilation",
         "train": "run",
+        "transfer_weights": "transfer",
     },
 )

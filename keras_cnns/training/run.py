@@ -5,9 +5,7 @@ import dataclasses
 import json
 import math
 import platform
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -15,12 +13,15 @@ import keras
 import numpy as np
 
 from keras_cnns import _files, _models, _render
-from keras_cnns.data.pipeline import fit_preprocessing, make_dataset, reading
+from keras_cnns.data.pipeline import reading
 from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.data.statistics import fit_preprocessing
 from keras_cnns.errors import ArgumentError, Interrupted, OutputError, SourceError, TrainingError
 from keras_cnns.evaluation.protocols import evaluate
 from keras_cnns.saving import ModelInfo, save_model, versions
-from keras_cnns.training.compilation import compile_model, policy_for
+from keras_cnns.training._callbacks import CtrlC, MainHead
+from keras_cnns.training.compilation import callbacks, compile_model, policy_for, set_biases
+from keras_cnns.training.datasets import make_datasets, shorter_side
 
 FILES = ("model.keras", "log.csv", "curve.png", "run.json")
 VALIDATION_SHARE = 0.1  # of the training pictures, where the source has no validation split
@@ -33,7 +34,8 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
 
     Args:
         build: a function of `keras_cnns.applications`, or another that takes `classes`, `input_shape` and the
-            recipe's network options and returns a classifier.
+            recipe's network options and returns a classifier, perhaps with auxiliary heads behind its first output,
+            which must then be called `predictions`.
         source: `Source`.
         recipe: `Recipe`.
         output: folder to write into; it may exist.
@@ -48,7 +50,8 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
         `ModelInfo`, with "validation" and, where there is one, "test" in its metrics.
 
     Raises:
-        ArgumentError, SourceError: for a network, source or folder that cannot be used.
+        ArgumentError, SourceError: for a network, source or folder that cannot be used, or a recipe that does not fit
+            the network.
         OutputError: if something cannot be written.
         TrainingError: if the loss stops being a number, or the network died; the log is kept.
         Interrupted: (a KeyboardInterrupt) after Ctrl-C, when what was learned has been saved.
@@ -69,16 +72,15 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
     keras.utils.set_random_seed(seed)
     with _dtype_policy(policy):
         model = build(**network)
-    _models.one_image_input(model)
+    _models.one_image_input(_models.main_output(model))
+    set_biases(model, recipe)
+    compile_model(model, recipe, -(-training.examples // recipe.batch_size))
     height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
 
     _files.make_folder(output, room=4 * model.count_params())  # a full disk is told now, not after the last epoch
-    preprocessing = Preprocessing((height, width), channels, shorter_side=_shorter_side(source, height, width))
-    preprocessing = fit_preprocessing(training, preprocessing)
-    batches = make_dataset(
-        training, preprocessing, recipe.batch_size, shuffle=True, augmentation=recipe.augmentation, seed=seed
-    )
-    compile_model(model, recipe, len(batches))
+    preprocessing = Preprocessing((height, width), channels, shorter_side(source, (height, width), recipe))
+    preprocessing = fit_preprocessing(training, preprocessing, recipe.preprocessing)
+    batches, held_out = make_datasets(model, recipe, preprocessing, training, validation, seed)
     info = ModelInfo(
         class_names=source.class_names,
         preprocessing=preprocessing,
@@ -89,7 +91,6 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
         versions=versions(),
     )
     _check_recordable(info)
-    held_out = make_dataset(validation, preprocessing, 256)
     with reading(validation):  # a picture that cannot be read is told now, not after the first epoch
         for _ in held_out:
             pass
@@ -104,22 +105,24 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
     }
     start, interrupted = time.monotonic(), False
     try:
-        _fit(model, batches, held_out, recipe.epochs, output, history, (training, validation))
+        _fit(model, batches, held_out, recipe, output, history, (training, validation))
     except KeyboardInterrupt:
         interrupted = True
+        _finish_moving_average(model)
     done = {key: list(map(float, values)) for key, values in history.history.items()}
     notes |= {
         "epochs": len(done.get("loss", ())),
         "seconds": round(time.monotonic() - start, 1),
         "interrupted": interrupted,
     }
-    if not all(map(math.isfinite, done.get("loss", ()))):
+    losses = [value for key in ("loss", "total_loss") for value in done.get(key, ())]
+    if not all(map(math.isfinite, losses)):
         raise TrainingError(
             f"the loss stopped being a number in epoch {notes['epochs']}; {output / 'log.csv'} shows how. Train with a "
             f"lower learning rate, a longer warm-up or --precision float32. Received: recipe={recipe.name!r}"
         )
     metrics = {}
-    if "val_accuracy" in done:
+    if "val_accuracy" in done and recipe.moving_average is None:  # else those were not the weights that are saved
         metrics["validation"] = {
             "examples": validation.examples,
             "top1": done["val_accuracy"][-1],
@@ -136,62 +139,33 @@ def train(build, source, recipe, output, *, input_size=None, seed=0, overwrite=F
             f"{output / 'model.keras'}"
         )
     _check_alive(model, held_out, recipe, seed)
-    if "test" in source.splits:
-        try:
-            result = evaluate(model, source.split("test"), preprocessing, source.class_names)
-        except SourceError as error:
-            raise SourceError(f"{error} The trained network is safe in {output / 'model.keras'}.") from None
-        info = dataclasses.replace(info, metrics={**metrics, "test": result.summary()})
-        _write(output, model, info, done)
+    # Validation anew: the training's own loss may be that of smoothed labels, or of weights before their mean
+    measured = {"validation": validation, "test": source.splits.get("test")}
+    try:
+        for name, split in measured.items():
+            if split is not None:
+                metrics[name] = evaluate(model, split, preprocessing, source.class_names).summary()
+    except SourceError as error:
+        raise SourceError(f"{error} The trained network is safe in {output / 'model.keras'}.") from None
+    info = dataclasses.replace(info, metrics=metrics)
+    _write(output, model, info, done)
     return info
 
 
-class _CtrlC(keras.callbacks.Callback):
-    """Stops the training behind the step in which Ctrl-C came; a second Ctrl-C stops it at once.
-
-    Python raises KeyboardInterrupt wherever it happens to be, and where that is a destructor or a callback from C, the
-    interrupt is lost.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.came = False
-
-    def __enter__(self):
-        self.main = threading.current_thread() is threading.main_thread()  # signals are for it alone
-        if self.main:
-            self.before = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *error):
-        if self.main:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _note(self, *signal_and_frame):
-        if self.came:
-            raise KeyboardInterrupt
-        self.came = True
-
-    def check(self, step=None, logs=None):
-        """Raise KeyboardInterrupt if Ctrl-C came."""
-        if self.came:
-            raise KeyboardInterrupt
-
-    on_train_batch_end = on_test_batch_end = check
-
-
-def _fit(model, batches, validation, epochs, output, history, splits):
-    ctrl_c = _CtrlC()
+def _fit(model, batches, validation, recipe, output, history, splits):
+    ctrl_c = CtrlC()
     try:
         # Keras prints its progress on stdout, which is for results
         with contextlib.redirect_stdout(sys.stderr), reading(*splits), ctrl_c:
             model.fit(
                 batches,
                 validation_data=validation,
-                epochs=epochs,
+                epochs=recipe.epochs,
                 shuffle=False,  # the pipeline does
                 verbose=1 if sys.stderr.isatty() else 2,
                 callbacks=[
+                    MainHead(),  # those behind it see its names
+                    *callbacks(recipe),
                     history,
                     keras.callbacks.CSVLogger(output / "log.csv"),
                     keras.callbacks.TerminateOnNaN(),
@@ -201,6 +175,12 @@ def _fit(model, batches, validation, epochs, output, history, splits):
             ctrl_c.check()
     except OSError as error:
         raise OutputError.from_os(output / "log.csv", error) from error
+
+
+def _finish_moving_average(model):
+    """Give the weights their mean, where there is one, as `fit` does when it is not interrupted."""
+    if int(model.optimizer.iterations):  # before the first step the mean is zero
+        model.optimizer.finalize_variable_values(model.trainable_variables)
 
 
 def _check_recordable(info):
@@ -216,7 +196,7 @@ def _check_recordable(info):
 
 def _check_alive(model, data, recipe, seed):
     """Raise TrainingError if a trained network says the same of all pictures: nothing passes its ReLUs any more."""
-    images, _ = next(iter(data))
+    model, (images, _) = _models.main_output(model), next(iter(data))
     if len(images) > 1 and not np.ptp(np.asarray(model.predict_on_batch(images)), axis=0).any():
         raise TrainingError(
             "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
@@ -239,11 +219,6 @@ def _input_shape(source, input_size):
     if input_size is not None:
         return (input_size, input_size, channels)
     return None if None in (height, width) else (height, width, channels)
-
-
-def _shorter_side(source, height, width):
-    """Return the resize rule: pictures all alike are stretched, others keep their aspect and lose their edges."""
-    return None if None not in source.image_shape[:2] else max(height, width)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,62 @@
+"""How a network is trained: frozen records, one constant a paper. Standard library only."""
+# ruff: noqa: F401  the constants are this package's names
+
+from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.recipes.modern import (
+    INCEPTION_MODERN,
+    MODERN,
+    NIN_DIGITS,
+    NIN_MODERN,
+    RESNET_MODERN,
+    SHORT,
+)
+from keras_cnns.recipes.papers import (
+    ALEXNET_IMAGENET,
+    ALEXNET_ONE_TOWER_IMAGENET,
+    CAFFENET_IMAGENET,
+    GOOGLENET_IMAGENET,
+    INCEPTION_V2_IMAGENET,
+    INCEPTION_V3_IMAGENET,
+    LENET5_MNIST,
+    LENET5_MODERN_MNIST,
+    MAXOUT_CIFAR10,
+    MAXOUT_MNIST,
+    NIN_CIFAR10,
+    NIN_IMAGENET,
+    NIN_MNIST,
+    PAPERS,
+    RESNET_CIFAR10,
+    RESNET_IMAGENET,
+    RESNET_V2_IMAGENET,
+    VGG_IMAGENET,
+    ZFNET_IMAGENET,
+)
+from keras_cnns.recipes.record import Recipe
+
+RECIPES = {recipe.name: recipe for recipe in (*MODERN, *PAPERS)}
+
+
+def get_recipe(name, builder=None):
+    """Return the recipe called `name`, which must suit the network called `builder`.
+
+    Raises:
+        ArgumentError: if there is none so called, or it was made for another network.
+    """
+    if name not in RECIPES:
+        raise ArgumentError(
+            f"there is no such recipe; there are {', '.join(RECIPES)}.{nearest(name, RECIPES)} "
+            f"Received: recipe={name!r}"
+        )
+    recipe = RECIPES[name]
+    if builder is not None and not recipe.suits(builder):
+        others = ", ".join(other.name for other in RECIPES.values() if other.suits(builder))
+        raise ArgumentError(
+            f"the recipe {name} is for {', '.join(recipe.builders)}; for {builder} choose another: {others}. "
+            f"Received: recipe={name!r}"
+        )
+    return recipe
+
+
+def default_recipe(builder, source):
+    """Return the recipe for a network and a source where none is named: `NIN_DIGITS` or `SHORT`."""
+    return NIN_DIGITS if (builder, source) == ("NiN", "digits") else SHORT

@@ -1,0 +1,73 @@
+"""What people train these networks with now, where that is not their paper's way. Standard library only."""
+
+from keras_cnns.recipes.record import Recipe
+
+# For people's own pictures, and any network. The warm-up is for NiN: the ReLU behind its last 1x1 layer, which the
+# paper has, can die in the first steps, and accuracy then stays at chance for good. With He's initialization in that
+# layer it did so on the digits in 4 of 9 trainings at twice this rate, and at this one on 220 flower photographs; the
+# builder's default initialization starts every class map alive (November 2026).
+SHORT = Recipe(
+    name="short",
+    optimizer="adamw",
+    learning_rate=1e-3,
+    weight_decay=2e-3,
+    schedule="cosine",
+    warmup_steps=150,
+    batch_size=32,
+    epochs=20,
+)
+
+# The widths that NiN's author gave MNIST, on scikit-learn's 1,797 digits. On pictures held out of the training split
+# shifting halved the errors, and the distortions of the LeNet-5 paper halved them again.
+NIN_DIGITS = SHORT.replace(
+    name="nin-digits",
+    builder="NiN",
+    network={"variant": "mnist", "second_pool": "average", "dropout": 0.5},
+    epochs=30,
+    augmentation="distort",
+)
+
+# Small pictures in few epochs: an adaptive optimizer, cosine, and the paper's shifts and mirrors.
+NIN_MODERN = Recipe(
+    name="nin-modern",
+    builder="NiN",
+    network={"dropout": 0.3},
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=2e-3,
+    schedule="cosine",
+    warmup_steps=400,
+    batch_size=128,
+    epochs=60,
+    augmentation="pad-crop-flip",
+    label_smoothing=0.1,
+)
+
+# As the reference trainings of frameworks have it since 2021: cosine, label smoothing, mixing and erasing.
+RESNET_MODERN = Recipe(
+    name="resnet-modern",
+    builder=tuple(f"ResNet{depth}{version}" for version in ("", "V2") for depth in (18, 34, 50, 101, 152)),
+    optimizer="sgd",
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=5e-5,
+    schedule="cosine",
+    warmup_steps=25_000,  # five epochs of ImageNet
+    batch_size=256,
+    epochs=100,
+    preprocessing="standardize",
+    augmentation="inception-crop",
+    mixup=0.2,
+    erasing=0.1,
+    label_smoothing=0.1,
+)
+
+INCEPTION_MODERN = RESNET_MODERN.replace(
+    name="inception-modern",
+    builder="InceptionV3",
+    network={"dropout": 0.2},
+    clip_norm=2.0,
+    preprocessing="minus-one-one",
+)
+
+MODERN = (SHORT, NIN_DIGITS, NIN_MODERN, RESNET_MODERN, INCEPTION_MODERN)

@@ -1,0 +1,81 @@
+"""From two splits and a recipe to what `model.fit` takes."""
+
+import dataclasses
+
+from keras_cnns.data.augment import AUGMENTATIONS
+from keras_cnns.data.crops import RATIO
+from keras_cnns.data.pipeline import fit_color, make_dataset
+from keras_cnns.training.compilation import targets
+
+VALIDATION_BATCH = 256
+COLOR_DEVIATION = 0.1  # of the noise that `make_dataset` adds, AlexNet's
+
+
+def make_datasets(model, recipe, preprocessing, training, validation, seed=0):
+    """Return the training and the validation data of a recipe.
+
+    Args:
+        model: `keras.Model` giving (batch, classes), and perhaps the same from auxiliary heads, that takes them.
+        recipe: `Recipe`, of which batch size, augmentation, color noise, mixing, erasing and labels count.
+        preprocessing: `Preprocessing`, fitted.
+        training: `Split`; its colors are measured here, if the recipe has noise for them.
+        validation: `Split`, which is neither augmented nor mixed.
+        seed: of the order and of all that is random.
+
+    Returns:
+        Two `tf.data.Dataset` of (float32 images (batch, height, width, channels), labels), of known length. Labels are
+        int64 (batch,), or float32 (batch, classes) if `recipe.soft_labels`; for several heads a dictionary of them.
+
+    Raises:
+        ArgumentError: for an augmentation or a strength that `make_dataset` does not know.
+        SourceError: if colors are measured and a picture cannot be read.
+    """
+    one_hot = model.outputs[0].shape[-1] if recipe.soft_labels else None
+    batches = make_dataset(
+        training,
+        preprocessing,
+        recipe.batch_size,
+        shuffle=True,
+        augmentation=recipe.augmentation,
+        seed=seed,
+        rand_augment=recipe.rand_augment,
+        color=_color(training, preprocessing, recipe.color_noise) if recipe.color_noise else None,
+        erasing=recipe.erasing,
+        mixup=recipe.mixup,
+        cutmix=recipe.cutmix,
+        one_hot=one_hot,
+    )
+    held_out = make_dataset(validation, preprocessing, VALIDATION_BATCH, one_hot=one_hot)
+    if len(model.outputs) == 1:
+        return batches, held_out
+    return tuple(data.map(lambda images, labels: (images, targets(model, labels))) for data in (batches, held_out))
+
+
+def _color(split, preprocessing, deviation):
+    """Return the `ColorComponents` of a split, so that the pipeline's noise has a deviation of our choice."""
+    found = fit_color(split, preprocessing)
+    # Each color moves by alpha * eigenvalue: to scale one is to scale the other
+    eigenvalues = tuple(value * deviation / COLOR_DEVIATION for value in found.eigenvalues)
+    return dataclasses.replace(found, eigenvalues=eigenvalues)
+
+
+def shorter_side(source, size, recipe):
+    """Return the resize rule of pictures that are measured, for `Preprocessing(shorter_side=...)`.
+
+    A recipe that trains on parts of larger pictures is measured on their center at the papers' scale, the shorter side
+    being 256/224 of the input. Otherwise pictures all alike are stretched, others lose no more than their edges.
+
+    Args:
+        source: `Source`.
+        size: (height, width) of the network's input, in pixels.
+        recipe: `Recipe`, of which the augmentation counts.
+
+    Returns:
+        Pixels, or None: the whole picture is stretched to `size`.
+    """
+    if tuple(source.image_shape[:2]) == tuple(size):
+        return None
+    geometry = AUGMENTATIONS.get(recipe.augmentation)  # None: `make_datasets` says what there is
+    if geometry and geometry.window:
+        return round(RATIO * max(size))
+    return max(size) if None in source.image_shape[:2] else None

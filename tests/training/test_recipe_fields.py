@@ -1,0 +1,310 @@
+"""That a training does what each field of its recipe says, on small pictures."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cnns import _models, data, recipes, training
+from keras_cnns.data.pipeline import fit_color
+from keras_cnns.data.sources import Source
+from keras_cnns.data.splits import ArraySplit
+from keras_cnns.errors import ArgumentError, Interrupted
+from keras_cnns.evaluation import evaluate
+from keras_cnns.saving import load_model, read_info
+from keras_cnns.training import _callbacks, make_datasets, shorter_side, train
+
+PLAIN = recipes.Recipe("plain", learning_rate=0.02, schedule="constant", batch_size=16, epochs=2, precision="float32")
+
+
+def Tiny(classes=10, input_shape=(12, 12, 3), heads=(), main="predictions"):
+    """A classifier, perhaps with further heads."""
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(4, 3, 2, activation="leaky_relu", name="conv1")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = [keras.layers.Dense(classes, "softmax", name=name)(x) for name in (main, *heads)]
+    return keras.Model(inputs, outputs if heads else outputs[0], name="tiny")
+
+
+def colors(size=(12, 12), shape=None, channels=3):
+    """A source of pictures whose brightest channel, or brightness, is their class."""
+    random = np.random.default_rng(0)
+
+    def split(count):
+        labels = np.arange(count) % 3
+        images = random.integers(0, 100, (count, *size, channels), dtype="uint8")
+        if channels == 3:
+            images[np.arange(count), :, :, labels] += 100
+        return ArraySplit(images, labels)
+
+    splits = {"train": split(80), "test": split(20)}
+    return Source("colors", ("red", "green", "blue"), (*(shape or size), channels), splits)
+
+
+def run_json(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+@pytest.fixture
+def passed(monkeypatch):
+    """What `make_dataset` was called with, a dictionary a call."""
+    from keras_cnns.training import datasets
+
+    calls, real = [], datasets.make_dataset
+
+    def spy(*arguments, **options):
+        calls.append(options)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(datasets, "make_dataset", spy)
+    return calls
+
+
+def test_smoothed_labels_are_one_hot_in_training_and_validation(tmp_path):
+    info = train(Tiny, colors(), PLAIN.replace(label_smoothing=0.2, epochs=15), tmp_path)
+    assert info.metrics["test"]["top1"] == 1.0 and info.recipe["label_smoothing"] == 0.2
+    found = run_json(tmp_path)["history"]
+    assert found["val_accuracy"][-1] == info.metrics["validation"]["top1"]
+    # The smoothed loss has a floor, the entropy of the labels; what is noted of the model is its plain one
+    smooth = np.array([0.8 + 0.2 / 3, 0.2 / 3, 0.2 / 3])
+    assert min(found["val_loss"]) > -(smooth * np.log(smooth)).sum()
+    assert info.metrics["validation"]["loss"] < found["val_loss"][-1]
+
+
+def test_augmentation_of_pictures_and_labels_is_the_recipes(tmp_path, passed):
+    recipe = PLAIN.replace(
+        epochs=1, augmentation="pad-crop-flip", mixup=0.2, cutmix=0.5, rand_augment=0.3, erasing=0.25, color_noise=0.2
+    )
+    info = train(Tiny, colors(), recipe, tmp_path)
+    batches, held_out = passed
+    for name in ("augmentation", "mixup", "cutmix", "rand_augment", "erasing"):
+        assert batches[name] == getattr(recipe, name)
+    assert batches["one_hot"] == held_out["one_hot"] == 3 and set(held_out) == {"one_hot"}
+    training_split, _ = colors().split("train").divide(0.1, 0)
+    components = fit_color(training_split, info.preprocessing)
+    assert batches["color"].eigenvectors == components.eigenvectors
+    np.testing.assert_allclose(batches["color"].eigenvalues, 2 * np.array(components.eigenvalues))
+
+
+def test_color_noise_has_the_recipes_deviation():
+    """On pictures of one color each, the noise is what is left of the mean."""
+    random = np.random.default_rng(0)
+    palette = random.integers(60, 190, (400, 1, 1, 3), dtype="uint8")
+    split = ArraySplit(np.broadcast_to(palette, (400, 4, 4, 3)).copy(), np.arange(400) % 3)
+    record = data.Preprocessing((4, 4), 3, scale=(1.0,))
+    found = fit_color(split, record)
+    model = Tiny(3, (4, 4, 3))
+    batches, _ = make_datasets(model, PLAIN.replace(color_noise=0.3, batch_size=400), record, split, split)
+    images, _ = next(iter(batches))
+    shuffled = images.numpy()[:, 0, 0]
+    # Projected on the first component, variances of colors and of noise add up
+    first = np.array(found.eigenvectors[0])
+    colors_variance = (palette[:, 0, 0] @ first).var()
+    expected = (0.3 * 255 * found.eigenvalues[0]) ** 2
+    assert (shuffled @ first).var() - colors_variance == pytest.approx(expected, abs=0.35 * colors_variance)
+    assert np.ptp(images.numpy(), axis=(1, 2)).max() < 1e-3
+
+
+@pytest.mark.parametrize("moving_average", [None, 0.5])
+def test_auxiliary_heads(tmp_path, moving_average):
+    recipe = PLAIN.replace(
+        network={"heads": ["side"]},
+        auxiliary_weight=0.5,
+        epochs=12,
+        label_smoothing=0.1,
+        schedule="plateau",
+        moving_average=moving_average,
+    )
+    info = train(Tiny, colors(), recipe, tmp_path)
+    assert info.metrics["test"]["top1"] == 1.0
+    found = run_json(tmp_path)["history"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "total_loss", "side_loss"} < set(found)
+    assert not [key for key in found if "predictions" in key]
+    with open(tmp_path / "log.csv") as file:
+        (*_, last) = csv.DictReader(file)
+    assert float(last["val_accuracy"]) == found["val_accuracy"][-1] and "learning_rate" in last
+    for prefix in ("", "val_"):
+        total = np.array(found[f"{prefix}loss"]) + 0.5 * np.array(found[f"{prefix}side_loss"])
+        # Of the side heads Keras gives the mean of batches, the last of which is smaller
+        np.testing.assert_allclose(found[f"{prefix}total_loss"], total, rtol=0.05 if prefix == "" else 1e-4)
+    assert (tmp_path / "curve.png").exists()
+    model = load_model(tmp_path / "model.keras")
+    assert model.output_names == ["predictions", "side"]
+    again = evaluate(model, colors().split("test"), info.preprocessing, info.class_names)
+    assert again.summary() == pytest.approx(info.metrics["test"])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_main_heads_loss_counts_every_picture_once(tmp_path, smoothing):
+    """As that of a network of one head does; 71 pictures are five batches, the last of seven."""
+    recipe = PLAIN.replace(optimizer="sgd", learning_rate=1e-12, label_smoothing=smoothing, epochs=1)
+    two = {"network": {"heads": ["side"]}, "auxiliary_weight": 0.5}
+    losses = []
+    for k, changes in enumerate(({}, two)):
+        train(Tiny, colors(), recipe.replace(**changes), tmp_path / str(k))
+        found = run_json(tmp_path / str(k))["history"]
+        losses.append([found["loss"][0], found["val_loss"][0], found["accuracy"][0]])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "network, weight, message",
+    [
+        ({"heads": ["side"]}, 0.0, "tiny has 1. Received: auxiliary_weight=0.0"),
+        ({}, 0.3, "tiny has 0. Received: auxiliary_weight=0.3"),
+        ({"heads": ["side"], "main": "first"}, 0.3, "must give one vector a picture"),
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(tmp_path, network, weight, message):
+    with pytest.raises(ArgumentError, match=message):
+        train(Tiny, colors(), PLAIN.replace(network=network, auxiliary_weight=weight), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_biases(tmp_path):
+    recipe = PLAIN.replace(biases={"conv1": 1.0}, optimizer="sgd", learning_rate=1e-9)
+    train(Tiny, colors(), recipe, tmp_path / "run")
+    bias = load_model(tmp_path / "run" / "model.keras").get_layer("conv1").get_weights()[1]
+    np.testing.assert_allclose(bias, 1.0, atol=1e-5)
+    with pytest.raises(ArgumentError, match="tiny has no biases in a layer 'conv2', as the recipe plain has"):
+        train(Tiny, colors(), PLAIN.replace(biases={"conv2": 1.0}), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_plateau_lowers_the_rate(tmp_path):
+    # Nothing is learned, so that the first epoch stays the best
+    recipe = PLAIN.replace(
+        schedule="plateau", optimizer="sgd", learning_rate=1e-12, decay_factor=0.1, patience=2, epochs=5
+    )
+    try:
+        train(Tiny, colors(), recipe, tmp_path)
+    finally:
+        rates = run_json(tmp_path)["history"]["learning_rate"]
+    np.testing.assert_allclose(rates, [1e-12, 1e-12, 1e-12, 1e-13, 1e-13], rtol=1e-4)
+
+
+def test_a_plateau_without_validation_data_waits(recwarn):
+    model = training.compile_model(Tiny(3), PLAIN.replace(schedule="plateau"), 2)
+    callbacks = training.callbacks(PLAIN.replace(schedule="plateau"))
+    model.fit(np.ones((4, 12, 12, 3)), np.zeros(4), epochs=2, verbose=0, callbacks=callbacks)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
+
+
+class Weights(keras.callbacks.CSVLogger):
+    """Notes the kernel after each step, and stops after `stop` of them."""
+
+    seen, stop = [], None
+
+    def on_train_batch_end(self, batch, logs=None):
+        type(self).seen.append(self.model.get_layer("conv1").kernel.numpy())
+        if len(self.seen) == self.stop:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [None, 1, 7])
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_a_moving_average_is_what_is_saved(tmp_path, monkeypatch, stop, schedule):
+    monkeypatch.setattr(Weights, "seen", [])
+    monkeypatch.setattr(Weights, "stop", stop)
+    monkeypatch.setattr(keras.callbacks, "CSVLogger", Weights)
+    recipe = PLAIN.replace(moving_average=0.8, schedule=schedule)
+    if stop:
+        with pytest.raises(Interrupted):
+            train(Tiny, colors(), recipe, tmp_path)
+    else:
+        train(Tiny, colors(), recipe, tmp_path)
+    assert len(Weights.seen) == (stop or 10)
+    mean = Weights.seen[0]
+    for kernel in Weights.seen[1:]:
+        mean = 0.8 * mean + 0.2 * kernel
+    model, info = load_model(tmp_path / "model.keras"), read_info(tmp_path / "model.keras")
+    np.testing.assert_allclose(model.get_layer("conv1").kernel.numpy(), mean, rtol=1e-4, atol=1e-6)
+    if stop:  # measured were the weights before their mean
+        assert not info.metrics and info.training["interrupted"]
+        return
+    _, validation = colors().split("train").divide(0.1, 0)
+    again = evaluate(model, validation, info.preprocessing, info.class_names)
+    assert again.summary() == pytest.approx(info.metrics["validation"])
+
+
+def test_ctrl_c_before_the_first_step_keeps_the_first_weights(tmp_path, monkeypatch):
+    class Now(keras.callbacks.CSVLogger):
+        def on_train_batch_begin(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.callbacks, "CSVLogger", Now)
+    with pytest.raises(Interrupted):
+        train(Tiny, colors(), PLAIN.replace(moving_average=0.9), tmp_path)
+    assert load_model(tmp_path / "model.keras").get_layer("conv1").kernel.numpy().any()
+
+
+@pytest.mark.parametrize("kind", ["mean-image", "gcn-zca", "minus-one-one"])
+def test_preprocessing_is_in_the_file(tmp_path, kind):
+    source = colors(size=(6, 6))
+    recipe = PLAIN.replace(preprocessing=kind, learning_rate=0.005)
+    info = train(Tiny, source, recipe, tmp_path)
+    read, model = read_info(tmp_path / "model.keras"), load_model(tmp_path / "model.keras")
+    assert read == info and read.preprocessing == info.preprocessing
+    if kind == "mean-image":
+        pixels, _ = source.split("train").divide(0.1, 0)
+        np.testing.assert_allclose(read.preprocessing.mean_image, pixels.items.mean(0), rtol=1e-5)
+    again = evaluate(model, source.split("test"), read.preprocessing, read.class_names)
+    assert again.top1 == info.metrics["test"]["top1"] and again.loss == pytest.approx(info.metrics["test"]["loss"])
+
+
+def test_clipped_rmsprop(tmp_path):
+    recipe = PLAIN.replace(optimizer="rmsprop", momentum=0.9, epsilon=1.0, clip_norm=2.0, weight_decay=4e-5)
+    assert np.isfinite(train(Tiny, colors(), recipe, tmp_path).metrics["validation"]["loss"])
+
+
+@pytest.mark.parametrize(
+    "shape, size, augmentation, expected",
+    [
+        ((None, None), (224, 224), "none", 224),
+        ((None, None), (224, 224), "crop-flip", 256),
+        ((None, None), (227, 227), "scale-jitter", 259),
+        ((None, None), (28, 28), "inception-crop", 32),
+        ((256, 256), (224, 224), "crop-flip", 256),  # ImageNet as AlexNet had it
+        ((256, 256), (224, 224), "pad-crop-flip", None),
+        ((32, 32), (32, 32), "inception-crop", None),  # nothing larger to cut from
+    ],
+)
+def test_the_resize_rule(shape, size, augmentation, expected):
+    source = Source("s", ("a",), (*shape, 3), {})
+    assert shorter_side(source, size, PLAIN.replace(augmentation=augmentation)) == expected
+
+
+def test_a_recipe_of_crops_is_measured_at_their_scale(tmp_path, passed):
+    source = colors(size=(20, 26), shape=(None, None))
+    info = train(Tiny, source, PLAIN.replace(augmentation="crop-flip", epochs=8), tmp_path, input_size=14)
+    assert info.preprocessing.size == (14, 14) and info.preprocessing.shorter_side == 16
+    assert passed[0]["augmentation"] == "crop-flip" and info.metrics["test"]["top1"] == 1.0
+
+
+def test_misspelt_fields_are_told_before_the_training(tmp_path):
+    for field in ("augmentation", "preprocessing"):
+        with pytest.raises(ArgumentError, match="must be one of"):
+            train(Tiny, colors(), PLAIN.replace(**{field: "crop"}), tmp_path)
+    assert not (tmp_path / "log.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"schedule": "polynomial", "warmup_steps": 5}, "a rate of schedule='polynomial' cannot be warmed up to"),
+        ({"schedule": "plateau", "decay_at": (0.5,), "decay_factor": (0.1,)}, "must be one number, but with"),
+    ],
+)
+def test_recipes_that_would_be_passed_over_are_refused(changes, message):
+    with pytest.raises(ArgumentError, match=message):
+        PLAIN.replace(**changes)
+
+
+def test_names_of_one_head_stay():
+    logs = {"loss": 1.0, "accuracy": 0.5}
+    callback = _callbacks.MainHead()
+    callback.set_model(Tiny(3))
+    callback.on_epoch_end(0, logs)
+    assert logs == {"loss": 1.0, "accuracy": 0.5} and _models.main_output(Tiny(3)).name == "tiny"
