@@ -16,6 +16,7 @@ __all__, __getattr__, __dir__ = lazy(
         "fit_color": "pipeline",
         "fit_components": "whitening",
         "fit_preprocessing": "statistics",
+        "keep_on_device": "on_device",
         "make_dataset": "pipeline",
         "open_source": "sources",
         "prepare": "pipeline",

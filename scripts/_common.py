@@ -1,0 +1,58 @@
+"""What the training scripts share: their arguments, and pictures made up for --smoke; each trains by itself."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_cnns import data
+
+
+def arguments(doc, *more):
+    """Return the parsed command line of a script.
+
+    Args:
+        doc: its docstring, whose first line is the help.
+        more: further (option, settings of `add_argument`).
+    """
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument("source", nargs="?", help="FILE.npz, a folder of pictures or tfds:NAME")
+    parser.add_argument("--data-dir", help="where tensorflow-datasets keeps its data sets")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--output", default="model.keras", help="file to write")
+    parser.add_argument("--smoke", action="store_true", help="one short epoch on a few pictures that are made up")
+    for option, settings in more:
+        parser.add_argument(option, **settings)
+    found = parser.parse_args()
+    if not found.source and not found.smoke:
+        parser.error("SOURCE is needed, unless --smoke is given")
+    return found
+
+
+def source_and_recipe(found, recipe, shape, classes):
+    """Return (`Source`, `Recipe`) as the command line says; of pictures that are made up: few, in one short epoch.
+
+    Args:
+        found: what `arguments` returned.
+        recipe: `Recipe`.
+        shape: (height, width, channels) of pictures that are made up.
+        classes: how many classes they have.
+    """
+    if not found.smoke:
+        recipe = recipe.replace(epochs=found.epochs or recipe.epochs)
+        return data.open_source(found.source, data_dir=found.data_dir), recipe
+    # A rate for few pictures, none of a schedule's warm-up
+    changes = {"epochs": 1, "batch_size": 8, "warmup_steps": 0, "learning_rate": recipe.learning_rate / 100}
+    return data.open_source(made_up(shape, classes)), recipe.replace(**changes)
+
+
+def made_up(shape, classes):
+    """Return the path of an `.npz` of a few random pictures, as `open_source` takes it."""
+    random, parts = np.random.default_rng(0), {}
+    for part in ("train", "test"):
+        labels = np.arange(8 * max(2, classes)) % classes
+        parts |= {f"x_{part}": random.integers(0, 256, (len(labels), *shape), dtype="uint8"), f"y_{part}": labels}
+    path = Path(tempfile.mkdtemp()) / "smoke.npz"
+    np.savez(path, **parts)
+    return path

@@ -1,0 +1,43 @@
+"""The training scripts: each runs, on a few pictures, and is short enough to be read."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.py") if path.name.startswith(("train_", "finetune_")))
+QUICK = ("train_lenet5_mnist", "train_resnet20_cifar10", "finetune_folder")
+
+
+def run(name, folder, *arguments):
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / f"{name}.py", *arguments], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow])
+        for path in SCRIPTS
+        if path.stem != "train_nin_digits"  # its whole training is a test of its own
+    ],
+)
+def test_it_runs(name, tmp_path):
+    last = run(name, tmp_path, "--smoke").splitlines()[-1]
+    assert "test pictures" in last and (tmp_path / "model.keras").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train_resnet20_cifar10", "train_nin_cifar10"])
+def test_pictures_on_the_device(name, tmp_path):
+    assert "test pictures" in run(name, tmp_path, "--smoke", "--on-device")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_it_is_short_and_says_how_it_is_called(path):
+    text = path.read_text("utf8")
+    assert len(text.splitlines()) <= 60 and f"python scripts/{path.name}" in text
