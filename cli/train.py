@@ -32,6 +32,7 @@ from keras_cnns.cli import _common
     metavar="N",
     help="Side of the network's input in pixels; by default that of the pictures or the network.",
 )
+@click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read; each is named.")
 @click.option("--output", type=click.Path(file_okay=False), help="Folder to write to.  [default: runs/NETWORK-SOURCE]")
 @_common.data_dir_option
 @_common.download_option
@@ -46,6 +47,7 @@ def command(
     seed,
     precision,
     input_size,
+    skip_broken,
     output,
     data_dir,
     download,
@@ -72,10 +74,15 @@ def command(
         output = Path("runs", f"{name}-{words}".lower())
 
     _common.load_keras()
-    from keras_cnns.data import open_source
+    from keras_cnns.data import open_source, without_broken
     from keras_cnns.training import train
 
-    opened = open_source(source, data_dir=data_dir, download=download)
+    opened, broken = open_source(source, data_dir=data_dir, download=download), {}
+    if skip_broken:
+        opened, broken = without_broken(opened)
+        for error in broken.values():
+            _common.note(f"left out: {error}")
+        _common.note(f"{len(broken)} pictures that cannot be read were left out")
     _common.note(
         f"{name} on {source}: {opened.split('train').examples} training pictures, {len(opened.class_names)} classes; "
         f"recipe {chosen.name}, {chosen.epochs} epochs"
@@ -88,7 +95,7 @@ def command(
         input_size=input_size,
         seed=seed,
         overwrite=force,
-        data={"data_dir": data_dir} if data_dir else None,
+        data={**({"data_dir": data_dir} if data_dir else {}), **({"skipped": len(broken)} if broken else {})},
         command=click.get_current_context().obj,
     )
     if as_json:

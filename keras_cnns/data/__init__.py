@@ -24,5 +24,6 @@ __all__, __getattr__, __dir__ = lazy(
         "repeat_scarce": "balance",
         "split_source": "partition",
         "summarize": "summary",
+        "without_broken": "readable",
     },
 )

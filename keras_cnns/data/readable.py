@@ -1,0 +1,50 @@
+"""A source without the pictures that cannot be read, for those who ask for it."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from keras_cnns.data.pictures import read_picture
+from keras_cnns.data.splits import FileSplit
+from keras_cnns.errors import SourceError
+
+READERS = 8  # threads; decoders release Python's lock
+
+
+def without_broken(source):
+    """Return a source whose picture files can all be read, and what was left out.
+
+    Every file is read once; sources that are no files stay as they are.
+
+    Args:
+        source: `Source`.
+
+    Returns:
+        (`Source`, {path: `SourceError`} of the pictures left out).
+
+    Raises:
+        SourceError: if a class is left without a picture to train on.
+    """
+    broken, splits = {}, dict(source.splits)
+    with ThreadPoolExecutor(READERS) as pool:
+        for name, split in source.splits.items():
+            if isinstance(split, FileSplit):
+                faults = dict(zip(map(str, split.items), pool.map(_fault, map(str, split.items)), strict=True))
+                broken |= {path: fault for path, fault in faults.items() if fault}
+                kept = [k for k, path in enumerate(map(str, split.items)) if not faults[path]]
+                splits[name] = split.take(np.array(kept, "int64"))
+    training = splits["train"]
+    if broken and (empty := sorted(set(range(len(source.class_names))) - set(training.labels.tolist()))):
+        raise SourceError(
+            f"{source.name}: no picture of the class {source.class_names[empty[0]]!r} can be read. Replace its files."
+        )
+    return dataclasses.replace(source, splits=splits), broken
+
+
+def _fault(path):
+    try:
+        read_picture(path)
+    except SourceError as error:
+        return error
+    return None

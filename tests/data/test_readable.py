@@ -1,0 +1,54 @@
+"""Sources without the pictures that cannot be read."""
+
+import pytest
+
+from keras_cnns.data import open_source, without_broken
+from keras_cnns.errors import SourceError
+
+
+@pytest.fixture
+def damaged(folder_of_pictures):
+    """Of 24 pictures two are broken: one empty, one cut off."""
+    (folder_of_pictures / "red" / "3.png").write_bytes(b"")
+    whole = (folder_of_pictures / "blue" / "5.png").read_bytes()
+    (folder_of_pictures / "blue" / "5.png").write_bytes(whole[: len(whole) // 2])
+    return folder_of_pictures
+
+
+def test_broken_pictures_are_left_out_and_named(damaged):
+    source = open_source(damaged)
+    readable, broken = without_broken(source)
+    assert sorted(path.rsplit("/", 2)[-2:] for path in broken) == [["blue", "5.png"], ["red", "3.png"]]
+    assert all(path in str(error) for path, error in broken.items())
+    before, after = (sum(split.examples for split in one.splits.values()) for one in (source, readable))
+    assert (before, after) == (24, 22) and readable.class_names == source.class_names
+    for name, split in readable.splits.items():
+        kept = set(split.items)
+        assert kept == set(source.split(name).items) - set(broken)
+        own = dict(zip(source.split(name).items, source.split(name).labels, strict=True))
+        assert [own[path] for path in split.items] == split.labels.tolist()
+
+
+def test_a_class_without_a_readable_picture(damaged):
+    for path in (damaged / "red").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(SourceError, match="no picture of the class 'red' can be read"):
+        without_broken(open_source(damaged))
+
+
+def test_arrays_stay_as_they_are():
+    source = open_source("digits")
+    readable, broken = without_broken(source)
+    assert not broken and readable.split("test") is source.split("test")
+
+
+def test_training_with_and_without(damaged, cli, tmp_path):
+    line = ("train", "NiN", "--data", damaged, "--epochs", 1, "--input-size", 32, "--output", tmp_path / "run")
+    code, _, err = cli(*line)
+    assert code == 3 and "5.png" in err or "3.png" in err
+    code, out, err = cli(*line, "--force", "--skip-broken", "--json")
+    assert code in (0, 1) and "2 pictures that cannot be read were left out" in err and "left out: " in err
+    if code == 0:
+        import json
+
+        assert json.loads(out)["data"]["skipped"] == 2
