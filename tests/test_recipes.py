@@ -100,7 +100,8 @@ def test_recipes_are_frozen_and_go_through_json(recipe):
 
 def with_slow(found):
     """Recipes, those of deep networks as slow tests."""
-    deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet")
+    deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet", "caffenet")
+    deep += ("alexnet-one", "maxout-cifar10", "nin-cifar10", "nin-imagenet")
     return [pytest.param(one, marks=[pytest.mark.slow] if one.name.startswith(deep) else []) for one in found]
 
 

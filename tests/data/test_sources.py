@@ -208,24 +208,21 @@ def test_a_class_whose_pictures_lie_deeper(folder_of_pictures):
 
 
 def test_names_alone_are_read(tmp_path, monkeypatch):
-    """20,000 empty files: no size is asked for, nothing is opened, and it takes a moment."""
+    """2,000 empty files: no size is asked for, and nothing is opened."""
     import os
-    import time
 
     for name in ("a", "b"):
         (tmp_path / "many" / name).mkdir(parents=True)
-        for k in range(10_000):
+        for k in range(1000):
             os.close(os.open(tmp_path / "many" / name / f"{k}.jpg", os.O_CREAT))
     asked = []
     real = os.stat
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", lambda path, *more, **options: asked.append(path) or real(path, *more, **options))
         patched.setattr("builtins.open", lambda *given, **options: pytest.fail("a file was opened"))
-        start = time.perf_counter()
         source = open_source(tmp_path / "many")
-        seconds = time.perf_counter() - start
-    assert sum(split.examples for split in source.splits.values()) == 20_000
-    assert len(asked) < 20 and seconds < 3
+    assert sum(split.examples for split in source.splits.values()) == 2000
+    assert len(asked) < 20
 
 
 def test_a_folder_that_changes_while_it_is_read(folder_of_pictures):

@@ -247,7 +247,7 @@ def test_digits_have_a_record_for_every_kind():
     """Gray, and mostly black: variances near zero stay harmless."""
     train = open_source("digits").split("train")
     for kind in PREPROCESSINGS:
-        record = fit_preprocessing(train, Preprocessing((32, 32), 1), kind)
-        assert np.isfinite(record.normalize(train.items[:50].astype("float32"))).all()
+        record = fit_preprocessing(train, Preprocessing((16, 16), 1), kind)
+        assert np.isfinite(record.normalize(train.items[:50, ::2, ::2].astype("float32"))).all()
         again = Preprocessing.from_json(json.loads(json.dumps(record.to_json())), record.arrays())
         assert again == record

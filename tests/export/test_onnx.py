@@ -22,7 +22,11 @@ def exported(model, folder):
     return onnx.load(next(folder.glob("*.onnx"))).graph
 
 
-@pytest.mark.parametrize("large", [1, 16_384, 10**9], ids=["every weight", "large ones", "none"])
+@pytest.mark.parametrize(
+    "large",
+    [1, pytest.param(16_384, marks=pytest.mark.slow), pytest.param(10**9, marks=pytest.mark.slow)],
+    ids=["every weight", "large ones", "none"],
+)
 @pytest.mark.parametrize(
     "name, options",
     [
