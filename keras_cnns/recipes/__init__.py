@@ -2,6 +2,20 @@
 # ruff: noqa: F401  the constants are this package's names
 
 from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.recipes.imagenet import (
+    ALEXNET_IMAGENET,
+    ALEXNET_ONE_TOWER_IMAGENET,
+    CAFFENET_IMAGENET,
+    GOOGLENET_IMAGENET,
+    IMAGENET,
+    INCEPTION_V2_IMAGENET,
+    INCEPTION_V3_IMAGENET,
+    NIN_IMAGENET,
+    RESNET_IMAGENET,
+    RESNET_V2_IMAGENET,
+    VGG_IMAGENET,
+    ZFNET_IMAGENET,
+)
 from keras_cnns.recipes.modern import (
     INCEPTION_MODERN,
     MODERN,
@@ -10,29 +24,19 @@ from keras_cnns.recipes.modern import (
     RESNET_MODERN,
     SHORT,
 )
-from keras_cnns.recipes.papers import (
-    ALEXNET_IMAGENET,
-    ALEXNET_ONE_TOWER_IMAGENET,
-    CAFFENET_IMAGENET,
-    GOOGLENET_IMAGENET,
-    INCEPTION_V2_IMAGENET,
-    INCEPTION_V3_IMAGENET,
+from keras_cnns.recipes.record import Recipe
+from keras_cnns.recipes.small_pictures import (
     LENET5_MNIST,
     LENET5_MODERN_MNIST,
     MAXOUT_CIFAR10,
     MAXOUT_MNIST,
     NIN_CIFAR10,
-    NIN_IMAGENET,
     NIN_MNIST,
-    PAPERS,
     RESNET_CIFAR10,
-    RESNET_IMAGENET,
-    RESNET_V2_IMAGENET,
-    VGG_IMAGENET,
-    ZFNET_IMAGENET,
+    SMALL_PICTURES,
 )
-from keras_cnns.recipes.record import Recipe
 
+PAPERS = (*SMALL_PICTURES, *IMAGENET)
 RECIPES = {recipe.name: recipe for recipe in (*MODERN, *PAPERS)}
 
 

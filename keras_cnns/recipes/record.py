@@ -156,3 +156,13 @@ class Recipe:
     def from_json(cls, values):
         """Return the recipe that `to_json` described."""
         return cls(**values)
+
+
+def gaussian(deviation):
+    """Return the description of an initializer that draws from a normal distribution about 0."""
+    return {"class_name": "RandomNormal", "config": {"stddev": deviation}}
+
+
+def uniform(bound):
+    """Return the description of an initializer that draws evenly from -bound to bound."""
+    return {"class_name": "RandomUniform", "config": {"minval": -bound, "maxval": bound}}
