@@ -152,19 +152,28 @@ def read_record(path, network, weights):
     return saving.read_info(path) if path else applications.weights_info(network, weights)
 
 
-def open_model(text):
-    """Return (model, record, stem) for MODEL; the record is that of `read_record`."""
-    from keras_cnns import applications, saving
+def model_file(text):
+    """Return (path of its `.keras` file, record, stem) for MODEL; the record is that of `read_record`.
+
+    Weights that ship are checked by their sha256. Keras is not imported.
+    """
+    from keras_cnns.applications._weights import verified_path
 
     path, network, weights = locate(text)
     record = read_record(path, network, weights)
+    if path:
+        return path, record, path.stem
+    return verified_path(record), record, f"{network.lower()}-{weights}"
+
+
+def open_model(text):
+    """Return (model, record, stem) for MODEL, as `model_file` does."""
+    path, record, stem = model_file(text)
     load_keras()
-    if not path:
-        return applications.create_model(network, weights=weights), record, f"{network.lower()}-{weights}"
-    model = saving.load_model(path)
-    if record:
-        saving.check_info(path, model, record)
-    return model, record, path.stem
+    from keras_cnns import saving
+
+    model, _ = saving.load_with_info(path)
+    return model, record, stem
 
 
 def prepare_plot(path, force):

@@ -126,19 +126,17 @@ def command(
     if model is None:
         _common.note(f"no MODEL was given: exporting {DEFAULT_MODEL}, which ships with keras_cnns")
         model = DEFAULT_MODEL
-    path, network, weights = _common.locate(model)
-    record = _common.read_record(path, network, weights)
+    path, record, stem = _common.model_file(model)
     _common.load_keras()
     from keras_cnns import export, saving
 
-    subject, stem = path or record.path, path.stem if path else f"{network.lower()}-{weights}"
     _common.preprocessing_note(record, model)
     measured = None
     with _common.stoppable() as note:
         if verify_only:
             report = export.verify(
                 verify_only,
-                subject,
+                path,
                 options.verify_data,
                 info=record,
                 labels=options.labels,
@@ -149,7 +147,7 @@ def command(
             )
         else:
             report = export.export_model(
-                subject,
+                path,
                 output,
                 formats,
                 options,
@@ -164,7 +162,7 @@ def command(
             if options.labels:
                 record = saving.ModelInfo(options.labels, record and record.preprocessing, data=record and record.data)
             measured = export.benchmark(
-                subject, artifacts, options.verify_data, info=record, data_dir=data_dir, progress=note
+                path, artifacts, options.verify_data, info=record, data_dir=data_dir, progress=note
             )
     if as_json:
         _common.print_json({**report.to_json(), **({"benchmark": measured.to_json()} if measured else {})})

@@ -193,6 +193,18 @@ def read_info(path):
         ) from None
 
 
+def load_with_info(path):
+    """Return (model, its `ModelInfo` or None) of a `.keras` file, the one fitting the other.
+
+    Raises:
+        ModelFileError: as `load_model` and `read_info`, and if the record speaks of another network.
+    """
+    info, model = read_info(path), load_model(path)
+    if info:
+        check_info(path, model, info)
+    return model, info
+
+
 def check_info(path, model, info):
     """Raise ModelFileError if a file's record speaks of another network than the file holds."""
     record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]

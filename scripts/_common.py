@@ -1,4 +1,4 @@
-"""What the training scripts share: their arguments, and pictures made up for --smoke; each trains by itself."""
+"""What the training scripts share: arguments, pictures made up for --smoke, and the end; each trains by itself."""
 
 import argparse
 import tempfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_cnns import data
+from keras_cnns import data, evaluation, saving
 
 
 def arguments(doc, *more):
@@ -56,3 +56,27 @@ def made_up(shape, classes):
     path = Path(tempfile.mkdtemp()) / "smoke.npz"
     np.savez(path, **parts)
     return path
+
+
+def save_and_measure(path, model, preprocessing, builder, network, recipe, source):
+    """Write the model file, and print how many pictures of the test split it tells rightly.
+
+    Args:
+        path: of the `.keras` file.
+        model, preprocessing: as trained.
+        builder, network: name of the network and its arguments.
+        recipe: `Recipe`.
+        source: `Source`.
+    """
+    info = saving.ModelInfo(
+        class_names=source.class_names,
+        preprocessing=preprocessing,
+        builder=builder,
+        network={**network, "input_shape": model.input_shape[1:]},
+        recipe=recipe.to_json(),
+        data={"source": source.name},
+        versions=saving.versions(),
+    )
+    saving.save_model(model, path, info, overwrite=True)
+    result = evaluation.evaluate(model, source.split("test"), preprocessing, source.class_names)
+    print(f"{result.top1:.2%} of {result.examples} test pictures, top-5 {result.top5:.2%}")

@@ -9,7 +9,7 @@ layers, at a tenth of the rate. The last line printed is the accuracy on the tes
 import _common
 import keras
 
-from keras_cnns import applications, evaluation, recipes, saving, training
+from keras_cnns import applications, recipes, saving, training
 
 MORE = (
     ("--weights", {"help": "a .keras file of this package's, whose network is taken"}),
@@ -21,7 +21,7 @@ def main():
     """Train, save, measure on the test split."""
     found = _common.arguments(__doc__, *MORE)
     path = found.weights or applications.weights_info("NiN", "digits").path  # for --smoke
-    info, old = saving.read_info(path), saving.load_model(path)
+    old, info = saving.load_with_info(path)
     recipe = recipes.SHORT.replace(augmentation="none" if found.smoke else "crop-flip", preprocessing="standardize")
     source, recipe = _common.source_and_recipe(found, recipe, info.preprocessing.shape, classes=3)
     train, validation = source.split("train").divide(0.1, seed=0)
@@ -39,18 +39,7 @@ def main():
         training.compile_model(model, part, steps_per_epoch=len(batches))
         model.fit(batches, validation_data=held_out, epochs=part.epochs, shuffle=False, verbose=2)
 
-    info = saving.ModelInfo(
-        class_names=source.class_names,
-        preprocessing=preprocessing,
-        builder=info.builder,
-        network=network,
-        recipe=recipe.to_json(),
-        data={"source": source.name},
-        versions=saving.versions(),
-    )
-    saving.save_model(model, found.output, info, overwrite=True)
-    result = evaluation.evaluate(model, source.split("test"), preprocessing, source.class_names)
-    print(f"{result.top1:.2%} of {result.examples} test pictures")
+    _common.save_and_measure(found.output, model, preprocessing, info.builder, network, recipe, source)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ it has not been run here. The last line printed is the accuracy on the test spli
 import _common
 import keras
 
-from keras_cnns import applications, data, evaluation, recipes, saving, training
+from keras_cnns import applications, data, recipes, training
 
 
 def main():
@@ -38,18 +38,7 @@ def main():
         verbose=2,
     )
 
-    info = saving.ModelInfo(
-        class_names=source.class_names,
-        preprocessing=preprocessing,
-        builder="AlexNet",
-        network={**network, "input_shape": model.input_shape[1:]},
-        recipe=recipe.to_json(),
-        data={"source": source.name},
-        versions=saving.versions(),
-    )
-    saving.save_model(model, found.output, info, overwrite=True)
-    result = evaluation.evaluate(model, source.split("test"), preprocessing, source.class_names)
-    print(f"{result.top1:.2%} of {result.examples} test pictures, top-5 {result.top5:.2%}")
+    _common.save_and_measure(found.output, model, preprocessing, "AlexNet", network, recipe, source)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import _common
 import keras
 import numpy as np
 
-from keras_cnns import applications, data, evaluation, recipes, saving, training
+from keras_cnns import applications, data, recipes, training
 
 
 def main():
@@ -37,18 +37,7 @@ def main():
     training.compile_model(trained, recipe, steps_per_epoch=-(-train.examples // recipe.batch_size))
     trained.fit(**given, epochs=recipe.epochs, callbacks=training.callbacks(recipe), verbose=2)
 
-    info = saving.ModelInfo(
-        class_names=source.class_names,
-        preprocessing=preprocessing,
-        builder="ResNet20",
-        network={**network, "input_shape": (32, 32, 3)},
-        recipe=recipe.to_json(),
-        data={"source": source.name},
-        versions=saving.versions(),
-    )
-    saving.save_model(model, found.output, info, overwrite=True)
-    result = evaluation.evaluate(model, source.split("test"), preprocessing, source.class_names)
-    print(f"{result.top1:.2%} of {result.examples} test pictures, top-5 {result.top5:.2%}")
+    _common.save_and_measure(found.output, model, preprocessing, "ResNet20", network, recipe, source)
 
 
 if __name__ == "__main__":

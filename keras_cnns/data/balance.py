@@ -112,11 +112,6 @@ class RepeatedSplit(Split):
         item, number = element
         return self._noisy(self.base.decode(item, channels, skip_broken), number)
 
-    def decode_window(self, element, channels, choose, draws, size, skip_broken=False):
-        """As `Split.decode_window`."""
-        item, number = element
-        return self._noisy(self.base.decode_window(item, channels, choose, draws, size, skip_broken), number)
-
     def _noisy(self, picture, number):
         if not self.noise:
             return picture

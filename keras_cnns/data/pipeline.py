@@ -242,6 +242,25 @@ def reading(*splits):
         raise
 
 
+def read_pixels(split, preprocessing):
+    """Return all pictures of a split as a network's input is before it is normalized, and their labels.
+
+    Args:
+        split: `Split`.
+        preprocessing: `Preprocessing`.
+
+    Returns:
+        (uint8 array (pictures, height, width, channels), int64 array (pictures,)).
+
+    Raises:
+        SourceError: if a picture cannot be read.
+    """
+    with reading(split):
+        batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
+    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return images, labels
+
+
 def fit_color(split, preprocessing):
     """Return the `ColorComponents` of a training split, after resize and crop.
 

@@ -30,10 +30,10 @@ def without_broken(source):
     with ThreadPoolExecutor(READERS) as pool:
         for name, split in source.splits.items():
             if isinstance(split, FileSplit):
-                faults = dict(zip(map(str, split.items), pool.map(_fault, map(str, split.items)), strict=True))
-                broken |= {path: fault for path, fault in faults.items() if fault}
-                kept = [k for k, path in enumerate(map(str, split.items)) if not faults[path]]
-                splits[name] = split.take(np.array(kept, "int64"))
+                paths = split.items.tolist()
+                faults = list(pool.map(_fault, paths))
+                broken |= {path: fault for path, fault in zip(paths, faults, strict=True) if fault}
+                splits[name] = split.take(np.flatnonzero([not fault for fault in faults]))
     training = splits["train"]
     if broken and (empty := sorted(set(range(len(source.class_names))) - set(training.labels.tolist()))):
         raise SourceError(

@@ -54,11 +54,10 @@ def draw_predictions(model, split, preprocessing, class_names, path, title, *, c
         count: how many pictures, at most.
     """
     from keras_cnns import _render
-    from keras_cnns.data.pipeline import make_dataset, reading
+    from keras_cnns.data.pipeline import read_pixels
 
-    model, sample = _models.main_output(model), split.sample(count)
-    with reading(sample):
-        images, labels = next(make_dataset(sample, preprocessing, count, normalize=False).as_numpy_iterator())
+    model = _models.main_output(model)
+    images, labels = read_pixels(split.sample(count), preprocessing)
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
     _render.prediction_grid(images, labels, probabilities, class_names, path, title)
 

@@ -92,9 +92,7 @@ def save_model(model, info, path):
     file = None
     if not isinstance(model, keras.Model):
         file = Path(model)
-        own, model = saving.read_info(file), saving.load_model(file)
-        if own:
-            saving.check_info(file, model, own)
+        model, own = saving.load_with_info(file)
         info = info or own
     main = _models.main_output(model)
     _models.one_image_input(main)

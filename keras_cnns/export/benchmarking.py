@@ -21,7 +21,7 @@ from keras_cnns.export.formats import FORMATS
 from keras_cnns.export.options import Options
 from keras_cnns.export.pictures import choose_pictures
 from keras_cnns.export.quantization import choose_calibration
-from keras_cnns.export.runtimes import format_of
+from keras_cnns.export.runtimes import format_of_existing
 
 WARM_UP = 1  # calls before each that counts: they lay out memory for another batch size, and fill caches
 REST = 0.05  # seconds before a subject's turn: threads of ONNX Runtime spin on after a call, and would slow the next
@@ -147,7 +147,7 @@ def benchmark(
     say = progress or (lambda text: None)
     batches = _whole_numbers(batches, threads, rounds)
     paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, (str, os.PathLike)) else artifacts)]
-    formats = [_format(path) for path in paths]
+    formats = [format_of_existing(path) for path in paths]
     if model is None and not paths:
         raise ArgumentError(
             "there is nothing to measure: give a model or artifacts. Received: model=None, artifacts=[]"
@@ -231,14 +231,6 @@ def _whole_numbers(batches, threads, rounds):
             if not isinstance(value, int) or value < least:
                 raise ArgumentError(f"`{name}` must be whole, of at least {least}. Received: {name}={value!r}")
     return batches
-
-
-def _format(path):
-    """Return the format of an artifact that exists."""
-    format = format_of(path)
-    if not path.exists():
-        raise ArgumentError(f"there is no such artifact. Received: artifact={str(path)!r}")
-    return format
 
 
 def _measure(subjects, images, batches, rounds, folder, say):

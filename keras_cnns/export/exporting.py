@@ -1,7 +1,6 @@
 """From a model to verified artifacts and the report that proves them."""
 
 import contextlib
-import os
 import re
 import time
 from pathlib import Path
@@ -18,14 +17,14 @@ from keras_cnns.errors import (
     SourceError,
     VerificationError,
 )
-from keras_cnns.export import _runner, inspection, manifest, verification
+from keras_cnns.export import inspection, manifest, verification
 from keras_cnns.export.formats import FORMATS
 from keras_cnns.export.options import Options
 from keras_cnns.export.pictures import choose_pictures
 from keras_cnns.export.preparation import SHAPING, prepare_model
 from keras_cnns.export.quantization import choose_calibration
 from keras_cnns.export.reports import Artifact, Report
-from keras_cnns.export.runtimes import format_of
+from keras_cnns.export.runtimes import format_of_existing
 
 
 def export_model(
@@ -112,19 +111,8 @@ def export_model(
             parity, inputs, outputs = found
             size, sha256 = inspection.size(path), inspection.sha256(path)
             artifacts.append(Artifact(one, targets[one], size, sha256, seconds, inputs, outputs, contents, parity))
-        report = Report(
-            model=stem,
-            parameters=prepared.model.count_params(),
-            options=options,
-            source=prepared.source,
-            pictures=pictures and pictures.description,
-            examples=len(pictures.images) if pictures else 0,
-            accuracy=accuracy,
-            calibration=calibration and calibration.to_json(),
-            versions=card["versions"],
-            command=command,
-            artifacts=tuple(artifacts),
-        )
+        fitted = calibration and calibration.to_json()
+        report = _report(stem, prepared, pictures, accuracy, fitted, artifacts, command)
         say("moving into place")
         until_moved.enter_context(_files.locked(output))  # another export there may be noting its own
         _check_targets(targets, overwrite)
@@ -163,9 +151,7 @@ def verify(
     """
     say = progress or (lambda text: None)
     artifact = Path(artifact)
-    format = format_of(artifact)
-    if not os.path.lexists(artifact):
-        raise ArgumentError(f"there is no such artifact. Received: artifact={str(artifact)!r}")
+    format = format_of_existing(artifact)
     _need_tensorflow()
     model, info, name, digest = _opened(model, info)
     entry, shown = manifest.entry_of(artifact), FORMATS[format]
@@ -195,18 +181,23 @@ def verify(
         contents = verification.inspect_artifact(artifact, format, prepared)
         parity, inputs, outputs = verification.check(artifact, format, prepared, pictures, *expected)
     made = Artifact(format, artifact, inspection.size(artifact), sha256, None, inputs, outputs, contents, parity)
+    fitted = entry and entry.get("calibration")
+    return _report(artifact.name.removesuffix(shown.suffix), prepared, pictures, accuracy, fitted, [made])
+
+
+def _report(name, prepared, pictures, accuracy, calibration, artifacts, command=None):
     return Report(
-        model=artifact.name.removesuffix(shown.suffix),
+        model=name,
         parameters=prepared.model.count_params(),
-        options=options,
+        options=prepared.options,
         source=prepared.source,
-        pictures=pictures.description,
-        examples=len(pictures.images),
+        pictures=pictures and pictures.description,
+        examples=len(pictures.images) if pictures else 0,
         accuracy=accuracy,
-        calibration=entry and entry.get("calibration"),
-        versions=prepared.card("")["versions"],
-        command=None,
-        artifacts=(made,),
+        calibration=calibration,
+        versions=prepared.card(name)["versions"],
+        command=command,
+        artifacts=tuple(artifacts),
     )
 
 
@@ -223,9 +214,7 @@ def _opened(model, info):
     if isinstance(model, keras.Model):
         return model, info, model.name, None
     path = Path(model)
-    own, loaded = saving.read_info(path), saving.load_model(path)
-    if own:
-        saving.check_info(path, loaded, own)
+    loaded, own = saving.load_with_info(path)
     return loaded, info or own, path.name, inspection.sha256(path)
 
 
@@ -287,12 +276,7 @@ def _write(format, path, target, prepared, card, calibration):
 def _read_card(path, format):
     """Return (options that an artifact was made with, class names) from what it says of itself."""
     try:
-        if format == "onnx":
-            from keras_cnns.export.runtimes import open_artifact
-
-            card = open_artifact(path, format).card
-        else:
-            card = _runner.read_card(path)
+        card = inspection.read_card(path, format)
         made_with = {name: card["options"][name] for name in SHAPING if name in card.get("options", {})}
         classes = tuple(card.get("classes", ())) or None
         Options(**made_with).check([format])

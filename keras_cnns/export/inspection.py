@@ -3,10 +3,12 @@
 import collections
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from keras_cnns.errors import ArtifactError
+from keras_cnns.export import _runner
 
 FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16")
 
@@ -83,6 +85,16 @@ def _onnx(path):
     foreign = {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
     opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
     return Contents(dict(kinds.most_common()), tuple(sorted(foreign)), opset=opset)
+
+
+def read_card(path, format):
+    """Return what an artifact says of itself; {} if another program wrote it."""
+    if format != "onnx":
+        return _runner.read_card(path)
+    import onnx
+
+    metadata = {one.key: one.value for one in onnx.load(path).metadata_props}
+    return json.loads(metadata.get(_runner.CARD, "{}"))
 
 
 def size(path):

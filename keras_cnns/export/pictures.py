@@ -50,7 +50,7 @@ def choose_pictures(
     Raises:
         ArgumentError, SourceError: if `verify_data` cannot be used.
     """
-    from keras_cnns.data.pipeline import make_dataset, reading
+    from keras_cnns.data.pipeline import read_pixels
     from keras_cnns.data.sources import open_source
 
     def of_source(name, data_dir):
@@ -58,10 +58,7 @@ def choose_pictures(
         if class_names:
             check_classes(class_names, source.class_names, name)
         part = "test" if "test" in source.splits else "train"
-        split = source.split(part).sample(MOST_PICTURES)
-        with reading(split):
-            batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
-        images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        images, labels = read_pixels(source.split(part).sample(MOST_PICTURES), preprocessing)
         known = classes in (None, len(source.class_names))
         return Pictures(images, labels if known else None, f"{len(images)} {part} pictures of {name}")
 

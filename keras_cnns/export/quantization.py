@@ -73,7 +73,7 @@ def choose_calibration(options, preprocessing, info, class_names):
 
 
 def _of_source(name, data_dir, options, preprocessing, class_names):
-    from keras_cnns.data.pipeline import make_dataset, reading
+    from keras_cnns.data.pipeline import read_pixels
     from keras_cnns.data.sources import open_source
 
     try:
@@ -88,24 +88,11 @@ def _of_source(name, data_dir, options, preprocessing, class_names):
         check_classes(class_names, source.class_names, name)
     split = source.split("train")
     if split.examples > options.calibration_samples:
-        split = _drawn(split, options.calibration_samples, options.seed)
-    with reading(split):
-        batches = list(make_dataset(split, preprocessing, 64, normalize=False).as_numpy_iterator())
-    images = np.concatenate([images for images, _ in batches])
+        share = options.calibration_samples / split.examples
+        _, split = split.partition((1 - share, share), options.seed)
+    images, _ = read_pixels(split, preprocessing)
     _check_range(images, str(name))
     return Calibration(images, f"{len(images)} training pictures of {name}", options.seed)
-
-
-def _drawn(split, count, seed):
-    """Return so many pictures of a split, of every class some where that can be."""
-    classes = 0 if split.labels is None else len(np.unique(split.labels))
-    share = (count + classes) / split.examples  # each class's part is rounded
-    if classes > count or share >= 1:
-        return split.sample(count)
-    try:
-        return split.divide(share, seed)[1].sample(count)
-    except SourceError:  # a class of one picture cannot be divided
-        return split.sample(count)
 
 
 def _checked(images, preprocessing):

@@ -29,6 +29,14 @@ def format_of(path):
     raise ArgumentError(f"the name of an artifact ends in one of {suffixes}. Received: path={str(path)!r}")
 
 
+def format_of_existing(path):
+    """Return the name of the format of an artifact; raise ArgumentError as `format_of`, and if there is none."""
+    format = format_of(path)
+    if not Path(path).exists():
+        raise ArgumentError(f"there is no such artifact. Received: artifact={str(path)!r}")
+    return format
+
+
 def open_artifact(path, format=None):
     """Return a function that runs an artifact in this process.
 
