@@ -1,7 +1,7 @@
 """One `.keras` file: the network, and in a JSON member of the archive all that one must know to use it.
 
 Plain `keras.saving.load_model` reads such a file too. With a layer of `keras_cnns.layers` in it, plain Keras
-needs `import keras_cnns.layers` first; `load_model` here does so by itself.
+needs `import keras_cnns.layers` first, batch normalization excepted; `load_model` here does so by itself.
 """
 
 import dataclasses
@@ -143,7 +143,7 @@ def load_model(path, *, compile=False):
 
     The file's layers must be Keras's own, this package's, or ones that the caller has registered with
     `keras.saving.register_keras_serializable`; layers that run code from the file are refused. That is a check,
-    not a sandbox: load files that you trust.
+    not a sandbox: load files that you trust. Batch normalization becomes `keras_cnns.layers.BatchNormalization`.
 
     Args:
         path: a `.keras` file.
@@ -157,7 +157,7 @@ def load_model(path, *, compile=False):
     """
     import keras
 
-    import keras_cnns.layers  # noqa: F401  so that a file's layers of ours are registered
+    from keras_cnns.layers import BatchNormalization  # with which the file's layers of ours are registered
 
     _check_layers(path, json.loads(_read_member(path, "config.json")))
     try:
@@ -171,6 +171,11 @@ def load_model(path, *, compile=False):
         raise ModelFileError(path, f"Keras cannot read it ({reason})", "Save the model again.") from error
     if not isinstance(model, keras.Model):
         raise ModelFileError(path, f"holds a {type(model).__name__}, no model", "Give the file of a model.")
+    for layer in model._flatten_layers():
+        # It is saved as Keras's own, of which it has all but the code. So it is put back in place: for a layer of its
+        # own Keras asks no custom object, and a model built anew would lose what was compiled
+        if type(layer) is keras.layers.BatchNormalization:
+            layer.__class__ = BatchNormalization
     return model
 
 

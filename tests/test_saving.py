@@ -10,7 +10,7 @@ import pytest
 
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ModelFileError, OutputError, OutputExistsError
-from keras_cnns.layers import CeilMaxPooling2D
+from keras_cnns.layers import BatchNormalization, CeilMaxPooling2D
 from keras_cnns.saving import MEMBER, ModelInfo, check_info, load_model, read_info, save_model
 
 INFO = ModelInfo(
@@ -84,6 +84,69 @@ def test_a_file_with_our_layers_loads_in_a_fresh_process(tmp_path, python):
         tmp_path / "ours.keras",
     )
     assert "ceil_max_pooling2d" in done.stdout, done.stderr
+
+
+def normalized_model():
+    """Our batch normalization twice: in the model, and in a model within it; its statistics have moved."""
+    inner = keras.Sequential([keras.Input((4, 4, 2)), BatchNormalization(momentum=0.7, name="inner_bn")], name="inner")
+    inputs = keras.Input((6, 6, 3))
+    x = BatchNormalization(epsilon=1e-5, scale=False, name="bn")(keras.layers.Conv2D(2, 3, name="conv")(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(inner(x))
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="dense")(x))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.train_on_batch(np.random.default_rng(0).normal(2, 3, (8, 6, 6, 3)).astype("float32"), np.arange(8) % 2)
+    return model
+
+
+@pytest.mark.parametrize("save", ["save_model", "model.save"])
+def test_our_batch_normalization_is_read_by_keras_alone_and_comes_back_fast(save, tmp_path, python):
+    model, path = normalized_model(), tmp_path / "normalized.keras"
+    save_model(model, path) if save == "save_model" else model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        assert "keras_cnns" not in archive.read("config.json").decode()
+    x = np.random.default_rng(1).normal(size=(5, 6, 6, 3)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    np.save(tmp_path / "x.npy", x)
+    done = python(
+        """
+import sys, numpy as np, keras
+model = keras.saving.load_model(sys.argv[1] + "/normalized.keras", compile=False)
+kinds = {type(layer) for layer in (model.get_layer("bn"), model.get_layer("inner").layers[0])}
+assert kinds == {keras.layers.BatchNormalization}, kinds
+np.save(sys.argv[1] + "/y.npy", model.predict(np.load(sys.argv[1] + "/x.npy"), verbose=0))
+assert not [name for name in sys.modules if name.startswith("keras_cnns")]
+""",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
+
+    ours = load_model(path)
+    layers = ours.get_layer("bn"), ours.get_layer("inner").layers[0]
+    assert [type(layer) for layer in layers] == [BatchNormalization] * 2
+    assert (layers[0].epsilon, layers[1].momentum) == (1e-5, 0.7)
+    own = keras.saving.load_model(path)
+    assert type(own.get_layer("bn")) is keras.layers.BatchNormalization
+    assert [weight.path for weight in ours.weights] == [weight.path for weight in own.weights]
+    np.testing.assert_array_equal(ours.predict(x, verbose=0), expected)
+
+
+def test_a_loaded_batch_normalization_trains_on_as_compiled(tmp_path):
+    """Of a file of Keras's own layers too: the fast class takes over whatever state there is."""
+    model = normalized_model()
+    own = type(model).from_config(model.get_config())
+    own.set_weights(model.get_weights())
+    own.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
+    x, y = np.random.default_rng(2).normal(1, 2, (8, 6, 6, 3)).astype("float32"), np.arange(8) % 2
+    own.train_on_batch(x, y)
+    own.save(tmp_path / "own.keras")
+    ours = load_model(tmp_path / "own.keras", compile=True)
+    assert type(own.get_layer("bn")) is keras.layers.BatchNormalization
+    assert type(ours.get_layer("bn")) is BatchNormalization
+    for _ in range(3):
+        np.testing.assert_allclose(ours.train_on_batch(x, y), own.train_on_batch(x, y), rtol=1e-5)
+    for mine, theirs in zip(ours.weights, own.weights, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6, err_msg=mine.path)
 
 
 def test_reading_the_record_does_not_import_keras(file, python):

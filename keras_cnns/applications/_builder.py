@@ -10,6 +10,7 @@ from keras import layers
 from keras_cnns.applications import _weights
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.errors import ArgumentError
+from keras_cnns.layers import BatchNormalization
 
 ARGUMENTS = """\
 include_top: whether the classifier is there; without it the network ends with the maps before it.
@@ -258,7 +259,7 @@ def conv(x, filters, kernel_size, name, *, strides=1, padding="same", **options)
 def conv_bn(x, filters, kernel_size, name, *, relu=True, momentum=0.99, epsilon=1e-3, scale=True, **options):
     """Return a convolution without bias, its batch normalization NAME_bn and, unless told not to, NAME_relu."""
     x = conv(x, filters, kernel_size, name, use_bias=False, **options)
-    x = layers.BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=f"{name}_bn")(x)
+    x = BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 

@@ -13,7 +13,7 @@ from keras import layers
 from keras_cnns.applications import _builder
 from keras_cnns.applications._builder import Start, documented
 from keras_cnns.errors import ArgumentError
-from keras_cnns.layers import ZeroPadShortcut
+from keras_cnns.layers import BatchNormalization, ZeroPadShortcut
 
 # Table 1 of the first paper: the units of conv2_x, conv3_x, conv4_x and conv5_x, by depth
 TABLE_1 = {
@@ -39,7 +39,7 @@ def _unit(x, name, filters, strides, *, version, bottleneck, stride_on, shortcut
             y = conv_bn(y, width, kernel_size, f"{name}_conv{k}", strides=step, relu=relu, **BATCH_NORM)
         else:
             if k > 1 or not first:  # the very first unit stands behind the stem's own
-                y = layers.BatchNormalization(name=f"{name}_conv{k}_bn", **BATCH_NORM)(y)
+                y = BatchNormalization(name=f"{name}_conv{k}_bn", **BATCH_NORM)(y)
                 y = layers.ReLU(name=f"{name}_conv{k}_relu")(y)
             entry = y if k == 1 else entry
             y = conv(y, width, kernel_size, f"{name}_conv{k}", strides=step, use_bias=False)
@@ -122,7 +122,7 @@ def _network(depth, version=1, cifar=False):
                     **start.options,
                 )
         if version == 2:
-            x = layers.BatchNormalization(name="post_bn", **BATCH_NORM)(x)
+            x = BatchNormalization(name="post_bn", **BATCH_NORM)(x)
             x = layers.ReLU(name="post_relu")(x)
         if not include_top:
             return start.body(x, pooling)

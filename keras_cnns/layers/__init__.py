@@ -2,9 +2,11 @@
 
 from keras_cnns.layers.channels import LocalResponseNormalization, Maxout, SplitConv2D, ZeroPadShortcut
 from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
+from keras_cnns.layers.normalization import BatchNormalization
 from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
 
 __all__ = [
+    "BatchNormalization",
     "CeilAveragePooling2D",
     "CeilMaxPooling2D",
     "ConnectionTableConv2D",

@@ -1,0 +1,405 @@
+"""Batch normalization in one operation against Keras's own: outputs, gradients, moving statistics, whole networks."""
+
+import collections
+import contextlib
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from families import randomize, small
+from sklearn.datasets import load_sample_image
+
+from keras_cnns import _models
+from keras_cnns.data import Preprocessing
+from keras_cnns.export import export_model
+from keras_cnns.export.inspection import inspect
+from keras_cnns.export.options import Options
+from keras_cnns.layers import BatchNormalization, normalization
+from keras_cnns.saving import ModelInfo
+
+tf = pytest.importorskip("tensorflow")
+Own = keras.layers.BatchNormalization
+# Largest difference as a share of the largest value: rounding to the dtype of the outputs, or of float32 sums
+ROUNDING = {"float32": 1e-5, "mixed_bfloat16": 2**-7, "mixed_float16": 2**-10}
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """Count how often the one operation is taken."""
+    calls, original = [], normalization._fused
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(normalization, "_fused", counted)
+    return calls
+
+
+@contextlib.contextmanager
+def under(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def close(ours, theirs, share=1e-5):
+    """Check that arrays differ by a share of the largest value at most, or of a hundredth: of what canceled out."""
+    ours, theirs = (np.asarray(keras.ops.cast(x, "float32")) for x in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=share * max(np.abs(theirs).max(), 0.01))
+
+
+def pair(shape, **options):
+    """Return our layer and Keras's, built for a shape, with the same weights, none of which is a start value."""
+    layers = BatchNormalization(**options), Own(**options)
+    for layer in layers:
+        layer.build((None, *shape[1:]))
+        random = np.random.default_rng(1)
+        layer.set_weights([random.uniform(0.5, 2, weight.shape) for weight in layer.weights])
+    return layers
+
+
+def step(layer, x, weights, training=True, jit=None):
+    """Return outputs, and gradients for x, gamma and beta of a sum in which every output counts otherwise."""
+
+    def run(x):
+        watched = [x, *(variable.value for variable in (layer.gamma, layer.beta) if variable is not None)]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            outputs = layer(x, training=training)
+            total = tf.reduce_sum(tf.cast(outputs, "float32") * weights)
+        return [outputs, *tape.gradient(total, watched)]
+
+    return run(x) if jit is None else tf.function(run, jit_compile=jit)(x)
+
+
+def batches(shape, count=3):
+    """Return batches with means and deviations of their own, and the weights of the outputs."""
+    random = np.random.default_rng(0)
+    xs = [random.normal(k - 1, k + 1, shape).astype("float32") for k in range(count)]
+    return [tf.constant(x) for x in xs], random.normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("jit", [None, False, True], ids=["eager", "graph", "xla"])
+@pytest.mark.parametrize("policy", ROUNDING)
+def test_training_steps_equal_keras_own(policy, jit, fused):
+    shape = (4, 5, 6, 7)
+    ours, theirs = pair(shape, dtype=policy, momentum=0.8)
+    xs, weights = batches(shape)
+    for x in xs:
+        got, expected = step(ours, x, weights, jit=jit), step(theirs, x, weights, jit=jit)
+        assert [one.dtype for one in got] == [one.dtype for one in expected]
+        assert got[0].dtype == keras.DTypePolicy(policy).compute_dtype
+        for mine, own in zip(got, expected, strict=True):
+            close(mine, own, ROUNDING[policy])
+        for mine, own in zip(ours.weights, theirs.weights, strict=True):  # of which two have moved
+            assert mine.dtype == "float32"
+            close(mine, own)
+    assert len(fused) == len(xs)
+
+
+OPTIONS = {
+    "defaults": {},
+    "momentum": {"momentum": 0.37},
+    "no momentum": {"momentum": 0.0},
+    "large epsilon": {"epsilon": 0.3},
+    "small epsilon": {"epsilon": 1e-5},
+    "no offset": {"center": False},
+    "no scale": {"scale": False},
+    "neither": {"center": False, "scale": False},
+    "axis 3": {"axis": 3},
+    "regularized": {"gamma_regularizer": "l2", "beta_constraint": "non_neg"},
+}
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 7), (1, 3, 2, 1), (1, 1, 1, 3), (2, 1, 1, 3)], ids=str)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_and_sizes(name, shape, fused):
+    """A batch of one pixel, whose variance is 0, among them; of two pixels all but rounding cancels out."""
+    ours, theirs = pair(shape, **OPTIONS[name])
+    xs, weights = batches(shape)
+    share = 2e-4 if ours.epsilon < 1e-4 or np.prod(shape[:-1]) == 2 else 1e-5
+    for x in xs:
+        for mine, own in zip(step(ours, x, weights), step(theirs, x, weights), strict=True):
+            close(mine, own, share)
+    for mine, own in zip(ours.weights, theirs.weights, strict=True):
+        close(mine, own)
+    assert len(fused) == 3 and len(ours.losses) == len(theirs.losses)
+
+
+FALLS_BACK = {
+    "channels first": ((4, 5, 6, 7), {"axis": 1}),
+    "rows": ((4, 5, 6, 7), {"axis": 2}),
+    "vectors": ((8, 5), {}),
+    "sequences": ((4, 6, 5), {}),
+    "volumes": ((2, 3, 4, 3, 5), {}),
+    "float64": ((4, 5, 6, 7), {"dtype": "float64"}),
+    "synchronized": ((4, 5, 6, 7), {"synchronized": True}),
+    "renorm": ((4, 5, 6, 7), {"renorm": True}),
+}
+
+
+@pytest.mark.parametrize("case", FALLS_BACK)
+def test_odd_cases_are_left_to_keras(case, fused):
+    shape, options = FALLS_BACK[case]
+    ours, theirs = pair(shape, **options)
+    xs, weights = batches(shape)
+    for x in xs:
+        for mine, own in zip(step(ours, x, weights), step(theirs, x, weights), strict=True):
+            np.testing.assert_array_equal(mine, own)
+    for mine, own in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(mine, own)
+    assert not fused
+
+
+def test_a_mask_is_left_to_keras(fused):
+    ours, theirs = pair((4, 5, 6, 7))
+    (x,), _ = batches((4, 5, 6, 7), 1)
+    mask = np.random.default_rng(0).random((4, 5, 6)) < 0.5
+    np.testing.assert_array_equal(ours(x, training=True, mask=mask), theirs(x, training=True, mask=mask))
+    np.testing.assert_array_equal(ours.moving_mean, theirs.moving_mean)
+    assert not fused
+    np.testing.assert_raises(AssertionError, close, ours(x, training=True), theirs(x, training=True, mask=mask))
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("policy", ROUNDING)
+def test_inference_and_frozen_layers_are_keras_own(policy, trainable, fused):
+    """With `trainable=False` in training too, and the statistics stay."""
+    ours, theirs = pair((4, 5, 6, 7), dtype=policy)
+    ours.trainable = theirs.trainable = trainable
+    (x,), weights = batches((4, 5, 6, 7), 1)
+    before = ours.get_weights()
+    for training in [False] if trainable else [False, True]:
+        for mine, own in zip(step(ours, x, weights, training), step(theirs, x, weights, training), strict=True):
+            np.testing.assert_array_equal(keras.ops.cast(mine, "float32"), keras.ops.cast(own, "float32"))
+    np.testing.assert_array_equal(np.stack(before), np.stack(ours.get_weights()))
+    assert not fused
+
+
+def test_an_empty_batch():
+    ours, theirs = pair((4, 5, 6, 7))
+    x = tf.zeros((0, 5, 6, 7))
+    assert ours(x, training=True).shape == theirs(x, training=True).shape == (0, 5, 6, 7)
+    np.testing.assert_array_equal(ours.moving_variance, theirs.moving_variance)  # lost, in both
+
+
+@pytest.mark.parametrize("sizes", [(None, 5, 6, 7), (None, None, None, 7)], ids=str)
+def test_sizes_that_are_known_only_when_it_runs(sizes):
+    ours, theirs = pair((4, 5, 6, 7), momentum=0.5)
+    for layer in (ours, theirs):
+        run = tf.function(lambda x, layer=layer: layer(x, training=True), [tf.TensorSpec(sizes)])
+        for x in batches((2, 5, 6, 7))[0] + batches((3, 5, 6, 7))[0]:
+            run(x)
+    close(ours.moving_variance, theirs.moving_variance)
+    close(ours.moving_mean, theirs.moving_mean)
+
+
+def test_second_derivatives():
+    shape = (3, 4, 5, 6)
+    (x,), weights = batches(shape, 1)
+    results = []
+    for layer in pair(shape):
+        watched = [x, layer.gamma.value]
+        with tf.GradientTape() as outer:
+            outer.watch(watched)
+            with tf.GradientTape() as inner:
+                inner.watch(watched)
+                total = tf.reduce_sum(layer(x, training=True) ** 3 * weights)
+            total = tf.add_n([tf.reduce_sum(one**2) for one in inner.gradient(total, watched)])
+        results.append(outer.gradient(total, watched))
+    for mine, own in zip(*results, strict=True):
+        close(mine, own)
+
+
+def test_configuration_and_weights_are_keras_own():
+    options = {"momentum": 0.9, "epsilon": 1e-5, "gamma_initializer": "zeros", "beta_regularizer": "l2", "name": "bn"}
+    ours, theirs = BatchNormalization(**options), Own(**options)
+    assert ours.get_config() == theirs.get_config()
+    assert BatchNormalization().name.startswith("batch_normalization")
+    for layer in (ours, theirs):
+        layer.build((None, 4, 4, 3))
+    assert [weight.path for weight in ours.weights] == [weight.path for weight in theirs.weights]
+    described = [keras.saving.serialize_keras_object(layer) for layer in (ours, theirs)]
+    # Keras gives every class a registered name that is not in its own list; its own name it lets pass
+    assert described[0].pop("registered_name") == "BatchNormalization" and described[1].pop("registered_name") is None
+    assert described[0] == described[1] and described[0]["module"] == "keras.layers"
+    assert type(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(ours))) is Own
+
+
+def test_copies_of_a_model():
+    """A clone keeps the class, a model from the configuration has Keras's; names and order of weights stay."""
+    model = small("ResNet20", {})
+    randomize(model)
+    x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
+    for copy, kind in (
+        (keras.models.clone_model(model), BatchNormalization),
+        (type(model).from_config(model.get_config()), Own),
+    ):
+        kinds = {type(layer) for layer in copy.layers if isinstance(layer, Own)}
+        assert kinds == {kind}
+        assert [weight.path for weight in copy.weights] == [weight.path for weight in model.weights]
+        copy.set_weights(model.get_weights())
+        np.testing.assert_array_equal(copy(x, training=False), model(x, training=False))
+
+
+def keras_own(model):
+    """Return the model with Keras's own layers in place of ours, and the same weights."""
+
+    def clone(layer):
+        return (Own if type(layer) is BatchNormalization else type(layer)).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+@pytest.mark.parametrize("name", ["ResNet20", "ResNet18V2", "InceptionV2"])
+def test_networks_use_it(name):
+    kinds = {type(layer) for layer in small(name, {}).layers if isinstance(layer, Own)}
+    assert kinds == {BatchNormalization}
+
+
+def trained(model):
+    """Return the losses of two epochs of three steps, all in one call of the graph, and how far each weight went."""
+    random = np.random.default_rng(0)
+    x = random.normal(1, 2, (48, *model.input_shape[1:])).astype("float32")
+    y = random.integers(0, 4, 48)
+    start = model.get_weights()
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy", steps_per_execution=3)
+    history = model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0).history
+    return history["loss"], [after - before for after, before in zip(model.get_weights(), start, strict=True)]
+
+
+def test_a_network_trains_as_with_keras_own(fused):
+    ours = small("ResNet20", {})
+    theirs = keras_own(ours)
+    (losses, moves), (own_losses, own_moves) = trained(ours), trained(theirs)
+    np.testing.assert_allclose(losses, own_losses, rtol=1e-5)
+    for mine, own, weight in zip(moves, own_moves, ours.weights, strict=True):
+        assert np.abs(own).max() > 0, weight.path
+        close(mine, own, 1e-3)
+    assert fused and len(fused) % sum(isinstance(layer, Own) for layer in ours.layers) == 0  # a tracing or more
+
+
+def test_a_network_trains_as_well_in_bfloat16():
+    """Rounding leads both astray: ours no farther from float32's way than Keras's own."""
+    exact = small("ResNet20", {})
+    start = exact.get_weights()
+    with under("mixed_bfloat16"):
+        ours = small("ResNet20", {})
+    ours.set_weights(start)
+    (losses, moves), (own_losses, own_moves), (_, way) = map(trained, (ours, keras_own(ours), exact))
+    np.testing.assert_allclose(losses, own_losses, rtol=0.02)
+
+    def astray(moves):
+        return np.sqrt(sum(((one - exact) ** 2).sum() for one, exact in zip(moves, way, strict=True)))
+
+    assert 0 < astray(moves) < 1.2 * astray(own_moves) < 0.5 * np.sqrt(sum((one**2).sum() for one in way))
+
+
+def test_a_frozen_network_in_fit(fused):
+    model = small("ResNet20", {})
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    before = model.get_weights()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(np.ones((4, *model.input_shape[1:])), np.arange(4), verbose=0)
+    for one, first in zip(model.weights[:-2], before[:-2], strict=True):
+        np.testing.assert_array_equal(one, first)
+    assert not fused
+
+
+def convolutions(channels=3):
+    """Convolution, normalization, ReLU twice, as everywhere; the statistics have moved."""
+    x = inputs = keras.Input((12, 12, channels))
+    for k in (1, 2):
+        x = keras.layers.Conv2D(4, 3, use_bias=False, name=f"conv{k}")(x)
+        x = keras.layers.ReLU(name=f"relu{k}")(BatchNormalization(name=f"bn{k}")(x))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(inputs, keras.layers.Dense(4, name="logits")(x))
+    randomize(model)
+    return model
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_exports_fold_it_into_the_convolution(policy, tmp_path):
+    """And the numbers are right: export compares them with the model's."""
+    with under(policy):
+        model = convolutions()
+    info = ModelInfo(preprocessing=Preprocessing((12, 12), 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,)))
+    # The others are the preprocessing's; ONNX adds the logits' bias where it has no Gemm
+    network = {"CONV_2D": 2, "MEAN": 1, "FULLY_CONNECTED": 1}
+    preprocessing = {"none": {"MUL": 1, "ADD": 1}, "int8": {"DEPTHWISE_CONV_2D": 1}}
+    photograph = load_sample_image("china.jpg")[:420, :636].reshape(35, 12, 53, 12, 3).swapaxes(1, 2)
+    pieces = photograph.reshape(-1, 12, 12, 3)[::9]
+    for quantize in ("none", "int8"):
+        options = Options(quantize=quantize, calibration=pieces if quantize == "int8" else None, min_agreement=0.0)
+        folder = tmp_path / quantize
+        export_model(model, folder, ["tflite", "onnx"], options, info=info)
+        operators = dict(inspect(next(folder.glob("*.tflite")), "tflite").operators)
+        for extra in ("QUANTIZE", "DEQUANTIZE", "CAST"):
+            operators.pop(extra, None)
+        assert operators == network | preprocessing[quantize]
+        kinds = collections.Counter(node.op_type for node in onnx.load(next(folder.glob("*.onnx"))).graph.node)
+        assert (kinds["Conv"], kinds["Mul"] + kinds["Div"], kinds["Add"] + kinds["Sub"] + kinds["Gemm"]) == (2, 1, 2), (
+            kinds
+        )
+        assert not kinds["BatchNormalization"]
+
+
+def test_in_float32_a_network_is_the_same(tmp_path):
+    """What export makes of a network in mixed precision: Keras's own layers, equal outputs."""
+    with under("mixed_bfloat16"):
+        model = convolutions()
+    copy = _models.as_float32(model)
+    assert copy is not model and copy.get_layer("bn1").compute_dtype == "float32"
+    np.testing.assert_array_equal(copy.get_layer("bn1").moving_mean, model.get_layer("bn1").moving_mean)
+    x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+    close(model(x, training=False), copy(x, training=False), 0.03)
+
+
+def test_mirrored_on_two_devices(python):
+    """Replicas have statistics of their own, whose mean is kept; in a process of its own, for two logical CPUs."""
+    done = python(
+        """
+import numpy as np, keras, tensorflow as tf
+from keras_cnns.layers import BatchNormalization
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+x = np.random.default_rng(0).normal(1, 2, (16, 5, 5, 3)).astype("float32")
+x[:4] += 3
+results = []
+for kind in (BatchNormalization, keras.layers.BatchNormalization):
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = keras.Sequential([keras.Input((5, 5, 3)), kind(momentum=0.5)])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(x, x**2, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    results.append(model.get_weights())
+for mine, own in zip(*results):
+    np.testing.assert_allclose(mine, own, rtol=1e-4)
+assert np.abs(results[0][2]).min() > 0.5
+""",
+        CUDA_VISIBLE_DEVICES="-1",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_under_jax_it_is_keras_own(python):
+    done = python(
+        """
+import sys, numpy as np, keras
+from keras_cnns.layers import BatchNormalization
+layers = BatchNormalization(momentum=0.6), keras.layers.BatchNormalization(momentum=0.6)
+x = np.random.default_rng(0).normal(2, 3, (4, 5, 5, 3)).astype("float32")
+outputs = [np.asarray(layer(x, training=True)) for layer in layers]
+np.testing.assert_array_equal(*outputs)
+np.testing.assert_array_equal(*(layer.moving_variance for layer in layers))
+assert abs(outputs[0].std() - 1) < 0.01 and keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
+""",
+        KERAS_BACKEND="jax",
+    )
+    assert done.returncode == 0, done.stderr
