@@ -31,12 +31,20 @@ def command(model, source, split, batch_size, plot, force, data_dir, download, a
         _common.prepare_plot(plot, force)
     loaded, record, _ = _common.open_model(model)
     from keras_cnns._models import check_classes
-    from keras_cnns.data import open_source
+    from keras_cnns.data import reopen_source
     from keras_cnns.evaluation import draw_predictions, evaluate
 
     preprocessing = _common.preprocessing_of(loaded, record, model)
 
-    opened = open_source(source, data_dir=data_dir, download=download)
+    trained_on = record.data if record and record.data else {}
+    opened = reopen_source(trained_on, source, data_dir=data_dir, download=download)
+    if opened.divisions:
+        _common.note(f"{source} is divided as it was for the training of {model}")
+    elif trained_on.get("divisions"):
+        _common.note(
+            f"{model} was trained on a part of {trained_on['source']}, divided anew; {source} has its own splits: if "
+            f"these are the same pictures, some were trained on"
+        )
     if record and record.class_names:
         check_classes(record.class_names, opened.class_names, source)
     split_pictures = opened.split(split)

@@ -32,6 +32,31 @@ from keras_cnns.cli import _common
     metavar="N",
     help="Side of the network's input in pixels; by default that of the pictures or the network.",
 )
+@click.option(
+    "--balance",
+    type=click.Choice(["none", "weights", "repeat"]),
+    help="For classes of unequal size: weights in the loss, or scarce pictures repeated.",
+)
+@click.option(
+    "--early-stopping",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop when the validation loss has not fallen for N epochs.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in the output folder, wherever it was stopped.")
+@click.option(
+    "--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this time; --resume goes on from there."
+)
+@click.option("--deterministic", is_flag=True, help="The same run gives the very same weights, resumed or not; slower.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="What it computes on; auto takes a GPU where there is one.",
+)
+@click.option("--tensorboard", is_flag=True, help="Write for TensorBoard too, into the output folder.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read; each is named.")
 @click.option("--output", type=click.Path(file_okay=False), help="Folder to write to.  [default: runs/NETWORK-SOURCE]")
 @_common.data_dir_option
@@ -47,6 +72,14 @@ def command(
     seed,
     precision,
     input_size,
+    balance,
+    early_stopping,
+    resume,
+    max_minutes,
+    deterministic,
+    device,
+    tensorboard,
+    quiet,
     skip_broken,
     output,
     data_dir,
@@ -54,9 +87,10 @@ def command(
     force,
     as_json,
 ):
-    """Train NETWORK (as NiN) on pictures; write model.keras, log.csv, curve.png and run.json.
+    """Train NETWORK (as NiN) on pictures; write model.keras, best.keras, log.csv, curve.png and run.json.
 
-    The test split is read once, after the last epoch.
+    The test split is read once, after the last epoch. A run that was stopped, by Ctrl-C or worse, goes on with the same
+    command and --resume.
     """
     import re
     from pathlib import Path
@@ -66,7 +100,15 @@ def command(
 
     name = canonical_name(network)
     chosen = recipes.get_recipe(recipe, name) if recipe else recipes.default_recipe(name, source)
-    changes = {"epochs": epochs, "batch_size": batch_size, "precision": precision}
+    if resume and force:
+        raise click.UsageError("--resume goes on with a run, --force starts anew: give one of them.")
+    changes = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "precision": precision,
+        "balance": balance,
+        "early_stopping": early_stopping,
+    }
     chosen = chosen.replace(**{key: value for key, value in changes.items() if value is not None})
     if output is None:
         stem = source if source.startswith("tfds:") else Path(source).resolve().stem
@@ -75,15 +117,20 @@ def command(
 
     _common.load_keras()
     from keras_cnns.data import open_source, without_broken
-    from keras_cnns.training import train
+    from keras_cnns.training import train, use_device
 
+    def note(text):
+        if not quiet:
+            _common.note(text)
+
+    use_device(device)
     opened, broken = open_source(source, data_dir=data_dir, download=download), {}
     if skip_broken:
         opened, broken = without_broken(opened)
         for error in broken.values():
-            _common.note(f"left out: {error}")
-        _common.note(f"{len(broken)} pictures that cannot be read were left out")
-    _common.note(
+            note(f"left out: {error}")
+        note(f"{len(broken)} pictures that cannot be read were left out")
+    note(
         f"{name} on {source}: {opened.split('train').examples} training pictures, {len(opened.class_names)} classes; "
         f"recipe {chosen.name}, {chosen.epochs} epochs"
     )
@@ -95,9 +142,16 @@ def command(
         input_size=input_size,
         seed=seed,
         overwrite=force,
+        resume=resume,
+        deterministic=deterministic,
+        max_minutes=max_minutes,
+        tensorboard=tensorboard,
+        quiet=quiet,
         data={**({"data_dir": data_dir} if data_dir else {}), **({"skipped": len(broken)} if broken else {})},
         command=click.get_current_context().obj,
     )
+    if not info.training["complete"]:
+        note(f"the time is over after {info.training['epochs']} of {chosen.epochs} epochs; --resume goes on")
     if as_json:
         _common.print_json({"output": str(output), **info.to_json()})
         return

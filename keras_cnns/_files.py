@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -37,8 +38,16 @@ def make_folder(path, room=0):
 
 
 @contextlib.contextmanager
-def locked(folder):
-    """Hold a folder's lock, which another process waits for; nothing where the system has none."""
+def locked(folder, wait=True):
+    """Hold a folder's lock, which ends with the process; nothing where the system has none.
+
+    Args:
+        folder: that exists.
+        wait: whether to wait for another process that holds it.
+
+    Raises:
+        BlockingIOError: if another holds it, and `wait` is False.
+    """
     try:
         import fcntl
 
@@ -47,11 +56,23 @@ def locked(folder):
         yield
         return
     try:
-        with contextlib.suppress(OSError):  # some file systems have no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # some file systems have no locks
         yield
     finally:
         os.close(descriptor)
+
+
+def sweep(path):
+    """Remove what `writing(path)` has left of a process that was killed; the caller must hold the folder's lock."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{path.stem}-*{path.suffix}"):
+        if re.fullmatch(r"[0-9a-f]{12}", leftover.stem.removeprefix(f".{path.stem}-")):
+            leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

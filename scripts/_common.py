@@ -74,7 +74,7 @@ def save_and_measure(path, model, preprocessing, builder, network, recipe, sourc
         builder=builder,
         network={**network, "input_shape": model.input_shape[1:]},
         recipe=recipe.to_json(),
-        data={"source": source.name},
+        data=source.record(),
         versions=saving.versions(),
     )
     saving.save_model(model, path, info, overwrite=True)

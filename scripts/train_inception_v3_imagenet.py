@@ -34,7 +34,7 @@ def main():
         validation_data=held_out,
         epochs=recipe.epochs,
         shuffle=False,  # the pipeline does
-        callbacks=training.callbacks(recipe),
+        callbacks=training.callbacks(None, recipe),
         verbose=2,
     )
 

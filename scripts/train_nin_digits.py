@@ -33,7 +33,7 @@ def main(output="nin-digits.keras", seed=0):
         epochs=recipe.epochs,
         shuffle=False,  # the pipeline does
         verbose=2,
-        callbacks=training.callbacks(recipe),
+        callbacks=training.callbacks(None, recipe),
     )
 
     info = saving.ModelInfo(

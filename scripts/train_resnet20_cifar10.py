@@ -2,8 +2,8 @@
 
     python scripts/train_resnet20_cifar10.py cifar10.npz [--epochs N] [--on-device] [--output model.keras] [--smoke]
 
-SOURCE may also be tfds:cifar10, but not with --on-device. Minutes on a GPU, hours on a CPU; not run here in full. The
-last line printed is the accuracy on the test split.
+SOURCE may also be tfds:cifar10. Minutes on a GPU, hours on a CPU; not run here in full. The last line printed is the
+accuracy on the test split.
 """
 
 import _common
@@ -25,17 +25,18 @@ def main():
     model = applications.ResNet20(**network)
     preprocessing = data.fit_preprocessing(train, data.Preprocessing((32, 32)), recipe.preprocessing)
     if found.on_device:
-        pictures = np.concatenate([train.items, validation.items])
+        parts = [data.read_pixels(split, preprocessing) for split in (train, validation)]
+        pictures, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         trained = data.keep_on_device(model, pictures, preprocessing, augmentation=recipe.augmentation)
-        places = np.arange(len(pictures))
-        given = {"x": places[: train.examples], "y": train.labels, "batch_size": recipe.batch_size}
-        given["validation_data"] = (places[train.examples :], validation.labels)
+        here, there = np.split(np.arange(len(pictures)), [train.examples])
+        given = {"x": here, "y": labels[here], "batch_size": recipe.batch_size}
+        given["validation_data"] = (there, labels[there])
     else:
         trained = model
         batches, held_out = training.make_datasets(model, recipe, preprocessing, train, validation)
         given = {"x": batches, "validation_data": held_out, "shuffle": False}  # the pipeline shuffles
     training.compile_model(trained, recipe, steps_per_epoch=-(-train.examples // recipe.batch_size))
-    trained.fit(**given, epochs=recipe.epochs, callbacks=training.callbacks(recipe), verbose=2)
+    trained.fit(**given, epochs=recipe.epochs, callbacks=training.callbacks(None, recipe), verbose=2)
 
     _common.save_and_measure(found.output, model, preprocessing, "ResNet20", network, recipe, source)
 

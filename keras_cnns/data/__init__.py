@@ -7,6 +7,7 @@ __all__, __getattr__, __dir__ = lazy(
     {
         "ColorComponents": "augment",
         "Preprocessing": "preprocessing",
+        "Position": "position",
         "PrincipalComponents": "whitening",
         "Source": "sources",
         "Summary": "summary",
@@ -21,6 +22,8 @@ __all__, __getattr__, __dir__ = lazy(
         "open_source": "sources",
         "prepare": "pipeline",
         "read_picture": "pictures",
+        "read_pixels": "pipeline",
+        "reopen_source": "reopening",
         "repeat_scarce": "balance",
         "split_source": "partition",
         "summarize": "summary",

@@ -1,5 +1,6 @@
 """Data sets of tensorflow-datasets as sources."""
 
+import collections
 import contextlib
 import functools
 import hashlib
@@ -80,6 +81,23 @@ class TfdsSplit(Split):
             for one in self._read(encoded=True).as_numpy_iterator():
                 yield one[image], int(one[label])
 
+    def fault(self, error):
+        """As `Split.fault`; found by reading once more, as TensorFlow does not say whose file it was."""
+        undecodable = isinstance(error, tf.errors.InvalidArgumentError) and re.search("DecodeImage|Example", str(error))
+        if not undecodable and not isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):
+            return None
+        try:
+            # NotFoundError also is what a GPU's library says that has no algorithm
+            _check_files(self._spec, self.builder)
+            if undecodable:
+                with self._naming():
+                    collections.deque(self._read(), maxlen=0)
+            elif isinstance(error, tf.errors.DataLossError):
+                self.read_labels()
+        except SourceError as fault:
+            return fault
+        return None
+
     @property
     def stored_bytes(self):
         """Size of all examples on disk, estimated for slices."""
@@ -88,6 +106,10 @@ class TfdsSplit(Split):
             int(splits[name].num_bytes) * (stop - start) // max(splits[name].num_examples, 1)
             for name, start, stop in self.pieces
         )
+
+    @property
+    def _spec(self):
+        return f"tfds:{self.builder.info.full_name}"
 
     def _files(self, name):
         return self.builder.info.splits[name].filepaths
@@ -119,7 +141,7 @@ class TfdsSplit(Split):
             yield
         except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
             reason = re.sub(r"^\{\{.*?\}\} ?|\[Op:.*", "", error.message.splitlines()[0]).strip()
-            raise _damaged(f"tfds:{self.builder.info.full_name}", self.builder.data_path, reason) from None
+            raise _damaged(self._spec, self.builder.data_path, reason) from None
 
 
 def _damaged(spec, path, reason):

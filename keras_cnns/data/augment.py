@@ -182,7 +182,7 @@ def by_layer(layer, images, seed, labels=None):
     return _like(tf.ensure_shape(mixed["images"], images.shape), images), tf.ensure_shape(mixed["labels"], labels.shape)
 
 
-def batch_steps(channels, rand_augment, color, erasing, mixup, cutmix, one_hot):
+def batch_steps(channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot):
     """Return functions (images, labels, seed) -> (images, labels) of what is asked for, in the order of their use.
 
     Arguments and errors are those of `make_dataset`; `channels` are the pictures'.
@@ -191,6 +191,8 @@ def batch_steps(channels, rand_augment, color, erasing, mixup, cutmix, one_hot):
     for name, value in strengths.items():
         if not 0 <= value <= 1:
             raise ArgumentError(f"`{name}` must lie between 0 and 1. Received: {name}={value}")
+    if not 0 <= color_deviation < math.inf:
+        raise ArgumentError(f"`color_deviation` must not be below 0. Received: color_deviation={color_deviation}")
     if (mixup or cutmix) and one_hot is None:
         raise ArgumentError(
             "`mixup` and `cutmix` mix labels, which must be one-hot: give the number of classes. Received: one_hot=None"
@@ -204,7 +206,7 @@ def batch_steps(channels, rand_augment, color, erasing, mixup, cutmix, one_hot):
     if rand_augment:
         changes.append(functools.partial(by_layer, layers.RandAugment(factor=rand_augment, dtype="float32")))
     if color is not None:
-        changes.append(functools.partial(color_noise, components=color))
+        changes.append(functools.partial(color_noise, components=color, deviation=color_deviation))
     if erasing:  # a range of one value, as Keras draws a probability for each picture
         changes.append(functools.partial(by_layer, layers.RandomErasing(factor=(erasing, erasing), dtype="float32")))
     steps = [lambda images, labels, seed, change=change: (change(images, seed), labels) for change in changes]

@@ -28,6 +28,24 @@ def class_weights(split):
     return {label: float(weights[label]) if counts[label] else 1.0 for label in range(len(counts))}
 
 
+def weighing(split, classes):
+    """Return a function, for a tf.data map, from (images, labels) to these and each picture's weight, float32 (batch,).
+
+    Args:
+        split: the training `Split`, by which classes are weighed as in `class_weights`.
+        classes: how many there are.
+    """
+    known = class_weights(split)
+    weights = tf.constant([known.get(label, 1.0) for label in range(classes)])
+
+    def weigh(images, labels):
+        if labels.dtype.is_floating:  # of mixed pictures the weights are mixed as the labels are
+            return images, labels, tf.linalg.matvec(labels, weights)
+        return images, labels, tf.gather(weights, labels)
+
+    return weigh
+
+
 def repeat_scarce(split, seed=0, noise=0.0):
     """Return a split in which scarce classes are repeated until all have as many examples as the largest.
 
@@ -95,17 +113,18 @@ class RepeatedSplit(Split):
 
     def elements(self):
         """As `Split.elements`; an element is (that of the base, number of the repeat or below 0)."""
-        return self._elements(tf.data.Dataset.range(self.examples))
+        return self._elements()(tf.data.Dataset.range(self.examples))
 
-    def shuffled(self, seed):
-        """As `Split.shuffled`, all of them."""
-        order = tf.data.Dataset.range(self.examples)
-        return self._elements(order.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True))
+    def shuffler(self):
+        """As `Split.shuffler`, all of them."""
+        order, elements = tf.data.Dataset.range(self.examples), self._elements()
+        return lambda seed: elements(order.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True))
 
-    def _elements(self, order):
+    def _elements(self):
+        """Return a function from a `tf.data.Dataset` of places to one of the elements there."""
         with tf.device("CPU"):
             items, places, labels = map(tf.constant, (self.base.items, self.places, self.labels))
-        return order.map(lambda k: ((tf.gather(items, places[k]), k - self.originals), labels[k]))
+        return lambda order: order.map(lambda k: ((tf.gather(items, places[k]), k - self.originals), labels[k]))
 
     def decode(self, element, channels, skip_broken=False):
         """As `Split.decode`."""

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import math
+import operator
 
 import numpy as np
 
@@ -18,8 +19,8 @@ def split_source(source, shares, seed=0):
     does not name stay as they are. So {"train": 0.9, "validation": 0.1} takes a validation split out of the training
     pictures and leaves the test split alone, and all three names divide everything.
 
-    The name of the source stays, and whatever opens it again by that name gets its own splits: measure a model that
-    was trained on these splits with these splits.
+    The source remembers how it was divided. A model trained on it has that in its file, so that the commands measure
+    and calibrate on the same parts when they are given the source's name; `open_source` gives its own splits.
 
     Args:
         source: `Source`.
@@ -28,7 +29,7 @@ def split_source(source, shares, seed=0):
             others stay where they were, but for a few at the edge.
 
     Returns:
-        `Source`. The sizes of its parts are the shares of the whole, rounded so that they add up to it (largest
+        `Source`, with one more of `divisions`. The sizes of its parts are the shares of the whole, rounded so that they add up to it (largest
         remainder); of each class a part has its share, rounded down or up. A data set of tensorflow-datasets, which
         lies in random order, is cut into slices instead.
 
@@ -36,7 +37,7 @@ def split_source(source, shares, seed=0):
         ArgumentError: for other names, or shares that do not add up to 1.
         SourceError: if a class is too small to leave a picture for training.
     """
-    shares = dict(shares)
+    shares, seed = {name: float(share) for name, share in dict(shares).items()}, operator.index(seed)
     if unknown := [name for name in shares if name not in PARTS]:
         raise ArgumentError(f"`shares` names parts among {', '.join(PARTS)}. Received: {unknown[0]!r}")
     values = list(shares.values())
@@ -62,7 +63,11 @@ def split_source(source, shares, seed=0):
                 "Add pictures, or give training a larger share."
             )
     every = {**source.splits, **divided}
-    return dataclasses.replace(source, splits={name: every[name] for name in PARTS if name in every})
+    return dataclasses.replace(
+        source,
+        splits={name: every[name] for name in PARTS if name in every},
+        divisions=(*source.divisions, {"shares": shares, "seed": seed}),
+    )
 
 
 def exact_totals(total, shares):

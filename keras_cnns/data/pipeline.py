@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, batch_steps
 from keras_cnns.data.crops import DRAWS
+from keras_cnns.data.position import seed_of
 from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
 from keras_cnns.data.whitening import fit_components
 from keras_cnns.errors import ArgumentError, OutputError, nearest
@@ -55,12 +56,14 @@ def make_dataset(
     normalize=True,
     rand_augment=0.0,
     color=None,
+    color_deviation=0.1,
     erasing=0.0,
     mixup=0.0,
     cutmix=0.0,
     one_hot=None,
     cache=None,
     skip_broken=False,
+    position=None,
 ):
     """Return the pictures of a split as a network takes them.
 
@@ -76,6 +79,7 @@ def make_dataset(
         normalize: whether to normalize; False gives uint8, as exported artifacts take it.
         rand_augment: strength of `keras.layers.RandAugment`, 0 to 1; its two operations are drawn for each batch.
         color: `ColorComponents`, for `color_noise`; None: none.
+        color_deviation: of that noise; 0.1 is AlexNet's.
         erasing: share of the pictures of which `keras.layers.RandomErasing` erases a part.
         mixup: alpha of `keras.layers.MixUp`.
         cutmix: alpha of `keras.layers.CutMix`; where `mixup` is given too, each batch gets one of both, by chance.
@@ -83,11 +87,13 @@ def make_dataset(
         cache: folder in which decoded pictures are kept for later runs, which then need not read the files; written
             before this returns. None: pictures of the input's size are kept in memory where 1 GiB holds them.
         skip_broken: whether pictures that cannot be read are left out; they are noted in `split.skipped`.
+        position: `Position` at which each pass starts, for a training that goes on where it stopped; not with
+            `skip_broken`.
 
     Returns:
         `tf.data.Dataset` of (float32 images (batch, height, width, channels), int64 labels (batch,) or float32 ones
-        (batch, one_hot)), of known length, except with `skip_broken` before broken pictures are known. Iterate it
-        inside `reading(split)`, which names the file if one cannot be read.
+        (batch, one_hot)), of known length, except with `position`, and with `skip_broken` before broken pictures are
+        known. Iterate it inside `reading(split)`, which names the file if one cannot be read.
 
     Raises:
         ArgumentError: for an augmentation that is not known, strengths out of range, or mixing without `one_hot`.
@@ -99,8 +105,11 @@ def make_dataset(
             f"Received: augmentation={augmentation!r}"
         )
     geometry = AUGMENTATIONS[augmentation]
-    steps = batch_steps(preprocessing.channels, rand_augment, color, erasing, mixup, cutmix, one_hot)
-    data = _pictures(split, preprocessing, geometry.window, shuffle, seed, cache, skip_broken).batch(batch_size)
+    steps = batch_steps(
+        preprocessing.channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot
+    )
+    pictures = _pictures(split, preprocessing, geometry.window, shuffle, cache, skip_broken)
+    normalized = _normalizer(preprocessing)
 
     def finish(batch, draw):
         images, labels = batch
@@ -114,8 +123,15 @@ def make_dataset(
             images, labels = step(images, labels, tf.random.experimental.stateless_fold_in(draw, k))
         return normalized(images) if normalize else images, labels
 
-    normalized = _normalizer(preprocessing)
-    data = tf.data.Dataset.zip(data, _draws(seed)).map(finish, **PARALLEL)
+    def of_pass(seed, step=None):
+        first = None if step is None else step * batch_size
+        draws = _draws(seed) if step is None else _draws(seed).skip(step)
+        return tf.data.Dataset.zip(pictures(seed, first).batch(batch_size), draws).map(finish, **PARALLEL)
+
+    if position is not None:
+        data = position.epochs(lambda epoch, step: of_pass(seed_of(seed, epoch), step))
+        return data.prefetch(tf.data.AUTOTUNE)
+    data = of_pass(seed)
     if not skip_broken:
         data = data.apply(tf.data.experimental.assert_cardinality(-(-split.examples // batch_size)))
     return data.prefetch(tf.data.AUTOTUNE)
@@ -132,8 +148,12 @@ def _normalizer(preprocessing):
     return lambda images: (images - mean) * scale
 
 
-def _pictures(split, preprocessing, window, shuffle, seed, cache, skip_broken):
-    """Return a `tf.data.Dataset` of (uint8 picture of the input's size, label), `window` as in `Augmentation`."""
+def _pictures(split, preprocessing, window, shuffle, cache, skip_broken):
+    """Return a function from a seed to a `tf.data.Dataset` of (uint8 picture of the input's size, label).
+
+    Its second argument is how many pictures of the pass to leave out at the start; None: none. `window` is as in
+    `Augmentation`.
+    """
     channels, size = preprocessing.channels, preprocessing.size
 
     def decoded(elements):
@@ -149,26 +169,37 @@ def _pictures(split, preprocessing, window, shuffle, seed, cache, skip_broken):
         )
 
     in_memory = cache is None and window is None and split.examples * math.prod(preprocessing.shape) <= CACHE_BYTES
+    source, skips = split, skip_broken
     if cache is not None:
         fields = (channels,) if window else (channels, size, preprocessing.shorter_side)
         name = repr((CACHE_FORMAT, fields, shuffle, skip_broken, split.identity()))
         # In random order already, as too many of them are read to hold all while they are shuffled
         elements = split.shuffled(0) if shuffle else split.elements()
-        data = _on_disk((decoded if window else prepared)(elements), cache, name, split)
-        split, skip_broken = Split(split.examples), False
+        kept = _on_disk((decoded if window else prepared)(elements), cache, name, split)
+        source, skips = Split(split.examples), False
     elif in_memory:
-        data = prepared(split.elements()).cache()
+        kept = prepared(split.elements()).cache()
     else:
-        data = split.shuffled(seed) if shuffle else split.elements()
-        if not window:
-            return prepared(data)
-    if shuffle and (cache is not None or in_memory):
-        room = split.examples if in_memory else min(split.examples, SHUFFLE)
-        data = data.shuffle(room, seed=seed, reshuffle_each_iteration=True)
-    return _windows(data, split, preprocessing, window, seed, skip_broken) if window else data
+        kept, shuffled = None if shuffle else split.elements(), split.shuffler() if shuffle else None
+    room = split.examples if in_memory else min(split.examples, SHUFFLE)
+
+    def pictures(seed, first):
+        if not shuffle:
+            data = kept
+        elif kept is None:
+            data = shuffled(seed)
+        else:
+            data = kept.shuffle(room, seed=seed, reshuffle_each_iteration=True)
+        if first is not None:
+            data = data.skip(first)
+        if window:
+            return _windows(data, source, preprocessing, window, seed, first, skips)
+        return data if in_memory or cache is not None else prepared(data)
+
+    return pictures
 
 
-def _windows(elements, split, preprocessing, window, seed, skip_broken):
+def _windows(elements, split, preprocessing, window, seed, first, skip_broken):
     """Return (uint8 picture of the input's size, label): of each a random window, half of them mirrored."""
 
     def choose(height, width, draws):
@@ -182,13 +213,16 @@ def _windows(elements, split, preprocessing, window, seed, skip_broken):
         return tf.ensure_shape(mirrored, preprocessing.shape), label
 
     draws = _draws(seed).map(lambda seed: tf.random.stateless_uniform((256, DRAWS), seed)).unbatch()
+    if first is not None:
+        draws = draws.skip(first)
     data = tf.data.Dataset.zip(elements, draws).map(lambda element, draws: (*element, draws))
     return split.windows(data, preprocessing.channels, choose, preprocessing.size, fit, skip_broken)
 
 
 def _draws(seed):
     """Return an endless `tf.data.Dataset` of seeds, int64 (2,), which goes on from pass to pass."""
-    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+    again = None if tf.is_tensor(seed) else True  # a pass's own seed gives others anyway
+    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=again).batch(2)
 
 
 def _is_there(picture, *_):
@@ -230,14 +264,14 @@ def _on_disk(data, folder, name, split):
 
 @contextlib.contextmanager
 def reading(*splits):
-    """Turn the failure of a tf.data op into the error that names the file, for the splits given."""
+    """Turn the failure of a tf.data op into the error that names the file or the set, for the splits given."""
     for split in splits:
         split.faults.clear()
     try:
         yield
-    except Exception:
+    except Exception as error:
         for split in splits:
-            if fault := split.faults[0] if split.faults else split.find_fault():
+            if fault := split.fault(error):
                 raise fault from None
         raise
 

@@ -28,12 +28,14 @@ class Source:
         class_names: one string a class, in the order of the labels.
         image_shape: (height, width, channels) of every picture; height and width are None where they differ.
         splits: from "train", "test" and, in some, "validation" to `Split`.
+        divisions: what `split_source` did to it, in order: {"shares": {...}, "seed": ...} each.
     """
 
     name: str
     class_names: tuple[str, ...]
     image_shape: tuple[int | None, int | None, int]
     splits: Mapping[str, Split]
+    divisions: tuple[Mapping, ...] = ()
 
     def split(self, name):
         """Return a split by name; raise ArgumentError, naming those there are, if there is none so called."""
@@ -43,6 +45,10 @@ class Source:
                 f"{nearest(name, self.splits)} Received: split={name!r}"
             )
         return self.splits[name]
+
+    def record(self):
+        """Return what a model file notes of it, as JSON; `reopen_source` gives the same splits for it."""
+        return {"source": self.name, **({"divisions": list(self.divisions)} if self.divisions else {})}
 
 
 def open_source(name, *, data_dir=None, download=False):

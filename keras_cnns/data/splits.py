@@ -38,8 +38,14 @@ class Split:
 
     def shuffled(self, seed):
         """Return the elements in an order drawn from `seed`, another at each pass."""
+        return self.shuffler()(seed)
+
+    def shuffler(self):
+        """Return `shuffled`, with what it needs made beforehand, so that it may be called inside a tf.data function."""
+        elements = self.elements()
         # Each may be a whole picture, so that not all of them can wait to be drawn
-        return self.elements().shuffle(min(self.examples, SHUFFLE), seed=seed, reshuffle_each_iteration=True)
+        room = min(self.examples, SHUFFLE)
+        return lambda seed: elements.shuffle(room, seed=seed, reshuffle_each_iteration=True)
 
     def decode(self, element, channels, skip_broken=False):
         """Return the uint8 picture (height, width, channels) of an element, inside a tf.data map.
@@ -69,9 +75,9 @@ class Split:
 
         return elements.map(window, **PARALLEL)
 
-    def find_fault(self):
-        """Return an error that says why reading failed, where that can be found out afterwards, else None."""
-        return None
+    def fault(self, error):
+        """Return the error to raise in place of one that a pipeline met: it says what failed. None: nobody knows."""
+        return self.faults[0] if self.faults else None
 
     def identity(self):
         """Return bytes that tell the pictures and labels of this split from those of any other."""
@@ -168,13 +174,17 @@ class ArraySplit(_Labeled):
             )
         super().__init__(items, labels)
 
-    def shuffled(self, seed):
-        """As `Split.shuffled`, all of them: their numbers wait to be drawn, not the pictures."""
+    def shuffler(self):
+        """As `Split.shuffler`, all of them: their numbers wait to be drawn, not the pictures."""
         with tf.device("CPU"):
             items, labels = tf.constant(self.items), tf.constant(self.labels)
-        order = tf.data.Dataset.range(self.examples)
-        order = order.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
-        return order.map(lambda place: (tf.gather(items, place), tf.gather(labels, place)))
+
+        def shuffled(seed):
+            order = tf.data.Dataset.range(self.examples)
+            order = order.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
+            return order.map(lambda place: (tf.gather(items, place), tf.gather(labels, place)))
+
+        return shuffled
 
 
 class FileSplit(_Labeled):
@@ -188,9 +198,10 @@ class FileSplit(_Labeled):
         """As `_Labeled.keys`: class folder and file name, wherever the whole lies."""
         return ["/".join(file.rsplit(os.sep, 2)[-2:]) for file in self.items]
 
-    def shuffled(self, seed):
-        """As `Split.shuffled`, all of them: paths are short."""
-        return self.elements().shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
+    def shuffler(self):
+        """As `Split.shuffler`, all of them: paths are short."""
+        elements = self.elements()
+        return lambda seed: elements.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
 
     def decode(self, element, channels, skip_broken=False):
         """As `Split.decode`; a file that cannot be read is noted in `faults`."""
@@ -235,8 +246,10 @@ class FileSplit(_Labeled):
         # Some files a call, as a call of Python from a pipeline takes longer than what is done in it for one
         return elements.batch(CHUNK).map(planned, **PARALLEL).unbatch().map(decode, **PARALLEL)
 
-    def find_fault(self):
-        """Return the error of a picture that TensorFlow was decoding lately and cannot read, None if there is none."""
+    def fault(self, error):
+        """As `Split.fault`; or of a picture that TensorFlow was decoding lately and cannot read."""
+        if self.faults:
+            return self.faults[0]
         for path in self.decoding:
             try:
                 read_picture(path)

@@ -18,9 +18,12 @@ from keras_cnns.recipes.imagenet import (
 )
 from keras_cnns.recipes.modern import (
     INCEPTION_MODERN,
+    LENET5_MODERN,
     MODERN,
     NIN_DIGITS,
+    NIN_MNIST_MODERN,
     NIN_MODERN,
+    RESNET_CIFAR10_MODERN,
     RESNET_MODERN,
     SHORT,
 )

@@ -11,6 +11,7 @@ SCHEDULES = ("constant", "step", "plateau", "polynomial", "exponential", "invers
 WARMED_UP = ("constant", "step", "cosine")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 PROTOCOLS = ("center", "ten-crop", "144-crop", "dense")
+BALANCES = ("none", "weights", "repeat")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Recipe:
             Biases are not decayed.
         clip_norm: largest norm of all gradients together; None: any.
         moving_average: share of their mean that weights keep each step, the mean being what is saved; None: none.
+        accumulation: batches whose gradients are averaged before the weights move, for a batch size that memory does
+            not hold at once. The schedule and the moving average go by batches.
+        rates: pattern of layer names, as "conv*", to the factor of the learning rate there; the first one that fits
+            counts. Gradients are then clipped by the norm of each such part.
         schedule: "constant"; "step" (times `decay_factor` at `decay_at`); "plateau" (times `decay_factor` when the
             validation loss has not fallen for `patience` epochs); "polynomial" (to zero, (1 - share) ** `power`);
             "exponential" (times `decay_factor` every `decay_epochs`); "inverse" (Caffe's "inv": (1 + `gamma` * step) **
@@ -47,6 +52,8 @@ class Recipe:
         mixup, cutmix: alpha of the mixing of pictures, 0: none.
         rand_augment, erasing: strength of Keras's layers of these names, 0 to 1, 0: none.
         label_smoothing: share of each label that is spread over all classes.
+        balance: for classes of unequal size: "none", "weights" (in the loss) or "repeat" (scarce pictures).
+        early_stopping: epochs without a lower validation loss after which the training ends; None: never.
         auxiliary_weight: of the loss of each auxiliary head.
         protocol: how the paper measured, a name of `PROTOCOLS`.
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
@@ -64,6 +71,8 @@ class Recipe:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     moving_average: float | None = None
+    accumulation: int = 1
+    rates: Mapping = dataclasses.field(default_factory=dict)
     schedule: str = "cosine"
     decay_at: tuple[float, ...] = ()
     decay_factor: float | tuple[float, ...] = 0.1
@@ -82,12 +91,14 @@ class Recipe:
     rand_augment: float = 0.0
     erasing: float = 0.0
     label_smoothing: float = 0.0
+    balance: str = "none"
+    early_stopping: int | None = None
     auxiliary_weight: float = 0.0
     protocol: str = "center"
     precision: str = "auto"
 
     def __post_init__(self):
-        for field in ("network", "biases"):
+        for field in ("network", "biases", "rates"):
             object.__setattr__(self, field, types.MappingProxyType(dict(getattr(self, field))))
         for field in ("decay_at", "builder", "decay_factor"):
             if isinstance(getattr(self, field), list | tuple):
@@ -97,6 +108,7 @@ class Recipe:
             ("schedule", SCHEDULES),
             ("precision", PRECISIONS),
             ("protocol", PROTOCOLS),
+            ("balance", BALANCES),
         ):
             value = getattr(self, field)
             if value not in allowed:
@@ -108,9 +120,10 @@ class Recipe:
             if not 0 <= getattr(self, field) < 1:
                 value = getattr(self, field)
                 raise ArgumentError(f"`{field}` must be at least 0 and below 1. Received: {field}={value}")
-        for field in ("batch_size", "epochs"):
-            if getattr(self, field) < 1:
-                raise ArgumentError(f"`{field}` must be at least 1. Received: {field}={getattr(self, field)}")
+        for field in ("batch_size", "epochs", "accumulation", "early_stopping"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ArgumentError(f"`{field}` must be at least 1. Received: {field}={value}")
         if isinstance(self.decay_factor, tuple) and len(self.decay_factor) != len(self.decay_at):
             raise ArgumentError(
                 f"`decay_factor` must be one number, or one for each of `decay_at`. "
@@ -120,6 +133,11 @@ class Recipe:
             raise ArgumentError(
                 f"`decay_factor` must be one number, but with schedule='step'. Received: "
                 f"decay_factor={self.decay_factor}, schedule={self.schedule!r}"
+            )
+        if self.rates and self.moving_average is not None:
+            raise ArgumentError(
+                "a moving average is kept of all weights at one rate; leave out `rates` or `moving_average`. "
+                f"Received: rates={dict(self.rates)}, moving_average={self.moving_average}"
             )
         if self.warmup_steps and self.schedule not in WARMED_UP:
             kind = "that waits for plateaus" if self.schedule == "plateau" else f"of schedule={self.schedule!r}"
@@ -150,7 +168,7 @@ class Recipe:
         """Return a dictionary of JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
-        return {**values, **lists, "network": dict(self.network), "biases": dict(self.biases)}
+        return {**values, **lists, **{name: dict(values[name]) for name in ("network", "biases", "rates")}}
 
     @classmethod
     def from_json(cls, values):

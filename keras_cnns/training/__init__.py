@@ -5,7 +5,8 @@ from keras_cnns._lazy import lazy
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
-        "callbacks": "compilation",
+        "TimeUp": "_callbacks",
+        "callbacks": "watching",
         "compile_model": "compilation",
         "freeze": "transfer",
         "make_datasets": "datasets",
@@ -15,5 +16,6 @@ __all__, __getattr__, __dir__ = lazy(
         "targets": "compilation",
         "train": "run",
         "transfer_weights": "transfer",
+        "use_device": "compilation",
     },
 )

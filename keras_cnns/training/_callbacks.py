@@ -1,9 +1,32 @@
-"""What watches a training: Ctrl-C, and the names of a network's values when it has several heads."""
+"""What watches a training, and what stops it."""
 
+import contextlib
+import dataclasses
+import math
 import signal
 import threading
+import time
 
 import keras
+
+from keras_cnns.errors import TrainingError
+from keras_cnns.saving import ModelInfo, save_model
+
+
+class TimeUp(Exception):
+    """The time that a training was given is over; where it stands has been written."""
+
+
+class LossError(TrainingError):
+    """The loss of a training stopped being a number.
+
+    Attributes:
+        epoch, step: where, counted from 0; it may have happened up to `steps_per_execution` - 1 steps earlier.
+    """
+
+    def __init__(self, epoch, step):
+        super().__init__(f"the loss stopped being a number in epoch {epoch + 1}, step {step + 1}")
+        self.epoch, self.step = epoch, step
 
 
 class CtrlC(keras.callbacks.Callback):
@@ -11,11 +34,14 @@ class CtrlC(keras.callbacks.Callback):
 
     Python raises KeyboardInterrupt wherever it happens to be, and where that is a destructor or a callback from C, the
     interrupt is lost.
+
+    Args:
+        checkpoint: `Checkpoint`, which writes where the training stands; None: none.
     """
 
-    def __init__(self):
+    def __init__(self, checkpoint=None):
         super().__init__()
-        self.came = False
+        self.came, self.checkpoint = False, checkpoint
 
     def __enter__(self):
         self.main = threading.current_thread() is threading.main_thread()  # signals are for it alone
@@ -37,7 +63,62 @@ class CtrlC(keras.callbacks.Callback):
         if self.came:
             raise KeyboardInterrupt
 
-    on_train_batch_end = on_test_batch_end = check
+    on_test_batch_end = check
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Write where the training stands, and raise KeyboardInterrupt, if Ctrl-C came."""
+        if self.came and self.checkpoint and self.checkpoint.within:
+            self.checkpoint.write()
+        self.check()
+
+
+class TimeBudget(keras.callbacks.Callback):
+    """Stops a training when its time is over: by `TimeUp` behind a step, or without a position behind an epoch.
+
+    Args:
+        minutes: from the start of `fit`.
+        checkpoint: `Checkpoint` before this one, which writes where the training stands.
+    """
+
+    def __init__(self, minutes, checkpoint):
+        super().__init__()
+        self.minutes, self.checkpoint = minutes, checkpoint
+
+    def on_train_begin(self, logs=None):
+        """Start the clock."""
+        self.end = time.monotonic() + 60 * self.minutes
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Write and raise if the time is over."""
+        if self.checkpoint.within and time.monotonic() >= self.end:
+            self.checkpoint.write()
+            raise TimeUp
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop where data cannot go on in the middle of an epoch."""
+        if self.checkpoint.position is None and time.monotonic() >= self.end:
+            self.model.stop_training = True
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Raises `LossError` behind the step whose loss is no number.
+
+    Args:
+        checkpoint: `Checkpoint` of the training, before this one; None: none.
+    """
+
+    def __init__(self, checkpoint=None):
+        super().__init__()
+        self.epoch, self.checkpoint = 0, checkpoint
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Note the epoch."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Look at the loss."""
+        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            raise LossError(self.epoch, self.checkpoint.step - 1 if self.checkpoint else batch)
 
 
 class MainHead(keras.callbacks.Callback):
@@ -57,3 +138,57 @@ class MainHead(keras.callbacks.Callback):
                 logs[f"{prefix}total_loss"] = logs[f"{prefix}loss"]
                 logs[f"{prefix}loss"] = logs.pop(f"{prefix}{main}_cross_entropy")
                 logs[f"{prefix}accuracy"] = logs.pop(f"{prefix}{main}_accuracy")
+
+
+class Best(keras.callbacks.Callback):
+    """Keeps the network of the epoch with the highest validation accuracy, and writes it when `flush` is called.
+
+    Args:
+        path: of the `.keras` file.
+        info: `ModelInfo`, to which the epoch and its validation are added.
+
+    Attributes:
+        value: the accuracy, None before the first epoch.
+        epoch: counted from 0.
+    """
+
+    memory = ("value", "epoch")  # for `Checkpoint`
+
+    def __init__(self, path, info=None):
+        super().__init__()
+        self.path, self.info = path, info or ModelInfo()
+        self.value = self.epoch = self._kept = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Keep the weights if they are the best so far."""
+        accuracy = (logs or {}).get("val_accuracy")
+        if accuracy is None or (self.value is not None and float(accuracy) <= self.value):
+            return
+        self.value, self.epoch = float(accuracy), epoch
+        self._kept = self.model.get_weights(), {"top1": self.value, "loss": float(logs["val_loss"])}
+
+    def flush(self):
+        """Write the file, unless it holds the best network already.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        if self._kept is None:
+            return
+        (weights, metrics), self._kept = self._kept, None
+        validation = {**self.info.metrics.get("validation", {}), **metrics}
+        training = {**self.info.training, "epochs": self.epoch + 1}
+        info = dataclasses.replace(self.info, metrics={"validation": validation}, training=training)
+        with _put_back(self.model.weights):
+            self.model.set_weights(weights)
+            save_model(self.model, self.path, info, overwrite=True)
+
+
+@contextlib.contextmanager
+def _put_back(variables):
+    before = [keras.ops.convert_to_numpy(one).copy() for one in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)

@@ -1,12 +1,14 @@
 """From a recipe to Keras's own optimizer, loss and precision."""
 
+import fnmatch
 import functools
+import math
 from pathlib import Path
 
 import keras
 
 from keras_cnns import _models
-from keras_cnns.errors import ArgumentError
+from keras_cnns.errors import ArgumentError, nearest
 
 
 def policy_for(precision):
@@ -17,13 +19,44 @@ def policy_for(precision):
     return _automatic() if precision == "auto" else precision
 
 
+def use_device(name):
+    """Choose what TensorFlow computes on, before it has computed anything.
+
+    Args:
+        name: "auto" (a GPU where there is one), "cpu" or "gpu".
+
+    Raises:
+        ArgumentError: if there is no such device, or another is in use already.
+    """
+    if name not in ("auto", "cpu", "gpu"):
+        raise ArgumentError(
+            f"`name` must be auto, cpu or gpu.{nearest(name, ('auto', 'cpu', 'gpu'))} Received: {name!r}"
+        )
+    if keras.backend.backend() != "tensorflow" or name == "auto":
+        return
+    import tensorflow as tf
+
+    if name == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise ArgumentError(
+            "TensorFlow sees no GPU; install tensorflow[and-cuda] on a machine that has one, or take the CPU. "
+            f"Received: device={name!r}"
+        )
+    if name == "cpu":
+        try:
+            tf.config.set_visible_devices([], "GPU")
+        except RuntimeError:
+            raise ArgumentError(
+                f"TensorFlow computes already; choose the device first of all. Received: device={name!r}"
+            ) from None
+
+
 @functools.cache
 def _automatic():
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        if gpus := tf.config.list_physical_devices("GPU"):
+        if gpus := tf.config.get_visible_devices("GPU"):
             capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (8, 0))
             return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
         # oneDNN, which TensorFlow uses, has bfloat16 kernels for these
@@ -92,7 +125,7 @@ def learning_rate(recipe, steps):
 
 
 def optimizer(recipe, steps):
-    """Return the recipe's Keras optimizer for a training of `steps` steps.
+    """Return the recipe's Keras optimizer for a training of `steps` steps, all layers at one rate.
 
     Keras's SGD applies its `weight_decay` beside the momentum, the papers' passes through it and so acts
     1 / (1 - momentum) times: the coefficient is divided by that.
@@ -101,6 +134,8 @@ def optimizer(recipe, steps):
     shared = {"global_clipnorm": recipe.clip_norm, "use_ema": recipe.moving_average is not None}
     if recipe.moving_average is not None:
         shared["ema_momentum"] = recipe.moving_average
+    if recipe.accumulation > 1:
+        shared["gradient_accumulation_steps"] = recipe.accumulation
     if recipe.optimizer == "sgd":
         decay = decay and decay / (1 - recipe.momentum)
         made = keras.optimizers.SGD(rate, momentum=recipe.momentum, weight_decay=decay, **shared)
@@ -114,11 +149,26 @@ def optimizer(recipe, steps):
     return made
 
 
-def callbacks(recipe):
-    """Return the Keras callbacks that the recipe's schedule needs."""
-    if recipe.schedule != "plateau":
-        return []
-    return [keras.callbacks.ReduceLROnPlateau("val_loss", recipe.decay_factor, recipe.patience)]
+def _by_part(model, recipe, steps):
+    """Return Keras's optimizer of optimizers, one for each factor of `recipe.rates`."""
+    layers = {weight.path: layer.name for layer in model.layers for weight in layer.trainable_weights}
+    names = set(layers.values())
+    for pattern in recipe.rates:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            raise ArgumentError(
+                f"{model.name} has no layer with trainable weights that fits a pattern of the recipe {recipe.name}."
+                f"{nearest(pattern, names)} Received: rates: {pattern!r}"
+            )
+
+    @functools.cache
+    def of_factor(factor):
+        return optimizer(recipe.replace(learning_rate=factor * recipe.learning_rate), steps)
+
+    def factor_of(name):
+        return next((factor for pattern, factor in recipe.rates.items() if fnmatch.fnmatchcase(name, pattern)), 1.0)
+
+    by_path = {path: of_factor(factor_of(name)) for path, name in layers.items()}
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(of_factor(1.0), by_path))
 
 
 def set_biases(model, recipe):
@@ -138,7 +188,7 @@ def set_biases(model, recipe):
         bias.assign(keras.ops.full(bias.shape, value, bias.dtype))
 
 
-def compile_model(model, recipe, steps_per_epoch):
+def compile_model(model, recipe, steps_per_epoch, *, steps_per_execution=None):
     """Compile a classifier with the recipe's optimizer and schedule, cross-entropy and accuracy.
 
     Args:
@@ -146,12 +196,15 @@ def compile_model(model, recipe, steps_per_epoch):
             auxiliary heads behind the first output; `targets` gives each its labels.
         recipe: `Recipe`; if `soft_labels`, the labels must be one-hot.
         steps_per_epoch: batches an epoch; with `recipe.epochs` it sets the schedule's length.
+        steps_per_execution: steps in one call of the compiled function, which callbacks do not see one by one. None:
+            as many as keep the calls themselves from taking much of the time, which is one but for small networks.
 
     Returns:
         The model.
 
     Raises:
-        ArgumentError: if the model has auxiliary heads and the recipe no weight for them, or the other way round.
+        ArgumentError: if the model has auxiliary heads and the recipe no weight for them, or the other way round, or
+            no layer that fits a pattern of `recipe.rates`.
     """
     if (len(model.outputs) > 1) != (recipe.auxiliary_weight > 0):
         raise ArgumentError(
@@ -165,9 +218,12 @@ def compile_model(model, recipe, steps_per_epoch):
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    made = optimizer(recipe, steps_per_epoch * recipe.epochs)
+    steps = steps_per_epoch * recipe.epochs
+    made = _by_part(model, recipe, steps) if recipe.rates else optimizer(recipe, steps)
+    if steps_per_execution is None:
+        steps_per_execution = min(_steps_per_execution(model, recipe.batch_size), steps_per_epoch)
     if len(model.outputs) == 1:
-        model.compile(made, loss, metrics=[accuracy])
+        model.compile(made, loss, metrics=[accuracy], steps_per_execution=steps_per_execution)
         return model
     first, *others = model.output_names
     weights = {first: 1.0, **dict.fromkeys(others, recipe.auxiliary_weight)}
@@ -178,8 +234,28 @@ def compile_model(model, recipe, steps_per_epoch):
         )
     else:
         entropy = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=from_logits)
-    model.compile(made, dict.fromkeys(weights, loss), loss_weights=weights, metrics={first: [accuracy, entropy]})
+    model.compile(
+        made,
+        dict.fromkeys(weights, loss),
+        loss_weights=weights,
+        metrics={first: [accuracy, entropy]},
+        steps_per_execution=steps_per_execution,
+    )
     return model
+
+
+def _steps_per_execution(model, batch_size):
+    """Return a power of two: so many steps that they take some 50 ms, and no more than 32."""
+    work = 0
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel", None)
+        output = getattr(layer, "output", None)
+        if kernel is not None and hasattr(output, "shape"):
+            places = output.shape[1:-1] if len(output.shape) == 4 else ()
+            work += math.prod(kernel.shape) * math.prod(side or 1 for side in places)
+    # Multiply-adds of the forward pass in that time, about
+    once = 2e9 if keras.distribution.list_devices()[0].startswith("cpu") else 2e11
+    return 2 ** max(0, min(5, int(math.log2(once / max(work * batch_size, 1)))))
 
 
 def targets(model, labels):

@@ -1,30 +1,33 @@
 """From two splits and a recipe to what `model.fit` takes."""
 
-import dataclasses
-
 from keras_cnns.data.augment import AUGMENTATIONS
+from keras_cnns.data.balance import repeat_scarce, weighing
 from keras_cnns.data.crops import RATIO
 from keras_cnns.data.pipeline import fit_color, make_dataset
+from keras_cnns.data.position import of_length
 from keras_cnns.training.compilation import targets
 
 VALIDATION_BATCH = 256
-COLOR_DEVIATION = 0.1  # of the noise that `make_dataset` adds, AlexNet's
 
 
-def make_datasets(model, recipe, preprocessing, training, validation, seed=0):
+def make_datasets(model, recipe, preprocessing, training, validation, seed=0, position=None):
     """Return the training and the validation data of a recipe.
 
     Args:
         model: `keras.Model` giving (batch, classes), and perhaps the same from auxiliary heads, that takes them.
-        recipe: `Recipe`, of which batch size, augmentation, color noise, mixing, erasing and labels count.
+        recipe: `Recipe`, of which batch size, augmentation, color noise, mixing, erasing, labels and balance by weights
+            count.
         preprocessing: `Preprocessing`, fitted.
         training: `Split`; its colors are measured here, if the recipe has noise for them.
         validation: `Split`, which is neither augmented nor mixed.
         seed: of the order and of all that is random.
+        position: `Position` at which each pass over the training data starts, for a training that can go on where it
+            stopped.
 
     Returns:
         Two `tf.data.Dataset` of (float32 images (batch, height, width, channels), labels), of known length. Labels are
         int64 (batch,), or float32 (batch, classes) if `recipe.soft_labels`; for several heads a dictionary of them.
+        Where classes have weights, those of the training pictures, float32 (batch,), come third.
 
     Raises:
         ArgumentError: for an augmentation or a strength that `make_dataset` does not know.
@@ -39,24 +42,30 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0):
         augmentation=recipe.augmentation,
         seed=seed,
         rand_augment=recipe.rand_augment,
-        color=_color(training, preprocessing, recipe.color_noise) if recipe.color_noise else None,
+        color=fit_color(training, preprocessing) if recipe.color_noise else None,
+        color_deviation=recipe.color_noise,
         erasing=recipe.erasing,
         mixup=recipe.mixup,
         cutmix=recipe.cutmix,
         one_hot=one_hot,
+        position=position,
     )
     held_out = make_dataset(validation, preprocessing, VALIDATION_BATCH, one_hot=one_hot)
-    if len(model.outputs) == 1:
-        return batches, held_out
-    return tuple(data.map(lambda images, labels: (images, targets(model, labels))) for data in (batches, held_out))
+    if recipe.balance == "weights":
+        batches = batches.map(weighing(training, model.outputs[0].shape[-1]))
+    if len(model.outputs) > 1:
+        batches, held_out = (
+            data.map(lambda images, labels, *weights: (images, targets(model, labels), *weights))
+            for data in (batches, held_out)
+        )
+    if position is not None:
+        batches = of_length(batches, -(-training.examples // recipe.batch_size))
+    return batches, held_out
 
 
-def _color(split, preprocessing, deviation):
-    """Return the `ColorComponents` of a split, so that the pipeline's noise has a deviation of our choice."""
-    found = fit_color(split, preprocessing)
-    # Each color moves by alpha * eigenvalue: to scale one is to scale the other
-    eigenvalues = tuple(value * deviation / COLOR_DEVIATION for value in found.eigenvalues)
-    return dataclasses.replace(found, eigenvalues=eigenvalues)
+def balanced(split, recipe, seed=0):
+    """Return the training split, with scarce pictures repeated if the recipe says so."""
+    return repeat_scarce(split, seed) if recipe.balance == "repeat" else split
 
 
 def shorter_side(source, size, recipe):

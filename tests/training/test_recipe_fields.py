@@ -14,7 +14,7 @@ from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, Interrupted
 from keras_cnns.evaluation import evaluate
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import _callbacks, make_datasets, shorter_side, train
+from keras_cnns.training import _callbacks, compilation, make_datasets, shorter_side, train
 
 PLAIN = recipes.Recipe("plain", learning_rate=0.02, schedule="constant", batch_size=16, epochs=2, precision="float32")
 
@@ -84,8 +84,7 @@ def test_augmentation_of_pictures_and_labels_is_the_recipes(tmp_path, passed):
     assert batches["one_hot"] == held_out["one_hot"] == 3 and set(held_out) == {"one_hot"}
     training_split, _ = colors().split("train").divide(0.1, 0)
     components = fit_color(training_split, info.preprocessing)
-    assert batches["color"].eigenvectors == components.eigenvectors
-    np.testing.assert_allclose(batches["color"].eigenvalues, 2 * np.array(components.eigenvalues))
+    assert batches["color"] == components and batches["color_deviation"] == 0.2
 
 
 def test_color_noise_has_the_recipes_deviation():
@@ -187,7 +186,7 @@ def test_a_plateau_lowers_the_rate(tmp_path):
 
 def test_a_plateau_without_validation_data_waits(recwarn):
     model = training.compile_model(Tiny(3), PLAIN.replace(schedule="plateau"), 2)
-    callbacks = training.callbacks(PLAIN.replace(schedule="plateau"))
+    callbacks = training.callbacks(None, PLAIN.replace(schedule="plateau"))
     model.fit(np.ones((4, 12, 12, 3)), np.zeros(4), epochs=2, verbose=0, callbacks=callbacks)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
 
@@ -208,6 +207,7 @@ class Weights(keras.callbacks.CSVLogger):
 def test_a_moving_average_is_what_is_saved(tmp_path, monkeypatch, stop, schedule):
     monkeypatch.setattr(Weights, "seen", [])
     monkeypatch.setattr(Weights, "stop", stop)
+    monkeypatch.setattr(compilation, "_steps_per_execution", lambda *_: 1)
     monkeypatch.setattr(keras.callbacks, "CSVLogger", Weights)
     recipe = PLAIN.replace(moving_average=0.8, schedule=schedule)
     if stop:
@@ -308,3 +308,99 @@ def test_names_of_one_head_stay():
     callback.set_model(Tiny(3))
     callback.on_epoch_end(0, logs)
     assert logs == {"loss": 1.0, "accuracy": 0.5} and _models.main_output(Tiny(3)).name == "tiny"
+
+
+def test_a_rate_for_each_part():
+    recipe = PLAIN.replace(optimizer="sgd", momentum=0.0, weight_decay=0.01, rates={"conv*": 0.1, "side": 0.0})
+    model = Tiny(3, heads=["side"])
+    training.compile_model(model, recipe.replace(auxiliary_weight=0.5), 10)
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    training.compile_model(plain, recipe.replace(auxiliary_weight=0.5, rates={}), 10)
+    before = {weight.path: weight.numpy() for weight in model.trainable_weights}
+    random = np.random.default_rng(0)
+    images, labels = random.normal(size=(8, 12, 12, 3)), random.integers(0, 3, 8)
+    for one in (model, plain):
+        one.train_on_batch(images, dict.fromkeys(("predictions", "side"), labels))
+    for one, other in zip(model.trainable_weights, plain.trainable_weights, strict=True):
+        moved, whole = one.numpy() - before[one.path], other.numpy() - before[one.path]
+        factor = {"conv1": 0.1, "side": 0.0, "predictions": 1.0}[one.path.split("/")[0]]
+        np.testing.assert_allclose(moved, factor * whole, rtol=1e-3, atol=1e-7)
+        assert np.abs(whole).max() > 1e-6
+
+
+def test_a_rate_for_a_part_that_is_not_there():
+    with pytest.raises(ArgumentError, match=r"no layer with trainable weights that fits.*Did you mean 'conv1'"):
+        training.compile_model(Tiny(3), PLAIN.replace(rates={"conf1": 0.1}), 10)
+    with pytest.raises(ArgumentError, match="leave out `rates` or `moving_average`"):
+        PLAIN.replace(rates={"conv1": 0.1}, moving_average=0.9)
+
+
+def test_a_training_with_rates_and_its_schedule(tmp_path):
+    recipe = PLAIN.replace(rates={"conv1": 0.0}, schedule="plateau", epochs=3)
+    train(Tiny, colors(), recipe, tmp_path)
+    keras.utils.set_random_seed(0)
+    first = Tiny(3)
+    learned = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(learned.get_layer("conv1").kernel.numpy(), first.get_layer("conv1").kernel.numpy())
+    assert not np.array_equal(learned.layers[-1].kernel.numpy(), first.layers[-1].kernel.numpy())
+
+
+def test_accumulated_gradients_are_those_of_the_larger_batch():
+    random = np.random.default_rng(0)
+    images, labels = random.normal(size=(8, 12, 12, 3)).astype("float32"), random.integers(0, 3, 8)
+    recipe, results = PLAIN.replace(optimizer="sgd"), []
+    first = Tiny(3).get_weights()
+    for batch, accumulation in ((8, 1), (4, 2)):
+        model = Tiny(3)
+        model.set_weights(first)
+        training.compile_model(model, recipe.replace(batch_size=batch, accumulation=accumulation), 8 // batch)
+        model.fit(images, labels, batch_size=batch, shuffle=False, epochs=2, verbose=0)
+        results.append(model.get_weights())
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def unequal():
+    """A source of 60 red, 15 green and 5 blue pictures."""
+    source, labels = colors(), np.repeat([0, 1, 2], [60, 15, 5])
+    images = source.split("train").items[[np.flatnonzero(np.arange(80) % 3 == label)[0] for label in labels]]
+    return Source(
+        "unequal", source.class_names, source.image_shape, {**source.splits, "train": ArraySplit(images, labels)}
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("heads", [(), ("side",)])
+def test_classes_weigh_the_same(smoothing, heads):
+    recipe = PLAIN.replace(balance="weights", label_smoothing=smoothing, auxiliary_weight=0.5 if heads else 0.0)
+    model, split = Tiny(3, heads=heads), unequal().split("train")
+    training.compile_model(model, recipe, 5)
+    batches, held_out = make_datasets(model, recipe, data.Preprocessing((12, 12)), split, split)
+    sums = np.zeros(3)
+    for _, labels, weights in batches.as_numpy_iterator():
+        if heads:
+            assert set(labels) == {"predictions", "side"}
+            labels = labels["side"]
+        classes = labels.argmax(1) if smoothing else labels
+        np.add.at(sums, classes, weights)
+    np.testing.assert_allclose(sums, 80 / 3, rtol=1e-5)
+    assert len(held_out.element_spec) == 2  # what is measured is not weighed
+    model.fit(batches, validation_data=held_out, verbose=0)
+
+
+def test_scarce_pictures_are_repeated(tmp_path):
+    info = train(Tiny, unequal(), PLAIN.replace(balance="repeat"), tmp_path)
+    assert info.training["pictures"] == 3 * 54 and info.metrics["validation"]["examples"] == 9
+
+
+def test_small_networks_take_several_steps_at_once():
+    from keras_cnns import applications
+
+    def steps(model, batch=128):
+        return training.compile_model(model, PLAIN.replace(batch_size=batch), 1000).steps_per_execution
+
+    assert steps(applications.LeNet5()) == 32
+    assert steps(applications.ResNet20()) == 1
+    assert training.compile_model(applications.LeNet5(), PLAIN, 5).steps_per_execution == 5
+    assert training.compile_model(applications.LeNet5(), PLAIN, 5, steps_per_execution=1).steps_per_execution == 1

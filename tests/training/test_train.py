@@ -14,7 +14,7 @@ from keras_cnns.data.sources import Source, open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import Interrupted, OutputError, OutputExistsError, SourceError, TrainingError
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import compile_model, policy_for, train
+from keras_cnns.training import compilation, compile_model, policy_for, train
 from keras_cnns.training import run as module
 
 QUICK = recipes.SHORT.replace(epochs=2, batch_size=16, precision="float32", warmup_steps=2)
@@ -41,10 +41,11 @@ def colors(train=80, test=20):
     return Source("colors", ("red", "green", "blue"), (12, 12, 3), {"train": split(train), "test": split(test)})
 
 
-def test_a_run_writes_four_files(tmp_path):
+def test_a_run_writes_five_files(tmp_path):
     recipe = QUICK.replace(epochs=12, learning_rate=2e-2)
     info = train(Tiny, colors(), recipe, tmp_path / "run", seed=3, command="cnn-train ...")
-    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted(module.FILES)
+    written = sorted(one.name for one in (tmp_path / "run").iterdir())
+    assert written == ["best.keras", "curve.png", "log.csv", "model.keras", "run.json"]
     assert info.metrics["test"]["top1"] == 1.0 and info.metrics["test"]["examples"] == 20
     assert info.metrics["validation"]["examples"] == 9
     assert read_info(tmp_path / "run" / "model.keras") == info
@@ -100,6 +101,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(keras.callbacks, "CSVLogger", CtrlC)
+    monkeypatch.setattr(compilation, "_steps_per_execution", lambda *_: 1)
     with pytest.raises(Interrupted, match=r"interrupted after 1 of 9 epochs.*model.keras"):
         train(Tiny, colors(), QUICK.replace(epochs=9), tmp_path / "run")
     info = read_info(tmp_path / "run" / "model.keras")
@@ -151,7 +153,7 @@ def test_ctrl_c_in_the_first_epoch(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     recipe = QUICK.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, warmup_steps=0, epochs=5)
-    with pytest.raises(TrainingError, match=r"stopped being a number in epoch \d; .*log.csv shows how"):
+    with pytest.raises(TrainingError, match=r"stopped being a number in epoch 1, step \d \(layer .*\); .*log.csv"):
         train(Tiny, colors(), recipe, tmp_path / "run")
     assert not (tmp_path / "run" / "model.keras").exists() and (tmp_path / "run" / "log.csv").exists()
 

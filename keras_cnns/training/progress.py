@@ -1,0 +1,186 @@
+"""A line that says how far a training is: rewritten on a terminal, now and then a new one in a log."""
+
+import sys
+import time
+
+import keras
+
+REFRESH = 0.2  # seconds between two looks at a line on a terminal
+LINES = 100  # in a log, about
+SIGN_OF_LIFE = 600  # seconds within an epoch after which a log gets a line
+PATIENCE = 25  # such lines, after each of which they come half as often
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows epoch, step, loss, accuracy, pictures a second, the share of waiting for input, and the time left.
+
+    For `fit(verbose=0)`, and a context: on leaving it, the terminal is as it was.
+
+    Args:
+        batch_size: pictures a step.
+        epochs: of the whole training.
+        steps: an epoch. None: what `fit` knows, else what the first whole epoch had, before whose end no time left is
+            shown.
+        waited: function that returns the seconds spent waiting for input so far; None: not known.
+        start: step at which the first epoch goes on; behind it the steps count.
+        show: whether to show anything.
+        stream: to show it on; None: stderr as it is then.
+
+    Attributes:
+        pictures_per_second: mean of the training, without validation; None before the first step.
+        waiting: share of the training's time, 0 to 1, that went into waiting for input; None if not known.
+    """
+
+    def __init__(self, batch_size, epochs, steps=None, waited=None, start=0, show=True, stream=None):
+        super().__init__()
+        self.batch_size, self.epochs, self.steps, self.waited, self.show = batch_size, epochs, steps, waited, show
+        self._stream, self._line, self._signs, self._unsaid = stream, None, 0, None
+        # (steps, seconds, seconds of waiting) without the first execution, and that one alone: it compiles the step,
+        # and is no measure of speed where there are others
+        self._sums, self._first = (0, 0.0, 0.0), None
+        self._epoch, self._done, self._validation, self._validating = 0, 0, 0.0, None
+        self.start_at(start)
+
+    def start_at(self, step):
+        """Let the first epoch go on at a step, counted from 0, as a training does that `Checkpoint` takes up."""
+        self._start = step
+
+    def __enter__(self):
+        if self.show and self._out.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._line = Live(console=Console(file=self._out), auto_refresh=False, transient=True)
+            self._line.start()
+        return self
+
+    def __exit__(self, *error):
+        if self._line:
+            self._line.stop()
+            self._line = None
+
+    @property
+    def pictures_per_second(self):
+        """Pictures a second, without validation."""
+        speed = self._speed
+        return None if speed is None else round(speed, 1)
+
+    @property
+    def waiting(self):
+        """Share of the training's time spent waiting for input."""
+        _, seconds, waiting = self._measured
+        return round(waiting / seconds, 4) if self.waited and seconds else None
+
+    @property
+    def _out(self):
+        return sys.stderr if self._stream is None else self._stream
+
+    @property
+    def _measured(self):
+        return self._sums if self._sums[0] or self._first is None else self._first
+
+    @property
+    def _speed(self):
+        steps, seconds, _ = self._measured
+        return steps * self.batch_size / seconds if seconds else None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start the epoch's clock."""
+        if self.steps is None:
+            self.steps = (self.params or {}).get("steps")
+        self._epoch, self._done, self._validating = epoch, self._start, None
+        # As `Checkpoint` has it: on TensorFlow `fit` counts the steps that are left out, elsewhere its epoch is short
+        self._before = 0 if keras.backend.backend() == "tensorflow" else self._start
+        self._shown = time.monotonic()
+        self._count_from(self._shown)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count, and show if it is time."""
+        now, done = time.monotonic(), self._before + batch + 1
+        if self.steps is not None:  # the last execution of an epoch may have had fewer steps than it could
+            done = min(done, self.steps)
+        if done <= self._start:  # steps of which nothing was done, as a training goes on behind them
+            self._count_from(now)
+            return
+        waiting = self.waited() - self._waited if self.waited else 0.0
+        execution = (done - self._done, now - self._counted, waiting)
+        if self._first is None:
+            self._first = execution
+        else:
+            self._sums = tuple(map(sum, zip(self._sums, execution, strict=True)))
+        self._done = done
+        self._count_from(now)
+        if self.show and now - self._shown >= self._pause:
+            self._shown, self._signs = now, self._signs + 1
+            self._say(logs or {}, in_epoch=True)
+
+    def on_test_begin(self, logs=None):
+        """Start the validation's clock."""
+        self._validating = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Show what the epoch gave; in a log of many epochs, of some."""
+        if self._validating is not None:
+            self._validation = time.monotonic() - self._validating
+        if self.steps is None:
+            self.steps = self._done
+        self._start, self._done = 0, self.steps
+        due = (epoch + 1) % -(-self.epochs // LINES) == 0 or epoch + 1 == self.epochs
+        self._unsaid = None if due else dict(logs or {})
+        if self.show and (due or self._line):
+            self._say(logs or {}, lasting=due)
+
+    def on_train_end(self, logs=None):
+        """Show the last epoch, where the training was stopped early."""
+        if self.show and self._unsaid is not None:
+            self._say(self._unsaid)
+
+    @property
+    def _pause(self):
+        """Seconds between two lines within an epoch; in a log ever more, so that it stays short."""
+        return REFRESH if self._line else SIGN_OF_LIFE * 2 ** (self._signs // PATIENCE)
+
+    def _count_from(self, now):
+        self._counted, self._waited = now, self.waited() if self.waited else 0.0
+
+    def _say(self, logs, in_epoch=False, lasting=True):
+        parts = [f"epoch {self._epoch + 1}/{self.epochs}"]
+        if in_epoch:
+            parts.append(f"step {self._done}" + (f"/{self.steps}" if self.steps else ""))
+        parts += [
+            f"{name.replace('val_', 'validation ')} {_number(name, float(logs[name]))}"
+            for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+            if name in logs
+        ]
+        if speed := self._speed:
+            parts.append(f"{speed:,.0f} pictures/s")
+            if self.waiting is not None:
+                parts.append(f"input {self.waiting:.0%}")
+            if self.steps:
+                left = ((self.epochs - self._epoch) * self.steps - self._done) * self.batch_size / speed
+                validations = self.epochs - self._epoch - (not in_epoch)
+                parts.append(f"{_duration(left + validations * self._validation)} left")
+        if self._line is None:
+            print("  ".join(parts), file=self._out, flush=True)
+            return
+        from rich.text import Text
+
+        if in_epoch or not lasting:  # one line, whatever the terminal's width: what says least is left out
+            while len(parts) > 2 and len("  ".join(parts)) > self._line.console.width:
+                del parts[-2]
+            self._line.update(Text("  ".join(parts), no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self._line.update(Text(""), refresh=True)  # or the epoch's last step would stand below it
+            self._line.console.print(Text("  ".join(parts)), soft_wrap=True)
+
+
+def _number(name, value):
+    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}"
+
+
+def _duration(seconds):
+    """Return seconds as people say them."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min" if minutes >= 2 else f"{round(seconds)} s"

@@ -1,0 +1,401 @@
+"""That a training which was stopped, however hard, ends as if it had not been."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from keras_cnns import _files, recipes, training
+from keras_cnns.data.sources import Source
+from keras_cnns.data.splits import ArraySplit
+from keras_cnns.errors import ArgumentError, Interrupted, ModelFileError, TrainingError
+from keras_cnns.saving import load_model, read_info
+from keras_cnns.training import _callbacks, checkpoint, compilation, train, watching
+
+PLAIN = recipes.Recipe("plain", learning_rate=0.02, batch_size=8, epochs=4, precision="float32")
+STEPS = 9  # an epoch of 71 pictures
+
+
+def Net(classes=10, input_shape=(8, 8, 3)):
+    """A small network with everything that has a state: statistics, and random numbers in its steps."""
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="conv1")(inputs)
+    x = keras.layers.Dropout(0.3)(keras.layers.BatchNormalization(name="bn")(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="predictions")(x)
+    return keras.Model(inputs, outputs, name="net")
+
+
+def colors(seed=0):
+    """A source of pictures whose brightest channel is their class."""
+    random = np.random.default_rng(seed)
+
+    def split(count):
+        labels = np.arange(count) % 3
+        images = random.integers(0, 100, (count, 8, 8, 3), dtype="uint8")
+        images[np.arange(count), :, :, labels] += 100
+        return ArraySplit(images, labels)
+
+    return Source("colors", ("red", "green", "blue"), (8, 8, 3), {"train": split(80), "test": split(20)})
+
+
+class Killed(BaseException):
+    """What ends a training in the middle, without anything being saved."""
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """Leave the other tests of this process without deterministic operations."""
+    yield
+    from tensorflow.python.framework.config import disable_op_determinism
+
+    disable_op_determinism()
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Checkpoints behind every step, in executions of one."""
+    monkeypatch.setattr(checkpoint, "SHARE", 1e9)
+    monkeypatch.setitem(watching.callbacks.__kwdefaults__, "minutes", 0.0)
+    monkeypatch.setattr(compilation, "_steps_per_execution", lambda model, batch_size: 1)
+
+
+def killed_after(monkeypatch, output, recipe, steps, **options):
+    """Start a training and end it hard behind so many steps; return where its checkpoint stands."""
+    seen = []
+
+    def kill(self, batch, logs=None):
+        seen.append(batch)
+        if len(seen) == steps:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_callbacks.CtrlC, "on_train_batch_end", kill)
+        with pytest.raises(Killed):
+            train(Net, colors(), recipe, output, **options)
+    state, _ = checkpoint.read(output / "checkpoint.npz")
+    return state["epoch"], state["step"]
+
+
+def weights_of(output):
+    return load_model(output / "model.keras").get_weights()
+
+
+def same(one, other):
+    return all((a == b).all() for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"precision": "mixed_bfloat16", "augmentation": "pad-crop-flip", "mixup": 0.2, "optimizer": "sgd"},
+        {"schedule": "plateau", "patience": 1, "augmentation": "crop-flip"},
+        {"moving_average": 0.9, "accumulation": 2, "clip_norm": 1.0},
+        {"balance": "repeat", "precision": "mixed_float16"},
+    ],
+    ids=lambda changes: "-".join(map(str, changes)) or "plain",
+)
+def test_a_resumed_run_ends_with_the_very_same_weights(tmp_path, monkeypatch, often, changes):
+    recipe = PLAIN.replace(**changes)
+    whole = train(Net, colors(), recipe, tmp_path / "whole", deterministic=True)
+    for steps in (3, STEPS, 2 * STEPS + 5):
+        output = tmp_path / str(steps)
+        stands = killed_after(monkeypatch, output, recipe, steps, deterministic=True)
+        assert stands in (divmod(steps, STEPS), (steps // STEPS - 1, STEPS - 1))
+        resumed = train(Net, colors(), recipe, output, resume=True, deterministic=True)
+        assert same(weights_of(output), weights_of(tmp_path / "whole"))
+        assert resumed.metrics == whole.metrics
+        assert (output / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+        assert not (output / "checkpoint.npz").exists()
+        assert resumed.training["epochs"] == 4 and resumed.training["complete"]
+        if whole.training["best_epoch"]:
+            assert resumed.training["best_epoch"] == whole.training["best_epoch"]
+            best = [load_model(one / "best.keras").get_weights() for one in (output, tmp_path / "whole")]
+            assert same(*best)
+
+
+CHILD = """
+import os, signal, sys
+sys.path[:0] = {paths!r}
+import numpy as np
+from pathlib import Path
+from tests.training.test_resume import PLAIN, Net, colors
+from keras_cnns import training
+from keras_cnns.training import checkpoint, compilation, watching
+checkpoint.SHARE = 1e9
+watching.callbacks.__kwdefaults__["minutes"] = 0.0
+compilation._steps_per_execution = lambda model, batch_size: 1
+{more}
+training.train(Net, colors(), PLAIN, Path({output!r}), deterministic=True)
+"""
+KILL = """
+when, written, real = {when}, 0, np.savez
+def savez(file, **arrays):
+    global written
+    written += 1
+    if written == when and {inside}:
+        file.write(b"PK half a checkpoint")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(file, **arrays)
+    if written == when:
+        os.kill(os.getpid(), signal.SIGKILL)
+np.savez = savez
+"""
+
+
+def run_child(output, more):
+    """Train in a process of its own."""
+    root = str(_root())
+    script = CHILD.format(paths=[root], more=textwrap.dedent(more), output=str(output))
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def _root():
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+@pytest.mark.parametrize(
+    "when, inside",
+    [(5, True), pytest.param(14, False, marks=pytest.mark.slow), pytest.param(20, True, marks=pytest.mark.slow)],
+)
+def test_kill_9(tmp_path, often, when, inside):
+    output = tmp_path / "run"
+    done = run_child(output, KILL.format(when=when, inside=inside))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert any(one.name.startswith(".checkpoint-") for one in output.iterdir())
+    state, _ = checkpoint.read(output / "checkpoint.npz")
+    assert (state["epoch"], state["step"]) == divmod(when - 2, STEPS)  # the first was written before the first step
+    (output / ".checkpoint-notes.npz").write_text("mine")
+    resumed = train(Net, colors(), PLAIN, output, resume=True, deterministic=True)
+    whole = train(Net, colors(), PLAIN, tmp_path / "whole", deterministic=True)
+    assert resumed.metrics == whole.metrics and same(weights_of(output), weights_of(tmp_path / "whole"))
+    hidden = [one.name for one in output.iterdir() if one.name.startswith(".")]
+    assert hidden == [".checkpoint-notes.npz"]
+
+
+def test_a_full_disk(tmp_path, often):
+    output = tmp_path / "run"
+    limit = f"""
+        import resource
+        real, log = np.savez, Path({str(output / "log.csv")!r})
+        def savez(file, **arrays):
+            if log.exists() and log.stat().st_size > 0:  # behind the first epoch
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+            real(file, **arrays)
+        np.savez = savez
+    """
+    done = run_child(output, limit)
+    assert done.returncode == 1 and "checkpoint.npz: cannot be written (File too large)" in done.stderr
+    assert "Free some space there" in done.stderr
+    state, _ = checkpoint.read(output / "checkpoint.npz")  # the one before, whole
+    assert (state["epoch"], state["step"]) == (0, STEPS - 1)
+    resumed = train(Net, colors(), PLAIN, output, resume=True, deterministic=True)
+    assert resumed.training["complete"]
+
+
+def test_a_checkpoint_that_is_damaged_or_no_checkpoint(tmp_path, monkeypatch, often):
+    output = tmp_path / "run"
+    killed_after(monkeypatch, output, PLAIN, 5)
+    path = output / "checkpoint.npz"
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for content, fault in (
+        (b"", "no whole checkpoint"),
+        (whole[:middle], "no whole checkpoint"),
+        (whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :], "damaged"),
+        (b"not a zip at all", "no whole checkpoint"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ModelFileError, match=f"checkpoint.npz.*{fault}.*Take it away"):
+            train(Net, colors(), PLAIN, output, resume=True)
+        assert path.read_bytes() == content
+    np.savez(path, weights=np.zeros(3))
+    with pytest.raises(ModelFileError, match="no whole checkpoint"):
+        train(Net, colors(), PLAIN, output, resume=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mine.txt", "mine")
+    with pytest.raises(ModelFileError, match="no whole checkpoint"):
+        train(Net, colors(), PLAIN, output, resume=True)
+    path.unlink()
+    with pytest.raises(ArgumentError, match=r"a run without its checkpoint \(.*log.csv.*--force"):
+        train(Net, colors(), PLAIN, output, resume=True)
+    path.write_bytes(whole)
+    assert train(Net, colors(), PLAIN, output, resume=True).training["complete"]
+
+
+def Wider(classes=10, input_shape=(8, 8, 3)):
+    return Net(classes + 1, input_shape)
+
+
+@pytest.mark.parametrize(
+    "build, source, recipe, options, named",
+    [
+        (Wider, colors(), PLAIN, {}, "network is 'Net', not 'Wider'"),
+        (Net, colors(1), PLAIN, {}, "pictures is"),
+        (Net, colors(), PLAIN.replace(epochs=5), {}, "recipe.epochs is 4, not 5"),
+        (Net, colors(), PLAIN, {"seed": 3}, "pictures is|seed is 0, not 3"),
+        (Net, colors(), PLAIN.replace(precision="mixed_bfloat16"), {}, "recipe.precision is"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(tmp_path, monkeypatch, build, source, recipe, options, named):
+    killed_after(monkeypatch, tmp_path, PLAIN, 1)
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+    with pytest.raises(ArgumentError, match=f"belongs to another training: its ({named})"):
+        train(build, source, recipe, tmp_path, resume=True, **options)
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+
+
+def test_a_complete_run_is_left_as_it_is(tmp_path):
+    done = train(Net, colors(), PLAIN, tmp_path)
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    assert train(Net, colors(), PLAIN, tmp_path, resume=True) == done
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    with pytest.raises(ArgumentError, match="holds another run"):
+        train(Net, colors(), PLAIN.replace(learning_rate=0.1), tmp_path, resume=True)
+
+
+def test_resume_where_nothing_is_starts(tmp_path):
+    assert train(Net, colors(), PLAIN.replace(epochs=1), tmp_path / "new", resume=True).training["complete"]
+
+
+def test_two_runs_into_one_folder(tmp_path):
+    with _files.locked(tmp_path), pytest.raises(ArgumentError, match="another run is writing into this folder"):
+        train(Net, colors(), PLAIN, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    train(Net, colors(), PLAIN.replace(epochs=1), tmp_path)
+
+
+def test_the_time_is_over(tmp_path, monkeypatch, often):
+    whole = train(Net, colors(), PLAIN, tmp_path / "whole", deterministic=True)
+    monkeypatch.setattr(checkpoint, "SHARE", 1e-9)  # never but at the end
+    stopped = train(Net, colors(), PLAIN, tmp_path / "run", deterministic=True, max_minutes=1e-9)
+    assert not stopped.training["complete"] and not stopped.training["interrupted"]
+    assert "test" not in stopped.metrics
+    state, _ = checkpoint.read(tmp_path / "run" / "checkpoint.npz")
+    assert (state["epoch"], state["step"]) == (0, 1)
+    assert read_info(tmp_path / "run" / "model.keras").training["epochs"] == 0
+    resumed = train(Net, colors(), PLAIN, tmp_path / "run", deterministic=True, resume=True, max_minutes=60)
+    assert resumed.metrics == whole.metrics and same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["training", "validation"])
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, often, within):
+    whole = train(Net, colors(), PLAIN, tmp_path / "whole", deterministic=True)
+    monkeypatch.setattr(checkpoint, "SHARE", 1e-9)
+    seen = []
+
+    class Press(keras.callbacks.CSVLogger):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+            if within and len(seen) == STEPS + 4:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def on_test_batch_begin(self, batch, logs=None):
+            if not within and len(seen) == 2 * STEPS:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    command = "cnn-train Net --data colors --force"
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks, "CSVLogger", Press)
+        with pytest.raises(Interrupted, match=r"after 1 of 4 epochs.*To go on: cnn-train Net --data colors --resume$"):
+            train(Net, colors(), PLAIN, tmp_path / "run", deterministic=True, command=command)
+    if within:
+        state, _ = checkpoint.read(tmp_path / "run" / "checkpoint.npz")
+        assert (state["epoch"], state["step"]) == (1, 4)
+    resumed = train(Net, colors(), PLAIN, tmp_path / "run", deterministic=True, resume=True)
+    assert resumed.metrics == whole.metrics and same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
+
+
+def test_early_stopping(tmp_path, monkeypatch, often):
+    recipe = PLAIN.replace(epochs=50, early_stopping=2, learning_rate=0.5, schedule="constant")
+    whole = train(Net, colors(), recipe, tmp_path / "whole", deterministic=True)
+    epochs = whole.training["epochs"]
+    losses = json.loads((tmp_path / "whole" / "run.json").read_text())["history"]["val_loss"]
+    assert 2 < epochs < 50 and min(losses) == losses[-3]
+    # Killed behind the last checkpoint, when nothing is left to train
+    with monkeypatch.context() as patch:
+        patch.setattr(training.run, "_finish", lambda *arguments: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            train(Net, colors(), recipe, tmp_path / "run", deterministic=True)
+    resumed = train(Net, colors(), recipe, tmp_path / "run", deterministic=True, resume=True)
+    assert resumed.training["epochs"] == epochs and same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
+
+
+def test_the_layer_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, often):
+    recipe = PLAIN.replace(optimizer="sgd", learning_rate=1e25, schedule="constant")
+    with pytest.raises(
+        TrainingError, match=r"in epoch 1, step \d+ \(layer (conv1|bn|predictions).*\); .*log.csv"
+    ) as told:
+        train(Net, colors(), recipe, tmp_path)
+    assert "lower learning rate" in str(told.value) and (tmp_path / "log.csv").exists()
+
+
+def test_the_callbacks_serve_a_fit_of_ones_own(tmp_path):
+    images, labels = colors().split("train").items.astype("float32"), colors().split("train").labels
+
+    def fit(epochs, folder, resume=False):
+        keras.utils.set_random_seed(0)
+        model = compilation.compile_model(Net(3), PLAIN, 10)
+        watching = training.callbacks(folder, PLAIN, resume=resume)
+        data = {"x": images, "y": labels, "validation_data": (images, labels), "batch_size": 8, "shuffle": False}
+        model.fit(**data, epochs=epochs, callbacks=watching, verbose=0)
+        return model.get_weights()
+
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = fit(4, tmp_path / "whole")
+    fit(2, tmp_path / "parts")
+    parts = fit(4, tmp_path / "parts", resume=True)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert len((tmp_path / "parts" / "log.csv").read_text().splitlines()) == 5
+    assert load_model(tmp_path / "parts" / "best.keras").name == "net"
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    with pytest.raises(ArgumentError, match="sees no GPU"):
+        training.use_device("gpu")
+    training.use_device("auto")
+    with pytest.raises(ArgumentError, match="Did you mean 'gpu'"):
+        training.use_device("gpus")
+
+
+def test_a_checkpoint_costs_little_of_the_time(tmp_path, monkeypatch):
+    """Behind an epoch, and within one, it is written only if its writing is a small part of what has passed."""
+    written, now = [], [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    real = np.savez
+
+    def slow(*arguments, **arrays):
+        written.append(now[0])
+        now[0] += 1.0
+        real(*arguments, **arrays)
+
+    monkeypatch.setattr(checkpoint.np, "savez", slow)
+    model = compilation.compile_model(Net(3), PLAIN, 10)
+    mine = checkpoint.Checkpoint(tmp_path / "c.npz", position=training.run.Position(), steps=1000, minutes=10)
+    mine.set_model(model)
+    mine.on_train_begin()
+    for epoch in range(3):
+        mine.on_epoch_begin(epoch)
+        for step in range(1000):
+            now[0] += 0.9
+            mine.on_train_batch_end(step)
+        mine.on_epoch_end(epoch)
+    assert written[0] == 0.0 and len(written) == 7
+    assert np.diff(written).min() > 1 / checkpoint.SHARE
