@@ -42,7 +42,7 @@ def main(output="nin-digits.keras", seed=0):
         builder="NiN",
         network=network,
         recipe=recipe.to_json(),
-        data={"source": "digits"},
+        data=source.record(),
         versions=saving.versions(),
     )
     saving.save_model(model, output, info)

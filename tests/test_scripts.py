@@ -3,8 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
+
+from keras_cnns.saving import read_info
 
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.py") if path.name.startswith(("train_", "finetune_")))
 QUICK = ("train_lenet5_mnist", "train_resnet20_cifar10", "finetune_folder")
@@ -35,6 +38,32 @@ def test_it_runs(name, tmp_path):
 @pytest.mark.parametrize("name", ["train_resnet20_cifar10", "train_nin_cifar10"])
 def test_pictures_on_the_device(name, tmp_path):
     assert "test pictures" in run(name, tmp_path, "--smoke", "--on-device")
+
+
+@pytest.mark.slow
+def test_a_set_of_tensorflow_datasets_on_the_device(tmp_path):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    features = {
+        "image": tfds.features.Image(shape=(32, 32, 3)),
+        "label": tfds.features.ClassLabel(names=["dark", "bright"]),
+    }
+    labels = np.arange(40) % 2
+    arrays = {
+        "image": np.full((40, 32, 32, 3), 200, "uint8") * labels[:, None, None, None].astype("uint8"),
+        "label": labels,
+    }
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="shades",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={name: tf.data.Dataset.from_tensor_slices(arrays) for name in ("train", "test")},
+        data_dir=tmp_path,
+    )
+    arguments = ("tfds:shades", "--data-dir", tmp_path, "--epochs", "1", "--on-device")
+    assert "of 40 test pictures" in run("train_resnet20_cifar10", tmp_path, *arguments)
+    assert read_info(tmp_path / "model.keras").data == {"source": "tfds:shades"}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

@@ -29,9 +29,9 @@ def split_source(source, shares, seed=0):
             others stay where they were, but for a few at the edge.
 
     Returns:
-        `Source`, with one more of `divisions`. The sizes of its parts are the shares of the whole, rounded so that they add up to it (largest
-        remainder); of each class a part has its share, rounded down or up. A data set of tensorflow-datasets, which
-        lies in random order, is cut into slices instead.
+        `Source`, with one more of `divisions`. The sizes of its parts are the shares of the whole, rounded so that
+        they add up to it (largest remainder); of each class a part has its share, rounded down or up. A data set of
+        tensorflow-datasets, which lies in random order, is cut into slices instead.
 
     Raises:
         ArgumentError: for other names, or shares that do not add up to 1.

@@ -105,9 +105,7 @@ def make_dataset(
             f"Received: augmentation={augmentation!r}"
         )
     geometry = AUGMENTATIONS[augmentation]
-    steps = batch_steps(
-        preprocessing.channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot
-    )
+    steps = batch_steps(preprocessing.channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot)
     pictures = _pictures(split, preprocessing, geometry.window, shuffle, cache, skip_broken)
     normalized = _normalizer(preprocessing)
 

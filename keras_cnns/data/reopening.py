@@ -31,8 +31,11 @@ def reopen_source(record, name=None, *, data_dir=None, download=False):
         return open_source(name, data_dir=data_dir, download=download)
     source = open_source(name or recorded, data_dir=data_dir or record.get("data_dir"), download=download)
     try:
-        divisions = [(dict(one["shares"]), one["seed"]) for one in record.get("divisions", ())]
-    except (KeyError, TypeError, ValueError):
+        divisions = [
+            ({part: float(share) for part, share in one["shares"].items()}, int(one["seed"]))
+            for one in record.get("divisions", ())
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise ArgumentError(
             "the model's record does not say how its pictures were divided; each division has `shares` and `seed`. "
             f"Received: divisions={record['divisions']!r}"

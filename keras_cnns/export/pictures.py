@@ -51,10 +51,10 @@ def choose_pictures(
         ArgumentError, SourceError: if `verify_data` cannot be used.
     """
     from keras_cnns.data.pipeline import read_pixels
-    from keras_cnns.data.sources import open_source
+    from keras_cnns.data.reopening import reopen_source
 
     def of_source(name, data_dir):
-        source = open_source(name, data_dir=data_dir)
+        source = reopen_source(info and info.data, name, data_dir=data_dir)
         if class_names:
             check_classes(class_names, source.class_names, name)
         part = "test" if "test" in source.splits else "train"

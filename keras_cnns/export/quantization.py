@@ -69,15 +69,15 @@ def choose_calibration(options, preprocessing, info, class_names):
         images = _checked(np.asarray(source), preprocessing)
         order = np.random.default_rng(options.seed).permutation(len(images))[: options.calibration_samples]
         return Calibration(images[np.sort(order)], f"{len(order)} pictures of an array", options.seed)
-    return _of_source(source, data_dir, options, preprocessing, class_names)
+    return _of_source(source, info and info.data, data_dir, options, preprocessing, class_names)
 
 
-def _of_source(name, data_dir, options, preprocessing, class_names):
+def _of_source(name, record, data_dir, options, preprocessing, class_names):
     from keras_cnns.data.pipeline import read_pixels
-    from keras_cnns.data.sources import open_source
+    from keras_cnns.data.reopening import reopen_source
 
     try:
-        source = open_source(name, data_dir=data_dir)
+        source = reopen_source(record, name, data_dir=data_dir)
     except ArgumentError as error:
         if options.calibration is not None:
             raise

@@ -8,9 +8,7 @@ import keras
 from keras_cnns import _files
 from keras_cnns.training._callbacks import Best, FiniteLoss, MainHead, TimeBudget
 from keras_cnns.training.checkpoint import Checkpoint
-
-CHECKPOINT = "checkpoint.npz"
-BEST = "best.keras"
+from keras_cnns.training.folder import BEST, CHECKPOINT
 
 
 def callbacks(
@@ -33,7 +31,7 @@ def callbacks(
     epoch with the highest validation accuracy) and `checkpoint.npz`, from which a `fit` with `resume=True` goes on.
 
     Args:
-        run_dir: folder, which must exist; None: nothing is written.
+        run_dir: folder, made if need be; None: nothing is written.
         recipe: `Recipe` whose schedule, `early_stopping` and `moving_average` count; None: those of none.
         resume: whether to go on from the checkpoint in `run_dir`; where there is none, the training starts.
         run: JSON values that tell this training from others; a checkpoint with other ones is refused.
@@ -51,6 +49,7 @@ def callbacks(
     Raises:
         ModelFileError: if the checkpoint is damaged.
         ArgumentError: if it belongs to another training.
+        OutputError: if the folder cannot be made.
     """
     deciding = []
     if recipe is not None and recipe.schedule == "plateau":
@@ -60,6 +59,7 @@ def callbacks(
     if run_dir is None:
         return [MainHead(), *deciding, FiniteLoss()]
     folder, history, best = Path(run_dir), keras.callbacks.History(), None
+    _files.make_folder(folder)
     if recipe is None or recipe.moving_average is None:  # else it is not the saved weights that are validated
         best = Best(folder / BEST, info)
         deciding.append(best)

@@ -399,6 +399,7 @@ def test_a_layer_forgets_what_it_did():
         ({"mixup": -0.1}, "`mixup` must lie between 0 and 1"),
         ({"erasing": 1.5}, "`erasing` must lie between 0 and 1"),
         ({"rand_augment": float("nan")}, "`rand_augment` must lie"),
+        ({"color_deviation": -0.1}, "`color_deviation` must not be below 0"),
         ({"color": ColorComponents((0.1,), ((1.0,),))}, "must be fitted on pictures of 3 channels"),
     ],
 )
@@ -413,4 +414,7 @@ def test_geometry_of_a_batch_is_as_it_was_without_the_rest(split):
     seed = next(iter(tf.data.Dataset.random(seed=3, rerandomize_each_iteration=True).batch(2)))
     np.testing.assert_array_equal(alone, pad_crop_flip(split.items, seed))
     colored = first(split, augmentation="pad-crop-flip", color=COMPONENTS)[0]
-    assert np.ptp((colored - alone).reshape(40, -1, 3), axis=1).max() < 1e-3
+    noise = (colored - alone).reshape(40, -1, 3)
+    assert np.ptp(noise, axis=1).max() < 1e-3
+    stronger = first(split, augmentation="pad-crop-flip", color=COMPONENTS, color_deviation=0.3)[0]
+    np.testing.assert_allclose((stronger - alone).reshape(40, -1, 3), 3 * noise, atol=1e-3)

@@ -5,6 +5,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from conftest import one_sentence
 
 from keras_cnns.data import (
     Preprocessing,
@@ -12,11 +13,15 @@ from keras_cnns.data import (
     fit_preprocessing,
     make_dataset,
     open_source,
+    reopen_source,
     repeat_scarce,
     split_source,
     summarize,
 )
+from keras_cnns.data.pipeline import reading
+from keras_cnns.data.position import Position, watched
 from keras_cnns.errors import ArgumentError, SourceError
+from keras_cnns.evaluation import evaluate
 
 NAMES = ["red", "green", "blue"]
 FILES = "stripes/1.0.0"
@@ -55,7 +60,8 @@ def as_stored(images):
 
 
 def pictures(split):
-    images, labels = zip(*make_dataset(split, Preprocessing((12, 16)), 7, normalize=False), strict=True)
+    with reading(split):
+        images, labels = zip(*make_dataset(split, Preprocessing((12, 16)), 7, normalize=False), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
 
@@ -99,6 +105,8 @@ def test_it_is_divided(written):
     again, again_validation = parts.split("validation").divide(0.5, seed=0)  # lies across two of the set's own splits
     assert as_stored(np.concatenate([pictures(again)[0], pictures(again_validation)[0]])) == as_stored(found[1])
     assert len({split.identity() for split in (*source.splits.values(), *parts.splits.values())}) == 5
+    reopened = reopen_source({**parts.record(), "data_dir": str(folder)})
+    assert [one.identity() for one in reopened.splits.values()] == [one.identity() for one in parts.splits.values()]
 
 
 def test_balance(written):
@@ -156,16 +164,88 @@ def test_damage_is_found_when_it_is_opened(written, tmp_path, damage, reason):
         damaged(written, tmp_path, damage)
 
 
-def test_a_flipped_byte_is_found_when_it_is_read(written, tmp_path):
-    def damage(folder):
-        content = bytearray((folder / RECORDS).read_bytes())
-        content[len(content) // 2] ^= 0xFF
-        (folder / RECORDS).write_bytes(content)
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
 
-    source = damaged(written, tmp_path, damage)
-    for read in (source.split("train").read_labels, lambda: summarize(source)):
-        with pytest.raises(SourceError, match="tfds:stripes/1.0.0: is damaged.*corrupted record"):
+
+def linear():
+    """A classifier of these pictures."""
+    model = keras.Sequential(
+        [keras.Input((12, 16, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_a_flipped_byte_is_found_when_it_is_read(written, tmp_path):
+    source = damaged(written, tmp_path, lambda folder: flip(folder / RECORDS))
+    train, record = source.split("train"), Preprocessing((12, 16))
+
+    def fit():
+        batches, _ = watched(make_dataset(train, record, 16, shuffle=True, position=Position()))
+        with reading(source.split("test"), train):
+            linear().fit(batches, verbose=0)
+
+    ways = (
+        train.read_labels,
+        lambda: summarize(source),
+        lambda: pictures(train),
+        lambda: fit_preprocessing(train, record),
+        lambda: evaluate(linear(), train, record, NAMES),
+        fit,
+    )
+    for read in ways:
+        with pytest.raises(SourceError, match=f"tfds:stripes/1.0.0: is damaged in {tmp_path}.*corrupted record"):
             read()
+
+
+def test_cnn_train_names_a_damaged_set(written, tmp_path, cli):
+    damaged(written, tmp_path, lambda folder: flip(folder / RECORDS))
+    arguments = ("--data", "tfds:stripes", "--data-dir", tmp_path, "--output", tmp_path / "run")
+    code, out, err = cli("train", "NiN", *arguments)
+    assert code == 3 and not out and one_sentence(err, "tfds:stripes/1.0.0: is damaged", "corrupted record")
+
+
+def test_a_picture_that_cannot_be_decoded(written, tmp_path):
+    import tensorflow as tf
+
+    def damage(folder):
+        path = str(folder / RECORDS)
+        records = [record.numpy() for record in tf.data.TFRecordDataset(path)]
+        records[30] = records[30].replace(b"\x89PNG", b"\x89JPG")
+        with tf.io.TFRecordWriter(path) as file:
+            for record in records:
+                file.write(record)
+
+    train = damaged(written, tmp_path, damage).split("train")
+    with pytest.raises(SourceError, match="tfds:stripes/1.0.0: is damaged.*Unknown image file format"):
+        pictures(train)
+
+
+def test_a_file_that_is_taken_away_meanwhile(written, tmp_path):
+    source = damaged(written, tmp_path, lambda folder: None)
+    (tmp_path / FILES / RECORDS).unlink()
+    with pytest.raises(SourceError, match=f"tfds:stripes/1.0.0: is damaged.*{RECORDS} is missing"):
+        pictures(source.split("train"))
+
+
+def test_what_is_not_the_sets_fault_stays_what_it_is(written, tmp_path):
+    import tensorflow as tf
+
+    source = open_source("tfds:stripes", data_dir=written[0])
+    split = source.split("train")
+    for kind in (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.DataLossError):
+        with pytest.raises(kind, match="No algorithm worked"), reading(split):
+            raise kind(None, None, "No algorithm worked! DecodeImage")
+    cached = make_dataset(split, Preprocessing((12, 16)), 16, cache=tmp_path)
+    flip(next(tmp_path.glob("*.tfrecord")))
+    with pytest.raises(tf.errors.DataLossError), reading(split):
+        list(cached)
+    broken = damaged(written, tmp_path / "copy", lambda folder: flip(folder / RECORDS))
+    with pytest.raises(SourceError, match="copy"), reading(split, broken.split("train")):  # of two sets, the right one
+        list(make_dataset(broken.split("train"), Preprocessing((12, 16)), 16))
 
 
 @pytest.mark.parametrize(

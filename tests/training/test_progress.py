@@ -222,7 +222,7 @@ def test_a_terminal_keeps_the_epochs(clock, stream):
     text = stream.getvalue()
     assert text.count("validation loss 0.2500  validation accuracy 95.00%  53 pictures/s  ") == 2  # not folded
     for behind in text.split("validation accuracy")[1:]:
-        assert not re.match(r"[^\n]*\n[^\n]*step 10/10", behind)
+        assert not re.match(r"[^\n]*\n[^\r]*step 10/10", behind)
 
 
 def test_a_terminal_has_one_line_and_is_left_clean(clock, stream):

@@ -1,0 +1,108 @@
+"""One call of `fit`, and every way it can end."""
+
+import contextlib
+import itertools
+import sys
+import warnings
+
+import keras
+
+from keras_cnns.data.pipeline import reading
+from keras_cnns.errors import OutputError, TrainingError
+from keras_cnns.training import checkpoint as checkpoints
+from keras_cnns.training._callbacks import Best, CtrlC, LossError, TimeUp
+from keras_cnns.training.diagnosis import find_fault
+from keras_cnns.training.folder import CHECKPOINT
+from keras_cnns.training.progress import Progress
+
+
+class Fitting:
+    """One call of `fit`, with what watches it.
+
+    Args:
+        model: `keras.Model`, compiled.
+        recipe: `Recipe`.
+        output: folder.
+        watching: what `callbacks` returned.
+        position: `Position` of the training data.
+        splits: (training, validation) `Split`.
+    """
+
+    def __init__(self, model, recipe, output, watching, position, splits):
+        self.model, self.recipe, self.output, self.position, self.splits = model, recipe, output, position, splits
+        self.watching, self.progress = watching, None
+        self.checkpoint = self.of(checkpoints.Checkpoint)
+        self.best = self.of(Best)
+
+    def of(self, kind):
+        """Return the callback of a kind, None if there is none."""
+        return next((one for one in self.watching if isinstance(one, kind)), None)
+
+    @property
+    def history(self):
+        """The values of each epoch, by name."""
+        found = self.of(keras.callbacks.History).history
+        return {name: list(map(float, values)) for name, values in found.items()}
+
+    def fit(self, batches, held_out, waited, quiet):
+        """Train, show progress unless `quiet`, and return what stopped it: None, "interrupted" or "time".
+
+        `waited` is what `watched` returned, or None.
+        """
+        checkpoint, ctrl_c = self.checkpoint, CtrlC(self.checkpoint)
+        self.progress = progress = Progress(
+            self.recipe.batch_size, self.recipe.epochs, checkpoint.steps, waited, checkpoint.step, show=not quiet
+        )
+        try:
+            with contextlib.ExitStack() as stack:
+                # Keras prints on stdout, which is for results; an epoch taken up in its middle is short, which it finds
+                # worth a warning
+                stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+                stack.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", "Your input ran out of data")
+                stack.enter_context(reading(*self.splits))
+                stack.enter_context(ctrl_c)
+                stack.enter_context(progress)
+                self.model.fit(
+                    batches,
+                    validation_data=held_out,
+                    epochs=checkpoint.epoch if checkpoint.ended else self.recipe.epochs,
+                    shuffle=False,  # the pipeline does
+                    verbose=0,
+                    callbacks=[*self.watching, progress, ctrl_c],
+                )
+                ctrl_c.check()
+        except LossError as error:
+            raise self._explained(error, batches) from None
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError.from_os(self.output / "log.csv", error) from error
+        except (KeyboardInterrupt, TimeUp) as stop:
+            self._finish_moving_average()
+            return "time" if isinstance(stop, TimeUp) else "interrupted"
+        return None
+
+    def _finish_moving_average(self):
+        """Give the weights their mean, where there is one, as `fit` does when it is not interrupted."""
+        if int(self.model.optimizer.iterations):  # before the first step the mean is zero
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    def _explained(self, error, batches):
+        """Return the TrainingError for a loss that is no number, after the steps from the last checkpoint once more."""
+        state, arrays = checkpoints.read(self.output / CHECKPOINT)
+        checkpoints.restore(self.output / CHECKPOINT, self.model, state, arrays)
+        epoch, step, steps = state["epoch"], state["step"], self.checkpoint.steps
+        self.position.assign(epoch, step)
+        behind = (error.epoch - epoch) * steps + error.step - step + 1
+        endless = itertools.chain.from_iterable(itertools.repeat(batches))
+        with reading(*self.splits):
+            fault = find_fault(self.model, endless, behind)
+        where = str(error)
+        if fault:
+            of_epoch, of_step = divmod(epoch * steps + step + fault.step, steps)
+            where = f"the loss stopped being a number in epoch {of_epoch + 1}, step {of_step + 1} ({fault})"
+        return TrainingError(
+            f"{where}; {self.output / 'log.csv'} shows how. Train with a lower learning rate, a longer warm-up or "
+            f"--precision float32. Received: recipe={self.recipe.name!r}"
+        )

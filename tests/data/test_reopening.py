@@ -1,0 +1,111 @@
+"""A divided source opened again by what a model file notes of it: the same parts, on every way to them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import one_sentence
+
+from keras_cnns import recipes, saving
+from keras_cnns.data import Preprocessing, open_source, reopen_source, split_source
+from keras_cnns.errors import ArgumentError
+from keras_cnns.training import train
+
+SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
+
+
+@pytest.fixture
+def npz(tmp_path):
+    """A file of 100 pictures in three classes, each of which holds its own number."""
+    images = np.arange(100, dtype="<u4").view("uint8").reshape(100, 2, 2, 1)
+    labels = np.arange(100) % 3
+    path = tmp_path / "numbers.npz"
+    np.savez(path, x_train=images[:80], y_train=labels[:80], x_test=images[80:], y_test=labels[80:])
+    return path
+
+
+def Linear(classes=3, input_shape=(2, 2, 1)):
+    """The smallest classifier."""
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(keras.layers.Flatten()(inputs)))
+
+
+def noted(source):
+    """What a model file says of a source, when it is read again."""
+    return json.loads(json.dumps({**source.record(), "data_dir": None}))
+
+
+def same(one, other):
+    return list(one.splits) == list(other.splits) and all(
+        np.array_equal(one.split(name).items, other.split(name).items)
+        and np.array_equal(one.split(name).labels, other.split(name).labels)
+        for name in one.splits
+    )
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder_of_pictures", "digits"])
+def test_the_same_parts_again(kind, request):
+    own = open_source("digits" if kind == "digits" else request.getfixturevalue(kind))
+    assert own.record() == {"source": own.name} and same(reopen_source(noted(own)), own)
+    once = split_source(own, SHARES, seed=np.int64(3))
+    twice = split_source(once, {"train": np.float32(0.5), "validation": 0.5}, seed=1)
+    for source in (once, twice):
+        again = reopen_source(noted(source))
+        assert same(again, source) and not same(again, own) and again.record() == source.record()
+    assert not same(once, twice)
+
+
+def test_only_the_recorded_source_is_divided(npz, tmp_path, monkeypatch):
+    source = split_source(open_source(npz), SHARES)
+    other = tmp_path / "other.npz"
+    other.write_bytes(npz.read_bytes())
+    assert same(reopen_source(noted(source), other), open_source(npz))
+    assert same(reopen_source(None, npz), open_source(npz))
+    monkeypatch.chdir(tmp_path)
+    assert same(reopen_source(noted(source), "numbers.npz"), source)  # spelled otherwise
+    (tmp_path / "digits").mkdir()
+    assert reopen_source({"source": "./digits", "divisions": source.divisions}, "digits").divisions == ()
+
+
+@pytest.mark.parametrize(
+    "record, message",
+    [
+        (None, "does not say which pictures it was trained on"),
+        ({}, "does not say which pictures it was trained on"),
+        ({"source": "digits", "divisions": [{"shares": {"train": 1.0}}]}, "does not say how its pictures were divided"),
+        ({"source": "digits", "divisions": 3}, "does not say how its pictures were divided"),
+        (
+            {"source": "digits", "divisions": [{"shares": [1.0], "seed": 0}]},
+            "does not say how its pictures were divided",
+        ),
+        ({"source": "digits", "divisions": [{"shares": {"trian": 1.0}, "seed": 0}]}, "Received: 'trian'"),
+        ({"source": "digist"}, "Did you mean 'digits'"),
+    ],
+)
+def test_records_that_cannot_be_used(record, message):
+    with pytest.raises(ArgumentError, match=message):
+        reopen_source(record)
+
+
+def test_cnn_evaluate_measures_on_the_parts_of_the_training(cli, npz, tmp_path):
+    source = split_source(open_source(npz), SHARES)
+    model = Linear()
+    info = saving.ModelInfo(source.class_names, Preprocessing((2, 2), 1), data=noted(source))
+    saving.save_model(model, tmp_path / "model.keras", info)
+    for name, split in source.splits.items():
+        code, out, err = cli("evaluate", tmp_path / "model.keras", "--data", npz, "--split", name, "--json")
+        assert code == 0 and np.sum(json.loads(out)["confusion"], axis=1).tolist() == np.bincount(split.labels).tolist()
+        assert "is divided as it was for the training" in err
+    other = tmp_path / "other.npz"
+    other.write_bytes(npz.read_bytes())
+    code, out, err = cli("evaluate", tmp_path / "model.keras", "--data", other, "--json")
+    assert code == 0 and json.loads(out)["examples"] == 20
+    one_sentence(err, f"was trained on a part of {npz}, divided anew", f"{other} has its own splits")
+
+
+def test_a_training_notes_the_division(npz, tmp_path):
+    source = split_source(open_source(npz), SHARES)
+    recipe = recipes.SHORT.replace(epochs=1, precision="float32", augmentation="none")
+    train(Linear, source, recipe, tmp_path, quiet=True)
+    assert same(reopen_source(saving.read_info(tmp_path / "model.keras").data), source)
