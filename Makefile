@@ -23,6 +23,7 @@ test-all: .venv/.installed-test-all lint
 bench: .venv/.installed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training_steps.py
+	$(BIN)/python benchmarks/training_engine.py
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/exports.py
 

@@ -37,7 +37,7 @@ class ModelInfo:
         builder: public name of the network, None for a model of another kind.
         network: the builder's arguments.
         recipe: of the training, as JSON.
-        data: the source of the pictures: {"source": ..., "data_dir": ...}.
+        data: the source of the pictures, for `keras_cnns.data.reopen_source`: `Source.record()`, and "data_dir".
         metrics: by split, as {"test": {"examples": 360, "top1": 0.997, ...}}.
         training: seed, epochs, seconds, precision, command, whether it was interrupted.
         versions: of the packages it was made with.

@@ -319,7 +319,7 @@ def test_train_then_everything(cli, small_npz, tmp_path, monkeypatch):
     info = json.loads(out)
     assert info["training"]["command"] == "cnn-train NiN --data small.npz --epochs 6 --seed 4 --json"
     assert code == 0 and info["output"] == "runs/nin-small" and info["metrics"]["test"]["examples"] == 20
-    assert "recipe short, 6 epochs" in err and "Epoch 6/6" in err
+    assert "recipe short, 6 epochs" in err and "epoch 6/6" in err
     assert read_info("runs/nin-small/model.keras").class_names == ("dark", "bright")
     code, out, err = cli("evaluate", "runs/nin-small/model.keras", "--data", "small.npz", "--json")
     assert code == 0 and json.loads(out)["top1"] == pytest.approx(info["metrics"]["test"]["top1"], abs=0.051)
@@ -330,6 +330,33 @@ def test_train_then_everything(cli, small_npz, tmp_path, monkeypatch):
     assert code == 0 and "64 digits of scikit-learn" in out and "Accuracy was not measured" in out
     code, out, err = cli("train", "NiN", "--data", "digits", "--output", "runs/nin-small", "--epochs", 1)
     assert code == 2 and one_sentence(err, "the output exists", "model.keras")
+
+
+def test_train_in_two_parts(cli, small_npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("NiN", "--data", "small.npz", "--epochs", 3, "--quiet", "--tensorboard", "--balance", "weights")
+    code, out, err = cli("train", *arguments, "--max-minutes", 1e-9)
+    assert code == 0 and err == "" and "validation" not in out
+    code, out, err = cli("train", *arguments)
+    assert code == 2 and one_sentence(err, "the output exists")
+    code, out, err = cli("train", *arguments, "--seed", 1, "--resume")
+    assert code == 2 and one_sentence(err, "checkpoint.npz belongs to another training: its")
+    code, out, err = cli("train", *arguments, "--resume")
+    assert code == 0 and err == "" and "test" in out
+    folder = tmp_path / "runs" / "nin-small"
+    info = read_info(folder / "model.keras")
+    assert info.training["complete"] and info.training["epochs"] == 3 and info.recipe["balance"] == "weights"
+    assert list(folder.glob("tensorboard/*/train/events*")) and not (folder / "checkpoint.npz").exists()
+    code, again, err = cli("train", *arguments, "--resume")
+    assert code == 0 and again == out
+
+
+def test_train_on_a_gpu_that_is_not_there(cli, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    code, out, err = cli("train", "NiN", "--data", "digits", "--device", "gpu")
+    assert code == 2 and one_sentence(err, "TensorFlow sees no GPU", "device='gpu'")
 
 
 def test_train_on_a_folder_of_photographs(cli, flowers, tmp_path):
@@ -369,6 +396,9 @@ def test_train_on_a_folder_of_photographs(cli, flowers, tmp_path):
         (("NiN", "--data", "digits", "--output", "/proc/run"), 5, ["/proc/run: cannot be written"]),
         (("NiN",), 2, ["Missing option '--data'"]),
         (("NiN", "--data", "digits", "--seed", 2**33), 2, ["--seed"]),
+        (("NiN", "--data", "digits", "--resume", "--force"), 2, ["--resume goes on with a run", "give one of them"]),
+        (("NiN", "--data", "digits", "--max-minutes", 0), 2, ["--max-minutes"]),
+        (("NiN", "--data", "digits", "--early-stopping", 0), 2, ["--early-stopping"]),
         (("NiN", "--data", "x" * 300), 3, ["cannot be read"]),
     ],
 )
@@ -431,7 +461,9 @@ def test_ctrl_c_during_training(small_npz, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and out == "" and "Traceback" not in err, err
-    one_sentence(err, "interrupted after", "of 5000 epochs", "model.keras")
+    one_sentence(
+        err, "interrupted after", "of 5000 epochs", "model.keras", "To go on: cnn-train NiN --data", "--resume"
+    )
     info = read_info(tmp_path / "run" / "model.keras")
     assert info.training["interrupted"] and 1 <= info.training["epochs"] < 5000
     assert not [one for one in (tmp_path / "run").iterdir() if one.name.startswith(".")]
@@ -486,5 +518,5 @@ main(["NiN", "--data", sys.argv[1], "--output", sys.argv[2], "--epochs", "1"])
         tmp_path / "run",
     )
     assert done.returncode == 5 and "Epoch" not in done.stderr and "Traceback" not in done.stderr
-    one_sentence(done.stderr, "run: cannot be written (File too large). Free some space there")
+    one_sentence(done.stderr, "checkpoint.npz: cannot be written (File too large). Free some space there")
     assert not list((tmp_path / "run").iterdir())

@@ -10,6 +10,9 @@ from conftest import one_sentence
 from keras_cnns import recipes, saving
 from keras_cnns.data import Preprocessing, open_source, reopen_source, split_source
 from keras_cnns.errors import ArgumentError
+from keras_cnns.export.options import Options
+from keras_cnns.export.pictures import choose_pictures
+from keras_cnns.export.quantization import choose_calibration
 from keras_cnns.training import train
 
 SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
@@ -109,3 +112,14 @@ def test_a_training_notes_the_division(npz, tmp_path):
     recipe = recipes.SHORT.replace(epochs=1, precision="float32", augmentation="none")
     train(Linear, source, recipe, tmp_path, quiet=True)
     assert same(reopen_source(saving.read_info(tmp_path / "model.keras").data), source)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_artifacts_are_verified_and_calibrated_on_the_parts_of_the_training(npz, named):
+    source, plain = split_source(open_source(npz), SHARES), Preprocessing((2, 2), 1)
+    info, name = saving.ModelInfo(source.class_names, plain, data=noted(source)), npz if named else None
+    found = choose_pictures(plain, info, name)
+    np.testing.assert_array_equal(found.images, source.split("test").items)
+    options = Options(quantize="int8", calibration_samples=1000, calibration=name)
+    calibration = choose_calibration(options, plain, info, info.class_names)
+    np.testing.assert_array_equal(calibration.images, source.split("train").items)
