@@ -2,7 +2,8 @@
 
     python scripts/train_lenet5_mnist.py mnist.npz [--epochs N] [--output model.keras] [--smoke]
 
-SOURCE may also be tfds:mnist. Not run here in full. The last line printed is the accuracy on the test split.
+SOURCE may also be tfds:mnist. Not run here in full; the weights that ship as "mnist" (0.56 % test error) come from
+`cnn-train --recipe lenet5-modern`. The last line printed is the accuracy on the test split.
 """
 
 import _common

@@ -250,6 +250,8 @@ class FileSplit(_Labeled):
         """As `Split.fault`; or of a picture that TensorFlow was decoding lately and cannot read."""
         if self.faults:
             return self.faults[0]
+        if not isinstance(error, tf.errors.OpError):
+            return None
         for path in self.decoding:
             try:
                 read_picture(path)
