@@ -25,7 +25,7 @@ from keras_cnns import applications, recipes, training
 from keras_cnns.data import Preprocessing, fit_preprocessing
 from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import ArraySplit
-from keras_cnns.training import checkpoint
+from keras_cnns.training import checkpoint, run
 
 RECIPE = recipes.Recipe("plain", batch_size=128, augmentation="pad-crop-flip", precision="auto")
 
@@ -72,13 +72,13 @@ def engine(rounds, epochs):
         return epochs.seconds
 
     def ours():
-        epochs, real = Epochs(), training.run.callbacks
-        training.run.callbacks = lambda *arguments, **options: [*real(*arguments, **options), epochs]
+        epochs, real = Epochs(), run.callbacks
+        run.callbacks = lambda *arguments, **options: [*real(*arguments, **options), epochs]
         try:
             with tempfile.TemporaryDirectory() as folder:
                 training.train(applications.ResNet20, source, recipe, folder, overwrite=True, quiet=True)
         finally:
-            training.run.callbacks = real
+            run.callbacks = real
         return epochs.seconds
 
     times = {"train": [], "fit": []}

@@ -87,7 +87,7 @@ RESNET_MODERN = Recipe(
 # The paper's rate and decay in half its steps: a cosine, and the shifts and mirrors it has too.
 RESNET_CIFAR10_MODERN = Recipe(
     name="resnet-cifar10-modern",
-    builder=tuple(f"ResNet{depth}{version}" for version in ("", "V2") for depth in (20, 32, 44, 56, 110)),
+    builder=tuple(f"ResNet{depth}" for depth in (20, 32, 44, 56, 110)),
     network={"kernel_initializer": "he_normal"},
     optimizer="sgd",
     learning_rate=0.1,
