@@ -75,6 +75,9 @@ class Fitting:
         except LossError as error:
             raise self._explained(error, batches) from None
         except OutputError:
+            log = self.output / "log.csv"
+            if log.exists() and not log.stat().st_size:  # of a run that never began
+                log.unlink()
             raise
         except OSError as error:
             raise OutputError.from_os(self.output / "log.csv", error) from error

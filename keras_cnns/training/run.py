@@ -106,7 +106,7 @@ def train(
     compile_model(model, recipe, steps)
     height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
 
-    _files.make_folder(output)
+    _files.make_folder(output, room=4 * model.count_params())  # a full disk is told now, not after the first epoch
     with alone(output):
         run = {
             "network": build.__name__,

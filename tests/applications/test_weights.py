@@ -135,7 +135,7 @@ def test_names():
     assert {"NiN", "NiNImageNet", "VGG16"} < set(applications.list_models())
     assert applications.create_model("nin", variant="mnist").count_params() == 349_674
     assert applications.create_model("nin", name="mine").name == "mine"
-    assert applications.list_weights("nin") == ["nin:digits"]
+    assert "nin:digits" in applications.list_weights("nin") and applications.list_weights("VGG16") == []
     with pytest.raises(ArgumentError, match="there is no such network"):
         applications.list_weights("typo")
     with pytest.raises(ArgumentError, match="there are AlexNet, .*Did you mean 'NiN'"):
