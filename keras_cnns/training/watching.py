@@ -93,7 +93,7 @@ def _cut_log(path, epoch):
     """Take the rows of epochs that will be run again out of a log."""
     if not path.exists():
         return
-    first, *rows = path.read_text("utf8").splitlines(keepends=True) or [""]
-    kept = [row for row in rows if row.endswith("\n") and int(row.partition(",")[0]) < epoch]
+    first, *rows = path.read_bytes().splitlines(keepends=True) or [b""]
+    kept = [row for row in rows if row.endswith(b"\n") and int(row.partition(b",")[0]) < epoch]
     with _files.writing(path) as temporary:
-        temporary.write_text(first + "".join(kept), "utf8")
+        temporary.write_bytes(first + b"".join(kept))

@@ -113,7 +113,7 @@ def test_a_resumed_run_ends_with_the_very_same_weights(tmp_path, monkeypatch, of
         resumed = train(Net, colors(), recipe, output, resume=True, deterministic=True)
         assert same(weights_of(output), weights_of(tmp_path / "whole"))
         assert resumed.metrics == whole.metrics
-        assert (output / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+        assert (output / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
         assert not (output / "checkpoint.npz").exists()
         assert resumed.training["epochs"] == 4 and resumed.training["complete"]
         if whole.training["best_epoch"]:
