@@ -39,7 +39,7 @@ def evaluate(model, split, preprocessing, class_names, *, batch_size=BATCH, prog
     with reading(split):
         batches = make_dataset(split, preprocessing, batch_size)
         for images, truth in progress(batches) if progress else batches:
-            probabilities.append(_models.to_probabilities(model, model.predict_on_batch(images)))
+            probabilities.append(_models.to_probabilities(model, model.predict_on_batch(np.asarray(images))))
             labels.append(truth.numpy())
     return score(np.concatenate(probabilities), np.concatenate(labels), class_names)
 

@@ -231,7 +231,7 @@ def _check_recordable(info):
 def _check_alive(model, data, recipe, seed):
     """Raise TrainingError if a trained network says the same of all pictures: nothing passes its ReLUs any more."""
     model, (images, _) = _models.main_output(model), next(iter(data))
-    if len(images) > 1 and not np.ptp(np.asarray(model.predict_on_batch(images)), axis=0).any():
+    if len(images) > 1 and not np.ptp(np.asarray(model.predict_on_batch(np.asarray(images))), axis=0).any():
         raise TrainingError(
             "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
             "(with --force) with another seed, a lower learning rate or a longer warm-up. "

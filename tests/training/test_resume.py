@@ -399,3 +399,51 @@ def test_a_checkpoint_costs_little_of_the_time(tmp_path, monkeypatch):
         mine.on_epoch_end(epoch)
     assert written[0] == 0.0 and len(written) == 7
     assert np.diff(written).min() > 1 / checkpoint.SHARE
+
+
+UNDER_JAX = """
+import sys
+sys.path[:0] = {paths!r}
+from pathlib import Path
+import numpy as np
+import keras
+from tests.training.test_resume import PLAIN, Killed, Net, colors
+from keras_cnns.saving import load_model
+from keras_cnns.training import _callbacks, checkpoint, compilation, train, watching
+assert keras.backend.backend() == "jax"
+checkpoint.SHARE = 1e9
+watching.callbacks.__kwdefaults__["minutes"] = 0.0
+compilation._steps_per_execution = lambda model, batch_size: 1
+output, real, seen = Path({output!r}), _callbacks.CtrlC.on_train_batch_end, []
+def kill(self, batch, logs=None):
+    seen.append(batch)
+    if len(seen) == 14:
+        raise Killed
+train(Net, colors(), PLAIN, output / "whole", quiet=True)
+_callbacks.CtrlC.on_train_batch_end = kill
+try:
+    train(Net, colors(), PLAIN, output / "run", quiet=True)
+except Killed:
+    pass
+_callbacks.CtrlC.on_train_batch_end = real
+state, _ = checkpoint.read(output / "run" / "checkpoint.npz")
+assert (state["epoch"], state["step"]) == (1, 5), state
+train(Net, colors(), PLAIN, output / "run", resume=True, quiet=True)
+one, other = (load_model(output / name / "model.keras").get_weights() for name in ("whole", "run"))
+assert all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(one, other))
+rows = [(output / name / "log.csv").read_text().splitlines() for name in ("whole", "run")]
+for a, b in zip(*rows, strict=True):
+    assert a == b or np.allclose(*(np.array(row.split(","), float) for row in (a, b)), rtol=1e-4), (a, b)
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_under_jax(tmp_path):
+    pytest.importorskip("jax")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    script = UNDER_JAX.format(paths=[_root()], output=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=_root(), env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stderr
