@@ -108,7 +108,7 @@ def test_milliseconds_have_three_digits():
     "arguments, part",
     [
         (["nin:digit"], "Did you mean 'digits'"),
-        (["model.pb"], "MODEL is a .keras file or one of nin:digits"),
+        (["model.pb"], "MODEL is a .keras file or one of "),
         (["missing.keras"], "there is no such model file"),
         (["missing.tflite"], "there is no such artifact. Received: artifact='missing.tflite'"),
         (["nin:digits", "missing.onnx"], "there is no such artifact. Received: artifact='missing.onnx'"),

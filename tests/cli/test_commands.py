@@ -69,6 +69,7 @@ def test_predict_with_bad_pictures(cli, digit_pictures, tmp_path):
         ("nin:digit", 2, ["there are digits", "Did you mean 'digits'?"]),
         ("nim:digits", 2, ["Did you mean 'nin:digits'?", "Received: MODEL='nim:digits'"]),
         ("NiNImageNet", 2, ["no weights ship with NiNImageNet"]),
+        ("NiN", 2, ["MODEL needs weights: choose one of nin:digits, nin:mnist"]),
         ("missing.keras", 2, ["there is no such model file"]),
     ],
 )

@@ -23,7 +23,7 @@ def test_all_networks(cli):
     values = json.loads(out)
     assert [one["name"] for one in values] == list(FACTS)
     nin = next(one for one in values if one["name"] == "NiN")
-    assert nin["weights"] == ["nin:digits"] and nin["errors"]["CIFAR-10"] == 10.41 and nin["macs"] == 222_486_528
+    assert "nin:digits" in nin["weights"] and nin["errors"]["CIFAR-10"] == 10.41 and nin["macs"] == 222_486_528
 
 
 def test_all_networks_need_no_framework(python):
