@@ -39,7 +39,14 @@ class TfdsSplit(Split):
         """As `Split.identity`; files are told by size and time, not read."""
         files = [file for name in sorted({name for name, *_ in self.pieces}) for file in self._files(name)]
         stamps = [(file.name, file.stat().length, file.stat().mtime) for file in files]
-        return hashlib.sha256(repr((self.builder.info.full_name, self.keys, self.pieces, stamps)).encode()).digest()
+        return self._digest(stamps)
+
+    def fingerprint(self):
+        """As `Split.fingerprint`: name, version and slices."""
+        return self._digest()
+
+    def _digest(self, *more):
+        return hashlib.sha256(repr((self.builder.info.full_name, self.keys, self.pieces, *more)).encode()).digest()
 
     def divide(self, share, seed):
         """As `Split.divide`, but slices, not stratified, whatever the seed."""

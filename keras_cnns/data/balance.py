@@ -138,7 +138,14 @@ class RepeatedSplit(Split):
 
     def identity(self):
         """As `Split.identity`."""
-        facts = self.base.identity(), self.places.tobytes(), self.originals, self.noise, self.seed
+        return self._digest(self.base.identity())
+
+    def fingerprint(self):
+        """As `Split.fingerprint`."""
+        return self._digest(self.base.fingerprint())
+
+    def _digest(self, base):
+        facts = base, self.places.tobytes(), self.originals, self.noise, self.seed
         return hashlib.sha256(repr(facts).encode()).digest()
 
     def divide(self, share, seed):

@@ -83,6 +83,10 @@ class Split:
         """Return bytes that tell the pictures and labels of this split from those of any other."""
         raise TypeError(f"{type(self).__name__} cannot be told apart")
 
+    def fingerprint(self):
+        """Return the same, of pictures wherever they lie: of files neither place nor time count."""
+        return self.identity()
+
     def divide(self, share, seed):
         """Return two splits, the second with `share` of the pictures, stratified where the labels are known."""
         raise TypeError(f"{type(self).__name__} cannot be divided")
@@ -118,8 +122,11 @@ class _Labeled(Split):
 
     def identity(self):
         """As `Split.identity`."""
+        return self._digest(self._contents())
+
+    def _digest(self, contents):
         digest = hashlib.sha256(self.labels.data)
-        digest.update(self._contents())
+        digest.update(contents)
         return digest.digest()
 
     def _contents(self):
@@ -281,6 +288,10 @@ class FileSplit(_Labeled):
         picture = tf.numpy_function(read, inputs, tf.uint8, stateful=False)
         picture.set_shape((None, None, channels))
         return picture
+
+    def fingerprint(self):
+        """As `Split.fingerprint`: labels and names."""
+        return self._digest(repr(self.keys()).encode())
 
     def _contents(self):
         """Return what tells that a file has changed, without reading it."""

@@ -53,7 +53,7 @@ def choose_pictures(
     from keras_cnns.data.pipeline import read_pixels
     from keras_cnns.data.reopening import reopen_source
 
-    def of_source(name, data_dir):
+    def of_source(name):
         source = reopen_source(info and info.data, name, data_dir=data_dir)
         if class_names:
             check_classes(class_names, source.class_names, name)
@@ -63,10 +63,10 @@ def choose_pictures(
         return Pictures(images, labels if known else None, f"{len(images)} {part} pictures of {name}")
 
     if verify_data is not None:
-        return of_source(verify_data, data_dir)
+        return of_source(verify_data)
     if info is not None and info.data:
         try:
-            return of_source(info.data["source"], data_dir or info.data.get("data_dir"))
+            return of_source(info.data["source"])
         except (ArgumentError, SourceError) as error:
             say(f"the pictures that the model was tested on are not at hand: {error}")
     return _standing_in(preprocessing)

@@ -57,9 +57,8 @@ def choose_calibration(options, preprocessing, info, class_names):
     """
     if not QUANTIZATIONS[options.quantize].calibrated:
         return None
-    source, data_dir = options.calibration, options.data_dir
-    if source is None and info is not None and info.data:
-        source, data_dir = info.data["source"], data_dir or info.data.get("data_dir")
+    record = info and info.data
+    source = record["source"] if options.calibration is None and record else options.calibration
     if source is None:
         raise ArgumentError(
             f"--quantize {options.quantize} fits the ranges of activations on pictures like those of the training: "
@@ -69,15 +68,15 @@ def choose_calibration(options, preprocessing, info, class_names):
         images = _checked(np.asarray(source), preprocessing)
         order = np.random.default_rng(options.seed).permutation(len(images))[: options.calibration_samples]
         return Calibration(images[np.sort(order)], f"{len(order)} pictures of an array", options.seed)
-    return _of_source(source, info and info.data, data_dir, options, preprocessing, class_names)
+    return _of_source(source, record, options, preprocessing, class_names)
 
 
-def _of_source(name, record, data_dir, options, preprocessing, class_names):
+def _of_source(name, record, options, preprocessing, class_names):
     from keras_cnns.data.pipeline import read_pixels
     from keras_cnns.data.reopening import reopen_source
 
     try:
-        source = reopen_source(record, name, data_dir=data_dir)
+        source = reopen_source(record, name, data_dir=options.data_dir)
     except ArgumentError as error:
         if options.calibration is not None:
             raise

@@ -84,7 +84,7 @@ RESNET_MODERN = Recipe(
     label_smoothing=0.1,
 )
 
-# The paper's rate and decay in half its steps: a cosine, and the shifts and mirrors it has too.
+# The paper's rate, shifts and mirrors in half its steps: a cosine, and twice its decay.
 RESNET_CIFAR10_MODERN = Recipe(
     name="resnet-cifar10-modern",
     builder=tuple(f"ResNet{depth}" for depth in (20, 32, 44, 56, 110)),

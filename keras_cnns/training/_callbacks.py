@@ -1,6 +1,5 @@
 """What watches a training, and what stops it."""
 
-import contextlib
 import dataclasses
 import math
 import signal
@@ -11,6 +10,7 @@ import keras
 
 from keras_cnns.errors import TrainingError
 from keras_cnns.saving import ModelInfo, save_model
+from keras_cnns.training._variables import put_back
 
 
 class TimeUp(Exception):
@@ -179,16 +179,6 @@ class Best(keras.callbacks.Callback):
         validation = {**self.info.metrics.get("validation", {}), **metrics}
         training = {**self.info.training, "epochs": self.epoch + 1}
         info = dataclasses.replace(self.info, metrics={"validation": validation}, training=training)
-        with _put_back(self.model.weights):
+        with put_back(self.model.weights):
             self.model.set_weights(weights)
             save_model(self.model, self.path, info, overwrite=True)
-
-
-@contextlib.contextmanager
-def _put_back(variables):
-    before = [keras.ops.convert_to_numpy(one).copy() for one in variables]
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, before, strict=True):
-            variable.assign(value)

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_cnns import _files
 from keras_cnns.errors import ArgumentError, ModelFileError
+from keras_cnns.training._variables import array, assign, finite
 
 FORMAT = 1
 SHARE = 0.02  # of the time, at most, goes into writing
@@ -172,8 +173,9 @@ class Checkpoint(keras.callbacks.Callback):
             self.before()
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
-        groups = {name: [_values(one) for one in variables] for name, variables in _variables(self.model).items()}
-        if not all(np.isfinite(one).all() for some in groups.values() for one in some if one.dtype.kind == "f"):
+        variables = _variables(self.model)
+        groups = {name: list(map(array, some)) for name, some in variables.items()}
+        if not all(finite(one) for some in groups.values() for one in some):
             return
         state = {
             "format": FORMAT,
@@ -185,7 +187,7 @@ class Checkpoint(keras.callbacks.Callback):
             if self.history
             else {},
             "callbacks": {type(one).__name__: remembered for one in self.others if (remembered := _memory(one))},
-            "variables": {name: [one.path for one in some] for name, some in _variables(self.model).items()},
+            "variables": {name: [one.path for one in some] for name, some in variables.items()},
         }
         arrays = {f"{name}.{k}": one for name, some in groups.items() for k, one in enumerate(some)}
         with _files.writing(self.path) as temporary, open(temporary, "wb") as file:
@@ -258,8 +260,7 @@ def restore(path, model, state, arrays):
                 f"{path} belongs to another training: {variable.path} has the shape {value.shape} there and "
                 f"{tuple(variable.shape)} in {model.name}. Received: model={model.name!r}"
             )
-    for variable, value in pairs:
-        variable.assign(value)
+    assign(*zip(*pairs, strict=True))
     return metrics
 
 
@@ -274,12 +275,6 @@ def differences(theirs, ours, name=""):
 
 def _variables(model):
     return {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
-
-
-def _values(variable):
-    """Return a variable as an array of a kind that NumPy can write; bfloat16 fits into float32."""
-    value = keras.ops.convert_to_numpy(variable)
-    return value.astype("float32") if value.dtype.kind == "V" or str(value.dtype) == "bfloat16" else value
 
 
 def _memory(callback):

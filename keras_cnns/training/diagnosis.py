@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_cnns.training._variables import copies, finite, put_back
+
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
@@ -41,22 +43,22 @@ def find_fault(model, batches, limit):
     if not model.optimizer.built:  # or what the first step adds to it could not be put back
         model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
-    before = _values(variables)
+    before = copies(variables)
     for step, batch in zip(range(limit), batches, strict=False):
         images, labels, *weights = keras.tree.map_structure(_for_backend, tuple(batch))
         logs = _train(model, images, labels, *weights)
-        after = _values(variables)  # which is also what was before the next step: one copy a step
+        after = copies(variables)  # which is also what was before the next step: one copy a step
         spoiled = _spoiled(model, variables, after)
         if math.isfinite(logs["loss"]) and not spoiled:
             before = after
             continue
-        with _put_back(variables, before):  # a forward pass in training changes statistics
+        with put_back(variables, before):  # a forward pass in training changes statistics
             found = _in_forward_pass(model, images) or _in_loss(model, logs)
         if found is None and (inner := _clipping(model.optimizer)) is not None:
             # Clipping by the norm of all gradients spreads one that is not finite to every layer
-            with _put_back(variables, before), _unclipped(model, inner):
+            with put_back(variables, before), _unclipped(model, inner):
                 _train(model, images, labels, *weights)
-                spoiled = _spoiled(model, variables, _values(variables)) or spoiled
+                spoiled = _spoiled(model, variables, copies(variables)) or spoiled
         # The gradient goes from the loss down, so that it began in the last of the layers
         return Fault(step, *(found or (spoiled[-1], "the gradient of its weights, or the update from it, overflowed")))
     return None
@@ -72,15 +74,15 @@ def _train(model, *batch):
 def _in_forward_pass(model, images):
     """Return (layer, what) for the model as it was before the step; None if all that it computes is finite."""
     for layer in model.layers:
-        if not all(map(_finite, _values(layer.weights))):
+        if not all(map(finite, copies(layer.weights))):
             return layer.name, "its weights were not finite"
     graph = getattr(model, "_functional", None) or model
     # All uses of layers and functions, in an order in which each comes behind what it takes; so the first that gives
     # what is not finite was given what is
     nodes = [node for _, nodes in sorted(graph._nodes_by_depth.items(), reverse=True) for node in nodes]
     watched = [(node, floats) for node in nodes if (floats := [x for x in node.outputs if _is_float(x)])]
-    finite = [ops.all(ops.stack([ops.all(ops.isfinite(x)) for x in floats])) for _, floats in watched]
-    outcomes = keras.Model(graph.input, finite)(images, training=True)
+    checks = [ops.all(ops.stack([ops.all(ops.isfinite(x)) for x in floats])) for _, floats in watched]
+    outcomes = keras.Model(graph.input, checks)(images, training=True)
     for (node, _), outcome in zip(watched, outcomes, strict=True):
         if not bool(ops.convert_to_numpy(outcome)):
             if node.is_input:
@@ -95,7 +97,7 @@ def _in_loss(model, logs):
         return None
     for layer in model.layers:
         penalties = [one.regularizer(one) for one in layer.trainable_weights if one.regularizer is not None]
-        if not all(map(_finite, _values(penalties))):
+        if not all(map(finite, copies(penalties))):
             return layer.name, "the penalty on its weights was not finite"
     heads = model.output_names
     head = next((one for one in heads if not math.isfinite(logs.get(f"{one}_loss", 0.0))), heads[0])
@@ -104,23 +106,8 @@ def _in_loss(model, logs):
 
 def _spoiled(model, variables, values):
     """Return the names of the layers whose trainable weights are not finite, in the network's order."""
-    bad = {id(one) for one, value in zip(variables, values, strict=True) if not _finite(value)}
+    bad = {id(one) for one, value in zip(variables, values, strict=True) if not finite(value)}
     return [layer.name for layer in model.layers if any(id(one) in bad for one in layer.trainable_weights)]
-
-
-@contextlib.contextmanager
-def _put_back(variables, values):
-    """Give variables their values before and after."""
-
-    def assign():
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-
-    assign()
-    try:
-        yield
-    finally:
-        assign()
 
 
 def _clipping(optimizer):
@@ -147,14 +134,3 @@ def _for_backend(value):
 
 def _is_float(tensor):
     return keras.backend.is_float_dtype(tensor.dtype)
-
-
-def _values(variables):
-    # Copies: an array may lie where a step writes
-    return [np.array(ops.convert_to_numpy(one)) for one in variables]
-
-
-def _finite(value):
-    # NumPy knows no bfloat16; it is of the kind "V", and fits into float32
-    value = value.astype("float32") if value.dtype.kind == "V" else value
-    return value.dtype.kind != "f" or bool(np.isfinite(value).all())

@@ -55,8 +55,8 @@ class Fitting:
         )
         try:
             with contextlib.ExitStack() as stack:
-                # Keras prints on stdout, which is for results; an epoch taken up in its middle is short, which it finds
-                # worth a warning
+                # Keras prints on stdout, which is for results; and but on TensorFlow an epoch taken up in its middle is
+                # short, which it finds worth a warning
                 stack.enter_context(contextlib.redirect_stdout(sys.stderr))
                 stack.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("ignore", "Your input ran out of data")

@@ -1,11 +1,8 @@
 """What a run's folder holds, and whose run it is."""
 
 import contextlib
-import hashlib
 import json
 import shlex
-
-import numpy as np
 
 from keras_cnns import _files, _render
 from keras_cnns.errors import ArgumentError
@@ -54,19 +51,6 @@ def alone(output):
         raise ArgumentError(
             f"another run is writing into this folder; wait for it, or choose another. Received: output={str(output)!r}"
         ) from None
-
-
-def fingerprint(source, training):
-    """Return what tells the training pictures from others, wherever they lie."""
-    digest = hashlib.sha256(repr((source.class_names, training.examples)).encode())
-    if training.labels is not None:
-        digest.update(np.asarray(training.labels).tobytes())
-    items = getattr(training, "items", None)
-    if isinstance(items, np.ndarray) and items.dtype == np.uint8:
-        digest.update(np.ascontiguousarray(items).data)
-    elif hasattr(training, "keys") and callable(training.keys):
-        digest.update(repr(list(training.keys())).encode())
-    return digest.hexdigest()[:16]
 
 
 def going_on(command):

@@ -39,11 +39,7 @@ class Progress(keras.callbacks.Callback):
         # and is no measure of speed where there are others
         self._sums, self._first = (0, 0.0, 0.0), None
         self._epoch, self._done, self._validation, self._validating = 0, 0, 0.0, None
-        self.start_at(start)
-
-    def start_at(self, step):
-        """Let the first epoch go on at a step, counted from 0, as a training does that `Checkpoint` takes up."""
-        self._start = step
+        self._start = start
 
     def __enter__(self):
         if self.show and self._out.isatty():

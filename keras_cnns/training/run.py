@@ -20,7 +20,7 @@ from keras_cnns.saving import ModelInfo, versions
 from keras_cnns.training.compilation import compile_model, policy_for, set_biases
 from keras_cnns.training.datasets import balanced, make_datasets, shorter_side
 from keras_cnns.training.fitting import Fitting
-from keras_cnns.training.folder import BEST, CHECKPOINT, FILES, alone, complete_run, fingerprint, going_on, write
+from keras_cnns.training.folder import BEST, CHECKPOINT, FILES, alone, complete_run, going_on, write
 from keras_cnns.training.watching import callbacks
 
 VALIDATION_SHARE = 0.1  # of the training pictures, where the source has no validation split
@@ -112,7 +112,8 @@ def train(
             "network": build.__name__,
             "arguments": {name: repr(value) for name, value in network.items()},
             "recipe": recipe.to_json(),
-            "pictures": fingerprint(source, training),
+            "classes": source.class_names,
+            "pictures": training.fingerprint().hex(),
             "seed": seed,
             "precision": policy,
         }
@@ -154,21 +155,22 @@ def train(
             tensorboard=tensorboard,
         )
         batches, waited = watched(batches)
-        training = Fitting(model, recipe, output, watching, position, (training, validation))
-        stopped = training.fit(batches, held_out, waited, quiet)
-        return _finish(training, info, stopped, held_out, source, run)
+        fitting = Fitting(model, recipe, output, watching, position, (training, validation))
+        stopped = fitting.fit(batches, held_out, waited, quiet)
+        return _finish(fitting, info, stopped, held_out, source, run)
 
 
-def _finish(training, info, stopped, held_out, source, run):
+def _finish(fitting, info, stopped, held_out, source, run):
     """Write what a training gave, measure it, and return its `ModelInfo`."""
-    output, recipe, model, done = training.output, training.recipe, training.model, training.history
+    output, recipe, model, done = fitting.output, fitting.recipe, fitting.model, fitting.history
+    best = fitting.best
     notes = {
         **info.training,
         "epochs": len(done.get("loss", ())),
-        "seconds": round(training.checkpoint.seconds, 1),
-        "pictures_per_second": training.progress.pictures_per_second,
-        "waiting": training.progress.waiting,
-        "best_epoch": training.best and training.best.epoch is not None and training.best.epoch + 1 or None,
+        "seconds": round(fitting.checkpoint.seconds, 1),
+        "pictures_per_second": fitting.progress.pictures_per_second,
+        "waiting": fitting.progress.waiting,
+        "best_epoch": None if best is None or best.epoch is None else best.epoch + 1,
         "interrupted": stopped == "interrupted",
         "complete": stopped is None,
     }
@@ -184,8 +186,8 @@ def _finish(training, info, stopped, held_out, source, run):
         )
     # Saved before anything else that could fail: a damaged test picture must not cost a night's training.
     write(output, model, info, done, run)
-    if training.best:
-        training.best.flush()
+    if best:
+        best.flush()
     if stopped:
         if stopped == "interrupted":
             raise Interrupted(
@@ -195,7 +197,7 @@ def _finish(training, info, stopped, held_out, source, run):
         return info
     _check_alive(model, held_out, recipe, notes["seed"])
     # Validation anew: the training's own loss may be that of smoothed labels, or of weights before their mean
-    measured = {"validation": training.splits[1], "test": source.splits.get("test")}
+    measured = {"validation": fitting.splits[1], "test": source.splits.get("test")}
     try:
         for name, split in measured.items():
             if split is not None:

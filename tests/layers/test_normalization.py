@@ -46,7 +46,7 @@ def under(policy):
         keras.config.set_dtype_policy("float32")
 
 
-def close(ours, theirs, share=1e-5):
+def assert_close(ours, theirs, share=1e-5):
     """Check that arrays differ by a share of the largest value at most, or of a hundredth: of what canceled out."""
     ours, theirs = (np.asarray(keras.ops.cast(x, "float32")) for x in (ours, theirs))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=share * max(np.abs(theirs).max(), 0.01))
@@ -94,10 +94,10 @@ def test_training_steps_equal_keras_own(policy, jit, fused):
         assert [one.dtype for one in got] == [one.dtype for one in expected]
         assert got[0].dtype == keras.DTypePolicy(policy).compute_dtype
         for mine, own in zip(got, expected, strict=True):
-            close(mine, own, ROUNDING[policy])
+            assert_close(mine, own, ROUNDING[policy])
         for mine, own in zip(ours.weights, theirs.weights, strict=True):  # of which two have moved
             assert mine.dtype == "float32"
-            close(mine, own)
+            assert_close(mine, own)
     assert len(fused) == len(xs)
 
 
@@ -124,9 +124,9 @@ def test_options_and_sizes(name, shape, fused):
     share = 2e-4 if ours.epsilon < 1e-4 or np.prod(shape[:-1]) == 2 else 1e-5
     for x in xs:
         for mine, own in zip(step(ours, x, weights), step(theirs, x, weights), strict=True):
-            close(mine, own, share)
+            assert_close(mine, own, share)
     for mine, own in zip(ours.weights, theirs.weights, strict=True):
-        close(mine, own)
+        assert_close(mine, own)
     assert len(fused) == 3 and len(ours.losses) == len(theirs.losses)
 
 
@@ -162,7 +162,7 @@ def test_a_mask_is_left_to_keras(fused):
     np.testing.assert_array_equal(ours(x, training=True, mask=mask), theirs(x, training=True, mask=mask))
     np.testing.assert_array_equal(ours.moving_mean, theirs.moving_mean)
     assert not fused
-    np.testing.assert_raises(AssertionError, close, ours(x, training=True), theirs(x, training=True, mask=mask))
+    np.testing.assert_raises(AssertionError, assert_close, ours(x, training=True), theirs(x, training=True, mask=mask))
 
 
 @pytest.mark.parametrize("trainable", [True, False])
@@ -194,8 +194,8 @@ def test_sizes_that_are_known_only_when_it_runs(sizes):
         run = tf.function(lambda x, layer=layer: layer(x, training=True), [tf.TensorSpec(sizes)])
         for x in batches((2, 5, 6, 7))[0] + batches((3, 5, 6, 7))[0]:
             run(x)
-    close(ours.moving_variance, theirs.moving_variance)
-    close(ours.moving_mean, theirs.moving_mean)
+    assert_close(ours.moving_variance, theirs.moving_variance)
+    assert_close(ours.moving_mean, theirs.moving_mean)
 
 
 def test_second_derivatives():
@@ -212,7 +212,7 @@ def test_second_derivatives():
             total = tf.add_n([tf.reduce_sum(one**2) for one in inner.gradient(total, watched)])
         results.append(outer.gradient(total, watched))
     for mine, own in zip(*results, strict=True):
-        close(mine, own)
+        assert_close(mine, own)
 
 
 def test_configuration_and_weights_are_keras_own():
@@ -281,7 +281,7 @@ def test_a_network_trains_as_with_keras_own(fused):
     np.testing.assert_allclose(losses, own_losses, rtol=1e-5)
     for mine, own, weight in zip(moves, own_moves, ours.weights, strict=True):
         assert np.abs(own).max() > 0, weight.path
-        close(mine, own, 1e-3)
+        assert_close(mine, own, 1e-3)
     assert fused and len(fused) % sum(isinstance(layer, Own) for layer in ours.layers) == 0  # a tracing or more
 
 
@@ -359,7 +359,7 @@ def test_in_float32_a_network_is_the_same(tmp_path):
     assert copy is not model and copy.get_layer("bn1").compute_dtype == "float32"
     np.testing.assert_array_equal(copy.get_layer("bn1").moving_mean, model.get_layer("bn1").moving_mean)
     x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
-    close(model(x, training=False), copy(x, training=False), 0.03)
+    assert_close(model(x, training=False), copy(x, training=False), 0.03)
 
 
 def test_mirrored_on_two_devices(python):

@@ -124,8 +124,7 @@ def test_a_training_that_goes_on(clock, stream, monkeypatch):
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_training_that_goes_on_counts_as_its_fit_does(clock, stream, monkeypatch, backend):
     monkeypatch.setattr(progress.keras.backend, "backend", lambda: backend)
-    callback = Progress(16, 5, 10)
-    callback.start_at(4)
+    callback = Progress(16, 5, 10, start=4)
     callback.on_epoch_begin(3)
     for step in range(10 if backend == "tensorflow" else 6):  # elsewhere the epoch is short, and counted from 0
         clock.now += 0.0 if backend == "tensorflow" and step < 4 else 1.0
