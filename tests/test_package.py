@@ -46,6 +46,7 @@ MAY_IMPORT = {
 }
 TENSORFLOW_AT_TOP = {
     "data/sources.py",
+    "data/files.py",
     "data/splits.py",
     "data/_tfds.py",
     "data/augment.py",

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pictures import read_picture
-from keras_cnns.data.splits import FileSplit
 from keras_cnns.errors import SourceError
 
 READERS = 8  # threads; decoders release Python's lock

@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cnns.data._tfds import open_tfds
+from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pictures import SUFFIXES
-from keras_cnns.data.splits import ArraySplit, FileSplit, Split
+from keras_cnns.data.splits import ArraySplit, Split
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 
 TEST_SHARE = 0.2  # of a source that comes without a test split

@@ -8,8 +8,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pictures import read_picture
-from keras_cnns.data.splits import ArraySplit, FileSplit
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, SourceError
 
 SAMPLE = 1000  # pictures of a split that are opened, where not all are

@@ -11,9 +11,10 @@ from PIL import Image
 from keras_cnns.data import Preprocessing, make_dataset
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, by_layer, color_noise, pad_crop_flip
 from keras_cnns.data.crops import DRAWS, crop_by_area, crop_of_jittered, crop_of_resized
+from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pictures import cut, read_picture, read_window
 from keras_cnns.data.pipeline import fit_color
-from keras_cnns.data.splits import ArraySplit, FileSplit
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 
 WINDOWS = sorted(name for name, change in AUGMENTATIONS.items() if change.window)

@@ -10,8 +10,9 @@ from PIL import Image
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data import pipeline as module
 from keras_cnns.data.augment import AUGMENTATIONS, distort, pad_crop_flip
+from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pipeline import reading
-from keras_cnns.data.splits import ArraySplit, FileSplit
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, OutputError, SourceError
 
 

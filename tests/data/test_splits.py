@@ -1,12 +1,15 @@
 """Dividing a source: exact, disjoint, stratified, the same under a seed."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cnns.data import Source, open_source, split_source
+from keras_cnns.data import Source, open_source, repeat_scarce, split_source
+from keras_cnns.data.files import FileSplit
 from keras_cnns.data.partition import exact_counts, exact_totals
-from keras_cnns.data.splits import ArraySplit, FileSplit, _stratified
+from keras_cnns.data.splits import ArraySplit, _stratified
 from keras_cnns.errors import ArgumentError, SourceError
 
 SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
@@ -132,3 +135,15 @@ def test_a_folder_that_grows_keeps_its_split(folder_of_pictures):
 def test_a_sample_is_spread_over_the_split():
     split = ArraySplit(np.arange(100, dtype="uint8").reshape(100, 1, 1, 1), np.arange(100))
     assert split.sample(3).labels.tolist() == [0, 50, 99] and split.sample(1000).examples == 100
+
+
+def test_a_fingerprint_goes_with_the_pictures(folder_of_pictures, tmp_path):
+    """A folder elsewhere has it too, though not the identity, by which a cache knows its files."""
+    shutil.copytree(folder_of_pictures, tmp_path / "copy")
+    here, there = (open_source(folder).split("train") for folder in (folder_of_pictures, tmp_path / "copy"))
+    assert here.fingerprint() == there.fingerprint() and here.identity() != there.identity()
+    assert here.take(np.arange(1, here.examples)).fingerprint() != here.fingerprint()
+    repeats = [repeat_scarce(one).fingerprint() for one in (here, there, here.take(np.arange(here.examples)[::-1]))]
+    assert repeats[0] == repeats[1] != repeats[2]
+    arrays = [ArraySplit(np.full((4, 2, 2, 3), value, "uint8"), np.arange(4)) for value in (1, 1, 2)]
+    assert arrays[0].fingerprint() == arrays[1].fingerprint() != arrays[2].fingerprint()
