@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "_lazy": set(),
     "_files": {"errors"},
     "_quiet": set(),
-    "_render": {"_files"},
+    "_render": {"_files", "_lazy"},
     "layers": {"errors"},
     "recipes": {"errors"},
     "data.whitening": set(),
@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "applications": {"_lazy", "applications._builder", "applications._facts", "layers", "errors"},
     "training": {"_lazy", "_files", "_models", "_render", "data", "recipes", "saving", "evaluation", "errors"},
     "evaluation": {"_lazy", "_models", "_render", "saving", "data", "layers", "errors"},
-    "analysis": {"_lazy", "layers", "errors"},
+    "analysis": {"_lazy", "_models", "_render", "saving", "data", "layers", "errors"},
     "export": {"_lazy", "_files", "_quiet", "_models", "saving", "data", "layers", "errors"},
 }
 TENSORFLOW_AT_TOP = {

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 from keras import tree
 
-from keras_cnns.errors import ArgumentError
+from keras_cnns.errors import ArgumentError, nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,40 +38,87 @@ def walk(model, input_shape=None):
     Raises:
         ArgumentError: if the model is no graph of layers, or `input_shape` does not fit it.
     """
-    graph = _graph_of(model)
-    if graph is None:
-        raise ArgumentError(
-            f"`model` must be a functional model, or a sequential one that knows its input: {model.name} has no graph "
-            f"of layers. Received: model={model}"
-        )
+    graph = graph_of(model)
     inputs = [
         keras.KerasTensor((x.shape[0], *shape), dtype=x.dtype)
         for x, shape in zip(graph.inputs, _shapes(graph, input_shape), strict=True)
     ]
     uses, seen = [], set()
 
-    def follow(graph, tensors, prefix):
-        def use(operation):
-            def call(*args, **kwargs):
-                inner = _graph_of(operation)
-                if inner is not None:
-                    return follow(inner, args[0], f"{prefix}{operation.name}/")
-                outputs = operation.compute_output_spec(*args, **kwargs)
-                given = [x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
-                first = id(operation) not in seen
-                seen.add(id(operation))
-                uses.append(Use(prefix + operation.name, operation, first, given, tree.flatten(outputs)))
-                return outputs
+    def note(name, operation, args, kwargs):
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        given = [x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+        first = id(operation) not in seen
+        seen.add(id(operation))
+        uses.append(Use(name, operation, first, given, tree.flatten(outputs)))
+        return outputs
 
-            return call
-
-        return graph._run_through_graph(tensors, operation_fn=use)
-
-    follow(graph, inputs, "")
+    _follow(graph, inputs, note)
     return inputs, uses
 
 
-def _graph_of(operation):
+def run(model, images, visit):
+    """Run a model on a batch in inference, layer by layer, nested models unfolded; return its outputs.
+
+    Args:
+        model: as in `walk`.
+        images: tensor that its input takes.
+        visit: function (name, operation, compute) that returns the outputs of one use of an operation; `compute()`
+            computes them. The name is that of `Use`.
+
+    Raises:
+        ArgumentError: if the model is no graph of layers.
+    """
+
+    def call(name, operation, args, kwargs):
+        if getattr(operation, "_call_has_training_arg", False):
+            kwargs = {"training": False, **kwargs}
+        return visit(name, operation, lambda: operation(*args, **kwargs))
+
+    return _follow(graph_of(model), images, call)
+
+
+def check_layer(model, layer):
+    """Return the name of a layer, given by name or itself; raise ArgumentError if it is not in the model."""
+    uses = walk(model)[1]
+    if not isinstance(layer, str):
+        found = next((use.name for use in uses if use.operation is layer), None)
+        layer = layer.name if found is None else found
+    names = [use.name for use in uses]
+    if layer not in names:
+        raise ArgumentError(
+            f"`layer` must be a layer of {model.name}.{nearest(layer, names)} Received: layer={layer!r}"
+        )
+    return layer
+
+
+def graph_of(model):
+    """Return a functional model as it is, a sequential one as a functional one; raise ArgumentError for others."""
+    graph = _functional(model)
+    if graph is None:
+        raise ArgumentError(
+            f"`model` must be a functional model, or a sequential one that knows its input: {model.name} has no graph "
+            f"of layers. Received: model={model}"
+        )
+    return graph
+
+
+def _follow(graph, tensors, act, prefix=""):
+    """Go through a graph from input to output; `act(name, operation, args, kwargs)` gives what an operation gives."""
+
+    def use(operation):
+        def call(*args, **kwargs):
+            inner = _functional(operation)
+            if inner is not None:
+                return _follow(inner, args[0], act, f"{prefix}{operation.name}/")
+            return act(prefix + operation.name, operation, args, kwargs)
+
+        return call
+
+    return graph._run_through_graph(tensors, operation_fn=use)
+
+
+def _functional(operation):
     """Return the functional model that an operation is, None if it is none."""
     if isinstance(operation, keras.Sequential):
         operation = operation._functional

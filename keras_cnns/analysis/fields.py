@@ -6,7 +6,7 @@ from keras import layers
 
 from keras_cnns import layers as our_layers
 from keras_cnns.analysis import _graph
-from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.errors import ArgumentError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +64,8 @@ def receptive_field(model, layer, input_shape=None):
     Reference:
         A. Araujo, W. Norris, J. Sim: Computing Receptive Fields of Convolutional Neural Networks, Distill, 2019.
     """
-    uses = _fields_of_uses(model, input_shape)
-    name = (
-        layer if isinstance(layer, str) else next((use.name for use, _ in uses if use.operation is layer), layer.name)
-    )
-    found = [field for use, field in uses if use.name == name]
-    if not found:
-        names = [use.name for use, _ in uses]
-        raise ArgumentError(f"`layer` must be a layer of {model.name}.{nearest(name, names)} Received: layer={name!r}")
+    name = _graph.check_layer(model, layer)
+    found = [field for use, field in _fields_of_uses(model, input_shape) if use.name == name]
     try:
         return _public(_union(found))
     except _NoField as reason:

@@ -1,36 +1,11 @@
-"""The one place that draws, for all rooms. Pictures are PNG files, written whole or not at all."""
-
-import contextlib
-import warnings
+"""Charts of trainings, networks and artifacts."""
 
 import numpy as np
 
-from keras_cnns import _files
+from keras_cnns._render._figure import BLUE, GRAY, GREEN, ORANGE, RED, any_script, new_figure, save, short
 
-# Okabe and Ito's colors, told apart by color-blind eyes too
-BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
 # Of the runtimes, whichever of them were measured
 RUNTIMES = {"Keras": BLUE, "tf.saved_model": ORANGE, "LiteRT": GREEN, "ONNX Runtime": RED}
-
-
-def _figure(width, height, **subplots):
-    from matplotlib.figure import Figure  # without pyplot: no window system, no state between calls
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    return figure, figure.subplots(**subplots)
-
-
-def _save(figure, path):
-    with _files.writing(path) as temporary, _any_script():
-        figure.savefig(temporary, format="png")
-
-
-@contextlib.contextmanager
-def _any_script():
-    """Let names be in a script that matplotlib's font lacks."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")
-        yield
 
 
 def training_curve(history, path, title):
@@ -41,7 +16,7 @@ def training_curve(history, path, title):
         path: PNG file to write.
         title: above the picture.
     """
-    figure, axes = _figure(9, 3.6, ncols=2)
+    figure, axes = new_figure(9, 3.6, ncols=2)
     figure.suptitle(title)
     epochs = np.arange(1, len(history["loss"]) + 1)
     for axis, key, label in zip(axes, ("loss", "accuracy"), ("loss (nats)", "accuracy"), strict=True):
@@ -54,54 +29,7 @@ def training_curve(history, path, title):
         axis.legend(frameon=False, loc="upper right" if key == "loss" else "lower right")
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(top=1.02)
-    _save(figure, path)
-
-
-def prediction_grid(images, labels, probabilities, class_names, path, title, columns=8):
-    """Draw pictures, each with its predicted class and the probability; errors in red, with the true class.
-
-    Args:
-        images: uint8 array (pictures, height, width, 1 or 3).
-        labels: true classes (pictures,), whole numbers.
-        probabilities: array (pictures, classes).
-        class_names: one a column of `probabilities`.
-        path: PNG file to write.
-        title: above the picture.
-        columns: pictures a row.
-    """
-    rows = -(-len(images) // columns)
-    figure, axes = _figure(1.1 * columns, 1.35 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
-    figure.suptitle(title, fontsize=10)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, image, label, row in zip(axes.flat, images, labels, probabilities, strict=False):
-        best = int(np.argmax(row))
-        right = best == label
-        text = f"{class_names[best]}  {row[best]:.1%}" + ("" if right else f"\ntrue: {class_names[label]}")
-        axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(text, fontsize=8, color="black" if right else RED, pad=2)
-    _save(figure, path)
-
-
-def picture_grid(images, texts, path, title, columns=8):
-    """Draw pictures, each with a text above it.
-
-    Args:
-        images: uint8 array (pictures, height, width, 1 or 3).
-        texts: one a picture; long ones are cut off.
-        path: PNG file to write.
-        title: above the whole.
-        columns: pictures a row.
-    """
-    rows = -(-len(images) // columns)
-    figure, axes = _figure(1.35 * columns, 1.55 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
-    figure.suptitle(title, fontsize=10)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, image, text in zip(axes.flat, images, texts, strict=False):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(text if len(text) <= 20 else f"{text[:19]}\N{HORIZONTAL ELLIPSIS}", fontsize=8, pad=2)
-    _save(figure, path)
+    save(figure, path)
 
 
 def network_bars(rows, path, title):
@@ -119,7 +47,7 @@ def network_bars(rows, path, title):
     from matplotlib import colormaps
 
     colors = [colormaps["Blues"](shades[shape[0]]) if len(shape) == 3 else GRAY for _, shape, *_ in rows]
-    figure, axes = _figure(11, 1.3 + 0.17 * len(rows), ncols=2, sharey=True)
+    figure, axes = new_figure(11, 1.3 + 0.17 * len(rows), ncols=2, sharey=True)
     figure.suptitle(title, fontsize=10)
     places = np.arange(len(rows))
     for axis, column, label in zip(axes, (2, 3), ("multiply-adds", "parameters"), strict=True):
@@ -129,15 +57,15 @@ def network_bars(rows, path, title):
             if row[column] is None:
                 axis.text(0, place, " not counted", va="center", fontsize=6, color=RED)
             elif row[column]:
-                axis.text(row[column], place, f" {_short(row[column])}", va="center", fontsize=6)
-        axis.set(xlabel=f"{label}: {_short(sum(values))}", xlim=(0, 1.12 * max(values, default=0) or 1))
-        axis.xaxis.set_major_formatter(lambda value, _: _short(value))
+                axis.text(row[column], place, f" {short(row[column])}", va="center", fontsize=6)
+        axis.set(xlabel=f"{label}: {short(sum(values))}", xlim=(0, 1.12 * max(values, default=0) or 1))
+        axis.xaxis.set_major_formatter(lambda value, _: short(value))
         axis.grid(alpha=0.3, axis="x")
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(places, names, fontsize=7)
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
-    _save(figure, path)
+    save(figure, path)
 
 
 def network_bubbles(points, path, title, label):
@@ -149,25 +77,25 @@ def network_bubbles(points, path, title, label):
         title: above the picture.
         label: of the values.
     """
-    figure, axis = _figure(10, 6.5)
+    figure, axis = new_figure(10, 6.5)
     figure.suptitle(title, fontsize=10)
     macs, parameters, values = (np.array(column, float) for column in list(zip(*points, strict=True))[1:])
     scale = 2500 / parameters.max()
     axis.scatter(macs, values, s=scale * parameters, color=BLUE, alpha=0.3, edgecolor=BLUE)
     axis.scatter(macs, values, s=6, color=BLUE)
     axis.set(xscale="log", xlabel="multiply-adds of one picture", ylabel=label)
-    axis.xaxis.set_major_formatter(lambda value, _: _short(value))
+    axis.xaxis.set_major_formatter(lambda value, _: short(value))
     axis.grid(alpha=0.3, which="both")
     axis.margins(0.15)
     for size in (1, 10, 100):
         share = 10.0 ** (int(np.log10(parameters.max())) - 2) * size
-        axis.scatter([], [], s=scale * share, color=GRAY, alpha=0.3, label=_short(share))
+        axis.scatter([], [], s=scale * share, color=GRAY, alpha=0.3, label=short(share))
     legend = {"labelspacing": 2.5, "handletextpad": 2.5, "borderpad": 2, "frameon": False}
     axis.legend(title="parameters", loc="center left", bbox_to_anchor=(1, 0.5), **legend)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the texts go where the points are now
     _name_points(axis, [name for name, *_ in points], macs, values)
-    _save(figure, path)
+    save(figure, path)
 
 
 def benchmark_chart(rows, path, title, batch=1):
@@ -188,7 +116,7 @@ def benchmark_chart(rows, path, title, batch=1):
     ys = megabytes if by_size else 100 * np.array(accuracies)
     scale = 900 / megabytes.max()
     areas = np.full(len(rows), 60.0) if by_size else scale * megabytes
-    figure, axis = _figure(10, 5.5)
+    figure, axis = new_figure(10, 5.5)
     figure.suptitle(title, fontsize=10)
     colors = [RUNTIMES.get(runtime, GRAY) for runtime in runtimes]
     axis.scatter(xs, ys, s=areas, color=[(color, 0.35) for color in colors], edgecolor=colors)
@@ -196,7 +124,7 @@ def benchmark_chart(rows, path, title, batch=1):
     for runtime, color in dict(zip(runtimes, colors, strict=True)).items():
         axis.scatter([], [], s=60, color=(color, 0.35), edgecolor=color, label=runtime)
     for size in () if by_size else megabytes.max() * np.array([0.25, 1]):
-        axis.scatter([], [], s=scale * size, color="none", edgecolor=GRAY, label=f"{_short(1e6 * size)}B")
+        axis.scatter([], [], s=scale * size, color="none", edgecolor=GRAY, label=f"{short(1e6 * size)}B")
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, labelspacing=2, handletextpad=1.5, borderpad=1)
     calls = "one picture" if batch == 1 else f"{batch} pictures"
     axis.set(xscale="log", xlabel=f"latency of {calls}, ms", ylabel="file size, MB" if by_size else "accuracy, %")
@@ -215,7 +143,7 @@ def benchmark_chart(rows, path, title, batch=1):
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the texts go where the points are now
     _name_points(axis, names, xs, ys, np.sqrt(areas / np.pi) * figure.dpi / 72)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _name_points(axis, names, xs, ys, radii=None):
@@ -229,7 +157,7 @@ def _name_points(axis, names, xs, ys, radii=None):
     from matplotlib.textpath import TextPath
 
     points = 8
-    with _any_script():
+    with any_script():
         widths = [TextPath((0, 0), name, points * axis.figure.dpi / 72).get_extents().width + 6 for name in names]
     centers = axis.transData.transform(np.column_stack([xs, ys]))
     radii = np.full(len(names), 4.0) if radii is None else np.asarray(radii)
@@ -249,11 +177,3 @@ def _name_points(axis, names, xs, ys, radii=None):
         line = {"arrowstyle": "-", "color": GRAY, "lw": 0.5, "shrinkA": 0}
         place = {"xytext": (left - x, bottom + 3 - y), "textcoords": "offset pixels"}
         axis.annotate(names[k], (xs[k], ys[k]), **place, fontsize=points, arrowprops=line)
-
-
-def _short(value):
-    """Return a number with three digits and its thousands in words: 1.58 G, 27.2 M."""
-    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= unit:
-            return f"{value / unit:.3g}{name}"
-    return f"{value:.3g}"

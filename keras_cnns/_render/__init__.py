@@ -1,0 +1,15 @@
+"""The one place that draws, for all rooms. Pictures are PNG files, written whole or not at all."""
+
+from keras_cnns._lazy import lazy
+
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "benchmark_chart": "charts",
+        "network_bars": "charts",
+        "network_bubbles": "charts",
+        "picture_grid": "pictures",
+        "prediction_grid": "pictures",
+        "training_curve": "charts",
+    },
+)

@@ -1,0 +1,39 @@
+"""What every drawing shares: its figure, colors and file."""
+
+import contextlib
+import warnings
+
+from keras_cnns import _files
+
+# Okabe and Ito's colors, told apart by color-blind eyes too
+BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
+
+
+def new_figure(width, height, **subplots):
+    """Return (figure, its axes) of so many inches; `subplots` as in matplotlib."""
+    from matplotlib.figure import Figure  # without pyplot: no window system, no state between calls
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, figure.subplots(**subplots)
+
+
+def save(figure, path):
+    """Write a figure as PNG, whole or not at all."""
+    with _files.writing(path) as temporary, any_script():
+        figure.savefig(temporary, format="png")
+
+
+@contextlib.contextmanager
+def any_script():
+    """Let names be in a script that matplotlib's font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
+
+
+def short(value):
+    """Return a number with three digits and its thousands in words: 1.58 G, 27.2 M."""
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"

@@ -1,0 +1,78 @@
+"""The one place that differentiates: values and gradients as NumPy arrays, on TensorFlow and JAX."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_cnns.analysis import _graph
+from keras_cnns.errors import ArgumentError
+
+
+def gradients(function, *inputs):
+    """Return (value, gradients of the value's sum with respect to each input), float32 arrays.
+
+    Args:
+        function: from as many tensors as there are inputs to one tensor.
+        inputs: float arrays.
+
+    Raises:
+        ArgumentError: on a backend that is neither TensorFlow nor JAX.
+    """
+    tensors = [ops.convert_to_tensor(x, "float32") for x in inputs]
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        found = tape.gradient(value, tensors, unconnected_gradients="zero")
+    elif backend == "jax":
+        import jax
+
+        def with_sum(*tensors):
+            value = function(*tensors)
+            return ops.sum(value), value
+
+        (_, value), found = jax.value_and_grad(with_sum, argnums=tuple(range(len(tensors))), has_aux=True)(*tensors)
+    else:
+        raise ArgumentError(f"gradients need the backend tensorflow or jax. Received: KERAS_BACKEND={backend}")
+    return _array(value), [_array(x) for x in found]
+
+
+def layer_gradients(model, images, layers, score):
+    """Return {layer: (its output, the gradient of the score with respect to it)}, float32 arrays.
+
+    Args:
+        model: functional `keras.Model`.
+        images: float array (pictures, height, width, channels), as the model takes them.
+        layers: names of layers with one output that are used once.
+        score: function from the model's output tensor to a tensor, whose sum is differentiated.
+    """
+    outputs = {}
+
+    def keep(name, operation, compute):
+        found = compute()
+        if name in layers:
+            outputs[name] = found
+        return found
+
+    images = ops.convert_to_tensor(images, "float32")
+    _graph.run(model, images, keep)
+    names = list(outputs)
+
+    def shifted(*shifts):
+        shift_of = dict(zip(names, shifts, strict=True))
+
+        def shift(name, operation, compute):
+            found = compute()
+            return found + ops.cast(shift_of[name], found.dtype) if name in shift_of else found
+
+        return score(_graph.run(model, images, shift))
+
+    _, found = gradients(shifted, *(np.zeros(outputs[name].shape, "float32") for name in names))
+    return {name: (_array(outputs[name]), gradient) for name, gradient in zip(names, found, strict=True)}
+
+
+def _array(tensor):
+    return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
