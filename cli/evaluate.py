@@ -1,11 +1,24 @@
-"""cnn-evaluate: how well a model does on a split of pictures."""
+"""cnn-evaluate: how well models do on a split of pictures."""
 
 import click
 from keras_cnns.cli import _common
 
+from keras_cnns.evaluation.protocols import PROTOCOLS
+
+RECIPE = "recipe"
+
+
+def _scales(context, parameter, text):
+    if text is None:
+        return None
+    try:
+        return [int(side) for side in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"must be pixels with commas between, as 256,384,512. Received: {text!r}") from None
+
 
 @click.command("cnn-evaluate", epilog=_common.EXIT_CODES)
-@click.argument("model")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--data",
     "source",
@@ -14,30 +27,126 @@ from keras_cnns.cli import _common
     help="Pictures: digits, FILE.npz, a folder, or tfds:NAME.",
 )
 @click.option("--split", default="test", show_default=True, help="Which part of them.")
-@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Pictures at a time.")
+@click.option(
+    "--protocol",
+    type=click.Choice([*PROTOCOLS, RECIPE]),
+    default="center",
+    show_default=True,
+    help="Which views of a picture are shown; recipe: as the paper of the model's recipe did.",
+)
+@click.option(
+    "--scales",
+    callback=_scales,
+    metavar="PIXELS,...",
+    help="Shorter sides that pictures are resized to, in place of the protocol's; several are averaged.",
+)
+@click.option("--batch-size", type=click.IntRange(1), help="Views at a time.  [default: by the input's size]")
+@click.option("--corruptions", is_flag=True, help="Measure on corrupted pictures too; one model.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Write evaluation.json, confusion.png, reliability.png and mistakes.png there.",
+)
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False),
     metavar="FILE.png",
-    help="Draw some of the pictures with their predicted classes.",
+    help="Draw some of the pictures with their predicted classes; one model.",
 )
 @_common.force_option
 @_common.data_dir_option
 @_common.download_option
 @_common.options
-def command(model, source, split, batch_size, plot, force, data_dir, download, as_json):
-    """Measure MODEL (a .keras file, or NAME:WEIGHTS as nin:digits): top-1, top-5, loss, each class."""
+def command(
+    models,
+    source,
+    split,
+    protocol,
+    scales,
+    batch_size,
+    corruptions,
+    output,
+    plot,
+    force,
+    data_dir,
+    download,
+    as_json,
+):
+    """Measure MODEL (a .keras file, or NAME:WEIGHTS as nin:digits): top-1, top-5, loss, calibration, each class.
+
+    The probabilities of several models are averaged.
+    """
+    if len(models) > 1 and (corruptions or plot):
+        raise click.UsageError(f"{'--corruptions' if corruptions else '--plot'} goes with one MODEL.")
     if plot:
         _common.prepare_plot(plot, force)
-    loaded, record, _ = _common.open_model(model)
+    written = _written(output, corruptions, force) if output else {}
+    opened_models = [_common.open_model(model) for model in models]
     from keras_cnns._models import check_classes
     from keras_cnns.data import reopen_source
-    from keras_cnns.evaluation import draw_predictions, evaluate
+    from keras_cnns.evaluation import draw_predictions, predict_split, robustness, score
+    from keras_cnns.evaluation.measuring import check_outputs
 
-    preprocessing = _common.preprocessing_of(loaded, record, model)
-
-    trained_on = record.data if record and record.data else {}
+    records = [record for _, record, _ in opened_models]
+    loaded = [model for model, _, _ in opened_models]
+    preprocessing = [_common.preprocessing_of(*one) for one in zip(loaded, records, models, strict=True)]
+    trained_on = records[0].data if records[0] and records[0].data else {}
     opened = reopen_source(trained_on, source, data_dir=data_dir, download=download)
+    _say_division(models[0], trained_on, opened, source)
+    for record in records:
+        if record and record.class_names:
+            check_classes(record.class_names, opened.class_names, source)
+    protocol = _recipes(records[0], models[0]) if protocol == RECIPE else protocol
+    pictures = opened.split(split)
+
+    def track(batches):
+        return _common.track(batches, "pictures")
+
+    options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": track}
+    for model in loaded:
+        check_outputs(model, opened.class_names)
+    probabilities, labels = predict_split(loaded, pictures, preprocessing, **options)
+    result = score(probabilities, labels, opened.class_names)
+    spoiled = None
+    if corruptions:
+        spoiled = robustness(loaded[0], pictures, preprocessing[0], batch_size=batch_size, progress=track)
+
+    how = "" if protocol == "center" else f", {protocol}"
+    how += f" at {', '.join(map(str, scales))}" if scales else ""
+    title = (
+        f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}, "
+        f"loss {result.loss:.4f}"
+    )
+    values = {
+        **({"model": models[0]} if len(models) == 1 else {"models": models}),
+        **{"data": source, "split": split, "protocol": protocol, "scales": scales},
+        **result.to_json(),
+        **({"robustness": spoiled.to_json()} if spoiled else {}),
+    }
+    if as_json:
+        _common.print_json(values)
+    else:
+        _print(title, result, spoiled)
+    if output:
+        _write(written, values, title, result, spoiled, (probabilities, labels), pictures, preprocessing[0])
+    if plot:
+        draw_predictions(loaded[0], pictures, preprocessing[0], opened.class_names, plot, title)
+
+
+def _written(output, corruptions, force):
+    """Return the files to write by their stems, after a check that they can be."""
+    from pathlib import Path
+
+    names = ["evaluation.json", "confusion.png", "reliability.png", "mistakes.png"]
+    paths = [Path(output) / name for name in [*names, *(["robustness.png"] if corruptions else [])]]
+    for path in paths:
+        _common.prepare_plot(path, force)
+    return {path.stem: path for path in paths}
+
+
+def _say_division(model, trained_on, opened, source):
+    """Say which part of a divided source is measured on."""
     if opened.divisions:
         _common.note(f"{source} is divided as it was for the training of {model}")
     elif trained_on.get("divisions"):
@@ -45,30 +154,48 @@ def command(model, source, split, batch_size, plot, force, data_dir, download, a
             f"{model} was trained on a part of {trained_on['source']}, divided anew; {source} has its own splits: if "
             f"these are the same pictures, some were trained on"
         )
-    if record and record.class_names:
-        check_classes(record.class_names, opened.class_names, source)
-    split_pictures = opened.split(split)
-    result = evaluate(
-        loaded,
-        split_pictures,
-        preprocessing,
-        opened.class_names,
-        batch_size=batch_size,
-        progress=lambda batches: _common.track(batches, "pictures"),
-    )
-    title = f"{model} on {split} of {source}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}, loss {result.loss:.4f}"
-    if as_json:
-        _common.print_json({"model": model, "data": source, "split": split, **result.to_json()})
-    else:
-        counts = [sum(row) for row in result.confusion]
-        rows = [
-            (name, count, "" if share is None else f"{share:.2%}")
-            for (name, share), count in zip(result.per_class.items(), counts, strict=True)
-        ]
-        rows.append(("all", result.examples, f"{result.top1:.2%}"))
-        _common.table(title, [("class", "left"), ("pictures", "right"), ("top-1", "right")], rows)
-    if plot:
-        draw_predictions(loaded, split_pictures, preprocessing, opened.class_names, plot, title)
+
+
+def _recipes(record, model):
+    """Return the protocol of the recipe that a model was trained by."""
+    from keras_cnns.errors import ArgumentError
+
+    if not (record and record.recipe):
+        raise ArgumentError(
+            f"{model} does not say by which recipe it was trained; name one of {', '.join(PROTOCOLS)}. "
+            f"Received: protocol={RECIPE!r}"
+        )
+    return record.recipe.get("protocol", "center")
+
+
+def _print(title, result, spoiled):
+    counts = [sum(row) for row in result.confusion]
+    rows = [
+        (name, count, "" if share is None else f"{share:.2%}")
+        for (name, share), count in zip(result.per_class.items(), counts, strict=True)
+    ]
+    rows.append(("all", result.examples, f"{result.top1:.2%}"))
+    _common.table(title, [("class", "left"), ("pictures", "right"), ("top-1", "right")], rows)
+    click.echo(f"expected calibration error {result.calibration_error:.2%}")
+    if spoiled:
+        rows = [(name, *(f"{value:.1%}" for value in values)) for name, values in spoiled.corrupted.items()]
+        columns = [("corruption", "left"), *((f"severity {k}", "right") for k in range(1, 6))]
+        _common.table(f"top-1 on corrupted pictures: mean {spoiled.mean:.2%}", columns, rows)
+
+
+def _write(written, values, title, result, spoiled, predicted, pictures, preprocessing):
+    """Write the JSON file and the drawings."""
+    from keras_cnns import _files, _render
+    from keras_cnns.evaluation import draw_mistakes, draw_result
+
+    folder = written["evaluation"].parent
+    _files.write_json(written["evaluation"], values)
+    draw_result(result, folder, title)
+    if not draw_mistakes(*predicted, pictures, preprocessing, list(result.per_class), written["mistakes"], title):
+        written["mistakes"].unlink(missing_ok=True)  # of the run that is overwritten
+        _common.note(f"{written['mistakes']}: not written, as there was no mistake")
+    if spoiled:
+        _render.robustness_curves(spoiled.clean, spoiled.corrupted, written["robustness"], title)
 
 
 def main(arguments=None):

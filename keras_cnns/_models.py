@@ -153,6 +153,11 @@ def softmax(logits):
     return powers / powers.sum(axis=1, keepdims=True)
 
 
+def batch_size_for(height, width):
+    """Return how many pictures to predict at a time: of large ones few, for their activations."""
+    return min(256, max(8, (1 << 22) // (height * width)))
+
+
 def predict_pixels(model, images, preprocessing, batch_size=256):
     """Return the model's float32 outputs for uint8 pictures (pictures, height, width, channels) of its size."""
     batches = (images[k : k + batch_size].astype("float32") for k in range(0, len(images), batch_size))

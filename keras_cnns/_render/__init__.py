@@ -6,10 +6,13 @@ __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
         "benchmark_chart": "charts",
+        "confusion_matrix": "measures",
         "network_bars": "charts",
         "network_bubbles": "charts",
         "picture_grid": "pictures",
         "prediction_grid": "pictures",
+        "reliability": "measures",
+        "robustness_curves": "measures",
         "training_curve": "charts",
     },
 )

@@ -34,15 +34,21 @@ def prepare(picture, preprocessing):
     picture = tf.convert_to_tensor(picture)
     # The same steps whether the size is known beforehand or not, so that all sources give the same pixels
     if preprocessing.shorter_side is not None or tuple(picture.shape[:2]) != preprocessing.size:
-        target = preprocessing.size
-        if preprocessing.shorter_side is not None:
-            sides = tf.cast(tf.shape(picture)[:2], tf.float32)
-            ratio = preprocessing.shorter_side / tf.reduce_min(sides)
-            target = tf.maximum(preprocessing.shorter_side, tf.cast(tf.round(sides * ratio), tf.int32))
-        picture = tf.image.resize(picture, target, antialias=True)
+        if preprocessing.shorter_side is None:
+            picture = tf.image.resize(picture, preprocessing.size, antialias=True)
+        else:
+            picture = resized(picture, preprocessing.shorter_side)
         top, left = (tf.shape(picture)[0] - height) // 2, (tf.shape(picture)[1] - width) // 2
         picture = tf.saturate_cast(tf.round(picture[top : top + height, left : left + width]), tf.uint8)
     return tf.ensure_shape(picture, preprocessing.shape)
+
+
+def resized(picture, shorter_side):
+    """Return a picture (height, width, channels) as float32, its shorter side so many pixels and its aspect kept."""
+    sides = tf.cast(tf.shape(picture)[:2], tf.float32)
+    ratio = shorter_side / tf.reduce_min(sides)
+    target = tf.maximum(shorter_side, tf.cast(tf.round(sides * ratio), tf.int32))
+    return tf.image.resize(picture, target, antialias=True)
 
 
 def make_dataset(
@@ -107,7 +113,7 @@ def make_dataset(
     geometry = AUGMENTATIONS[augmentation]
     steps = batch_steps(preprocessing.channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot)
     pictures = _pictures(split, preprocessing, geometry.window, shuffle, cache, skip_broken)
-    normalized = _normalizer(preprocessing)
+    normalized = normalizer(preprocessing)
 
     def finish(batch, draw):
         images, labels = batch
@@ -135,7 +141,7 @@ def make_dataset(
     return data.prefetch(tf.data.AUTOTUNE)
 
 
-def _normalizer(preprocessing):
+def normalizer(preprocessing):
     """Return `preprocessing.normalize`, or what gives the same in half the time."""
     if not preprocessing.is_affine or len(preprocessing.mean) == 1:
         return preprocessing.normalize

@@ -7,6 +7,23 @@ import numpy as np
 
 from keras_cnns.errors import ArgumentError
 
+BINS = 15  # of the reliability curve, as in Guo et al.
+
+
+@dataclasses.dataclass(frozen=True)
+class Bin:
+    """Pictures whose most probable class got a probability of about the same size.
+
+    Attributes:
+        examples: number of pictures.
+        confidence: mean of that probability.
+        accuracy: share of the pictures whose class it is.
+    """
+
+    examples: int
+    confidence: float
+    accuracy: float
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -19,6 +36,13 @@ class Result:
         loss: mean cross-entropy, in nats.
         per_class: class name to top-1 of its pictures, None for a class without any.
         confusion: rows are true classes, columns predicted ones, in pictures.
+        calibration_error: expected calibration error: how far confidence and accuracy are apart, mean over all
+            pictures.
+        reliability: a `Bin` for each fifteenth of the confidence that has pictures, from low to high.
+
+    Reference:
+        Calibration: C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks, ICML 2017,
+        section 2.
     """
 
     examples: int
@@ -27,10 +51,13 @@ class Result:
     loss: float
     per_class: Mapping[str, float | None]
     confusion: tuple[tuple[int, ...], ...]
+    calibration_error: float
+    reliability: tuple[Bin, ...]
 
     def to_json(self):
         """Return a dictionary of JSON values."""
-        return {**dataclasses.asdict(self), "confusion": [list(row) for row in self.confusion]}
+        values = dataclasses.asdict(self)
+        return {**values, "confusion": list(map(list, self.confusion)), "reliability": list(values["reliability"])}
 
     def summary(self):
         """Return the numbers alone, as model files and manifests keep them."""
@@ -46,11 +73,11 @@ def score(probabilities, labels, class_names):
         class_names: one a column.
 
     Raises:
-        ValueError: if there is no picture, or a probability is not finite.
+        ArgumentError: (a ValueError) if there is no picture, or a probability is not finite.
     """
     probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels, "int64")
     if not len(labels):
-        raise ValueError("there are no pictures to measure on. Received: labels=[]")
+        raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
     if not np.isfinite(probabilities).all():
         raise ArgumentError("the model gives values that are not finite (NaN or infinity); train it again.")
     classes = len(class_names)
@@ -68,4 +95,15 @@ def score(probabilities, labels, class_names):
             name: float(confusion[k, k] / totals[k]) if totals[k] else None for k, name in enumerate(class_names)
         },
         confusion=tuple(map(tuple, confusion.tolist())),
+        **_calibration(probabilities.max(1), order[:, 0] == labels),
     )
+
+
+def _calibration(confidence, right):
+    places = np.minimum((confidence * BINS).astype("int64"), BINS - 1)
+    bins = tuple(
+        Bin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
+        for inside in (places == k for k in np.unique(places))
+    )
+    error = sum(one.examples * abs(one.confidence - one.accuracy) for one in bins) / len(confidence)
+    return {"calibration_error": float(error), "reliability": bins}

@@ -1,81 +1,124 @@
-"""How a network is shown pictures when it is measured."""
+"""How a network is shown a picture when it is measured: the papers' protocols. Standard library only."""
 
-import numpy as np
+import dataclasses
 
-from keras_cnns import _models
-from keras_cnns.errors import ArgumentError
-from keras_cnns.evaluation.metrics import score
+from keras_cnns.errors import ArgumentError, nearest
 
-BATCH = 256
+CENTER = ((0.5, 0.5),)
+FIVE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # the corners and the center
 
 
-def evaluate(model, split, preprocessing, class_names, *, batch_size=BATCH, progress=None):
-    """Return the `Result` of one view a picture: resized and center-cropped as the record says.
+def grid(rows, columns):
+    """Return positions spread evenly over a picture, as `Protocol` takes them, row by row."""
+    if min(rows, columns) < 2:
+        raise ArgumentError(f"a grid has two rows and columns at least. Received: rows={rows}, columns={columns}")
+    return tuple((row / (rows - 1), column / (columns - 1)) for row in range(rows) for column in range(columns))
 
-    Args:
-        model: functional `keras.Model` from (batch, height, width, channels) to (batch, classes), logits or
-            probabilities.
-        split: `Split` of a source; every picture counts once, whatever the batch size.
-        preprocessing: `Preprocessing` that the model was trained with.
-        class_names: of the split's labels, in order.
-        batch_size: pictures at a time.
-        progress: function from the batches to the same batches, that shows how far one is.
 
-    Raises:
-        ArgumentError: if the model's outputs are not as many as the classes.
-        SourceError: if a picture cannot be read.
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Which views of a picture a network is shown; its probabilities are averaged over them.
+
+    The picture is resized, its aspect kept; of it, or of its three squares, crops of the input's size are taken, or,
+    dense, the network sees the whole of it at once.
+
+    Attributes:
+        name: as `evaluate` and `cnn-evaluate --protocol` take it.
+        scales: shorter sides that the picture is resized to, in proportion to the longer side of the input; (): the
+            one of the preprocessing record, or 256/224 where it has none.
+        squares: whether crops come from the left, center and right square of the resized picture (of an upright one
+            the top, center and bottom square), and not from all of it.
+        positions: of the crops: (down, across) each, from 0, at the top or left edge, to 1, at the bottom or right.
+        whole: whether there is one crop more, all of the square or picture, resized to the input.
+        mirror: whether each view is shown mirrored too.
+        dense: whether the network is turned into convolutions (`dense_model`) and sees the whole resized picture; its
+            class map of logits is averaged. Then there are no crops.
     """
-    from keras_cnns.data.pipeline import make_dataset, reading
 
-    model = _models.main_output(model)
-    _models.one_image_input(model)
-    outputs = model.outputs[0].shape[-1]
-    if outputs != len(class_names):
+    name: str
+    scales: tuple[float, ...] = ()
+    squares: bool = False
+    positions: tuple[tuple[float, float], ...] = CENTER
+    whole: bool = False
+    mirror: bool = False
+    dense: bool = False
+
+    def __post_init__(self):
+        if any(scale < 1 for scale in self.scales):
+            raise ArgumentError(
+                f"`scales` must be at least 1, or the picture is smaller than the crop. Received: scales={self.scales}"
+            )
+        if not all(0 <= place <= 1 for position in self.positions for place in position):
+            raise ArgumentError(f"`positions` must lie between 0 and 1. Received: positions={self.positions}")
+        if not (self.positions or self.whole or self.dense):
+            raise ArgumentError("a protocol needs a view: `positions`, `whole` or `dense`. Received: positions=()")
+
+    @property
+    def is_center(self):
+        """Whether it is one view as the preprocessing record has it, nothing else."""
+        return self == Protocol(self.name)
+
+    def views(self, scales=1):
+        """Return the number of views of a picture at so many scales."""
+        crops = 1 if self.dense else (len(self.positions) + self.whole) * (3 if self.squares else 1)
+        return scales * crops * (2 if self.mirror else 1)
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        # Resize and center crop of the preprocessing record
+        Protocol("center"),
+        # Krizhevsky et al. 2012, section 4.1; Zeiler and Fergus 2014, section 3
+        Protocol("ten-crop", positions=FIVE, mirror=True),
+        # Szegedy et al. 2015, section 7: shorter sides of 256, 288, 320 and 352 for an input of 224
+        Protocol(
+            "144-crop",
+            scales=(256 / 224, 288 / 224, 320 / 224, 352 / 224),
+            squares=True,
+            positions=FIVE,
+            whole=True,
+            mirror=True,
+        ),
+        # Simonyan and Zisserman 2015, section 3.2
+        Protocol("dense", mirror=True, dense=True),
+    )
+}
+
+
+def find_protocol(protocol):
+    """Return a `Protocol` as it is, or the one of a name; raise ArgumentError if there is none."""
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
         raise ArgumentError(
-            f"{model.name} tells {outputs} classes apart and the pictures have {len(class_names)}; choose the source "
-            f"that the model was trained for. Received: class_names={tuple(class_names)[:10]}"
+            f"`protocol` must be one of {', '.join(PROTOCOLS)}, or a `Protocol`.{nearest(protocol, PROTOCOLS)} "
+            f"Received: protocol={protocol!r}"
         )
-    probabilities, labels = [], []
-    with reading(split):
-        batches = make_dataset(split, preprocessing, batch_size)
-        for images, truth in progress(batches) if progress else batches:
-            probabilities.append(_models.to_probabilities(model, model.predict_on_batch(np.asarray(images))))
-            labels.append(truth.numpy())
-    return score(np.concatenate(probabilities), np.concatenate(labels), class_names)
+    return PROTOCOLS[protocol]
 
 
-def draw_predictions(model, split, preprocessing, class_names, path, title, *, count=40):
-    """Draw pictures spread over a split, each with its predicted class and the probability; errors in red.
+def shorter_sides(protocol, size, shorter_side=None, scales=None):
+    """Return the shorter sides that pictures are resized to, in pixels; None: stretched to the input.
 
     Args:
-        model, split, preprocessing, class_names: as in `evaluate`.
-        path: PNG file to write.
-        title: above the picture.
-        count: how many pictures, at most.
-    """
-    from keras_cnns import _render
-    from keras_cnns.data.pipeline import read_pixels
-
-    model = _models.main_output(model)
-    images, labels = read_pixels(split.sample(count), preprocessing)
-    probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
-    _render.prediction_grid(images, labels, probabilities, class_names, path, title)
-
-
-def predict_pictures(model, paths, preprocessing, *, batch_size=BATCH):
-    """Return the probabilities (pictures, classes), float32, for picture files of any size and format.
+        protocol: `Protocol`.
+        size: (height, width) of the input.
+        shorter_side: of the preprocessing record.
+        scales: pixels that replace the protocol's; None: the protocol's.
 
     Raises:
-        ArgumentError: if the model gives values that are not finite.
-        SourceError: naming the first file that cannot be read; nothing is predicted then.
+        ArgumentError: if a scale is smaller than the input.
     """
-    from keras_cnns.data.pictures import read_picture
-    from keras_cnns.data.pipeline import prepare
-
-    model = _models.main_output(model)
-    _models.one_image_input(model)
-    images = np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
-    probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))
-    if not np.isfinite(probabilities).all():
-        raise ArgumentError(f"{model.name} gives values that are not finite (NaN or infinity); train it again.")
-    return probabilities
+    if scales is not None:
+        if not scales or any(side < max(size) for side in scales):
+            raise ArgumentError(
+                f"`scales` must be shorter sides in pixels, at least those of the network's input, {max(size)}. "
+                f"Received: scales={tuple(scales)}"
+            )
+        return [int(side) for side in scales]
+    if protocol.scales:
+        return [round(scale * max(size)) for scale in protocol.scales]
+    if shorter_side is not None or protocol.is_center:
+        return [shorter_side]
+    return [round(256 / 224 * max(size))]

@@ -63,8 +63,7 @@ class Prepared:
         """
         import tensorflow as tf
 
-        height, width, _ = self.preprocessing.shape
-        batch_size = min(256, max(8, (1 << 22) // (height * width)))  # of large pictures few, for their activations
+        batch_size = _models.batch_size_for(*self.preprocessing.size)
         reference, parts, short = self._with_logits(), [], tf.config.experimental.tensor_float_32_execution_enabled()
         tf.config.experimental.enable_tensor_float_32_execution(False)  # GPUs' float32 of 10 bits is no reference
         try:

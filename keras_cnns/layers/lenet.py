@@ -178,10 +178,10 @@ class RBFOutput(keras.layers.Layer):
         codes: (classes, features) array of numbers.
 
     Call arguments:
-        inputs: (batch, features), any float dtype.
+        inputs: (batch, ..., features), any float dtype.
 
     Returns:
-        (batch, classes), float32: 0 where the input is the code.
+        (batch, ..., classes), float32: 0 where the input is the code.
 
     Weights: codes (classes, features), fixed.
 
@@ -215,10 +215,10 @@ class RBFOutput(keras.layers.Layer):
 
     def call(self, inputs):
         """Return the squared distances of `inputs` to the codes."""
-        return ops.sum(ops.square(ops.expand_dims(inputs, 1) - self.codes), axis=-1)
+        return ops.sum(ops.square(ops.expand_dims(inputs, -2) - self.codes), axis=-1)
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], len(self.initial_codes))
+        return (*input_shape[:-1], len(self.initial_codes))
 
     def compute_cost(self, input_shape):
         """Return {"macs": multiply-adds, "connections": links from inputs to units} of one picture."""

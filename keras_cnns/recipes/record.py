@@ -55,7 +55,7 @@ class Recipe:
         balance: for classes of unequal size: "none", "weights" (in the loss) or "repeat" (scarce pictures).
         early_stopping: epochs without a lower validation loss after which the training ends; None: never.
         auxiliary_weight: of the loss of each auxiliary head.
-        protocol: how the paper measured, a name of `PROTOCOLS`.
+        protocol: how the paper measured, a name of `PROTOCOLS`, for `cnn-evaluate --protocol recipe`.
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
     """
 

@@ -15,7 +15,7 @@ from keras_cnns.data.position import Position, watched
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.statistics import fit_preprocessing
 from keras_cnns.errors import ArgumentError, Interrupted, SourceError, TrainingError
-from keras_cnns.evaluation.protocols import evaluate
+from keras_cnns.evaluation.measuring import evaluate
 from keras_cnns.saving import ModelInfo, versions
 from keras_cnns.training.compilation import compile_model, policy_for, set_biases
 from keras_cnns.training.datasets import balanced, make_datasets, shorter_side

@@ -163,6 +163,50 @@ def test_evaluate_with_bad_sources(cli, arguments, code, parts):
     one_sentence(err, *parts)
 
 
+def test_evaluate_by_protocol(cli, tmp_path):
+    arguments = ["nin:digits", "--data", "digits", "--json"]
+    _, plain, _ = cli("evaluate", *arguments)
+    code, out, _ = cli("evaluate", *arguments, "--protocol", "ten-crop", "--scales", "32", "--output", tmp_path / "out")
+    plain, crops = json.loads(plain), json.loads(out)
+    assert code == 0 and (crops["protocol"], crops["scales"], crops["examples"]) == ("ten-crop", [32], 360)
+    assert crops["loss"] != plain["loss"]  # digits that are mirrored
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text("utf8")) == crops
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
+        "confusion.png",
+        "mistakes.png",
+        "reliability.png",
+    ]
+    code, _, err = cli("evaluate", *arguments, "--output", tmp_path / "out")
+    assert code == 2 and "--force" in err
+    code, out, _ = cli("evaluate", *arguments, "--protocol", "recipe")
+    assert code == 0 and json.loads(out)["loss"] == plain["loss"]
+
+
+def test_evaluate_several_models_and_corruptions(cli, tmp_path):
+    _, plain, _ = cli("evaluate", "nin:digits", "--data", "digits", "--json")
+    code, out, _ = cli("evaluate", "nin:digits", "nin:digits", "--data", "digits", "--json")
+    both = json.loads(out)
+    assert code == 0 and both["models"] == ["nin:digits", "nin:digits"]
+    assert both["loss"] == pytest.approx(json.loads(plain)["loss"])
+    code, out, _ = cli("evaluate", "nin:digits", "--data", "digits", "--corruptions", "--output", tmp_path / "out")
+    assert code == 0 and "severity 5" in out and (tmp_path / "out" / "robustness.png").exists()
+    code, _, err = cli("evaluate", "nin:digits", "nin:digits", "--data", "digits", "--corruptions")
+    assert code == 2 and "goes with one MODEL" in err
+
+
+@pytest.mark.parametrize(
+    "arguments, part",
+    [
+        (["--protocol", "tencrop"], "'center', 'ten-crop', '144-crop', 'dense', 'recipe'"),
+        (["--scales", "256,big"], "pixels with commas between"),
+        (["--protocol", "dense", "--scales", "16"], "at least those of the network's input, 32"),
+    ],
+)
+def test_evaluate_with_bad_protocols(cli, arguments, part):
+    code, out, err = cli("evaluate", "nin:digits", "--data", "digits", *arguments)
+    assert (code, out) == (2, "") and part in err
+
+
 def test_evaluate_on_pictures_of_other_classes(cli, folder_of_pictures):
     code, out, err = cli("evaluate", "nin:digits", "--data", folder_of_pictures)
     assert code == 2 and one_sentence(err, "the classes of the pictures must be those of the model", "blue, red")

@@ -12,7 +12,7 @@ from keras_cnns.data import Preprocessing
 from keras_cnns.data.sources import open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
-from keras_cnns.evaluation import draw_predictions, evaluate, predict_pictures, score
+from keras_cnns.evaluation import draw_mistakes, draw_predictions, draw_result, evaluate, predict_pictures, score
 
 
 def test_score_equals_plain_loops():
@@ -42,6 +42,32 @@ def test_few_classes_and_ties():
     assert (result.top1, result.top5) == (0.5, 1.0)
     with pytest.raises(ValueError, match="no pictures"):
         score(np.zeros((0, 2)), [], ["a", "b"])
+
+
+def test_calibration_equals_a_plain_loop():
+    random = np.random.default_rng(1)
+    probabilities, labels = random.dirichlet(np.full(4, 0.3), size=400), random.integers(0, 4, 400)
+    result = score(probabilities, labels, "abcd")
+    error, kept = 0, []
+    for low in range(15):
+        inside = [
+            (row.max(), row.argmax() == label)
+            for row, label in zip(probabilities, labels, strict=True)
+            if low / 15 <= row.max() < (low + 1) / 15
+        ]
+        if inside:
+            confidence, accuracy = np.mean(inside, axis=0)
+            kept.append((len(inside), confidence, accuracy))
+            error += len(inside) / 400 * abs(confidence - accuracy)
+    assert result.calibration_error == pytest.approx(error)
+    np.testing.assert_allclose([(b.examples, b.confidence, b.accuracy) for b in result.reliability], kept)
+    assert error > 0.2  # the labels are drawn without regard to the probabilities
+
+
+def test_who_is_as_often_right_as_sure_is_calibrated():
+    probabilities = np.tile([0.75, 0.25], (400, 1))
+    assert score(probabilities, np.arange(400) % 4 == 0, "ab").calibration_error == pytest.approx(0)
+    assert score([[1.0, 0.0]] * 10, [1] * 10, "ab").calibration_error == pytest.approx(1)
 
 
 def linear_model(activation):
@@ -149,3 +175,33 @@ def test_the_drawing_shows_what_was_predicted(digits_model, tmp_path):
         return ((pixels[..., 0] - pixels[..., 2]) > 150).sum()
 
     assert red(right) < 200 < red(marked)
+
+
+def test_mistakes_come_worst_first(digits_model, tmp_path, monkeypatch):
+    from keras_cnns import _render
+
+    drawn = []
+    monkeypatch.setattr(_render, "prediction_grid", lambda *arguments: drawn.append(arguments), raising=False)
+    _, record = digits_model
+    split = open_source("digits").split("test").sample(5)
+    probabilities = np.full((5, 10), 0.01)
+    probabilities[np.arange(5), split.labels] = [0.9, 0.02, 0.3, 0.1, 0.9]
+    probabilities[np.arange(5), (split.labels + 1) % 10] = [0.05, 0.9, 0.6, 0.8, 0.05]
+    arguments = (split, record.preprocessing, record.class_names, tmp_path / "m.png", "title")
+    assert draw_mistakes(probabilities, split.labels, *arguments)
+    images, labels, *_ = drawn[0]
+    np.testing.assert_array_equal(images, split.items[[1, 3, 2]])
+    np.testing.assert_array_equal(labels, split.labels[[1, 3, 2]])
+    assert not draw_mistakes(np.eye(10)[split.labels], split.labels, *arguments)
+    assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("classes", [2, 12, 45])
+def test_drawings_of_a_result(tmp_path, classes):
+    random = np.random.default_rng(0)
+    names = [f"a class with a long name, {k}" for k in range(classes)]
+    result = score(random.dirichlet(np.ones(classes), size=200), random.integers(0, classes, 200), names)
+    draw_result(result, tmp_path / "out", "a model")
+    for name in ("confusion.png", "reliability.png"):
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert min(picture.size) >= 400

@@ -1,0 +1,178 @@
+"""How a model does on pictures that were spoiled, a little and more, or moved."""
+
+import dataclasses
+import io
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from keras_cnns import _models
+from keras_cnns.errors import ArgumentError, nearest
+
+SHIFTS = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)  # of the picture's width
+
+
+@dataclasses.dataclass(frozen=True)
+class Robustness:
+    """How accurate a model is on corrupted pictures.
+
+    Attributes:
+        examples: number of pictures.
+        clean: top-1 on the pictures as they are.
+        corrupted: from a corruption to its top-1 at severity 1, 2, 3, 4 and 5.
+    """
+
+    examples: int
+    clean: float
+    corrupted: Mapping[str, tuple[float, ...]]
+
+    @property
+    def mean(self):
+        """Top-1, mean of all corruptions at all severities."""
+        return float(np.mean([list(values) for values in self.corrupted.values()]))
+
+    def to_json(self):
+        """Return a dictionary of JSON values."""
+        corrupted = {name: list(values) for name, values in self.corrupted.items()}
+        return {"examples": self.examples, "clean": self.clean, "corrupted": corrupted, "mean": self.mean}
+
+
+def robustness(model, split, preprocessing, *, corruptions=None, seed=0, batch_size=None, progress=None):
+    """Return how accurate a model is on corrupted pictures, one center view each.
+
+    Args:
+        model, split, preprocessing, batch_size, progress: as in `evaluate`, of one model.
+        corruptions: names of `CORRUPTIONS`; None: all.
+        seed: of what is random.
+
+    Returns:
+        `Robustness`.
+
+    Raises:
+        ArgumentError: (a ValueError) for a corruption that is not known, or an empty split.
+        SourceError: if a picture cannot be read.
+
+    Reference:
+        D. Hendrycks, T. Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and Perturbations,
+        ICLR 2019; the severities are theirs for ImageNet, lengths in proportion to a picture of 224 pixels.
+    """
+    from keras_cnns.data.pipeline import make_dataset, reading
+
+    names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
+    for name in names:
+        if name not in CORRUPTIONS:
+            raise ArgumentError(
+                f"`corruptions` must be among {', '.join(CORRUPTIONS)}.{nearest(name, CORRUPTIONS)} "
+                f"Received: corruptions={names}"
+            )
+    if not split.examples:
+        raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
+    model, random = _models.main_output(model), np.random.default_rng(seed)
+    _models.one_image_input(model)
+    batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
+    clean, right = 0, {name: np.zeros(5, "int64") for name in names}
+
+    def count(images, labels):
+        return int((_models.predict_pixels(model, images, preprocessing, batch_size).argmax(1) == labels).sum())
+
+    with reading(split):
+        batches = make_dataset(split, preprocessing, batch_size, normalize=False)
+        for images, labels in progress(batches) if progress else batches:
+            images, labels = images.numpy(), labels.numpy()
+            clean += count(images, labels)
+            for name in names:
+                for severity in range(1, 6):
+                    right[name][severity - 1] += count(corrupt(images, name, severity, random), labels)
+    shares = {name: tuple((values / split.examples).tolist()) for name, values in right.items()}
+    return Robustness(split.examples, clean / split.examples, shares)
+
+
+def corrupt(images, name, severity, random=None):
+    """Return corrupted pictures.
+
+    Args:
+        images: uint8 array (pictures, height, width, 1 or 3).
+        name: of `CORRUPTIONS`: "noise" (normal, independent), "blur" (Gaussian), "contrast" (toward each picture's
+            mean), "brightness" (added), "pixelate", "jpeg", "shift" (to the right by 1/32, 1/16, 1/8, 3/16 or 1/4 of
+            the width, the edge repeated).
+        severity: 1 to 5.
+        random: `numpy.random.Generator` of the noise; None: a fixed one.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    if severity not in range(1, 6):
+        raise ArgumentError(f"`severity` must be a whole number from 1 to 5. Received: severity={severity}")
+    random = random or np.random.default_rng(0)
+    changed = CORRUPTIONS[name](images, severity - 1, random)
+    return np.clip(np.round(changed), 0, 255).astype("uint8")
+
+
+def _noise(images, k, random):
+    return images + random.normal(0, 255 * (0.08, 0.12, 0.18, 0.26, 0.38)[k], images.shape)
+
+
+def _blur(images, k, random):
+    from scipy.ndimage import gaussian_filter
+
+    sigma = (1, 2, 3, 4, 6)[k] * images.shape[1] / 224
+    return gaussian_filter(images.astype("float32"), (0, sigma, sigma, 0), mode="nearest")
+
+
+def _contrast(images, k, random):
+    mean = images.mean((1, 2), keepdims=True)
+    return mean + (images - mean) * (0.4, 0.3, 0.2, 0.1, 0.05)[k]
+
+
+def _brightness(images, k, random):
+    return images + 255 * (0.1, 0.2, 0.3, 0.4, 0.5)[k]
+
+
+def _pixelate(images, k, random):
+    height, width = images.shape[1:3]
+    share = (0.6, 0.5, 0.4, 0.3, 0.25)[k]
+    small = (max(1, math.floor(width * share)), max(1, math.floor(height * share)))
+
+    def one(picture):
+        from PIL import Image
+
+        return picture.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.NEAREST)
+
+    return _by_pillow(images, one)
+
+
+def _jpeg(images, k, random):
+    from PIL import Image
+
+    def one(picture):
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=(25, 18, 15, 10, 7)[k])
+        return Image.open(file)
+
+    return _by_pillow(images, one)
+
+
+def _shift(images, k, random):
+    by = max(1, round(SHIFTS[k] * images.shape[2]))
+    padded = np.pad(images, ((0, 0), (0, 0), (by, 0), (0, 0)), mode="edge")
+    return padded[:, :, : images.shape[2]]
+
+
+def _by_pillow(images, change):
+    from PIL import Image
+
+    gray = images.shape[-1] == 1
+    pictures = (Image.fromarray(picture[..., 0] if gray else picture) for picture in images)
+    return np.stack([np.asarray(change(picture)).reshape(images.shape[1:]) for picture in pictures])
+
+
+CORRUPTIONS = {
+    "noise": _noise,
+    "blur": _blur,
+    "contrast": _contrast,
+    "brightness": _brightness,
+    "pixelate": _pixelate,
+    "jpeg": _jpeg,
+    "shift": _shift,
+}

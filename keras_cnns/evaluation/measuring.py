@@ -1,0 +1,157 @@
+"""How well models do on a split, and what they say of picture files."""
+
+import numpy as np
+
+from keras_cnns import _models
+from keras_cnns.errors import ArgumentError
+from keras_cnns.evaluation.dense import dense_model
+from keras_cnns.evaluation.metrics import score
+from keras_cnns.evaluation.protocols import find_protocol, shorter_sides
+from keras_cnns.evaluation.showing import views_dataset, whole_dataset
+
+
+def evaluate(
+    model, split, preprocessing, class_names, *, protocol="center", scales=None, batch_size=None, progress=None
+):
+    """Return the `Result` of a model, or of several whose probabilities are averaged.
+
+    Args:
+        model: functional `keras.Model` from (batch, height, width, channels) to (batch, classes), logits or
+            probabilities; or a list of such models.
+        split: `Split` of a source; every picture counts once, whatever the batch size.
+        preprocessing: `Preprocessing` that the model was trained with; of several models a list.
+        class_names: of the split's labels, in order.
+        protocol: which views of a picture are shown: "center" (one, resized and cropped as the record says),
+            "ten-crop", "144-crop", "dense", or a `Protocol`.
+        scales: shorter sides in pixels that pictures are resized to, in place of the protocol's own; the
+            probabilities of several are averaged.
+        batch_size: views at a time; None: as many as suit the input's size.
+        progress: function from the batches to the same batches, that shows how far one is.
+
+    Raises:
+        ArgumentError: (a ValueError) if a model's outputs are not as many as the classes, the split is empty, a scale
+            is smaller than the input, or a model cannot be made dense.
+        SourceError: if a picture cannot be read.
+    """
+    options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": progress}
+    for one in model if isinstance(model, list | tuple) else [model]:
+        check_outputs(one, class_names)
+    return score(*predict_split(model, split, preprocessing, **options), class_names)
+
+
+def check_outputs(model, class_names):
+    """Raise ArgumentError if a model does not tell as many classes apart as there are names."""
+    main = _models.main_output(model)
+    _models.one_image_input(main)
+    outputs = main.outputs[0].shape[-1]
+    if outputs != len(class_names):
+        raise ArgumentError(
+            f"{main.name} tells {outputs} classes apart and the pictures have {len(class_names)}; choose the source "
+            f"that the model was trained for. Received: class_names={tuple(class_names)[:10]}"
+        )
+
+
+def predict_split(model, split, preprocessing, *, protocol="center", scales=None, batch_size=None, progress=None):
+    """Return (probabilities, labels) of a split: float32 (pictures, classes) and int64 (pictures,), in its order.
+
+    Of each picture the probabilities are the mean over its views; of a dense view they are the softmax of the mean
+    over the map of logits.
+
+    Args, Raises: as in `evaluate`.
+    """
+    several = isinstance(model, list | tuple)
+    models, records = (model, preprocessing) if several else ([model], [preprocessing])
+    if not several or not isinstance(preprocessing, list | tuple):
+        records = [preprocessing] * len(models)
+    if not models or len(records) != len(models):
+        raise ArgumentError(
+            f"`preprocessing` must be one record for all models, or one for each. Received: {len(records)} for "
+            f"{len(models)} models"
+        )
+    if not split.examples:
+        raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
+    protocol, total = find_protocol(protocol), 0
+    for one, record in zip(models, records, strict=True):
+        one = _models.main_output(one)
+        _models.one_image_input(one)
+        probabilities, labels = _predict(one, split, record, protocol, scales, batch_size, progress or iter)
+        total = total + probabilities / len(models)
+    return np.asarray(total, "float32"), labels
+
+
+def _predict(model, split, preprocessing, protocol, scales, batch_size, progress):
+    from keras_cnns.data.pipeline import make_dataset, reading
+
+    batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
+    sides = shorter_sides(protocol, preprocessing.size, preprocessing.shorter_side, scales)
+    with reading(split):
+        if protocol.dense:
+            return _predict_whole(model, split, preprocessing, protocol, sides, batch_size, progress)
+        views = protocol.views(len(sides))
+        if sides == [None]:
+            batches = make_dataset(split, preprocessing, batch_size)
+        else:
+            batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
+
+        def probabilities(images):
+            parts = (images[k : k + batch_size] for k in range(0, len(images), batch_size))
+            every = [_models.to_probabilities(model, model.predict_on_batch(part)) for part in parts]
+            return np.concatenate(every).reshape(-1, views, every[0].shape[-1]).mean(1)
+
+        return _collected(batches, probabilities, progress)
+
+
+def _predict_whole(model, split, preprocessing, protocol, sides, batch_size, progress):
+    """Return (probabilities, labels) of a network that is applied to whole pictures, scale by scale."""
+    if preprocessing.arrays():
+        raise ArgumentError(
+            f"{model.name}: its preprocessing was fitted pixel by pixel, for pictures of one size, so that it cannot "
+            f"see whole pictures; take crops. Received: protocol={protocol.name!r}"
+        )
+    dense, total = dense_model(model), 0
+
+    def probabilities(images):
+        shown = [images, images[:, :, ::-1]] if protocol.mirror else [images]
+        maps = (np.asarray(dense.predict_on_batch(view), "float32") for view in shown)
+        return np.mean([_models.softmax(one.mean((1, 2))) for one in maps], axis=0)
+
+    for side in sides:
+        area = (side / min(preprocessing.size)) ** 2
+        batches = whole_dataset(split, preprocessing, side, max(1, int(batch_size / area / 2)))
+        found, labels = _collected(batches, probabilities, progress)
+        total = total + found / len(sides)
+    return total, labels
+
+
+def _collected(batches, probabilities, progress):
+    found, labels = [], []
+    for images, truth in progress(batches):
+        found.append(probabilities(np.asarray(images)))
+        labels.append(np.asarray(truth))
+    return np.concatenate(found), np.concatenate(labels)
+
+
+def predict_pictures(model, paths, preprocessing, *, batch_size=None):
+    """Return the probabilities (pictures, classes), float32, for picture files of any size and format.
+
+    Args:
+        model: as in `evaluate`.
+        paths: of the files.
+        preprocessing: `Preprocessing` that the model was trained with.
+        batch_size: pictures at a time; None: as many as suit the input's size.
+
+    Raises:
+        ArgumentError: if the model gives values that are not finite.
+        SourceError: naming the first file that cannot be read; nothing is predicted then.
+    """
+    from keras_cnns.data.pictures import read_picture
+    from keras_cnns.data.pipeline import prepare
+
+    model = _models.main_output(model)
+    _models.one_image_input(model)
+    batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
+    images = np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
+    probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))
+    if not np.isfinite(probabilities).all():
+        raise ArgumentError(f"{model.name} gives values that are not finite (NaN or infinity); train it again.")
+    return probabilities

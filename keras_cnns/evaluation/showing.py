@@ -1,0 +1,115 @@
+"""The views of a picture that a protocol asks for."""
+
+import numpy as np
+
+from keras_cnns.evaluation.protocols import shorter_sides
+
+
+def views(picture, preprocessing, protocol, scales=None):
+    """Return the crops of a picture that a protocol shows to a network.
+
+    Args:
+        picture: uint8 tensor or array (height, width, channels) of any height and width.
+        preprocessing: `Preprocessing`.
+        protocol: `Protocol`, not a dense one.
+        scales: shorter sides in pixels, in place of the protocol's.
+
+    Returns:
+        uint8 tensor (views, height, width, channels) of the input's size: scale by scale, square by square, the
+        positions in their order and then the whole; behind them all the same, mirrored.
+
+    Raises:
+        ArgumentError: if a scale is smaller than the input.
+    """
+    import tensorflow as tf
+
+    from keras_cnns.data.pipeline import prepare, resized
+
+    found, (height, width) = [], preprocessing.size
+    for side in shorter_sides(protocol, preprocessing.size, preprocessing.shorter_side, scales):
+        if side is None:
+            found.append(prepare(picture, preprocessing))
+            continue
+        whole = _as_uint8(resized(picture, side))
+        for square in _squares(whole, side) if protocol.squares else [whole]:
+            for position in protocol.positions:
+                found.append(_part(square, (height, width), position))
+            if protocol.whole:
+                found.append(_as_uint8(tf.image.resize(square, (height, width), antialias=True)))
+    stacked = tf.ensure_shape(tf.stack(found), (len(found), *preprocessing.shape))
+    return tf.concat([stacked, stacked[:, :, ::-1]], 0) if protocol.mirror else stacked
+
+
+def views_dataset(split, preprocessing, protocol, scales, pictures):
+    """Return a `tf.data.Dataset` of (normalized views, labels), so many pictures a batch.
+
+    Its elements are float32 (pictures * views, height, width, channels), the views of a picture together, and int64
+    (pictures,).
+    """
+    import tensorflow as tf
+
+    from keras_cnns.data.pipeline import normalizer
+
+    normalized = normalizer(preprocessing)
+
+    def show(element, label):
+        return views(split.decode(element, preprocessing.channels), preprocessing, protocol, scales), label
+
+    def flat(found, labels):
+        return normalized(tf.cast(tf.reshape(found, (-1, *preprocessing.shape)), tf.float32)), labels
+
+    return _batched(split, show, pictures).map(flat).prefetch(2)
+
+
+def whole_dataset(split, preprocessing, side, pictures):
+    """Return a `tf.data.Dataset` of (normalized whole pictures of a shorter side, labels).
+
+    So many pictures a batch where all have one size, else one by one.
+    """
+    import tensorflow as tf
+
+    from keras_cnns.data.pipeline import resized
+
+    def show(element, label):
+        picture = split.decode(element, preprocessing.channels)
+        whole = _as_uint8(resized(picture, side))
+        if None not in picture.shape:  # what TensorFlow cannot tell of a resize whose target it computes
+            height, width = picture.shape[:2]
+            ratio = np.float32(side) / np.float32(min(height, width))
+            whole.set_shape((*(max(side, int(np.round(np.float32(n) * ratio))) for n in (height, width)), None))
+        return whole, label
+
+    def finish(found, labels):
+        return preprocessing.normalize(tf.cast(found, tf.float32)), labels
+
+    same = None not in split.elements().map(show).element_spec[0].shape[:2]
+    return _batched(split, show, pictures if same else 1).map(finish).prefetch(2)
+
+
+def _batched(split, show, pictures):
+    import tensorflow as tf
+
+    from keras_cnns.data.splits import PARALLEL
+
+    data = split.elements().map(show, **PARALLEL).batch(pictures)
+    return data.apply(tf.data.experimental.assert_cardinality(-(-split.examples // pictures)))
+
+
+def _squares(picture, side):
+    """Return the three squares of a picture with that shorter side, along its longer one."""
+    return [_part(picture, (side, side), (along, along)) for along in (0.0, 0.5, 1.0)]
+
+
+def _part(picture, size, position):
+    """Return the part of a size at (down, across), each from 0 to 1, of the room that there is."""
+    import tensorflow as tf
+
+    room = tf.shape(picture)[:2] - size
+    top, left = tf.unstack(tf.cast(tf.floor(tf.cast(room, tf.float32) * position), tf.int32))
+    return picture[top : top + size[0], left : left + size[1]]
+
+
+def _as_uint8(picture):
+    import tensorflow as tf
+
+    return tf.saturate_cast(tf.round(picture), tf.uint8)
