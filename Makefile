@@ -25,6 +25,8 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/training_steps.py
 	$(BIN)/python benchmarks/training_engine.py
 	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/exports.py
 
 lint: .venv/.installed-test

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
+PACKAGES = ("keras-cnns", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
 def interleave(functions, rounds):
@@ -28,12 +29,16 @@ def interleave(functions, rounds):
 
 
 def row(case, times, ours, theirs, goal):
-    """Return a line of the table, and print it: medians in seconds, how many times faster `ours` is than `theirs`."""
+    """Return a line of the table, and print it: medians in seconds, how many times faster `ours` is than `theirs`.
+
+    `goal` is that number as it should be, None without one.
+    """
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratios = [b / a for a, b in zip(times[ours], times[theirs], strict=True)]
     faster = round(medians[theirs] / medians[ours], 2)
     seconds = {name: round(value, 4) for name, value in medians.items()}
-    print(f"{case:<40} {faster:>6.2f} times faster (goal {goal})  {seconds}", flush=True)
+    wanted = "" if goal is None else f"(goal {goal})"
+    print(f"{case:<40} {faster:>6.2f} times faster {wanted}  {seconds}", flush=True)
     return {
         "case": case,
         "seconds": seconds,
@@ -50,15 +55,20 @@ def write(name, rows):
         "command": shlex.join(["python", *map(os.path.relpath, sys.argv[:1]), *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} cores, {_processor()}",
         "python": platform.python_version(),
-        "versions": {
-            package: importlib.metadata.version(package) for package in ("keras-cnns", "keras", "tensorflow", "numpy")
-        },
+        "versions": {package: importlib.metadata.version(package) for package in PACKAGES if _is_installed(package)},
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", "utf8")
     print(f"written to {os.path.relpath(path)}")
+
+
+def _is_installed(package):
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def _processor():

@@ -4,10 +4,11 @@
 
 AlexNet with its split convolutions beside native `groups=2` (227 pixels, batch 32); ResNet50, VGG16 and InceptionV3
 beside those of keras.applications (their published sizes; batch 16, VGG16 8). SGD with momentum, no dropout on either
-side.
+side. Where PyTorch is installed, a plain ResNet-50 of it takes its turn in the same rounds (torch_twin.py).
 """
 
 import argparse
+import importlib.util
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -84,8 +85,16 @@ def main():
         for policy, goal in goals.items():
             keras.backend.clear_session()
             functions = {"ours": step(ours, batch, policy), "theirs": step(theirs, batch, policy)}
+            twin = name == "resnet50" and importlib.util.find_spec("torch")
+            if twin:
+                import torch_twin
+
+                functions["torch"] = torch_twin.step(batch, policy != "float32")
             times = common.interleave(functions, arguments.rounds)
-            rows.append(common.row(f"{name}, {policy}, batch {batch}", times, "ours", "theirs", goal))
+            case = f"{name}, {policy}, batch {batch}"
+            rows.append(common.row(case, times, "ours", "theirs", goal))
+            if twin:
+                rows.append(common.row(f"{case}, beside PyTorch", times, "ours", "torch", None))
             del functions
     common.write("training_steps", rows)
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import keras_cnns
 
-COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info", "data"]
+COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info", "data", "visualize"]
 
 # Room: the parts of the package that it may import (any part of its own room is allowed).
 MAY_IMPORT = {
@@ -60,7 +60,13 @@ TENSORFLOW_AT_TOP = {
 }
 
 
-LIGHT = ("click", "keras_cnns.cli", "keras_cnns.export.formats", "keras_cnns.evaluation.protocols")
+LIGHT = (
+    "click",
+    "keras_cnns.cli",
+    "keras_cnns.export.formats",
+    "keras_cnns.evaluation.protocols",
+    "keras_cnns.analysis.kinds",
+)
 
 
 def imports(tree, everywhere):

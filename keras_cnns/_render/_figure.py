@@ -3,6 +3,8 @@
 import contextlib
 import warnings
 
+import numpy as np
+
 from keras_cnns import _files
 
 # Okabe and Ito's colors, told apart by color-blind eyes too
@@ -29,6 +31,19 @@ def any_script():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")
         yield
+
+
+def as_pixels(images, together=False):
+    """Return pictures of any scale as uint8: the least value of each black, the largest white.
+
+    Args:
+        images: float array (pictures, height, width, channels).
+        together: whether one scale is for all pictures.
+    """
+    images = np.asarray(images, "float32")
+    axes = None if together else (1, 2, 3)
+    least, largest = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)
+    return np.rint(255 * (images - least) / np.where(largest > least, largest - least, 1)).astype("uint8")
 
 
 def short(value):

@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
-from keras_cnns.analysis import _graph
+from keras_cnns import _graph
 from keras_cnns.errors import ArgumentError
 
 
@@ -72,6 +72,50 @@ def layer_gradients(model, images, layers, score):
 
     _, found = gradients(shifted, *(np.zeros(outputs[name].shape, "float32") for name in names))
     return {name: (_array(outputs[name]), gradient) for name, gradient in zip(names, found, strict=True)}
+
+
+def with_backward(function, backward):
+    """Return a function with the values of another one, whose gradient is what we say.
+
+    Args:
+        function: from one tensor to one of the same shape and dtype.
+        backward: function from the gradient with respect to the output to that with respect to the input.
+    """
+
+    @ops.custom_gradient
+    def replaced(x):
+        def gradient(*upstream, **_):
+            return backward(upstream[0])
+
+        return function(x), gradient
+
+    def call(inputs):  # JAX's takes no keywords
+        return replaced(inputs)
+
+    return call
+
+
+def weight_gradients(model, images, score, training=False):
+    """Return the gradients of the score's sum with respect to each of `model.trainable_variables`, float32 arrays.
+
+    The model stays as it is, moving averages and seeds too.
+
+    Args:
+        model: `keras.Model`.
+        images: float array (pictures, height, width, channels), as the model takes them.
+        score: function from the model's output to a tensor.
+        training: whether the model runs as in training.
+    """
+    if not model.trainable_variables:
+        return []
+    images = ops.convert_to_tensor(images, "float32")
+    fixed = [variable.value for variable in model.non_trainable_variables]
+
+    def with_weights(*weights):
+        outputs, _ = model.stateless_call(weights, fixed, images, training=training)
+        return score(tree.flatten(outputs)[0])
+
+    return gradients(with_weights, *map(_array, model.trainable_variables))[1]
 
 
 def _array(tensor):

@@ -6,7 +6,7 @@ import math
 import keras
 from keras import layers
 
-from keras_cnns.analysis import _graph
+from keras_cnns import _graph
 from keras_cnns.errors import ArgumentError
 
 

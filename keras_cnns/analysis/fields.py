@@ -4,8 +4,8 @@ import dataclasses
 
 from keras import layers
 
+from keras_cnns import _graph
 from keras_cnns import layers as our_layers
-from keras_cnns.analysis import _graph
 from keras_cnns.errors import ArgumentError
 
 

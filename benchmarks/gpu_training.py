@@ -1,0 +1,128 @@
+"""Training throughput on a GPU, under Keras on JAX, beside PyTorch's networks under torch.compile.
+
+    python benchmarks/gpu_training.py [--rounds 5] [--only resnet50]
+
+ResNet-50, VGG-16, Inception v3 and NiN in bfloat16, pictures on the device; beside the first three the same networks of
+torchvision or, where that is missing, our twin of ResNet-50, channels last (goal for ResNet-50: 0.9 of it). NiN with
+its pictures on the device beside `fit` from NumPy arrays (goal: 5 times). Without a GPU it runs on a few small batches,
+says so, and its numbers mean nothing. Neither tensorflow nor PyTorch is needed; what is missing is left out.
+"""
+
+import argparse
+import importlib.util
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch wants memory too
+
+import common
+import keras
+import numpy as np
+
+from keras_cnns import applications, data
+
+# name: side, batch on a GPU, ours, name in torchvision, goal
+CASES = {
+    "resnet50": (224, 256, applications.ResNet50, "resnet50", 0.9),
+    "vgg16": (224, 128, lambda: applications.VGG16(dropout=0.0), "vgg16", None),
+    "inception_v3": (299, 128, lambda: applications.InceptionV3(dropout=0.0), "inception_v3", None),
+    "nin": (32, 512, lambda: applications.NiN(dropout=0.0), None, None),
+}
+
+
+def pictures(count, side, classes):
+    """Return made-up uint8 pictures and their labels."""
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, side, side, 3), dtype="uint8"), random.integers(0, classes, count)
+
+
+def ours(build, side, batch, steps, on_device=True):
+    """Return a function that trains some steps of a network."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = build()
+    images, labels = pictures(batch * steps, side, model.output_shape[-1])
+    record = data.Preprocessing((side, side), mean=(127.5,), scale=(1 / 64,))
+    trainer, given = model, images
+    if on_device:
+        trainer, given = data.keep_on_device(model, images, record, augmentation="none"), np.arange(len(images))
+    else:
+        given = record.normalize(images.astype("float32"))
+    trainer.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy")
+    return lambda: trainer.fit(given, labels, batch_size=batch, verbose=0, shuffle=False)
+
+
+def theirs(name, side, batch, steps, device):
+    """Return a function that trains some steps of PyTorch's network, None where there is none."""
+    if not importlib.util.find_spec("torch"):
+        return None
+    import torch
+
+    if importlib.util.find_spec("torchvision"):
+        import torchvision
+
+        options = {"aux_logits": False, "init_weights": True} if name == "inception_v3" else {}
+        model = getattr(torchvision.models, name)(**options)
+    elif name == "resnet50":
+        import torch_twin
+
+        model = torch_twin.resnet50()
+    else:
+        return None
+    model = model.to(device, memory_format=torch.channels_last)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    compiled = torch.compile(model) if device == "cuda" else model  # on a processor compiling takes longer than this
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
+    images, labels = pictures(batch * steps, side, 1000)
+    images, labels = torch.tensor(images.transpose(0, 3, 1, 2), device=device), torch.tensor(labels, device=device)
+
+    def train():
+        for k in range(0, len(images), batch):
+            x = (images[k : k + batch].float() - 127.5) / 64
+            x = x.contiguous(memory_format=torch.channels_last)
+            optimizer.zero_grad()
+            with torch.autocast(device, torch.bfloat16):
+                loss = torch.nn.functional.cross_entropy(compiled(x), labels[k : k + batch])
+            loss.backward()
+            optimizer.step()
+        return loss.item()  # waits for the device
+
+    return train
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=CASES, action="append")
+    found = parser.parse_args()
+    on_gpu = any(one.startswith(("gpu", "cuda")) for one in keras.distribution.list_devices())
+    device, rounds = ("cuda", found.rounds) if on_gpu else ("cpu", 1)
+    if not on_gpu:
+        print("There is no GPU: batches of 2, one round. These numbers say only that the script runs.")
+    rows = []
+    for name in found.only or CASES:
+        side, batch, build, twin, goal = CASES[name]
+        batch, steps = (batch, 16) if on_gpu else (2, 2)
+        functions = {"ours": ours(build, side, batch, steps)}
+        if twin and (function := theirs(twin, side, batch, steps, device)):
+            functions["torch"] = function
+        times = common.interleave(functions, rounds)
+        if "torch" in functions:
+            rows.append(common.row(f"{name}, bfloat16, batch {batch}", times, "ours", "torch", goal))
+        else:
+            print(f"{name}: no network of PyTorch to compare with")
+        if name == "nin":
+            functions["from NumPy"] = ours(build, side, batch, steps, on_device=False)
+            times = common.interleave(functions, rounds)
+            rows.append(common.row(f"{name}, on the device, batch {batch}", times, "ours", "from NumPy", 5.0))
+        speed = batch * steps / min(times["ours"])
+        print(f"{name}: {speed:,.0f} pictures a second")
+        rows.append({"case": f"{name}, pictures a second", "ours": round(speed, 1)})
+        del functions
+    if on_gpu:
+        common.write("gpu_training", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The ways of looking inside, by name, with what each shows. Standard library only."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A way of looking inside.
+
+    Attributes:
+        shows: what its drawing shows.
+        needs: "nothing" but the model, "pictures", or "labels" of pictures too.
+        of_layer: whether it looks at one layer.
+    """
+
+    shows: str
+    needs: str = "pictures"
+    of_layer: bool = False
+
+
+KINDS = {
+    "filters": Kind("What each filter of a convolution multiplies its window with.", "nothing", True),
+    "features": Kind("What a layer gives for the first picture, a tile a channel.", of_layer=True),
+    "deconv": Kind(
+        "The pictures that excite units of a layer most, as far as the units see, beside what of them does so: the "
+        "activation projected down to the pixels by a deconvnet. Zeiler and Fergus 2014, figure 2.",
+        of_layer=True,
+    ),
+    "cam": Kind(
+        "Where the evidence for the class lies: the class activation map, whose mean plus the bias is the logit; for "
+        "networks that do not end with a global average pool, Grad-CAM."
+    ),
+    "occlusion": Kind(
+        "What the network says with a part of the picture hidden: the probability of the class, and the predicted "
+        "class. Zeiler and Fergus 2014, figure 7."
+    ),
+    "saliency": Kind("Which pixels the class's score reacts to most: its gradient. Simonyan et al. 2013."),
+    "guided": Kind("The gradient that passes each ReLU only where it is positive. Springenberg et al. 2015."),
+    "invariance": Kind(
+        "How far features of the first and the last layer move, and what becomes of the class, as the picture is "
+        "shifted, enlarged or rotated. Zeiler and Fergus 2014, figure 5."
+    ),
+    "activity": Kind("Which units never were above zero for these pictures, and how sparse the layers are."),
+    "gradients": Kind("How much of the loss's gradient reaches the weights of each layer.", "labels"),
+    "embedding": Kind(
+        "The pictures as points: the last layer's features, in the two directions in which they vary most.", "labels"
+    ),
+}

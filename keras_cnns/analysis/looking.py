@@ -1,0 +1,257 @@
+"""Drawings of what is inside a model, one function a kind, for the command and the report."""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_cnns import _graph, _models, _render
+from keras_cnns.analysis import _classes, _outputs
+from keras_cnns.analysis.activations import feature_maps, top_activations
+from keras_cnns.analysis.class_maps import class_activation_map, grad_cam, last_maps
+from keras_cnns.analysis.deconvnet import draw_projections
+from keras_cnns.analysis.embedding import embed, features
+from keras_cnns.analysis.invariance import invariance_curve
+from keras_cnns.analysis.kernels import filters
+from keras_cnns.analysis.kinds import KINDS
+from keras_cnns.analysis.occlusion import occlusion_map
+from keras_cnns.analysis.saliency_maps import guided, saliency
+from keras_cnns.analysis.units import gradient_flow, unit_activity
+from keras_cnns.errors import ArgumentError, nearest
+
+UNITS = 8  # of a layer, where none are named
+PICTURES = 12  # at most, on a drawing that shows each
+MOVED = 30  # at most, of which invariance is measured
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures to look at.
+
+    Attributes:
+        pixels: uint8 (pictures, height, width, 1 or 3), of the model's size.
+        images: float32 of the same shape, normalized as the model takes them.
+        names: one a picture.
+        labels: int64 (pictures,), or None where the classes are not known.
+    """
+
+    pixels: np.ndarray
+    images: np.ndarray
+    names: Sequence[str]
+    labels: np.ndarray | None = None
+
+    def first(self, count):
+        """Return the first ones."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Pictures(self.pixels[:count], self.images[:count], self.names[:count], labels)
+
+
+def read_pictures(paths, preprocessing):
+    """Return `Pictures` of files, resized and cropped as the record says; raise SourceError if one cannot be read."""
+    from keras_cnns.data.pictures import read_picture
+    from keras_cnns.data.pipeline import prepare
+
+    pixels = np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
+    return Pictures(pixels, _normalized(pixels, preprocessing), [Path(path).name for path in paths])
+
+
+def sample_pictures(split, preprocessing, class_names, count):
+    """Return `Pictures` of at most `count` examples spread over a split; raise SourceError if one cannot be read."""
+    from keras_cnns.data.pipeline import read_pixels
+
+    pixels, labels = read_pixels(split.sample(count), preprocessing)
+    return Pictures(pixels, _normalized(pixels, preprocessing), [class_names[label] for label in labels], labels)
+
+
+def look(model, kind, path, pictures=None, *, class_names=None, layer=None, units=None, target=None):
+    """Draw what is inside a model, and return a sentence on what the drawing says.
+
+    Args:
+        model: functional or sequential classifier of pictures, of any origin.
+        kind: a name of `KINDS`.
+        path: PNG file to write.
+        pictures: `Pictures`; None for a kind that needs nothing but the model.
+        class_names: in order; None: their numbers.
+        layer: name of the layer to look at; None: of filters and features the first convolution, of projections the
+            last layer that gives maps.
+        units: numbers of its channels; None: the first ones, of projections those most active.
+        target: number of the class asked about; None: the most probable of each picture.
+
+    Raises:
+        ArgumentError: (a ValueError) if the kind is not known, lacks its pictures, or the model does not allow it.
+        OutputError: if the file cannot be written.
+    """
+    if kind not in KINDS:
+        raise ArgumentError(f"`kind` must be one of {', '.join(KINDS)}.{nearest(kind, KINDS)} Received: kind={kind!r}")
+    if KINDS[kind].needs != "nothing" and (pictures is None or not len(pictures.images)):
+        raise ArgumentError(f"`{kind}` looks at pictures: give some. Received: pictures=None")
+    if KINDS[kind].needs == "labels" and pictures.labels is None:
+        raise ArgumentError(f"`{kind}` needs pictures whose classes are known. Received: pictures without labels")
+    model = _models.main_output(model)
+    _models.one_image_input(model)
+    classes = model.outputs[0].shape[-1]
+    if target is not None:
+        _classes.targets_of(np.empty((1, classes)), target)
+    names = [f"class {k}" for k in range(classes)] if class_names is None else list(class_names)
+    if layer is not None:
+        layer = _graph.check_layer(model, layer)
+    return DRAWN[kind](model, path, pictures, names, layer, units, target)
+
+
+def _filters(model, path, pictures, names, layer, units, target):
+    layer = layer or _first_convolution(model)
+    found = filters(model, layer)
+    count, height, width, channels = found.shape
+    _render.filter_grid(found, path, f"{model.name}: filters of {layer}", _units(units, count, layer))
+    return f"{layer}: {count} filters of {height}x{width} on {channels} channels."
+
+
+def _features(model, path, pictures, names, layer, units, target):
+    layer = layer or _first_convolution(model)
+    maps = feature_maps(model, pictures.images[:1], layer)
+    if maps.ndim != 4:
+        raise ArgumentError(f"`layer` must give maps; {layer} gives a vector. Received: layer={layer!r}")
+    title = f"{model.name}: what {layer} gives for {pictures.names[0]}"
+    _render.feature_map_grid(maps[0], path, title, _units(units, maps.shape[-1], layer))
+    silent = int((maps[0] <= 0).all((0, 1)).sum())
+    size = f"{maps.shape[1]}x{maps.shape[2]}, {maps.shape[3]} channels"
+    return f"{layer}: {size}, {silent} of which are nowhere above zero for {pictures.names[0]}."
+
+
+def _deconv(model, path, pictures, names, layer, units, target):
+    layer = layer or last_maps(model, pictures.images.shape[1:])
+    if units is None:
+        count = _channels(model, layer)
+        every = top_activations(model, pictures.images, layer, range(count), 1)
+        units = sorted(range(count), key=lambda unit: -every[unit].values[0])[:UNITS]
+    tops = draw_projections(model, pictures.images, layer, units, path)
+    strongest = ", ".join(f"unit {top.unit}: {pictures.names[top.indices[0]]}" for top in tops)
+    return f"{layer}, of {len(pictures.images)} pictures the one that excites most: {strongest}."
+
+
+def _cam(model, path, pictures, names, layer, units, target):
+    pictures = pictures.first(PICTURES)
+    found, what, label = None, "class activation map", "evidence; mean + bias = logit"
+    if layer is None:
+        with contextlib.suppress(ArgumentError):  # it has another end
+            found = class_activation_map(model, pictures.images, target)
+    if found is None:
+        found, what, label = grad_cam(model, pictures.images, layer, target), "Grad-CAM", "evidence (no unit)"
+    texts = [
+        f"{_cut(name)}\n{names[chosen]}: {score:.1f}"
+        for name, chosen, score in zip(pictures.names, found.targets, found.scores, strict=True)
+    ]
+    title = f"{model.name}: {what} at {found.layer}; the class and its logit"
+    _render.class_map_grid(pictures.pixels, found.on_pictures(), texts, path, title, label)
+    return f"{what}, at {found.layer}."
+
+
+def _occlusion(model, path, pictures, names, layer, units, target):
+    pictures = pictures.first(4)
+    found = occlusion_map(model, pictures.images, target)
+    tall, wide = found.size
+    _render.occlusion_grid(pictures.pixels, found, names, path, f"{model.name}: a window of {tall}x{wide} hidden")
+    lowest = found.scores.min((1, 2))
+    said = [
+        f"{name}: {names[chosen]} {before:.1%}, at worst {least:.1%}"
+        for name, chosen, before, least in zip(pictures.names, found.targets, found.unoccluded, lowest, strict=True)
+    ]
+    return f"{'; '.join(said)}."
+
+
+def _saliency(model, path, pictures, names, layer, units, target, of=saliency, what="saliency"):
+    pictures = pictures.first(PICTURES)
+    found = of(model, pictures.images, target)
+    maps = found.maps
+    maps = maps / np.maximum(maps.max((1, 2), keepdims=True), 1e-30)
+    texts = [f"{_cut(name)}\n{names[chosen]}" for name, chosen in zip(pictures.names, found.targets, strict=True)]
+    title = f"{model.name}: {what}"
+    _render.class_map_grid(pictures.pixels, maps, texts, path, title, "gradient, share of the largest", (0, 1))
+    return f"{what} of {', '.join(names[chosen] for chosen in dict.fromkeys(found.targets.tolist()))}."
+
+
+def _guided(*arguments):
+    return _saliency(*arguments, of=guided, what="guided gradient")
+
+
+def _invariance(model, path, pictures, names, layer, units, target):
+    pictures = pictures.first(MOVED)
+    curves = [
+        invariance_curve(model, pictures.images, kind, target=target, first=None, last=layer)
+        for kind in ("translation", "scale", "rotation")
+    ]
+    _render.invariance_curves(curves, path, f"{model.name}: {len(pictures.images)} pictures moved", names)
+    said = ", ".join(f"{curve.kind} {curve.probability.min(1).mean():.1%}" for curve in curves)
+    return f"lowest probability of the class, mean of {len(pictures.images)} pictures: {said}."
+
+
+def _activity(model, path, pictures, names, layer, units, target):
+    found = unit_activity(model, pictures.images, None if layer is None else [layer])
+    _render.unit_activity_chart(found, path, f"{model.name}: activity of its units on {len(pictures.images)} pictures")
+    dead, units = sum(len(one.dead) for one in found), sum(len(one.mean) for one in found)
+    return f"{dead} of {units} units dead; {np.mean([one.sparsity for one in found]):.0%} zeros, mean of the layers."
+
+
+def _gradients(model, path, pictures, names, layer, units, target):
+    count = _models.batch_size_for(*pictures.images.shape[1:3]) // 4
+    pictures = pictures.first(max(1, count))
+    found = gradient_flow(model, pictures.images, pictures.labels)
+    _render.gradient_flow_chart(found, path, f"{model.name}: gradient of the loss of {len(pictures.images)} pictures")
+    ends = (f"{one.gradient_norm:.2g} at {one.layer}" for one in (found[0], found[-1]))
+    return f"norm of the gradient from {' to '.join(ends)}."
+
+
+def _embedding(model, path, pictures, names, layer, units, target):
+    layer = layer or _outputs.last_layer(_outputs.subject(model))
+    points = embed(features(model, pictures.images, layer))
+    title = f"{model.name}: {len(points)} pictures by their features at {layer}"
+    _render.embedding_scatter(points, pictures.labels, names, path, title)
+    return f"{len(points)} pictures by {layer}."
+
+
+DRAWN = {
+    "filters": _filters,
+    "features": _features,
+    "deconv": _deconv,
+    "cam": _cam,
+    "occlusion": _occlusion,
+    "saliency": _saliency,
+    "guided": _guided,
+    "invariance": _invariance,
+    "activity": _activity,
+    "gradients": _gradients,
+    "embedding": _embedding,
+}
+
+
+def _normalized(pixels, preprocessing):
+    return np.asarray(preprocessing.normalize(pixels.astype("float32")), "float32")
+
+
+def _units(units, count, layer):
+    """Return the units asked for; raise ArgumentError if there is no such one."""
+    wrong = [unit for unit in units or () if not 0 <= unit < count]
+    if wrong:
+        raise ArgumentError(f"`units` of {layer} are numbers from 0 to {count - 1}. Received: units={wrong}")
+    return units
+
+
+def _channels(model, layer):
+    return next(use.outputs[0].shape[-1] for use in _graph.walk(model)[1] if use.name == layer)
+
+
+def _first_convolution(model):
+    """Return the name of the first layer whose filters can be shown; raise ArgumentError if there is none."""
+    for use in _graph.walk(model)[1]:
+        try:
+            filters(model, use.name)
+        except ArgumentError:
+            continue
+        return use.name
+    raise ArgumentError(f"{model.name}: has no convolution; name a layer. Received: layer=None")
+
+
+def _cut(name):
+    return name if len(name) <= 20 else f"{name[:19]}\N{HORIZONTAL ELLIPSIS}"

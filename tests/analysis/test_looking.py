@@ -1,0 +1,145 @@
+"""Every kind of look, drawn of networks with different ends; the page that holds them all."""
+
+import base64
+import re
+import shutil
+import subprocess
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+from keras_cnns.analysis.kinds import KINDS
+from keras_cnns.analysis.looking import DRAWN, Pictures, look, read_pictures, sample_pictures
+from keras_cnns.analysis.report import write_report
+from keras_cnns.data import open_source
+from keras_cnns.errors import ArgumentError
+
+NAMES = ["cat", "dog", "a <b>bold</b> class"]
+
+
+def model(head):
+    """A small network with the head "pooled" (class maps are exact) or "flat"."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((20, 16, 3))
+    x = layers.Conv2D(6, 3, activation="relu", name="conv1")(inputs)
+    x = layers.MaxPooling2D(2, name="pool1")(x)
+    x = layers.Conv2D(8, 3, activation="relu", name="conv2")(x)
+    x = layers.GlobalAveragePooling2D(name="gap")(x) if head == "pooled" else layers.Flatten(name="flat")(x)
+    return keras.Model(inputs, layers.Dense(3, activation="softmax", name="predictions")(x), name="small")
+
+
+@pytest.fixture
+def pictures():
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (5, 20, 16, 3), dtype="uint8")
+    return Pictures(pixels, np.float32(pixels / 128 - 1), [f"{k}.png" for k in range(5)], np.arange(5) % 3)
+
+
+def test_every_kind_is_drawn():
+    assert list(KINDS) == list(DRAWN)
+
+
+@pytest.mark.parametrize("head", ["pooled", "flat"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_drawings(kind, head, pictures, tmp_path):
+    said = look(model(head), kind, tmp_path / "a.png", pictures, class_names=NAMES)
+    assert said.endswith(".") and len(said) > 10
+    with Image.open(tmp_path / "a.png") as drawn:
+        assert drawn.format == "PNG" and min(drawn.size) > 150
+        assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
+    if kind == "cam":
+        assert ("Grad-CAM" in said) == (head == "flat")
+
+
+def test_the_layer_the_units_and_the_class_asked_for(pictures, tmp_path):
+    path, net = tmp_path / "a.png", model("pooled")
+    assert "conv2: 8 filters of 3x3 on 6 channels" in look(net, "filters", path, layer="conv2")
+    assert "pool1: 9x7, 6 channels" in look(net, "features", path, pictures, layer="pool1", units=[1, 5])
+    said = look(net, "deconv", path, pictures, layer="conv1", units=[4])
+    assert said.startswith("conv1") and "unit 4" in said and "unit 3" not in said
+    assert "dog" in look(net, "saliency", path, pictures, class_names=NAMES, target=1)
+    assert "conv1" in look(net, "cam", path, pictures, layer="conv1")
+
+
+@pytest.mark.parametrize(
+    "options, part",
+    [
+        ({"kind": "ocllusion"}, "Did you mean 'occlusion'"),
+        ({"kind": "cam", "pictures": None}, "`cam` looks at pictures"),
+        ({"kind": "gradients", "labels": None}, "pictures whose classes are known"),
+        ({"kind": "features", "layer": "conv3"}, "Did you mean 'conv2'"),
+        ({"kind": "features", "layer": "gap"}, "must give maps; gap gives a vector"),
+        ({"kind": "filters", "units": [6]}, "numbers from 0 to 5"),
+        ({"kind": "saliency", "target": 3}, "between 0 and 2"),
+    ],
+)
+def test_bad_input(options, part, pictures, tmp_path):
+    options = dict(options)
+    shown = options.pop("pictures", pictures)
+    if "labels" in options:
+        shown = Pictures(pictures.pixels, pictures.images, pictures.names, options.pop("labels"))
+    with pytest.raises(ArgumentError, match=part):
+        look(model("pooled"), options.pop("kind"), tmp_path / "a.png", shown, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_of_files_and_of_a_source(digits_model, folder_of_pictures):
+    _, record = digits_model
+    split = open_source("digits").split("test")
+    found = sample_pictures(split, record.preprocessing, record.class_names, 7)
+    assert found.pixels.shape == found.images.shape == (7, 32, 32, 1) and found.images.dtype == np.float32
+    assert found.names == [str(label) for label in found.labels]
+    expected = record.preprocessing.normalize(found.pixels.astype("float32"))
+    np.testing.assert_array_equal(found.images, np.float32(expected))
+    files = sorted(folder_of_pictures.rglob("*.png"))[:3]
+    read = read_pictures(files, record.preprocessing)
+    assert read.pixels.shape == (3, 32, 32, 1) and read.names == [file.name for file in files] and read.labels is None
+
+
+def page_of(pictures, folder):
+    net = model("pooled")
+    drawn = {kind: folder / f"{kind}.png" for kind in ("cam", "filters")}
+    shown = {kind: (path, look(net, kind, path, pictures, class_names=NAMES)) for kind, path in drawn.items()}
+    shown["guided"] = None, "it has no ReLU & cannot"
+    path = folder / "report.html"
+    probabilities = np.asarray(net.predict_on_batch(pictures.images))
+    write_report(path, net, pictures, probabilities, NAMES, shown, "<small>, looked into")
+    return path
+
+
+def test_the_page_holds_everything(pictures, tmp_path):
+    page = page_of(pictures, tmp_path).read_text("utf8")
+    assert not re.search(r'(src|href)="(?!data:)', page) and "<script" not in page  # nothing from elsewhere
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(images) == 5 + 2
+    assert base64.b64decode(images[-1]) == (tmp_path / "filters.png").read_bytes()
+    assert "&lt;small&gt;, looked into" in page and "a &lt;b&gt;bold&lt;/b&gt; class" in page
+    assert "Not drawn: it has no ReLU &amp; cannot" in page
+    assert "<td>conv2</td>" in page and "8x8" in page  # its field
+
+
+def test_the_page_in_a_browser(pictures, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    path, shot = page_of(pictures, tmp_path), tmp_path / "shot.png"
+    subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1600"),
+            *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}", path.as_uri()),
+        ],
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    with Image.open(shot) as drawn:
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    assert pixels.shape == (1600, 1200, 3)
+    colored = np.ptp(pixels, axis=-1) > 60  # the maps; text is gray
+    assert colored.mean() > 0.02
+    rows = np.flatnonzero(pixels.min((1, 2)) < 200)
+    assert rows[0] < 100 and rows[-1] > 900  # from the title to the drawings

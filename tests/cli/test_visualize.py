@@ -1,0 +1,70 @@
+"""cnn-visualize: what it draws, says and refuses."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from keras_cnns.analysis.kinds import KINDS
+from keras_cnns.data import open_source
+
+
+@pytest.fixture
+def digit(tmp_path):
+    path = tmp_path / "digit.png"
+    Image.fromarray(open_source("digits").split("test").items[3, ..., 0]).save(path)
+    return path
+
+
+def test_the_usual_drawings(cli, digit, tmp_path):
+    code, out, err = cli("visualize", "nin:digits", digit, "--output", tmp_path / "out")
+    assert code == 0, err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cam.png", "occlusion.png", "saliency.png"]
+    assert len(out.splitlines()) == 3 and "class activation map" in out
+    code, _, err = cli("visualize", "nin:digits", digit, "--output", tmp_path / "out")
+    assert code == 2 and "--force" in err
+
+
+def test_a_report_of_everything(cli, digit, tmp_path):
+    arguments = ["--data", "digits", "--count", 40, "--report", "--output", tmp_path / "out", "--json"]
+    code, out, err = cli("visualize", "nin:digits", digit, *arguments)
+    assert code == 0, err
+    found = json.loads(out)
+    assert [one["what"] for one in found["drawings"]] == list(KINDS)
+    assert all(one["file"] for one in found["drawings"])
+    assert "40 pictures" in next(one["says"] for one in found["drawings"] if one["what"] == "embedding")
+    page = (tmp_path / "out" / "report.html").read_text("utf8")
+    assert page.count("<h2>") == len(KINDS) + 2 and "digit.png" in page
+
+
+def test_what_cannot_be_drawn_is_said(cli, digit, tmp_path):
+    code, out, _ = cli("visualize", "lenet5:mnist", digit, "--report", "--output", tmp_path / "out")
+    assert code == 0
+    assert "guided: not drawn. " in out and "ReLU" in out  # it has none
+    assert "gradients: not drawn. " in out  # pictures without classes
+
+
+@pytest.mark.parametrize(
+    "arguments, part",
+    [
+        ([], "give pictures to look at"),
+        (["--what", "embedding", "IMAGE"], "--data SOURCE"),
+        (["--what", "deconv", "--layer", "cpp1", "IMAGE"], "Did you mean 'cccp1'"),
+        (["--what", "deconv", "--layer", "conv1", "--unit", 500, "IMAGE"], "500"),
+        (["--target", "eleven", "IMAGE"], "`target` must be a class"),
+        (["--target", "11", "IMAGE"], "by its number, 0 to 9"),
+        (["--report", "--target", "11", "IMAGE"], "by its number, 0 to 9"),
+        (["--what", "deconvnet", "IMAGE"], "'deconv'"),
+        (["--what", "guided", "--data", "digits", "IMAGE"], None),
+    ],
+)
+def test_arguments(cli, digit, tmp_path, arguments, part):
+    arguments = [digit if one == "IMAGE" else one for one in arguments]
+    code, out, err = cli("visualize", "nin:digits", *arguments, "--output", tmp_path / "out")
+    assert (code == 0) if part is None else (code == 2 and out == "" and part in err), err
+
+
+def test_a_broken_picture_is_named(cli, digit, tmp_path):
+    digit.write_bytes(digit.read_bytes()[:60])
+    code, _, err = cli("visualize", "nin:digits", digit, "--output", tmp_path / "out")
+    assert code == 3 and "digit.png" in err
