@@ -9,11 +9,11 @@ from keras_cnns.errors import ArgumentError
 LOW_PRECISION = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 
 
-def one_image_input(model):
-    """Return (height, width, channels) of a model with one picture as input and one vector a picture as output.
+def image_input(model):
+    """Return (height, width, channels) of a model with one picture as input; height or width may be None.
 
     Raises:
-        ArgumentError: if it has other inputs or outputs; height or width may be None.
+        ArgumentError: if it has other inputs.
     """
     if not getattr(model, "inputs", None):
         raise ArgumentError(f"{model.name}: the model has no known input; build a functional or sequential model.")
@@ -23,13 +23,23 @@ def one_image_input(model):
             f"{model.name}: the model must take one batch of pictures, (batch, height, width, channels). "
             f"Received: inputs={shapes}"
         )
+    return tuple(model.inputs[0].shape[1:])
+
+
+def one_image_input(model):
+    """Return what `image_input` does, of a model with one vector a picture as output.
+
+    Raises:
+        ArgumentError: if it has other inputs or outputs.
+    """
+    shape = image_input(model)
     named = not isinstance(model, keras.Sequential) and isinstance(model.output, dict)
     if named or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(x.shape) for x in model.outputs]
         raise ArgumentError(
             f"{model.name}: the model must give one vector a picture, (batch, classes). Received: outputs={shapes}"
         )
-    return tuple(model.inputs[0].shape[1:])
+    return shape
 
 
 def main_output(model):

@@ -9,6 +9,8 @@ from keras_cnns import _files
 
 # Okabe and Ito's colors, told apart by color-blind eyes too
 BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
+SERIES = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", GRAY)
+MARKERS = "osD^vPX"
 
 
 def new_figure(width, height, **subplots):

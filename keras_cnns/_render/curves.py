@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from keras_cnns._render._figure import BLUE, GRAY, ORANGE, RED, new_figure, save
-from keras_cnns._render.measures import MARKERS, SERIES
+from keras_cnns._render._figure import BLUE, GRAY, MARKERS, ORANGE, RED, SERIES, new_figure, save
 
 TOLD_APART = len(SERIES)  # lines in one picture; of more than so many, the mean is drawn
 CHANGES = {

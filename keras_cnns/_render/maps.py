@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from keras_cnns._render._figure import GRAY, RED, as_pixels, new_figure, save
-from keras_cnns._render.measures import SERIES
+from keras_cnns._render._figure import GRAY, RED, SERIES, as_pixels, new_figure, save
 
 COLORS = [color for color in SERIES if color != GRAY]
 VALUES = "viridis"  # from dark to light, so that color-blind eyes and gray paper keep the order

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from keras_cnns._render._figure import BLUE, GRAY, GREEN, ORANGE, RED, new_figure, save
+from keras_cnns._render._figure import BLUE, GRAY, MARKERS, SERIES, new_figure, save
 
 NAMED = 40  # classes beyond so many have no room for their names
-SERIES = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", GRAY)
-MARKERS = "osD^vPX"
 
 
 def confusion_matrix(confusion, class_names, path, title):

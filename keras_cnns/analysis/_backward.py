@@ -24,6 +24,11 @@ def check_relu(model, use_instead):
         )
 
 
+def is_relu(operation):
+    """Return whether an operation ends with a ReLU that gives no value below zero."""
+    return any(slope == 0 for *_, slope in _relus(operation))
+
+
 def derivative(name, operation, compute):
     """Visit an operation: the signal passes it by its own derivative. For `_graph.run`."""
     return compute()

@@ -45,12 +45,12 @@ def targets_of(logits, target):
 
 
 def check_images(model, images):
-    """Return the pictures as a float32 array (pictures, height, width, channels) that a model takes.
+    """Return the pictures as a float32 array (pictures, height, width, channels) that a model takes, whatever it gives.
 
     Raises:
         ArgumentError: for another shape, or values that are not finite.
     """
-    shape = _models.one_image_input(_models.main_output(model))
+    shape = _models.image_input(model)
     images = np.asarray(images, "float32")
     fits = images.ndim == 4 and all(want in (None, have) for want, have in zip(shape, images.shape[1:], strict=True))
     if not fits or not len(images):

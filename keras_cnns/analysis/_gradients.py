@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_cnns import _graph
+from keras_cnns.analysis._outputs import as_array
 from keras_cnns.errors import ArgumentError
 
 
@@ -37,7 +38,7 @@ def gradients(function, *inputs):
         (_, value), found = jax.value_and_grad(with_sum, argnums=tuple(range(len(tensors))), has_aux=True)(*tensors)
     else:
         raise ArgumentError(f"gradients need the backend tensorflow or jax. Received: KERAS_BACKEND={backend}")
-    return _array(value), [_array(x) for x in found]
+    return as_array(value), [as_array(x) for x in found]
 
 
 def layer_gradients(model, images, layers, score):
@@ -71,7 +72,7 @@ def layer_gradients(model, images, layers, score):
         return score(_graph.run(model, images, shift))
 
     _, found = gradients(shifted, *(np.zeros(outputs[name].shape, "float32") for name in names))
-    return {name: (_array(outputs[name]), gradient) for name, gradient in zip(names, found, strict=True)}
+    return {name: (as_array(outputs[name]), gradient) for name, gradient in zip(names, found, strict=True)}
 
 
 def with_backward(function, backward):
@@ -115,8 +116,4 @@ def weight_gradients(model, images, score, training=False):
         outputs, _ = model.stateless_call(weights, fixed, images, training=training)
         return score(tree.flatten(outputs)[0])
 
-    return gradients(with_weights, *map(_array, model.trainable_variables))[1]
-
-
-def _array(tensor):
-    return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
+    return gradients(with_weights, *map(as_array, model.trainable_variables))[1]

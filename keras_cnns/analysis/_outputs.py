@@ -16,13 +16,18 @@ def subject(model):
     """
     model = _models.main_output(model)
     _models.one_image_input(model)
+    check_channels_last(model)
+    return _models.as_float32(model)
+
+
+def check_channels_last(model):
+    """Raise ArgumentError if a layer has its channels first."""
     for use in _graph.walk(model)[1]:
         if getattr(use.operation, "data_format", None) == "channels_first":
             raise ArgumentError(
                 f"`model` must have its channels last; build it with data_format='channels_last'. "
                 f"Received: {use.name} of {model.name} with data_format='channels_first'"
             )
-    return _models.as_float32(model)
 
 
 def outputs_of(model, images, layers):

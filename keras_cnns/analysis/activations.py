@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -73,7 +72,7 @@ def top_activations(model, images, layer, unit, count=9, batch_size=None):
     if not isinstance(count, int) or count < 1:
         raise ArgumentError(f"`count` must be a whole number of at least 1. Received: count={count!r}")
     best, seen, shape = [[] for _ in units], 0, None
-    pictures = _outputs.batches(_takes_the_same(model), images)
+    pictures = _outputs.batches(model, images)
     for batch in (part for pictures in pictures for part in in_batches(pictures, batch_size)):
         if shape is None:
             shape = batch.shape[1:]
@@ -113,26 +112,15 @@ def feature_maps(model, images, layer, batch_size=None):
         ArgumentError: (a ValueError) if the layer does not exist, or the pictures do not fit the model.
     """
     model, name = check_model(model, layer)
-    batches = in_batches(check_pictures(model, images), batch_size)
+    batches = in_batches(_classes.check_images(model, images), batch_size)
     return np.concatenate([_outputs.as_array(output_of(model, batch, name)) for batch in batches])
 
 
 def check_model(model, layer):
     """Return (the model in float32, the layer's name); raise ArgumentError if there is nothing to look at."""
     name = _outputs.check_one_output(model, layer)
-    uses = _graph.walk(model)[1]
-    first = next((use.name for use in uses if getattr(use.operation, "data_format", "") == "channels_first"), None)
-    if first:
-        raise ArgumentError(
-            f"`model` must have its channels last: `{first}` has them first; build it with "
-            f"data_format='channels_last'. Received: model={model}"
-        )
+    _outputs.check_channels_last(model)
     return _models.as_float32(model), name
-
-
-def check_pictures(model, images):
-    """Return pictures as `_classes.check_images` does, for a model whatever it gives."""
-    return _classes.check_images(_takes_the_same(model), images)
 
 
 def check_unit(shape, unit, layer):
@@ -188,12 +176,6 @@ def in_batches(arrays, batch_size=None, gradients=False):
     size = batch_size or max(1, _models.batch_size_for(*arrays.shape[1:3]) // (4 if gradients else 1))
     for start in range(0, len(arrays), size):
         yield arrays[start : start + size]
-
-
-def _takes_the_same(model):
-    """Return a model with the inputs of another one that gives vectors, as a classifier does."""
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
-    return keras.Model(inputs, keras.layers.Flatten()(inputs[0]), name=model.name)
 
 
 def _top(model, name, unit, rows):

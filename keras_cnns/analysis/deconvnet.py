@@ -4,10 +4,9 @@ import numpy as np
 from keras import ops
 
 from keras_cnns import _render
-from keras_cnns.analysis import _backward, _gradients
+from keras_cnns.analysis import _backward, _classes, _gradients
 from keras_cnns.analysis.activations import (
     check_model,
-    check_pictures,
     check_unit,
     in_batches,
     layer_shape,
@@ -75,7 +74,7 @@ class DeconvNet:
                 not fit the model.
         """
         model, name = check_model(self.model, layer)
-        images = check_pictures(model, images)
+        images = _classes.check_images(model, images)
         shape = layer_shape(model, name, images.shape[1:])
         unit = check_unit(shape, unit, name)
         place = _place(shape[1:-1], position, name)

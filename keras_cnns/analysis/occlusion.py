@@ -82,7 +82,7 @@ def occlusion_map(model, images, target=None, size=None, stride=None, fill=0.0, 
     if stride is None:
         stride = [max(1, round((side - part) / (POSITIONS - 1))) for side, part in zip(shape, size, strict=True)]
     stride = _pair("stride", stride, shape)
-    fill = _checked_fill(fill, images.shape[-1])
+    fill = _outputs.check_fill(fill, images.shape[-1])
     tops, lefts = (_starts(*axis) for axis in zip(shape, size, stride, strict=True))
     windows = [
         None,  # nothing hidden
@@ -119,17 +119,6 @@ def _predict(model, picture, count, batch_size):
 def _starts(side, size, stride):
     starts = list(range(0, side - size + 1, stride))
     return np.array(starts if starts[-1] == side - size else [*starts, side - size])
-
-
-def _checked_fill(fill, channels):
-    """Return the value of hidden pixels as an array; raise ArgumentError if it is none."""
-    try:
-        values = np.asarray(fill, "float32")
-    except (TypeError, ValueError):
-        values = np.array(np.nan)
-    if values.shape not in ((), (channels,)) or not np.isfinite(values).all():
-        raise ArgumentError(f"`fill` must be a number, or one for each channel. Received: fill={fill!r}")
-    return values
 
 
 def _pair(name, value, most):

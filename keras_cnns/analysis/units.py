@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_cnns import _graph, _models
-from keras_cnns.analysis import _classes, _gradients, _outputs
+from keras_cnns.analysis import _backward, _classes, _gradients, _outputs
 from keras_cnns.errors import ArgumentError
 
 
@@ -141,15 +141,9 @@ def gradient_flow(model, images, labels, loss=None, training=False):
     return flows
 
 
-def is_relu(operation):
-    """Return whether an operation ends with a ReLU, its own or as its activation."""
-    rectifies = type(operation).__name__ in ("ReLU", "Relu", "Relu6") and not getattr(operation, "negative_slope", 0)
-    return rectifies or getattr(operation, "activation", None) in (keras.activations.relu, keras.activations.relu6)
-
-
 def _active_layers(model):
     uses = _graph.walk(model)[1]
-    rectified = {use.name for use in uses if is_relu(use.operation)}
+    rectified = {use.name for use in uses if _backward.is_relu(use.operation)}
     return rectified or {use.name for use in uses if getattr(use.operation, "weights", ())}
 
 

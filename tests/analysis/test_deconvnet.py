@@ -555,7 +555,7 @@ def test_bad_inputs():
     channels_first = keras.Model(
         first, layers.ReLU()(layers.Conv2D(2, 3, data_format="channels_first", name="c")(first))
     )
-    with pytest.raises(ArgumentError, match="must have its channels last: `c` has them first"):
+    with pytest.raises(ArgumentError, match="must have its channels last.*Received: c of"):
         DeconvNet(channels_first).project(np.zeros((1, 2, 8, 8)), "c", 0)
     vector = keras.Sequential([keras.Input((5,)), layers.Dense(2, "relu", name="dense")])
     with pytest.raises(ArgumentError, match="must take one batch of pictures"):
