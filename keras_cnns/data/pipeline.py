@@ -113,7 +113,7 @@ def make_dataset(
     geometry = AUGMENTATIONS[augmentation]
     steps = batch_steps(preprocessing.channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot)
     pictures = _pictures(split, preprocessing, geometry.window, shuffle, cache, skip_broken)
-    normalized = normalizer(preprocessing)
+    normalized = _normalizer(preprocessing)
 
     def finish(batch, draw):
         images, labels = batch
@@ -141,7 +141,7 @@ def make_dataset(
     return data.prefetch(tf.data.AUTOTUNE)
 
 
-def normalizer(preprocessing):
+def _normalizer(preprocessing):
     """Return `preprocessing.normalize`, or what gives the same in half the time."""
     if not preprocessing.is_affine or len(preprocessing.mean) == 1:
         return preprocessing.normalize

@@ -61,11 +61,7 @@ def robustness(model, split, preprocessing, *, corruptions=None, seed=0, batch_s
 
     names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
     for name in names:
-        if name not in CORRUPTIONS:
-            raise ArgumentError(
-                f"`corruptions` must be among {', '.join(CORRUPTIONS)}.{nearest(name, CORRUPTIONS)} "
-                f"Received: corruptions={names}"
-            )
+        _check(name)
     if not split.examples:
         raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
     model, random = _models.main_output(model), np.random.default_rng(seed)
@@ -101,12 +97,23 @@ def corrupt(images, name, severity, random=None):
 
     Returns:
         uint8 array of the same shape.
+
+    Raises:
+        ArgumentError: (a ValueError) for a corruption or severity that is not known.
     """
+    _check(name)
     if severity not in range(1, 6):
         raise ArgumentError(f"`severity` must be a whole number from 1 to 5. Received: severity={severity}")
     random = random or np.random.default_rng(0)
     changed = CORRUPTIONS[name](images, severity - 1, random)
     return np.clip(np.round(changed), 0, 255).astype("uint8")
+
+
+def _check(name):
+    if name not in CORRUPTIONS:
+        raise ArgumentError(
+            f"a corruption is one of {', '.join(CORRUPTIONS)}.{nearest(name, CORRUPTIONS)} Received: name={name!r}"
+        )
 
 
 def _noise(images, k, random):

@@ -87,16 +87,18 @@ def _predict(model, split, preprocessing, protocol, scales, batch_size, progress
     with reading(split):
         if protocol.dense:
             return _predict_whole(model, split, preprocessing, protocol, sides, batch_size, progress)
-        views = protocol.views(len(sides))
         if sides == [None]:
             batches = make_dataset(split, preprocessing, batch_size)
-        else:
-            batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
+            return _collected(
+                batches, lambda images: _models.to_probabilities(model, model.predict_on_batch(images)), progress
+            )
+        views = protocol.views(len(sides))
+        batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
 
         def probabilities(images):
-            parts = (images[k : k + batch_size] for k in range(0, len(images), batch_size))
-            every = [_models.to_probabilities(model, model.predict_on_batch(part)) for part in parts]
-            return np.concatenate(every).reshape(-1, views, every[0].shape[-1]).mean(1)
+            flat = images.reshape(-1, *preprocessing.shape)
+            every = _models.to_probabilities(model, _models.predict_pixels(model, flat, preprocessing, batch_size))
+            return every.reshape(len(images), views, -1).mean(1)
 
         return _collected(batches, probabilities, progress)
 

@@ -25,40 +25,32 @@ def views(picture, preprocessing, protocol, scales=None):
 
     from keras_cnns.data.pipeline import prepare, resized
 
-    found, (height, width) = [], preprocessing.size
-    for side in shorter_sides(protocol, preprocessing.size, preprocessing.shorter_side, scales):
+    found, mirrored, size = [], [], preprocessing.size
+    for side in shorter_sides(protocol, size, preprocessing.shorter_side, scales):
         if side is None:
             found.append(prepare(picture, preprocessing))
+            mirrored.append(found[-1][:, ::-1])
             continue
         whole = _as_uint8(resized(picture, side))
         for square in _squares(whole, side) if protocol.squares else [whole]:
-            for position in protocol.positions:
-                found.append(_part(square, (height, width), position))
-            if protocol.whole:
-                found.append(_as_uint8(tf.image.resize(square, (height, width), antialias=True)))
-    stacked = tf.ensure_shape(tf.stack(found), (len(found), *preprocessing.shape))
-    return tf.concat([stacked, stacked[:, :, ::-1]], 0) if protocol.mirror else stacked
+            small = [_as_uint8(tf.image.resize(square, size, antialias=True))] if protocol.whole else []
+            found += [*(_part(square, size, position) for position in protocol.positions), *small]
+            if protocol.mirror:
+                # Turned once, and crops cut out of it: TensorFlow is slow to turn each of them
+                turned = square[:, ::-1]
+                mirrored += [_part(turned, size, position, True) for position in protocol.positions]
+                mirrored += [one[:, ::-1] for one in small]
+    every = [*found, *mirrored] if protocol.mirror else found
+    return tf.ensure_shape(tf.stack(every), (len(every), *preprocessing.shape))
 
 
 def views_dataset(split, preprocessing, protocol, scales, pictures):
-    """Return a `tf.data.Dataset` of (normalized views, labels), so many pictures a batch.
-
-    Its elements are float32 (pictures * views, height, width, channels), the views of a picture together, and int64
-    (pictures,).
-    """
-    import tensorflow as tf
-
-    from keras_cnns.data.pipeline import normalizer
-
-    normalized = normalizer(preprocessing)
+    """Return a `tf.data.Dataset` of (uint8 (pictures, views, height, width, channels), int64 labels (pictures,))."""
 
     def show(element, label):
         return views(split.decode(element, preprocessing.channels), preprocessing, protocol, scales), label
 
-    def flat(found, labels):
-        return normalized(tf.cast(tf.reshape(found, (-1, *preprocessing.shape)), tf.float32)), labels
-
-    return _batched(split, show, pictures).map(flat).prefetch(2)
+    return _batched(split, show, pictures).prefetch(2)
 
 
 def whole_dataset(split, preprocessing, side, pictures):
@@ -100,12 +92,16 @@ def _squares(picture, side):
     return [_part(picture, (side, side), (along, along)) for along in (0.0, 0.5, 1.0)]
 
 
-def _part(picture, size, position):
-    """Return the part of a size at (down, across), each from 0 to 1, of the room that there is."""
+def _part(picture, size, position, is_turned=False):
+    """Return the part of a size at (down, across), each from 0 to 1, of the room that there is.
+
+    Of a picture that is turned, left for right, the part that is there when it is not.
+    """
     import tensorflow as tf
 
     room = tf.shape(picture)[:2] - size
     top, left = tf.unstack(tf.cast(tf.floor(tf.cast(room, tf.float32) * position), tf.int32))
+    left = room[1] - left if is_turned else left
     return picture[top : top + size[0], left : left + size[1]]
 
 

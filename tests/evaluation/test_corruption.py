@@ -66,5 +66,7 @@ def test_bad_input(digits_model):
     split = open_source("digits").split("test")
     with pytest.raises(ArgumentError, match="Did you mean 'noise'"):
         robustness(model, split, record.preprocessing, corruptions=["nois"])
+    with pytest.raises(ArgumentError, match="Did you mean 'blur'"):
+        corrupt(split.items, "blurr", 1)
     with pytest.raises(ArgumentError, match="split is empty"):
         robustness(model, split.take(np.arange(0)), record.preprocessing)
