@@ -42,11 +42,10 @@ def ours(build, side, batch, steps, on_device=True):
     model = build()
     images, labels = pictures(batch * steps, side, model.output_shape[-1])
     record = data.Preprocessing((side, side), mean=(127.5,), scale=(1 / 64,))
-    trainer, given = model, images
     if on_device:
         trainer, given = data.keep_on_device(model, images, record, augmentation="none"), np.arange(len(images))
     else:
-        given = record.normalize(images.astype("float32"))
+        trainer, given = model, record.normalize(images.astype("float32"))
     trainer.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy")
     return lambda: trainer.fit(given, labels, batch_size=batch, verbose=0, shuffle=False)
 

@@ -176,6 +176,17 @@ def open_model(text):
     return model, record, stem
 
 
+def reopen(record, source, data_dir, download):
+    """Return a source, divided as for the training of a record's model if it is that one; its classes must be ours."""
+    from keras_cnns._models import check_classes
+    from keras_cnns.data import reopen_source
+
+    opened = reopen_source((record and record.data) or {}, source, data_dir=data_dir, download=download)
+    if record and record.class_names:
+        check_classes(record.class_names, opened.class_names, source)
+    return opened
+
+
 def prepare_plot(path, force):
     """Raise an error if a picture cannot be written there, before the work and not after it."""
     from keras_cnns import _files

@@ -84,17 +84,15 @@ def command(
     written = _written(output, corruptions, force) if output else {}
     opened_models = [_common.open_model(model) for model in models]
     from keras_cnns._models import check_classes
-    from keras_cnns.data import reopen_source
     from keras_cnns.evaluation import draw_predictions, predict_split, robustness, score
     from keras_cnns.evaluation.measuring import check_outputs
 
     records = [record for _, record, _ in opened_models]
     loaded = [model for model, _, _ in opened_models]
     preprocessing = [_common.preprocessing_of(*one) for one in zip(loaded, records, models, strict=True)]
-    trained_on = records[0].data if records[0] and records[0].data else {}
-    opened = reopen_source(trained_on, source, data_dir=data_dir, download=download)
-    _say_division(models[0], trained_on, opened, source)
-    for record in records:
+    opened = _common.reopen(records[0], source, data_dir, download)
+    _say_division(models[0], records[0], opened, source)
+    for record in records[1:]:
         if record and record.class_names:
             check_classes(record.class_names, opened.class_names, source)
     protocol = _recipes(records[0], models[0]) if protocol == RECIPE else protocol
@@ -145,8 +143,9 @@ def _written(output, corruptions, force):
     return {path.stem: path for path in paths}
 
 
-def _say_division(model, trained_on, opened, source):
+def _say_division(model, record, opened, source):
     """Say which part of a divided source is measured on."""
+    trained_on = (record and record.data) or {}
     if opened.divisions:
         _common.note(f"{source} is divided as it was for the training of {model}")
     elif trained_on.get("divisions"):

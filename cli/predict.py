@@ -15,12 +15,13 @@ def command(model, images, top, as_json):
     Pictures may be of any size and of any common format, gray, colored or partly transparent (shown on white).
     """
     loaded, record, _ = _common.open_model(model)
+    from keras_cnns._models import names_of_classes
     from keras_cnns.applications import decode_predictions
     from keras_cnns.evaluation import predict_pictures
 
     preprocessing = _common.preprocessing_of(loaded, record, model)
     probabilities = predict_pictures(loaded, images, preprocessing)
-    names = (record and record.class_names) or [f"class {k}" for k in range(probabilities.shape[1])]
+    names = names_of_classes(record and record.class_names, probabilities.shape[1])
     best = decode_predictions(probabilities, names, top=top)
     if as_json:
         _common.print_json(

@@ -73,7 +73,7 @@ def command(
         main = _models.main_output(loaded)
         few = pictures.first(12)
         probabilities = _models.to_probabilities(main, main.predict_on_batch(few.images))
-        classes = names or [f"class {k}" for k in range(probabilities.shape[1])]
+        classes = _models.names_of_classes(names, probabilities.shape[1])
         write_report(page, main, few, probabilities, classes, shown, f"{model}, looked into")
     if as_json:
         drawn = [
@@ -102,14 +102,7 @@ def _pictures(images, source, split, count, data_dir, download, record, preproce
 
     sampled = None
     if source:
-        from keras_cnns._models import check_classes
-        from keras_cnns.data import reopen_source
-
-        opened = reopen_source(
-            record.data if record and record.data else {}, source, data_dir=data_dir, download=download
-        )
-        if record and record.class_names:
-            check_classes(record.class_names, opened.class_names, source)
+        opened = _common.reopen(record, source, data_dir, download)
         sampled = sample_pictures(opened.split(split), preprocessing, opened.class_names, count)
     return (read_pictures(images, preprocessing) if images else sampled), sampled
 

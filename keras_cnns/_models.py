@@ -176,6 +176,11 @@ def predict_pixels(model, images, preprocessing, batch_size=256):
     )
 
 
+def names_of_classes(names, count):
+    """Return a list of class names; where none are known, their numbers in words."""
+    return list(names) if names else [f"class {k}" for k in range(count)]
+
+
 def check_classes(ours, theirs, source):
     """Raise ArgumentError if a source names classes otherwise than the model; numbers say nothing."""
     only_numbers = all(str(k) == name for k, name in enumerate(theirs))

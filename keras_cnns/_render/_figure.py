@@ -48,6 +48,11 @@ def as_pixels(images, together=False):
     return np.rint(255 * (images - least) / np.where(largest > least, largest - least, 1)).astype("uint8")
 
 
+def shortened(text, most=20):
+    """Return a text of at most so many characters, its end left out where it is longer."""
+    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def short(value):
     """Return a number with three digits and its thousands in words: 1.58 G, 27.2 M."""
     for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_cnns._render._figure import BLUE, GRAY, MARKERS, SERIES, new_figure, save
+from keras_cnns._render._figure import BLUE, GRAY, MARKERS, SERIES, new_figure, save, shortened
 
 NAMED = 40  # classes beyond so many have no room for their names
 
@@ -27,7 +27,7 @@ def confusion_matrix(confusion, class_names, path, title):
     axis.set(xlabel="predicted class", ylabel="true class")
     if classes <= NAMED:
         size = 8 if classes <= 20 else 6
-        names = [name if len(name) <= 16 else f"{name[:15]}\N{HORIZONTAL ELLIPSIS}" for name in class_names]
+        names = [shortened(name, 16) for name in class_names]
         upright = all(len(name) <= 2 for name in names)
         axis.set_xticks(range(classes), names, fontsize=size, rotation=0 if upright else 90)
         axis.set_yticks(range(classes), names, fontsize=size)

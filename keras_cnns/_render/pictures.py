@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_cnns._render._figure import RED, new_figure, save
+from keras_cnns._render._figure import RED, new_figure, save, shortened
 
 
 def prediction_grid(images, labels, probabilities, class_names, path, title, columns=8):
@@ -17,18 +17,13 @@ def prediction_grid(images, labels, probabilities, class_names, path, title, col
         title: above the picture.
         columns: pictures a row.
     """
-    rows = -(-len(images) // columns)
-    figure, axes = new_figure(1.1 * columns, 1.35 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
-    figure.suptitle(title, fontsize=10)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, image, label, row in zip(axes.flat, images, labels, probabilities, strict=False):
+    captions = []
+    for label, row in zip(labels, probabilities, strict=False):
         best = int(np.argmax(row))
         right = best == label
         text = f"{class_names[best]}  {row[best]:.1%}" + ("" if right else f"\ntrue: {class_names[label]}")
-        axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(text, fontsize=8, color="black" if right else RED, pad=2)
-    save(figure, path)
+        captions.append((text, "black" if right else RED))
+    _grid(images, captions, path, title, columns, (1.1, 1.35))
 
 
 def picture_grid(images, texts, path, title, columns=8):
@@ -41,12 +36,18 @@ def picture_grid(images, texts, path, title, columns=8):
         title: above the whole.
         columns: pictures a row.
     """
-    rows = -(-len(images) // columns)
-    figure, axes = new_figure(1.35 * columns, 1.55 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
+    captions = [(shortened(text), "black") for text in texts]
+    _grid(images, captions, path, title, columns, (1.35, 1.55))
+
+
+def _grid(images, captions, path, title, columns, size):
+    """Draw pictures row by row, each below its (text, color), with so many inches (across, down) for one."""
+    rows, (across, down) = -(-len(images) // columns), size
+    figure, axes = new_figure(across * columns, down * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
     figure.suptitle(title, fontsize=10)
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, image, text in zip(axes.flat, images, texts, strict=False):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(text if len(text) <= 20 else f"{text[:19]}\N{HORIZONTAL ELLIPSIS}", fontsize=8, pad=2)
+    for axis, image, (text, color) in zip(axes.flat, images, captions, strict=False):
+        axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(text, fontsize=8, color=color, pad=2)
     save(figure, path)

@@ -164,18 +164,22 @@ def output_of(model, images, name, visit=None):
 
 
 def in_batches(arrays, batch_size=None, gradients=False):
-    """Yield parts of an array (pictures, ...), `batch_size` at a time; of None: as many as memory likes.
+    """Return parts of an array (pictures, ...), `batch_size` at a time; of None: as many as memory likes.
 
     Args:
         arrays: of pictures (pictures, height, width, channels), if `batch_size` is None.
         batch_size: pictures at a time.
         gradients: whether all activations are kept for them, so that fewer pictures fit.
     """
+    size = size_of_batch(arrays, batch_size, gradients)
+    return [arrays[start : start + size] for start in range(0, len(arrays), size)]
+
+
+def size_of_batch(images, batch_size=None, gradients=False):
+    """Return how many pictures to take at a time, as `in_batches` does."""
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise ArgumentError(f"`batch_size` must be a whole number of at least 1. Received: batch_size={batch_size!r}")
-    size = batch_size or max(1, _models.batch_size_for(*arrays.shape[1:3]) // (4 if gradients else 1))
-    for start in range(0, len(arrays), size):
-        yield arrays[start : start + size]
+    return batch_size or max(1, _models.batch_size_for(*images.shape[1:3]) // (4 if gradients else 1))
 
 
 def _top(model, name, unit, rows):

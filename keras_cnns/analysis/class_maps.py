@@ -8,7 +8,7 @@ from keras import activations, layers, ops, tree
 from keras_cnns import _graph, _models
 from keras_cnns import layers as our_layers
 from keras_cnns.analysis import _classes, _gradients, _outputs
-from keras_cnns.analysis.activations import in_batches
+from keras_cnns.analysis.activations import in_batches, size_of_batch
 from keras_cnns.analysis.fields import ReceptiveField, receptive_field
 from keras_cnns.errors import ArgumentError
 
@@ -78,7 +78,7 @@ def class_activation_map(model, images, target=None, batch_size=None):
     asked = _asked(model, images, target)
     pool, source, layer = _global_pool(model, images.shape[1:])
     found = []
-    for batch in _batches(images, batch_size, 1):
+    for batch in in_batches(np.arange(len(images)), size_of_batch(images, batch_size)):
         logits, bias, maps = _by_position(model, images[batch], pool, source)
         targets = logits.argmax(axis=1) if asked is None else asked[batch]
         scores = np.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
@@ -116,7 +116,7 @@ def grad_cam(model, images, layer=None, target=None, batch_size=None):
     model = _models.without_softmax(model)
     asked = _asked(model, images, target)
     found = []
-    for batch in _batches(images, batch_size, 4):  # gradients keep all activations
+    for batch in in_batches(np.arange(len(images)), size_of_batch(images, batch_size, gradients=True)):
         logits = _outputs.outputs_of(model, images[batch], ())[1]
         targets = logits.argmax(axis=1) if asked is None else asked[batch]
         scores = np.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
@@ -137,13 +137,6 @@ def _class_map(model, images, layer, maps, targets, scores, bias):
     except ArgumentError:  # the layer has none that is fixed
         field = None
     return ClassMap(maps, targets, scores, bias, layer, field, images.shape[1:3])
-
-
-def _batches(images, batch_size, share):
-    """Return the numbers of the pictures, batch by batch; of None, of `share` times fewer than memory likes."""
-    if batch_size is None:
-        batch_size = max(1, _models.batch_size_for(*images.shape[1:3]) // share)
-    return in_batches(np.arange(len(images)), batch_size)
 
 
 def _asked(model, images, target):

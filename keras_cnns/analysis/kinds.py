@@ -10,21 +10,18 @@ class Kind:
     Attributes:
         shows: what its drawing shows.
         needs: "nothing" but the model, "pictures", or "labels" of pictures too.
-        of_layer: whether it looks at one layer.
     """
 
     shows: str
     needs: str = "pictures"
-    of_layer: bool = False
 
 
 KINDS = {
-    "filters": Kind("What each filter of a convolution multiplies its window with.", "nothing", True),
-    "features": Kind("What a layer gives for the first picture, a tile a channel.", of_layer=True),
+    "filters": Kind("What each filter of a convolution multiplies its window with.", "nothing"),
+    "features": Kind("What a layer gives for the first picture, a tile a channel."),
     "deconv": Kind(
         "The pictures that excite units of a layer most, as far as the units see, beside what of them does so: the "
         "activation projected down to the pixels by a deconvnet. Zeiler and Fergus 2014, figure 2.",
-        of_layer=True,
     ),
     "cam": Kind(
         "Where the evidence for the class lies: the class activation map, whose mean plus the bias is the logit; for "

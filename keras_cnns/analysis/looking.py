@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_cnns import _graph, _models, _render
+from keras_cnns._render._figure import shortened
 from keras_cnns.analysis import _classes, _outputs
 from keras_cnns.analysis.activations import feature_maps, top_activations
 from keras_cnns.analysis.class_maps import class_activation_map, grad_cam, last_maps
@@ -50,10 +51,9 @@ class Pictures:
 
 def read_pictures(paths, preprocessing):
     """Return `Pictures` of files, resized and cropped as the record says; raise SourceError if one cannot be read."""
-    from keras_cnns.data.pictures import read_picture
-    from keras_cnns.data.pipeline import prepare
+    from keras_cnns.data.pipeline import read_files
 
-    pixels = np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
+    pixels = read_files(paths, preprocessing)
     return Pictures(pixels, _normalized(pixels, preprocessing), [Path(path).name for path in paths])
 
 
@@ -94,7 +94,7 @@ def look(model, kind, path, pictures=None, *, class_names=None, layer=None, unit
     classes = model.outputs[0].shape[-1]
     if target is not None:
         _classes.targets_of(np.empty((1, classes)), target)
-    names = [f"class {k}" for k in range(classes)] if class_names is None else list(class_names)
+    names = _models.names_of_classes(class_names, classes)
     if layer is not None:
         layer = _graph.check_layer(model, layer)
     return DRAWN[kind](model, path, pictures, names, layer, units, target)
@@ -140,7 +140,7 @@ def _cam(model, path, pictures, names, layer, units, target):
     if found is None:
         found, what, label = grad_cam(model, pictures.images, layer, target), "Grad-CAM", "evidence (no unit)"
     texts = [
-        f"{_cut(name)}\n{names[chosen]}: {score:.1f}"
+        f"{shortened(name)}\n{names[chosen]}: {score:.1f}"
         for name, chosen, score in zip(pictures.names, found.targets, found.scores, strict=True)
     ]
     title = f"{model.name}: {what} at {found.layer}; the class and its logit"
@@ -166,7 +166,7 @@ def _saliency(model, path, pictures, names, layer, units, target, of=saliency, w
     found = of(model, pictures.images, target)
     maps = found.maps
     maps = maps / np.maximum(maps.max((1, 2), keepdims=True), 1e-30)
-    texts = [f"{_cut(name)}\n{names[chosen]}" for name, chosen in zip(pictures.names, found.targets, strict=True)]
+    texts = [f"{shortened(name)}\n{names[chosen]}" for name, chosen in zip(pictures.names, found.targets, strict=True)]
     title = f"{model.name}: {what}"
     _render.class_map_grid(pictures.pixels, maps, texts, path, title, "gradient, share of the largest", (0, 1))
     return f"{what} of {', '.join(names[chosen] for chosen in dict.fromkeys(found.targets.tolist()))}."
@@ -251,7 +251,3 @@ def _first_convolution(model):
             continue
         return use.name
     raise ArgumentError(f"{model.name}: has no convolution; name a layer. Received: layer=None")
-
-
-def _cut(name):
-    return name if len(name) <= 20 else f"{name[:19]}\N{HORIZONTAL ELLIPSIS}"

@@ -84,7 +84,7 @@ def _saliency(model, images, target, batch_size, visit):
     def score(pictures, chosen):
         return ops.sum(logits(pictures) * chosen, axis=1)
 
-    batches = list(in_batches(images, batch_size, gradients=True))
+    batches = in_batches(images, batch_size, gradients=True)
     predicted = np.concatenate([_outputs.as_array(logits(batch)) for batch in batches])
     targets = _classes.targets_of(predicted, target)
     wanted = in_batches(np.eye(predicted.shape[1], dtype="float32")[targets], len(batches[0]))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, batch_steps
 from keras_cnns.data.crops import DRAWS
+from keras_cnns.data.pictures import read_picture
 from keras_cnns.data.position import seed_of
 from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
 from keras_cnns.data.whitening import fit_components
@@ -41,6 +42,15 @@ def prepare(picture, preprocessing):
         top, left = (tf.shape(picture)[0] - height) // 2, (tf.shape(picture)[1] - width) // 2
         picture = tf.saturate_cast(tf.round(picture[top : top + height, left : left + width]), tf.uint8)
     return tf.ensure_shape(picture, preprocessing.shape)
+
+
+def read_files(paths, preprocessing):
+    """Return picture files as a network's input is before it is normalized, uint8 (pictures, height, width, channels).
+
+    Raises:
+        SourceError: naming the first file that cannot be read.
+    """
+    return np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
 
 
 def resized(picture, shorter_side):

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_cnns import _models
 from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.evaluation.metrics import check_examples
 
 SHIFTS = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)  # of the picture's width
 
@@ -62,8 +63,7 @@ def robustness(model, split, preprocessing, *, corruptions=None, seed=0, batch_s
     names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
     for name in names:
         _check(name)
-    if not split.examples:
-        raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
+    check_examples(split.examples)
     model, random = _models.main_output(model), np.random.default_rng(seed)
     _models.one_image_input(model)
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)

@@ -79,8 +79,7 @@ def _converted(model, channels, windows):
             elif from_rows:
                 out = _convolution(operation, (1, 1, before[-1]))(given[0])
             else:
-                out = operation(*args, **kwargs)
-                return out
+                return operation(*args, **kwargs)
             rows.add(id(out))
         elif isinstance(operation, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D):
             if windows and None in before:

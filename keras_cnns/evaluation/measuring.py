@@ -5,7 +5,7 @@ import numpy as np
 from keras_cnns import _models
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation.dense import dense_model
-from keras_cnns.evaluation.metrics import score
+from keras_cnns.evaluation.metrics import check_examples, score
 from keras_cnns.evaluation.protocols import find_protocol, shorter_sides
 from keras_cnns.evaluation.showing import views_dataset, whole_dataset
 
@@ -68,8 +68,7 @@ def predict_split(model, split, preprocessing, *, protocol="center", scales=None
             f"`preprocessing` must be one record for all models, or one for each. Received: {len(records)} for "
             f"{len(models)} models"
         )
-    if not split.examples:
-        raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
+    check_examples(split.examples)
     protocol, total = find_protocol(protocol), 0
     for one, record in zip(models, records, strict=True):
         one = _models.main_output(one)
@@ -146,13 +145,12 @@ def predict_pictures(model, paths, preprocessing, *, batch_size=None):
         ArgumentError: if the model gives values that are not finite.
         SourceError: naming the first file that cannot be read; nothing is predicted then.
     """
-    from keras_cnns.data.pictures import read_picture
-    from keras_cnns.data.pipeline import prepare
+    from keras_cnns.data.pipeline import read_files
 
     model = _models.main_output(model)
     _models.one_image_input(model)
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
-    images = np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
+    images = read_files(paths, preprocessing)
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))
     if not np.isfinite(probabilities).all():
         raise ArgumentError(f"{model.name} gives values that are not finite (NaN or infinity); train it again.")

@@ -76,8 +76,7 @@ def score(probabilities, labels, class_names):
         ArgumentError: (a ValueError) if there is no picture, or a probability is not finite.
     """
     probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels, "int64")
-    if not len(labels):
-        raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
+    check_examples(len(labels))
     if not np.isfinite(probabilities).all():
         raise ArgumentError("the model gives values that are not finite (NaN or infinity); train it again.")
     classes = len(class_names)
@@ -97,6 +96,12 @@ def score(probabilities, labels, class_names):
         confusion=tuple(map(tuple, confusion.tolist())),
         **_calibration(probabilities.max(1), order[:, 0] == labels),
     )
+
+
+def check_examples(count):
+    """Raise ArgumentError if a split to measure on has no pictures."""
+    if not count:
+        raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
 
 
 def _calibration(confidence, right):

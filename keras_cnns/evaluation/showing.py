@@ -46,11 +46,12 @@ def views(picture, preprocessing, protocol, scales=None):
 
 def views_dataset(split, preprocessing, protocol, scales, pictures):
     """Return a `tf.data.Dataset` of (uint8 (pictures, views, height, width, channels), int64 labels (pictures,))."""
+    from keras_cnns.data.splits import PARALLEL
 
     def show(element, label):
         return views(split.decode(element, preprocessing.channels), preprocessing, protocol, scales), label
 
-    return _batched(split, show, pictures).prefetch(2)
+    return _batched(split.elements().map(show, **PARALLEL), split, pictures).prefetch(2)
 
 
 def whole_dataset(split, preprocessing, side, pictures):
@@ -61,6 +62,7 @@ def whole_dataset(split, preprocessing, side, pictures):
     import tensorflow as tf
 
     from keras_cnns.data.pipeline import resized
+    from keras_cnns.data.splits import PARALLEL
 
     def show(element, label):
         picture = split.decode(element, preprocessing.channels)
@@ -74,17 +76,16 @@ def whole_dataset(split, preprocessing, side, pictures):
     def finish(found, labels):
         return preprocessing.normalize(tf.cast(found, tf.float32)), labels
 
-    same = None not in split.elements().map(show).element_spec[0].shape[:2]
-    return _batched(split, show, pictures if same else 1).map(finish).prefetch(2)
+    data = split.elements().map(show, **PARALLEL)
+    same = None not in data.element_spec[0].shape[:2]
+    return _batched(data, split, pictures if same else 1).map(finish).prefetch(2)
 
 
-def _batched(split, show, pictures):
+def _batched(data, split, pictures):
+    """Return so many of a split's pictures a batch, of known length."""
     import tensorflow as tf
 
-    from keras_cnns.data.splits import PARALLEL
-
-    data = split.elements().map(show, **PARALLEL).batch(pictures)
-    return data.apply(tf.data.experimental.assert_cardinality(-(-split.examples // pictures)))
+    return data.batch(pictures).apply(tf.data.experimental.assert_cardinality(-(-split.examples // pictures)))
 
 
 def _squares(picture, side):
