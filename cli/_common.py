@@ -1,6 +1,7 @@
 """What the commands share: one wrapper from errors to exit codes, and MODEL on a command line."""
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import signal
@@ -121,17 +122,17 @@ def locate(text):
             raise ArgumentError(f"there is no such model file.{near} Received: MODEL={text!r}")
         return path, None, None
     network, colon, weights = text.partition(":")
-    shipped = applications.list_weights()
+    known = applications.list_weights()
     try:
         network = canonical_name(network)
     except ArgumentError:
         raise ArgumentError(
-            f"MODEL is a .keras file or one of {', '.join(shipped)}.{nearest(text, shipped)} Received: MODEL={text!r}"
+            f"MODEL is a .keras file or one of {', '.join(known)}.{nearest(text, known)} Received: MODEL={text!r}"
         ) from None
     if not colon:
-        own = applications.list_weights(network)
+        own, there = applications.list_weights(network, shipped=True), applications.list_weights(network)
         if len(own) != 1:
-            have = f"choose one of {', '.join(own)}" if own else f"no weights ship with {network}"
+            have = f"choose one of {', '.join(there)}" if there else f"no weights ship with {network}"
             raise ArgumentError(f"MODEL needs weights: {have}. Received: MODEL={text!r}")
         weights = own[0].partition(":")[2]
     return None, network, weights
@@ -149,13 +150,18 @@ def read_record(path, network, weights):
     """
     from keras_cnns import applications, saving
 
-    return saving.read_info(path) if path else applications.weights_info(network, weights)
+    if path:
+        return saving.read_info(path)
+    if f"{network.lower()}:{weights}" not in applications.list_weights(network, shipped=True):
+        load_keras()  # which fetches the class names
+    return applications.weights_info(network, weights)
 
 
 def model_file(text):
     """Return (path of its `.keras` file, record, stem) for MODEL; the record is that of `read_record`.
 
-    Weights that ship are checked by their sha256. Keras is not imported.
+    Weights that ship are checked by their sha256, and Keras is not imported. Those that Keras fetches become a file
+    that lives as long as the process.
     """
     from keras_cnns.applications._weights import verified_path
 
@@ -163,11 +169,29 @@ def model_file(text):
     record = read_record(path, network, weights)
     if path:
         return path, record, path.stem
-    return verified_path(record), record, f"{network.lower()}-{weights}"
+    if record.path:
+        return verified_path(record), record, f"{network.lower()}-{weights}"
+    import atexit
+    import tempfile
+
+    from keras_cnns import saving
+
+    model, record, stem = open_model(text)
+    folder = tempfile.TemporaryDirectory(prefix="keras_cnns-")
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / f"{stem}.keras"
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(saving.ModelInfo)}
+    saving.save_model(model, path, saving.ModelInfo(**fields))
+    return path, record, stem
 
 
 def open_model(text):
     """Return (model, record, stem) for MODEL, as `model_file` does."""
+    path, network, weights = locate(text)
+    if network and (record := read_record(path, network, weights)).path is None:
+        from keras_cnns import applications
+
+        return applications.create_model(network, weights=weights), record, f"{network.lower()}-{weights}"
     path, record, stem = model_file(text)
     load_keras()
     from keras_cnns import saving

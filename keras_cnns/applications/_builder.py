@@ -7,20 +7,21 @@ import operator
 import keras
 from keras import layers
 
-from keras_cnns.applications import _weights
+from keras_cnns.applications import _loading, _weights
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.errors import ArgumentError
 from keras_cnns.layers import BatchNormalization
 
 ARGUMENTS = """\
 include_top: whether the classifier is there; without it the network ends with the maps before it.
-weights: None (random), the name of weights that ship (see `list_weights`), or the path of a `.keras` file with this
-    network.
+weights: None (random), a name of `list_weights`, or the path of a file with this network: `.keras`, `.weights.h5` (of
+    `Model.save_weights`) or `.safetensors` (tensors called as Keras calls weights, `conv1/kernel`).
 input_tensor: Keras tensor (batch, height, width, channels) to use as the input.
 input_shape: (height, width, channels), by default at least {minimum}x{minimum}; height and width may be None where no
     dense layer sees all positions. None: that of the weights, else by default {shape}.
 pooling: of a network without top: None (maps), "avg" or "max" (vectors).
-classes: number of classes. None: that of the weights, else by default {classes}.
+classes: number of classes; if it is not that of the weights, the classifier alone starts anew, with a warning. None:
+    that of the weights, else by default {classes}.
 classifier_activation: "softmax", or None for logits.
 name: of the model.
 """
@@ -36,6 +37,7 @@ Returns:
 
 Raises:
     ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
+    ModelFileError: (a ValueError) if a weights file cannot be read or fetched.
 
 Reference:
 """
@@ -112,7 +114,7 @@ class Start:
 
         self.record = _weights.find(function, weights)
         if self.include_top:
-            given |= {"classes": None if classes is None else int(classes), "input_shape": input_shape}
+            given["input_shape"] = input_shape
         settled = _settle(function, weights, self.record, given)
         self.options = {
             option: papers if settled[option] is None else settled[option] for option, (papers, *_) in options.items()
@@ -120,7 +122,9 @@ class Start:
         facts = FACTS[function]
         published = facts.input_shape, facts.classes, facts.minimum
         default_shape, default_classes, minimum = defaults(self.options) if defaults else published
-        self.classes = settled.get("classes") or default_classes
+        self.chosen_classes = classes is not None
+        trained_classes = self.record.network.get("classes") if self.record else None
+        self.classes = int(classes or trained_classes or default_classes)
         if input_shape is None:
             trained = self.record.network.get("input_shape") if self.record else None
             input_shape = trained or default_shape
@@ -166,8 +170,21 @@ class Start:
         if self.record:
             upstream = keras.Model(sources, self.inputs).layers  # of an `input_tensor`, which is the caller's
             own = [layer for layer in model.layers if layer not in upstream]
-            _weights.assign(own, self.record, top=self.include_top, heads=len(model.outputs) > 1)
+            fresh = _classifiers(model) if self.include_top and self.chosen_classes else ()
+            _loading.assign(own, self.record, top=self.include_top, heads=len(model.outputs) > 1, fresh=fresh)
         return model
+
+
+def _classifiers(model):
+    """Return the names of the last layers with weights in front of each output."""
+    found, waiting = set(), list(model.outputs)
+    while waiting:
+        operation, node, _ = waiting.pop()._keras_history
+        if operation.weights:
+            found.add(operation.name)
+        else:
+            waiting += operation._inbound_nodes[node].input_tensors
+    return found
 
 
 def _settle(function, weights, record, given):

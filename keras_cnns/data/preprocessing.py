@@ -14,12 +14,15 @@ ARRAYS = ("mean_image", "whitening_mean", "whitening_matrix")
 class Preprocessing:
     """Resize rule, crop and normalization of a network's input.
 
-    A picture of any size becomes uint8 `(height, width, channels)` by the resize rule and the crop, then float32:
-    contrast normalized, minus the mean image, `(pixel - mean) * scale`, whitened; each only where it is asked for.
+    A picture of any size becomes uint8 `(height, width, channels)` by the resize rule and the crop, then float32: its
+    channels in the network's order, contrast normalized, minus the mean image, `(pixel - mean) * scale`, whitened; each
+    only where it is asked for.
 
     Attributes:
         size: (height, width) of the network's input, in pixels.
-        channels: 1 (gray) or 3 (RGB).
+        channels: 1 (gray) or 3 (color).
+        channel_order: "RGB", or "BGR" for a network that takes blue first, as Caffe's do; pictures are RGB, and all
+            values below stand in the network's order.
         shorter_side: the picture is resized, its aspect kept, until its shorter side has so many pixels, and
             the center of `size` is cut out; None: the whole picture is stretched to `size`.
         mean: subtracted, one value or one a channel, in pixel units (0 to 255).
@@ -39,6 +42,7 @@ class Preprocessing:
     # Arrays are compared by their sha256: numpy's == gives no single answer
     mean_image: Any = dataclasses.field(default=None, compare=False, repr=False)
     whitening: Whitening | None = dataclasses.field(default=None, compare=False, repr=False)
+    channel_order: str = "RGB"
     digests: tuple[str, ...] = dataclasses.field(default=(), init=False, repr=False)
 
     def __post_init__(self):
@@ -47,7 +51,12 @@ class Preprocessing:
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"`size` must be (height, width) of at least one pixel. Received: size={self.size}")
         if self.channels not in (1, 3):
-            raise ValueError(f"`channels` must be 1 (gray) or 3 (RGB). Received: channels={self.channels}")
+            raise ValueError(f"`channels` must be 1 (gray) or 3 (color). Received: channels={self.channels}")
+        if self.channel_order not in ("RGB", "BGR") or (self.channel_order == "BGR" and self.channels == 1):
+            raise ValueError(
+                f"`channel_order` must be 'RGB', or with three channels 'BGR'. "
+                f"Received: channel_order={self.channel_order!r}"
+            )
         if self.shorter_side is not None and self.shorter_side < max(self.size):
             raise ValueError(
                 f"`shorter_side` must be at least the crop's longer side, {max(self.size)}, or None. "
@@ -86,7 +95,8 @@ class Preprocessing:
     @property
     def is_affine(self):
         """Whether it is `(pixel - mean) * scale` and nothing else."""
-        return self.contrast_bias is None and self.mean_image is None and self.whitening is None
+        plain = self.contrast_bias is None and self.mean_image is None and self.whitening is None
+        return plain and self.channel_order == "RGB"
 
     def normalize(self, pixels):
         """Return what the network takes for a float32 tensor (batch, height, width, channels).
@@ -96,7 +106,7 @@ class Preprocessing:
         """
         import numpy as np
 
-        values = pixels
+        values = pixels if self.channel_order == "RGB" else pixels[..., ::-1]
         if self.contrast_bias is not None:
             math_of = _namespace(pixels)
             inside = tuple(range(len(pixels.shape) - 3, len(pixels.shape)))
@@ -143,6 +153,8 @@ class Preprocessing:
         values = {name: getattr(self, name) for name in names}
         if self.contrast_bias is not None:
             values["contrast_bias"] = self.contrast_bias
+        if self.channel_order != "RGB":
+            values["channel_order"] = self.channel_order
         arrays = zip(self.arrays().items(), self.digests, strict=True)
         if described := {name: {"shape": array.shape, "sha256": digest} for (name, array), digest in arrays}:
             values["arrays"] = described
@@ -156,7 +168,7 @@ class Preprocessing:
             values: dictionary of JSON values.
             arrays: the large arrays by name, where the record has some.
         """
-        names = {"size", "channels", "shorter_side", "mean", "scale", "contrast_bias", "arrays"}
+        names = {"size", "channels", "shorter_side", "mean", "scale", "contrast_bias", "channel_order", "arrays"}
         if not isinstance(values, dict) or not set(values) <= names or "size" not in values:
             raise ValueError(f"a preprocessing record has the fields {sorted(names)}. Received: {values!r}")
         values = dict(values)

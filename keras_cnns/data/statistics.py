@@ -32,6 +32,7 @@ def fit_preprocessing(split, preprocessing, kind="standardize"):
             f"`kind` must be one of {', '.join(PREPROCESSINGS)}.{nearest(kind, PREPROCESSINGS)} Received: kind={kind!r}"
         )
     plain = {"mean": (0.0,), "scale": (1.0,), "contrast_bias": None, "mean_image": None, "whitening": None}
+    plain["channel_order"] = "RGB"
     return PREPROCESSINGS[kind](split, dataclasses.replace(preprocessing, **plain))
 
 

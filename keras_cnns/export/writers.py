@@ -112,6 +112,9 @@ def _normalization(preprocessing, quantized):
     kernel, bias = scale.reshape(1, 1, channels, 1), -mean * scale
     if preprocessing.mean_image is not None:
         bias = bias - preprocessing.mean_image * scale
+    if preprocessing.channel_order == "BGR":
+        crossed = np.diag(scale)[::-1].reshape(1, 1, channels, channels).copy()
+        return lambda image: tf.nn.conv2d(image, crossed, 1, "VALID") + bias
     return lambda image: tf.nn.depthwise_conv2d(image, kernel, (1, 1, 1, 1), "VALID") + bias
 
 

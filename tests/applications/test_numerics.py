@@ -3,8 +3,6 @@
 Weights are random, biases, normalization statistics and LeNet-5's coefficients too, so that no layer is an identity.
 """
 
-import re
-
 import keras
 import numpy as np
 import numpy_networks
@@ -12,6 +10,7 @@ import pytest
 from families import randomize
 
 from keras_cnns import applications
+from keras_cnns.applications import _imagenet
 
 
 def weights_by_layer(model):
@@ -113,80 +112,20 @@ def test_nins_pools_are_told_apart(second_pool):
     assert_close(model.predict(x[None], verbose=0)[0], expected)
 
 
-def vgg_name(name):
-    """Keras's block1_conv2 is conv1_2."""
-    block = re.match(r"block(\d)_conv(\d)", name)
-    return f"conv{block[1]}_{block[2]}" if block else {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}[name]
+KERAS = {"VGG16": 64, "VGG19": 64, "ResNet50": 64, "ResNet101": 64, "ResNet152": 64, "InceptionV3": 107}
 
 
-def transplant_vgg(theirs, ours):
-    for layer in theirs.layers:
-        if layer.weights:
-            ours.get_layer(vgg_name(layer.name)).set_weights(layer.get_weights())
-
-
-def transplant_resnet(theirs, ours):
-    """Keras's convolutions have biases, which the mean of the normalization behind them takes up."""
-    biases = {}
-    for layer in theirs.layers:
-        if not layer.weights:
-            continue
-        name = layer.name.removesuffix("_conv").removesuffix("_bn")
-        unit = re.match(r"conv(\d)_block(\d+)_(\d)$", name)
-        if unit:
-            part = "shortcut" if unit[3] == "0" else f"conv{unit[3]}"
-            name = f"conv{unit[1]}_{unit[2]}_{part}"
-        values = layer.get_weights()
-        if layer.name.endswith("_conv"):
-            biases[name] = values.pop()
-        elif layer.name.endswith("_bn"):
-            values[2] = values[2] - biases[name]
-            name += "_bn"
-        ours.get_layer("fc" if name == "predictions" else name).set_weights(values)
-
-
-# The order in which keras.applications creates the convolutions of each kind of module
-MODULES = {
-    "5": ("1x1", "5x5_reduce", "5x5", "dbl_reduce", "dbl_1", "dbl_2", "pool_proj"),
-    "6a": ("3x3", "dbl_reduce", "dbl_1", "dbl_2"),
-    "6": ("1x1", *(f"7x7_{k}" for k in (1, 2, 3)), *(f"7x7dbl_{k}" for k in (1, 2, 3, 4, 5)), "pool_proj"),
-    "7a": ("3x3_1", "3x3_2", *(f"7x7x3_{k}" for k in (1, 2, 3, 4))),
-    "7": ("1x1", "3x3_1", "3x3_2a", "3x3_2b", "dbl_1", "dbl_2", "dbl_3a", "dbl_3b", "pool_proj"),
-}
-
-
-def transplant_inception(theirs, ours):
-    names = ["conv1a", "conv2a", "conv2b", "conv3b", "conv4a"]
-    for module in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
-        names += [f"mixed_{module}_{part}" for part in MODULES.get(module, MODULES[module[0]])]
-
-    def number(layer):
-        return int((re.search(r"_(\d+)$", layer.name) or [0, 0])[1])
-
-    for kind, suffix in ((keras.layers.Conv2D, ""), (keras.layers.BatchNormalization, "_bn")):
-        found = sorted((layer for layer in theirs.layers if isinstance(layer, kind)), key=number)
-        for name, layer in zip(names, found, strict=True):
-            ours.get_layer(name + suffix).set_weights(layer.get_weights())
-    ours.get_layer("fc").set_weights(theirs.get_layer("predictions").get_weights())
-
-
-KERAS = [
-    ("VGG16", {}, transplant_vgg, 64),
-    ("VGG19", {}, transplant_vgg, 64),
-    ("ResNet50", {}, transplant_resnet, 64),
-    ("ResNet101", {}, transplant_resnet, 64),
-    ("ResNet152", {}, transplant_resnet, 64),
-    ("InceptionV3", {"scale": False}, transplant_inception, 107),
-]
-
-
-@pytest.mark.parametrize("name, options, transplant, side", KERAS, ids=[name for name, *_ in KERAS])
-def test_forward_equals_keras_applications(name, options, transplant, side):
+@pytest.mark.parametrize("name, side", KERAS.items())
+def test_forward_equals_keras_applications(name, side):
+    """With the weights carried over as those for ImageNet are."""
     common = {"input_shape": (side, side + 32, 3), "weights": None, "classifier_activation": None, "classes": 50}
     theirs = getattr(keras.applications, name)(**common)
     randomize(theirs)
-    ours = getattr(applications, name)(**common, **options, kernel_initializer="zeros")
-    transplant(theirs, ours)
+    ours = getattr(applications, name)(**common, kernel_initializer="zeros")
+    values = _imagenet.values_of(name, theirs)
+    assert values.keys() == {layer.name for layer in ours.layers if layer.weights}
+    for layer, arrays in values.items():
+        ours.get_layer(layer).set_weights(arrays)
     x = np.random.default_rng(1).normal(size=(2, side, side + 32, 3)).astype("float32")
     assert_close(ours(x, training=False), theirs(x, training=False))
 

@@ -11,6 +11,8 @@ from keras_cnns.data.preprocessing import fit_normalization
 GRAY = Preprocessing((32, 32), 1, mean=(78.8,), scale=(0.0112,))
 COLOR = Preprocessing((24, 20), 3, shorter_side=32, mean=(125.3, 123.0, 113.9), scale=(1 / 63.0, 1 / 62.1, 1 / 66.7))
 
+BLUE_FIRST = Preprocessing((9, 8), mean=(103.939, 116.779, 123.68), scale=(1.0,), channel_order="BGR")
+
 
 @pytest.mark.parametrize("record", [GRAY, COLOR, Preprocessing((8, 8)), Preprocessing((8, 8), 3, mean=(1, 2, 3))])
 def test_the_layer_does_what_normalize_does(record):
@@ -25,7 +27,26 @@ def test_the_layer_does_what_normalize_does(record):
     np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("record", [GRAY, COLOR])
+def test_blue_first():
+    """As keras.applications prepares pictures for VGG and ResNet."""
+    import keras
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *BLUE_FIRST.shape)).astype("float32")
+    expected = keras.applications.vgg16.preprocess_input(pixels.copy())
+    np.testing.assert_allclose(BLUE_FIRST.normalize(pixels), expected, atol=1e-4)
+    np.testing.assert_allclose(BLUE_FIRST.normalize(keras.ops.convert_to_tensor(pixels)), expected, atol=1e-4)
+    np.testing.assert_allclose(BLUE_FIRST.normalize(pixels[0]), expected[0], atol=1e-4)
+    inputs = keras.Input(BLUE_FIRST.shape)
+    model = keras.Model(inputs, BLUE_FIRST.normalize(inputs))
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, atol=1e-4)
+    with pytest.raises(ValueError, match="call `normalize`"):
+        BLUE_FIRST.as_layer()
+    assert "channel_order" not in COLOR.to_json()  # so that older versions read the file
+    fitted = fit_preprocessing(open_source("digits").split("train"), GRAY, "zero-one")
+    assert fitted.channel_order == "RGB"
+
+
+@pytest.mark.parametrize("record", [GRAY, COLOR, BLUE_FIRST])
 def test_json_both_ways(record):
     assert Preprocessing.from_json(json.loads(json.dumps(record.to_json()))) == record
 
@@ -42,6 +63,8 @@ def test_foreign_json_is_refused(values):
         ({"size": (0, 8)}, "`size` must be"),
         ({"size": (8, 8), "channels": 2}, "`channels` must be 1"),
         ({"size": (8, 9), "shorter_side": 8}, "`shorter_side` must be at least.* 9"),
+        ({"size": (8, 8), "channel_order": "bgr"}, "`channel_order` must be 'RGB', or with three channels 'BGR'"),
+        ({"size": (8, 8), "channels": 1, "channel_order": "BGR"}, "`channel_order` must be 'RGB'"),
         ({"size": (8, 8), "mean": (1.0, 2.0)}, "`mean` must have one value"),
     ],
 )

@@ -226,6 +226,22 @@ def test_artifacts_hold_it(small_model, fitted, kind, tmp_path):
         np.testing.assert_allclose(open_artifact(artifact.path)(pixels)["probabilities"], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_artifacts_take_red_first_for_a_network_that_takes_blue_first(small_model, quantize, tmp_path):
+    record = data.Preprocessing((8, 8), mean=(104.0, 117.0, 124.0), scale=(0.01, 0.02, 0.03), channel_order="BGR")
+    info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=record)
+    formats = FORMATS if quantize == "none" else ["tflite", "onnx"]
+    options = Options(quantize=quantize, calibration=None if quantize == "none" else natural(100), min_agreement=0.9)
+    report = export_model(small_model, tmp_path, formats, options, info=info)
+    pixels = natural(4, seed=9)
+    expected = small_model.predict(record.normalize(pixels.astype("float32")).copy(), verbose=0)
+    for artifact in report.artifacts:
+        found = open_artifact(artifact.path)
+        atol = 1e-4 if quantize == "none" else 0.03
+        np.testing.assert_allclose(found(pixels)["probabilities"], expected, atol=atol)
+        assert np.abs(found(pixels[..., ::-1].copy())["probabilities"] - expected).max() > 2 * atol
+
+
 def test_a_mean_image_in_integers(small_model, fitted, split, tmp_path):
     info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=fitted["mean-image"])
     options = Options(quantize="int8", integer_only=True, calibration=split.items[:100], min_agreement=0.9)

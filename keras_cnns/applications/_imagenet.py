@@ -1,0 +1,169 @@
+"""The ImageNet weights that keras.applications publishes, by the names of our layers.
+
+Keras fetches its files itself, checks them and keeps them in `~/.keras` (or `$KERAS_HOME`).
+"""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from pathlib import Path
+
+from keras_cnns import _files
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.errors import ModelFileError
+
+# What keras.applications calls "caffe": blue first, minus the mean color. Resized to 256 as in the papers' test.
+CAFFE = Preprocessing((224, 224), shorter_side=256, mean=(103.939, 116.779, 123.68), scale=(1.0,), channel_order="BGR")
+# What it calls "tf". 342: the center seventh eighths of the picture, as in the authors' released evaluation.
+TENSORFLOW = Preprocessing((299, 299), shorter_side=342, mean=(127.5,), scale=(1 / 127.5,))
+
+VGG = "CC BY 4.0. Visual Geometry Group, University of Oxford; cite Simonyan and Zisserman 2015."
+RESNET = "MIT. K. He and others; cite He et al. 2016."
+INCEPTION = "Apache-2.0. Published with Keras; cite Szegedy et al. 2016."
+
+RESIDUAL = {"stride_on": "1x1", "shortcut": "B", "residual": True}
+# Network: its options that these weights decide, preprocessing, license
+PUBLISHED = {
+    "VGG16": ({}, CAFFE, VGG),
+    "VGG19": ({}, CAFFE, VGG),
+    "ResNet50": (RESIDUAL, CAFFE, RESNET),
+    "ResNet101": (RESIDUAL, CAFFE, RESNET),
+    "ResNet152": (RESIDUAL, CAFFE, RESNET),
+    "InceptionV3": ({"scale": True, "stem": "299"}, TENSORFLOW, INCEPTION),
+}
+
+# Inception v3's convolutions have no names there, but numbers in the order in which each module's are created
+STEM = ("conv1a", "conv2a", "conv2b", "conv3b", "conv4a")
+MODULES = {
+    "5": ("1x1", "5x5_reduce", "5x5", "dbl_reduce", "dbl_1", "dbl_2", "pool_proj"),
+    "6a": ("3x3", "dbl_reduce", "dbl_1", "dbl_2"),
+    "6": ("1x1", *(f"7x7_{k}" for k in (1, 2, 3)), *(f"7x7dbl_{k}" for k in (1, 2, 3, 4, 5)), "pool_proj"),
+    "7a": ("3x3_1", "3x3_2", *(f"7x7x3_{k}" for k in (1, 2, 3, 4))),
+    "7": ("1x1", "3x3_1", "3x3_2a", "3x3_2b", "dbl_1", "dbl_2", "dbl_3a", "dbl_3b", "pool_proj"),
+}
+
+
+def fetch(builder, include_top):
+    """Return {layer: its values, in the order of its weights} of a network; Keras fetches the file if it is not there.
+
+    Args:
+        builder: a name of `PUBLISHED`.
+        include_top: whether the classifier is wanted; without it the file is smaller.
+
+    Raises:
+        ModelFileError: if the file cannot be fetched, or is not the published one.
+    """
+    import keras
+
+    with _fetching(f"{builder}'s ImageNet weights"), _float32():
+        theirs = getattr(keras.applications, builder)(weights="imagenet", include_top=include_top)
+    return values_of(builder, theirs)
+
+
+def class_names():
+    """Return ImageNet's thousand class names in the order of the outputs, as keras.applications has them.
+
+    Raises:
+        ModelFileError: if its list of them cannot be fetched.
+    """
+    import keras
+    import numpy as np
+
+    with _fetching("the names of ImageNet's classes"):
+        best = keras.applications.imagenet_utils.decode_predictions(np.eye(1000, dtype="float32"), top=1)
+    return tuple(name for ((_, name, _),) in best)
+
+
+def values_of(builder, theirs):
+    """Return {our layer: values} of a network of keras.applications."""
+    if builder.startswith("VGG"):
+        return {_vgg_name(layer.name): layer.get_weights() for layer in theirs.layers if layer.weights}
+    return _resnet(theirs) if builder.startswith("ResNet") else _inception(theirs)
+
+
+def _vgg_name(name):
+    """block1_conv2 is conv1_2 in table 1."""
+    block = re.match(r"block(\d)_conv(\d)", name)
+    return f"conv{block[1]}_{block[2]}" if block else {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}[name]
+
+
+def _resnet(theirs):
+    """Its convolutions have biases, which the mean of the normalization behind them takes up."""
+    from keras_cnns.applications.resnet import BATCH_NORM
+
+    found, biases = {}, {}
+    for layer in theirs.layers:
+        if not layer.weights:
+            continue
+        name = layer.name.removesuffix("_conv").removesuffix("_bn")
+        if unit := re.match(r"conv(\d)_block(\d+)_(\d)$", name):
+            part = "shortcut" if unit[3] == "0" else f"conv{unit[3]}"
+            name = f"conv{unit[1]}_{unit[2]}_{part}"
+        values = layer.get_weights()
+        if layer.name.endswith("_conv"):
+            biases[name] = values.pop()
+        elif layer.name.endswith("_bn"):
+            values[2] = values[2] - biases[name]
+            values[3] = values[3] + (layer.epsilon - BATCH_NORM["epsilon"])
+            name += "_bn"
+        found["fc" if name == "predictions" else name] = values
+    return found
+
+
+def _inception(theirs):
+    """Its batch normalization has no gamma: here it is one."""
+    import keras
+    import numpy as np
+
+    def number(layer):
+        return int((re.search(r"_(\d+)$", layer.name) or [0, 0])[1])
+
+    names = list(STEM)
+    for module in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
+        names += [f"mixed_{module}_{part}" for part in MODULES.get(module, MODULES[module[0]])]
+    found = {}
+    for kind, suffix in ((keras.layers.Conv2D, ""), (keras.layers.BatchNormalization, "_bn")):
+        layers = sorted((layer for layer in theirs.layers if isinstance(layer, kind)), key=number)
+        for name, layer in zip(names, layers, strict=True):
+            values = layer.get_weights()
+            found[name + suffix] = [np.ones_like(values[0]), *values] if suffix else values
+    for layer in theirs.layers:
+        if isinstance(layer, keras.layers.Dense):
+            found["fc"] = layer.get_weights()
+    return found
+
+
+@contextlib.contextmanager
+def _float32():
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def _fetching(what):
+    """Let one process at a time fetch, as Keras writes to the final name at once; its progress goes to stderr."""
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    with contextlib.suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
+    with _files.locked(home), contextlib.redirect_stdout(sys.stderr):
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            reason = " ".join(str(error).split())[:200].rstrip(" .") or type(error).__name__
+            raise ModelFileError(
+                what,
+                f"cannot be fetched ({reason})",
+                f"Try again where there is a network, or copy Keras's file into {home / 'models'}.",
+            ) from error

@@ -1,0 +1,240 @@
+"""Keras's own files for ImageNet, served from this machine: what arrives, what does not, two that ask at once."""
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, one_sentence
+from families import randomize
+from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+from keras_cnns import applications
+from keras_cnns.applications import _imagenet
+from keras_cnns.errors import ArgumentError, ModelFileError
+
+NAMES = [f"class-{k}" for k in range(1000)]
+FILE = "{}_weights_tf_dim_ordering_tf_kernels{}.h5"
+SIDE = 75  # of pictures that all six networks take
+
+
+class Publisher(http.server.ThreadingHTTPServer):
+    """Serves bytes by the last part of the path, and counts how often each was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.asked, self.cut = {}, [], None
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name = self.path.rpartition("/")[2]
+        self.server.asked.append(name)
+        if name not in self.server.files:
+            self.send_error(404)
+            return
+        content = self.server.files[name]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: self.server.cut])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def publisher():
+    server = Publisher()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def published(builder, folder, top=True):
+    """Return (a network of keras.applications with random weights, its file in the format of those that it fetches)."""
+    theirs = getattr(keras.applications, builder)(
+        weights=None, include_top=top, **({} if top else {"input_shape": (SIDE, SIDE, 3)})
+    )
+    randomize(theirs)
+    import h5py
+
+    path = folder / "published.h5"
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, theirs)
+    return theirs, path.read_bytes()
+
+
+def point(monkeypatch, builder, top, url, content, home):
+    """Let keras.applications fetch from `url`, and keep what comes in `home`."""
+    digest, name = hashlib.md5(content).hexdigest(), builder.lower()
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(home))
+    monkeypatch.setenv("KERAS_HOME", str(home))
+    if name.startswith("resnet"):
+        monkeypatch.setattr("keras.src.applications.resnet.BASE_WEIGHTS_PATH", url)
+        monkeypatch.setitem(keras.src.applications.resnet.WEIGHTS_HASHES, name, (digest, digest))
+        return
+    # The other networks' hashes stand inside their functions
+    module = {"inceptionv3": "inception_v3"}.get(name, name)
+    ending = "" if top else "_NO_TOP"
+    monkeypatch.setattr(f"keras.src.applications.{module}.WEIGHTS_PATH{ending}", url + FILE.format(module, ""))
+    real = keras.src.utils.file_utils.get_file
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *a, **k: real(*a, **{**k, "file_hash": digest}))
+
+
+@pytest.fixture
+def resnet50(publisher, tmp_path, monkeypatch):
+    """keras.applications.ResNet50 with random weights, which are what is published."""
+    theirs, content = published("ResNet50", tmp_path)
+    publisher.files[FILE.format("resnet50", "")] = content
+    point(monkeypatch, "ResNet50", True, publisher.url, content, tmp_path / "home")
+    monkeypatch.setattr(
+        "keras.src.applications.imagenet_utils.CLASS_INDEX", {str(k): ["n", NAMES[k]] for k in range(1000)}
+    )
+    return theirs
+
+
+def assert_same_outputs(ours, theirs, record, preprocess):
+    """With each side's own normalization, which differs from another network's."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *ours.input_shape[1:]), "uint8")
+    given = record.preprocessing.normalize(pixels.astype("float32"))
+    np.testing.assert_allclose(given, preprocess(pixels.astype("float32")), atol=1e-4)
+    expected = theirs.predict(preprocess(pixels.astype("float32")), verbose=0)
+    found = ours.predict(np.ascontiguousarray(given), verbose=0)
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+    wrong = ours.predict(np.ascontiguousarray(given[..., ::-1]), verbose=0)
+    assert np.abs(wrong - expected).max() > 1e-3 * np.abs(expected).max()
+
+
+def test_weights_for_imagenet(resnet50, publisher, cli, tmp_path, capfd):
+    """Fetched, checked, kept; the same logits as Keras's; the commands take them by name."""
+    model = applications.ResNet50(weights="imagenet")
+    record = applications.weights_info("resnet50", "imagenet")
+    assert record.class_names == tuple(NAMES) and "MIT" in record.license
+    assert capfd.readouterr().out == ""  # which is for results
+    assert_same_outputs(model, resnet50, record, keras.applications.resnet.preprocess_input)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small = applications.ResNet50(weights="imagenet", input_shape=(64, 48, 3))
+    for one, other in zip(small.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ArgumentError, match="`stride_on` must be '1x1' with weights='imagenet'"):
+        applications.ResNet50(weights="imagenet", stride_on="3x3")
+    with pytest.warns(UserWarning, match="fc must be trained anew"):
+        assert applications.ResNet50(weights="imagenet", classes=5).output_shape == (None, 5)
+    code, out, err = cli("predict", "resnet50:imagenet", ROOT / "docs" / "demo.png", "--json")
+    assert code == 0 and json.loads(out)[0]["predictions"][0]["class"] in NAMES, err
+    code, out, err = cli("predict", "resnet50", ROOT / "docs" / "demo.png")
+    assert code == 2 and one_sentence(err, "MODEL needs weights: choose one of resnet50:imagenet")
+    assert publisher.asked == [FILE.format("resnet50", "")]
+
+
+@pytest.mark.slow
+def test_they_are_exported(resnet50, cli, tmp_path):
+    """Blue first, in each runtime; and in integers."""
+    arguments = ("--format", "all", "--output", tmp_path / "exports", "--json")
+    code, out, err = cli("export", "resnet50:imagenet", *arguments)
+    assert code == 0, err
+    assert all(one["parity"]["agreement"] == 1 for one in json.loads(out)["artifacts"])
+    code, out, err = cli("export", "resnet50:imagenet", "--format", "tflite", "--quantize", "int8", *arguments[2:])
+    assert code == 0, err
+
+
+def test_a_transfer_that_is_cut_or_spoiled(resnet50, publisher, tmp_path):
+    name = FILE.format("resnet50", "")
+    publisher.cut = 100_000
+    with pytest.raises(ModelFileError, match="ResNet50's ImageNet weights: cannot be fetched.*Try again"):
+        applications.ResNet50(weights="imagenet")
+    publisher.cut = None
+    whole = publisher.files[name]
+    publisher.files[name] = whole[:-1] + bytes([whole[-1] ^ 1])
+    with pytest.raises(ModelFileError, match="cannot be fetched .*does not match"):
+        applications.ResNet50(weights="imagenet")
+    publisher.files[name] = whole
+    model = applications.ResNet50(weights="imagenet")
+    np.testing.assert_array_equal(model.get_layer("fc").kernel, resnet50.get_layer("predictions").kernel)
+    assert publisher.asked == [name] * 3
+
+
+def test_without_a_network(publisher, tmp_path, monkeypatch, cli):
+    point(monkeypatch, "ResNet50", True, publisher.url, b"", tmp_path / "home")
+    with pytest.raises(ModelFileError, match=r"cannot be fetched .*404.*copy Keras's file into .*home/models"):
+        applications.ResNet50(weights="imagenet")
+    publisher.shutdown()
+    publisher.server_close()
+    with pytest.raises(ModelFileError, match="cannot be fetched .*refused"):
+        applications.ResNet50(weights="imagenet")
+    monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX", None)
+    monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX_PATH", publisher.url + "names.json")
+    code, out, err = cli("predict", "resnet50:imagenet", ROOT / "docs" / "demo.png")
+    assert code == 3 and out == "" and one_sentence(err, "the names of ImageNet's classes: cannot be fetched")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize("builder", _imagenet.PUBLISHED)
+def test_every_network(builder, top, publisher, tmp_path, monkeypatch):
+    theirs, content = published(builder, tmp_path, top)
+    module = {"InceptionV3": "inception_v3"}.get(builder, builder.lower())
+    publisher.files[FILE.format(module, "" if top or not module.startswith("resnet") else "_notop")] = content
+    point(monkeypatch, builder, top, publisher.url, content, tmp_path / "home")
+    shape = {} if top else {"input_shape": (SIDE, SIDE, 3)}
+    ours = getattr(applications, builder)(weights="imagenet", include_top=top, **shape)
+    preprocess = getattr(keras.applications, "resnet" if module.startswith("resnet") else module).preprocess_input
+    assert_same_outputs(ours, theirs, _imagenet_record(builder), preprocess)
+
+
+def _imagenet_record(builder):
+    from keras_cnns.applications import _weights
+
+    return _weights.find(builder, "imagenet")
+
+
+TWO = """
+import os, sys
+import keras
+name, url, digest = sys.argv[1:]
+keras.src.applications.resnet.BASE_WEIGHTS_PATH = url
+keras.src.applications.resnet.WEIGHTS_HASHES["resnet50"] = (digest, digest)
+from keras_cnns import applications
+model = applications.ResNet50(weights="imagenet")
+print(float(abs(model.get_layer("fc").kernel.numpy()).sum()))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_at_once(resnet50, publisher, tmp_path):
+    """Keras writes to the final name: without a lock one would read, or fetch, what the other is writing."""
+    name = FILE.format("resnet50", "")
+    digest = hashlib.md5(publisher.files[name]).hexdigest()
+    environment = {**os.environ, "KERAS_HOME": str(tmp_path / "home")}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, name, publisher.url, digest],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [one.communicate(timeout=300) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    expected = float(np.abs(np.asarray(resnet50.get_layer("predictions").kernel)).sum())
+    assert all(np.isclose(float(out), expected, rtol=1e-5) for out, _ in said)
+    assert publisher.asked == [name]

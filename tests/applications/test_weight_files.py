@@ -1,0 +1,189 @@
+"""Weights from people's own files, other classes than theirs, and files that do not fit."""
+
+import warnings
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from families import randomize
+from safetensors.numpy import save_file
+
+from keras_cnns import applications
+from keras_cnns.errors import ArgumentError, ModelFileError
+from keras_cnns.saving import ModelInfo, save_model
+
+# A network of each kind: normalization, layers of ours, split convolutions, a distance for a classifier
+NETWORKS = [
+    ("LeNet5", {}),
+    ("NiN", {"variant": "mnist"}),
+    ("Maxout", {"variant": "mnist"}),
+    ("AlexNet", {"input_shape": (67, 67, 3)}),
+    ("GoogLeNet", {"input_shape": (64, 64, 3)}),
+    ("ResNet20", {}),
+]
+SLOW = ("AlexNet", "GoogLeNet")
+KINDS = ("keras", "weights.h5", "safetensors")
+
+
+def write(model, path):
+    """Write a model's weights as people do, by the kind of file."""
+    if path.name.endswith(".weights.h5"):
+        model.save_weights(path)
+    elif path.suffix == ".safetensors":
+        save_file({weight.path: np.asarray(weight) for weight in model.weights}, path)
+    else:
+        model.save(path)
+    return path
+
+
+def assert_equal_weights(model, other, but=()):
+    pairs = zip(model.weights, other.weights, strict=True)
+    for one, theirs in pairs:
+        same = np.array_equal(one, theirs) if one.shape == theirs.shape else False
+        assert same != (one.path.split("/")[0] in but), one.path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "name, options",
+    [pytest.param(*case, marks=[pytest.mark.slow] if case[0] in SLOW else [], id=case[0]) for case in NETWORKS],
+)
+def test_a_file_of_each_kind(name, options, kind, tmp_path):
+    source = applications.create_model(name, **options)
+    randomize(source)
+    path = write(source, tmp_path / f"mine.{kind}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = applications.create_model(name, weights=path, **options)
+    assert_equal_weights(model, source)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body(kind, tmp_path):
+    source = applications.ResNet20()
+    path = write(source, tmp_path / f"mine.{kind}")
+    body = applications.ResNet20(include_top=False, weights=path, input_shape=(None, None, 3))
+    own = {weight.path for weight in body.weights}
+    for weight, theirs in zip(body.weights, [w for w in source.weights if w.path in own], strict=True):
+        np.testing.assert_array_equal(weight, theirs)
+    bodys = write(body, tmp_path / f"body.{kind}")
+    with pytest.raises(ArgumentError, match="do not fit the network: missing there: .*fc"):
+        applications.ResNet20(weights=bodys)
+    if kind != "keras":  # whose pools, too, must be there
+        with pytest.warns(UserWarning, match="fc must be trained anew"):
+            applications.ResNet20(weights=bodys, classes=3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["NiN", "ResNet20"])
+def test_other_classes(name, kind, tmp_path):
+    """The body is the file's, the classifier new, and a warning says so."""
+    options, head = ({"variant": "mnist"}, "cccp6") if name == "NiN" else ({}, "fc")
+    source = applications.create_model(name, classes=6, **options)
+    randomize(source)
+    path = write(source, tmp_path / f"six.{kind}")
+    with pytest.warns(UserWarning, match=f"{name}: the weights .*{head} must be trained anew"):
+        model = applications.create_model(name, weights=path, classes=4, **options)
+    assert model.output_shape == (None, 4)
+    assert_equal_weights(model, source, but=[head])
+    with pytest.raises(ArgumentError, match=rf"{head} has .*the classes that they were trained with"):
+        applications.create_model(name, weights=path, **options)
+
+
+def test_other_classes_than_the_records(tmp_path):
+    info = ModelInfo(builder="ResNet20", network={"classes": 6, "input_shape": (32, 32, 3)})
+    save_model(applications.ResNet20(classes=6), tmp_path / "six.keras", info)
+    assert applications.ResNet20(weights=tmp_path / "six.keras").output_shape == (None, 6)
+    with pytest.warns(UserWarning, match="fc must be trained anew, all other layers have theirs"):
+        model = applications.ResNet20(weights=tmp_path / "six.keras", classes=3)
+    assert model.output_shape == (None, 3)
+
+
+def test_other_classes_than_those_that_ship():
+    with pytest.warns(UserWarning, match="'digits' have no classifier for these classes: cccp6") as caught:
+        model = applications.NiN(weights="digits", classes=26)
+    assert caught[0].filename == __file__
+    digits = applications.NiN(weights="digits")
+    assert_equal_weights(model, digits, but=["cccp6"])
+    with pytest.warns(UserWarning, match="rbf must be trained anew"):
+        assert applications.LeNet5(weights="mnist", classes=4).output_shape == (None, 4)
+
+
+@pytest.mark.slow
+def test_auxiliary_heads_start_anew_with_the_classifier(tmp_path):
+    options = {"auxiliary": True, "input_shape": (96, 96, 3)}
+    path = write(applications.GoogLeNet(classes=6, **options), tmp_path / "six.keras")
+    with pytest.warns(UserWarning) as caught:
+        applications.GoogLeNet(weights=path, classes=3, **options)
+    named = str(caught[0].message)
+    assert all(head in named for head in ("loss1_classifier", "loss2_classifier", "loss3_classifier")), named
+    assert "conv" not in named and "fc" not in named
+
+
+def test_one_message_says_all_that_does_not_fit(tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(8, 3, name="conv1")(inputs)
+    x = keras.layers.Conv2D(96, 1, name="other")(x)
+    path = write(keras.Model(inputs, x), tmp_path / "foreign.weights.h5")
+    with pytest.raises(ArgumentError) as caught:
+        applications.NiN(weights=path)
+    said = str(caught.value)
+    assert "missing there: cccp1, cccp2, conv2, cccp3 and 4 more; left over there: other; " in said
+    assert "of other shapes: conv1 has (3, 3, 3, 8) (8,), here (5, 5, 3, 192) (192,)" in said
+    assert said.endswith(f"Received: weights={str(path)!r}")
+
+
+@pytest.mark.slow
+def test_another_setting_is_told_where_the_file_says_it(tmp_path):
+    """AlexNet's own order of pooling and normalization, and CaffeNet's, have the same weights."""
+    caffe = applications.CaffeNet(input_shape=(67, 67, 3))
+    with pytest.raises(ArgumentError, match="do not fit the network.*: "):
+        applications.AlexNet(weights=write(caffe, tmp_path / "caffe.keras"), input_shape=(67, 67, 3))
+    resnet = applications.ResNet50(stride_on="3x3", input_shape=(32, 32, 3), classes=2)
+    with pytest.raises(ArgumentError, match=r"otherwise set: conv3_1_conv1 has strides=\(1, 1\), here \(2, 2\)"):
+        applications.ResNet50(weights=write(resnet, tmp_path / "v15.keras"), input_shape=(32, 32, 3), classes=2)
+
+
+@pytest.mark.parametrize("kind", ["weights.h5", "safetensors"])
+def test_damaged_files(kind, tmp_path):
+    path = write(applications.NiN(variant="mnist"), tmp_path / f"mine.{kind}")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ModelFileError, match="mine.*cannot be read as .*Copy or save it again"):
+        applications.NiN(weights=path, variant="mnist")
+    path.write_bytes(b"")
+    with pytest.raises(ModelFileError, match="cannot be read as"):
+        applications.NiN(weights=path, variant="mnist")
+
+
+def test_files_of_another_kind(tmp_path):
+    old = tmp_path / "old.weights.h5"
+    with h5py.File(old, "w") as file:
+        file.attrs["layer_names"] = ["conv1"]
+        file["conv1/kernel:0"] = np.zeros((5, 5, 3, 192))
+    with pytest.raises(ModelFileError, match="holds no weights as Keras 3 saves them. Save them again"):
+        applications.NiN(weights=old)
+    save_file({"conv1.weight": np.zeros((192, 3, 5, 5), "float32")}, tmp_path / "torch.safetensors")
+    with pytest.raises(ModelFileError, match="Name tensors as Keras does, .*'conv1/kernel'"):
+        applications.NiN(weights=tmp_path / "torch.safetensors")
+    save_file({"conv1/weight": np.zeros((5, 5, 3, 192), "float32")}, tmp_path / "names.safetensors")
+    with pytest.raises(ModelFileError, match="has weight for the layer conv1, whose weights are kernel, bias"):
+        applications.NiN(weights=tmp_path / "names.safetensors")
+    (tmp_path / "model.h5").write_bytes(b"")
+    with pytest.raises(ArgumentError, match="from a .keras, .weights.h5 or .safetensors file"):
+        applications.NiN(weights=tmp_path / "model.h5")
+    with pytest.raises(ArgumentError, match="there is no such weights file"):
+        applications.NiN(weights=tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_short_floats(dtype, tmp_path):
+    import ml_dtypes
+
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    source = applications.ResNet20()
+    rounded = {weight.path: np.asarray(weight).astype(kind) for weight in source.weights}
+    save_file(rounded, tmp_path / "short.safetensors")
+    model = applications.ResNet20(weights=tmp_path / "short.safetensors")
+    for weight in model.weights:
+        np.testing.assert_array_equal(weight, rounded[weight.path].astype("float32"))
