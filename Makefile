@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROCESSES ?= 2
+# Folder of cifar10.npz, mnist.npz, ..., for accuracy and pictures
+DATA ?= .
 
-.PHONY: demo test test-all bench lint clean
+.PHONY: demo test test-all bench accuracy pictures lint clean
 
 demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --output runs/demo --force
@@ -28,6 +30,14 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/exports.py
+
+# Every network that ships, on its test split once more
+accuracy: .venv/.installed
+	$(BIN)/python scripts/measure_accuracy.py "$(DATA)"
+
+# README's pictures and table of them
+pictures: .venv/.installed
+	$(BIN)/python scripts/draw_shipped.py "$(DATA)"
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

@@ -1,0 +1,127 @@
+"""What the scripts about the weights that ship share: their entries, their pictures, and how they are measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from keras_cnns import evaluation, saving
+from keras_cnns.applications._facts import FACTS
+from keras_cnns.data.splits import ArraySplit
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "saved_models"
+MANIFEST = SHIPPED / "manifest.json"
+FIXED_POINTS = ROOT / "tests" / "fixed_points"
+
+# Another processor, or float32 for bfloat16, turns over pictures whose two best classes are all but equal: of 10,000
+# CIFAR-10 pictures 21 changed class and 6 more were right, of MNIST 4 and 2 fewer (November 2026). Ten of 10,000 leave
+# room for that; what is wrong with a network or its pixels costs more.
+TOLERANCE = 0.001
+
+
+def entries():
+    """Return what manifest.json says of each file, in its order."""
+    return json.loads(MANIFEST.read_text("utf8"))["weights"]
+
+
+def full_name(entry):
+    """Return the name of an entry's weights as the commands take it: "nin:digits"."""
+    return f"{entry['builder'].lower()}:{entry['name']}"
+
+
+def data_place(name, folder):
+    """Return what `open_source` takes for a recorded source: "digits" as it is, a file as its path in `folder`."""
+    return name if name == "digits" else str(Path(folder) / name)
+
+
+def data_sha256(source):
+    """Return the sha256 of a source's labels (int64), then its pixels (uint8), training pictures before test ones.
+
+    It is that of the arrays and not of a file, whose bytes depend on the program that packed it, and whose labels may
+    be of any type. Of scikit-learn's digits it is that of all 1,797 as they lie there, 8x8: enlarged, they may differ
+    in the last bit between processors.
+
+    Args:
+        source: `Source` of pictures in memory.
+    """
+    if source.name == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return ArraySplit(digits.images.astype("uint8")[..., None], digits.target).fingerprint().hex()
+    parts = [source.splits[part] for part in ("train", "validation", "test") if part in source.splits]
+    if not isinstance(parts[0], ArraySplit):
+        raise SystemExit(
+            f"{source.name}: weights that ship come from digits or an .npz file, whose pictures are arrays."
+        )
+    return parts[0].joined(parts[1:]).fingerprint().hex()
+
+
+def protocols(entry):
+    """Return {key in an entry's metrics: protocol}: a single view, and how the recipe's paper measured, if otherwise."""
+    papers = entry["recipe"].get("protocol", "center")
+    return {"test": "center"} if papers == "center" else {"test": "center", f"test, {papers}": papers}
+
+
+def measure(file, source, protocol):
+    """Return what an entry says of a measurement on the test split: the numbers, and the protocol.
+
+    The file computes in the precision that it was trained in, as it does in `cnn-evaluate`.
+
+    Args:
+        file: path of a `.keras` file.
+        source: `Source`.
+        protocol: as `evaluate` takes it.
+    """
+    model, record = saving.load_with_info(file)
+    split = source.split("test")
+    result = evaluation.evaluate(model, split, record.preprocessing, record.class_names, protocol=protocol)
+    return {"protocol": protocol, **result.summary()}
+
+
+def agree(measured, recorded):
+    """Return whether two measurements' top-1 differ by no more than `TOLERANCE`, or by one picture."""
+    differ = abs(measured["top1"] - recorded["top1"])
+    return measured["examples"] == recorded["examples"] and differ < max(1.5 / recorded["examples"], TOLERANCE)
+
+
+def published_error(entry):
+    """Return the paper's test error on an entry's data, in percent; None if it has none.
+
+    A network whose training pictures were shifted, mirrored or distorted is held against the paper's figure for such a
+    training, where there is one.
+    """
+    stem = Path(entry["data"]["source"]).stem
+    errors = {}
+    for key, value in FACTS[entry["builder"]].errors.items():
+        data, comma, _ = key.partition(",")  # "CIFAR-10, augmented" is on cifar10.npz
+        if data.replace("-", "").lower() == stem:
+            errors[bool(comma)] = value
+    augmented = entry["recipe"].get("augmentation", "none") != "none"
+    return errors.get(augmented, errors.get(not augmented))
+
+
+def verification_pictures(shape, count=16):
+    """Return pictures that are in no data set and the same everywhere, uint8 (count, *shape).
+
+    Blocks of chance colors, from large ones to small ones: of a generator that NumPy keeps as it is.
+    """
+    random, (height, width, channels) = np.random.RandomState(0), shape
+    pictures = []
+    for k in range(count):
+        side = (2, 4, 8, 16)[k % 4]
+        blocks = random.randint(0, 256, (side, side, channels))
+        pictures.append(blocks[np.arange(height) * side // height][:, np.arange(width) * side // width])
+    return np.array(pictures, "uint8")
+
+
+def verification_logits(model, preprocessing):
+    """Return the float32 logits (pictures, classes) of a network that ends with them, for the verification pictures.
+
+    Args:
+        model: `keras.Model` built with `classifier_activation=None`.
+        preprocessing: `Preprocessing` of its weights.
+    """
+    images = verification_pictures(preprocessing.shape).astype("float32")
+    return np.asarray(model.predict_on_batch(preprocessing.normalize(images)), "float32")
