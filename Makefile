@@ -35,7 +35,7 @@ bench: .venv/.installed
 accuracy: .venv/.installed
 	$(BIN)/python scripts/measure_accuracy.py "$(DATA)"
 
-# README's pictures and table of them
+# README's pictures of them
 pictures: .venv/.installed
 	$(BIN)/python scripts/draw_shipped.py "$(DATA)"
 

@@ -59,9 +59,19 @@ def data_sha256(source):
 
 
 def protocols(entry):
-    """Return {key in an entry's metrics: protocol}: a single view, and how the recipe's paper measured, if otherwise."""
+    """Return {key in an entry's metrics: protocol}: a single view, and what else the recipe measures by."""
     papers = entry["recipe"].get("protocol", "center")
     return {"test": "center"} if papers == "center" else {"test": "center", f"test, {papers}": papers}
+
+
+def accuracies(entry):
+    """Return {protocol: top-1 on the test split} of an entry, the recipe's protocol last."""
+    return {protocol: entry["metrics"][key]["top1"] for key, protocol in protocols(entry).items()}
+
+
+def picture(entry):
+    """Return where the picture is that README shows of an entry."""
+    return ROOT / "docs" / f"{Path(entry['file']).stem}.png"
 
 
 def measure(file, source, protocol):
