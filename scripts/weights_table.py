@@ -1,0 +1,66 @@
+"""Print README's table of the weights that ship, and their pictures; with --write, put both into README.md."""
+
+import argparse
+import re
+
+import _shipped
+
+README = _shipped.ROOT / "README.md"
+HEAD = """\
+| | top-1 on the test split | the paper's | made by |
+|---|---|---|---|
+"""
+PICTURE = "![{name}: test pictures, what it says of them, and where the evidence lies]({place})\n"
+TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
+ANY = re.sub(r"\\{\w+\\}", ".*", re.escape(PICTURE))
+PICTURES = re.compile(rf"{ANY}(?:\n{ANY})*")
+
+
+def table():
+    """Return the table, a row for each file in the order of the manifest."""
+    rows = []
+    for entry in _shipped.entries():
+        paper, found = _shipped.published_error(entry), _shipped.accuracies(entry)
+        (_, one_view), *others = found.items()
+        top1 = f"{percent(one_view)} of {entry['metrics']['test']['examples']:,} pictures"
+        top1 += "".join(f"; {protocol} {percent(value)}" for protocol, value in others)
+        published = "-" if paper is None else percent(1 - paper / 100)
+        if paper is not None and [*found.values()][-1] < 1 - paper / 100:
+            published += ", which this misses"
+        rows.append(f"| `{_shipped.full_name(entry)}` | {top1} | {published} | `{command(entry)}` |\n")
+    return HEAD + "".join(rows)
+
+
+def pictures():
+    """Return the lines that show the picture of each file."""
+    places = {_shipped.full_name(entry): _shipped.picture(entry) for entry in _shipped.entries()}
+    return "\n".join(
+        PICTURE.format(name=name, place=place.relative_to(_shipped.ROOT)) for name, place in places.items()
+    )
+
+
+def command(entry):
+    """Return the command that trained an entry's network from nothing, in one go."""
+    return re.sub("( --(force|resume))+$", "", entry["training"]["command"])
+
+
+def percent(share):
+    """Return a share as README writes it: "99.44 %"."""
+    return f"{100 * share:.2f} %"
+
+
+def main():
+    """Print them, or write them into README."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true")
+    if not parser.parse_args().write:
+        print(f"{table()}\n{pictures()}", end="")
+        return
+    text = README.read_text("utf8")
+    for pattern, now in ((TABLE, table()), (PICTURES, pictures())):
+        text = pattern.sub(lambda match, now=now: now, text, count=1)
+    README.write_text(text, "utf8")
+
+
+if __name__ == "__main__":
+    main()
