@@ -39,7 +39,8 @@ def test_equals_the_network_at_the_training_size(name, options):
     expected = keras.tree.flatten(without_softmax(model).predict_on_batch(images))[0]
     maps = np.asarray(dense_model(model).predict_on_batch(images))
     assert maps.ndim == 4 and maps.shape[-1] == expected.shape[-1]
-    np.testing.assert_allclose(maps.mean((1, 2)), expected, atol=1e-4, rtol=1e-4)
+    # Of the largest logit: those of a network with random weights go into the thousands
+    np.testing.assert_allclose(maps.mean((1, 2)), expected, rtol=0, atol=1e-5 * max(10, np.abs(expected).max()))
 
 
 def convolutional():
