@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_cnns import evaluation, saving
+from keras_cnns._quiet import quiet
 from keras_cnns.applications._facts import FACTS
-from keras_cnns.data.splits import ArraySplit
+
+with quiet():  # TensorFlow's start-up
+    from keras_cnns.data.splits import ArraySplit
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "saved_models"
@@ -84,9 +87,10 @@ def measure(file, source, protocol):
         source: `Source`.
         protocol: as `evaluate` takes it.
     """
-    model, record = saving.load_with_info(file)
-    split = source.split("test")
-    result = evaluation.evaluate(model, split, record.preprocessing, record.class_names, protocol=protocol)
+    with quiet():  # TensorFlow complains that one network after another is compiled
+        model, record = saving.load_with_info(file)
+        split = source.split("test")
+        result = evaluation.evaluate(model, split, record.preprocessing, record.class_names, protocol=protocol)
     return {"protocol": protocol, **result.summary()}
 
 
