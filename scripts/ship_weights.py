@@ -43,6 +43,8 @@ def main(arguments=None):
     record = read_info(file)
     if not record.training.get("complete", not record.training["interrupted"]):
         sys.exit(f"{file} comes from a training that is not complete. Finish it first.")
+    if record.preprocessing.arrays():
+        sys.exit(f"{file} has a mean image or a whitening matrix, for which the manifest has no room.")
     entries = {_shipped.full_name(one): one for one in _shipped.entries()}
     full_name = f"{record.builder.lower()}:{given.name}"
     if full_name in entries and not (ships or given.replace):

@@ -196,6 +196,7 @@ def test_a_foreign_model_gets_its_pixels_and_gives_what_it_gives(tmp_path):
     assert gray.pictures == "64 digits of scikit-learn"
 
 
+@pytest.mark.slow
 def test_a_model_of_keras_applications(tmp_path):
     model = keras.applications.MobileNetV2(input_shape=(32, 32, 3), weights=None, classes=5, alpha=0.35)
     model.save(tmp_path / "mobilenet.keras")

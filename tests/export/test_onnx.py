@@ -33,7 +33,7 @@ def exported(model, folder):
         ("LeNet5", {}),
         ("Maxout", {"variant": "mnist"}),
         ("CaffeNet", {"include_top": False, "pooling": "avg"}),
-        ("InceptionV3", {"stem": "79"}),
+        pytest.param("InceptionV3", {"stem": "79"}, marks=pytest.mark.slow),
         ("ResNet20", {}),
         ("ResNet18V2", {}),
     ],

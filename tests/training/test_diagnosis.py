@@ -231,6 +231,7 @@ def test_sound_weights_of_samples():
     assert find_fault(model, given[::-1], 12) is None and int(model.optimizer.iterations) == 12
 
 
+@pytest.mark.slow
 def test_pictures_from_tensorflow_under_jax(python):
     """Batches of a tf.data pipeline, as a training under JAX has them."""
     source = """

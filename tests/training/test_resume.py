@@ -96,10 +96,10 @@ def same(one, other):
     "changes",
     [
         {},
-        {"precision": "mixed_bfloat16", "augmentation": "pad-crop-flip", "mixup": 0.2, "optimizer": "sgd"},
         *(
             pytest.param(changes, marks=pytest.mark.slow)
             for changes in (
+                {"precision": "mixed_bfloat16", "augmentation": "pad-crop-flip", "mixup": 0.2, "optimizer": "sgd"},
                 {"schedule": "plateau", "patience": 1, "augmentation": "crop-flip"},
                 {"moving_average": 0.9, "accumulation": 2, "clip_norm": 1.0},
                 {"balance": "repeat", "precision": "mixed_float16"},
