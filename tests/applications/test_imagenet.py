@@ -109,7 +109,9 @@ def resnet50(publisher, tmp_path, monkeypatch):
 
 
 def assert_same_outputs(ours, theirs, record, preprocess):
-    """With each side's own normalization, which differs from another network's."""
+    """With each side's own normalization, which differs from another's; logits, as a softmax would saturate."""
+    if isinstance(theirs.layers[-1], keras.layers.Dense):
+        theirs.layers[-1].activation = keras.activations.linear
     pixels = np.random.default_rng(0).integers(0, 256, (2, *ours.input_shape[1:]), "uint8")
     given = record.preprocessing.normalize(pixels.astype("float32"))
     np.testing.assert_allclose(given, preprocess(pixels.astype("float32")), atol=1e-4)
@@ -122,7 +124,7 @@ def assert_same_outputs(ours, theirs, record, preprocess):
 
 def test_weights_for_imagenet(resnet50, publisher, cli, tmp_path, capfd):
     """Fetched, checked, kept; the same logits as Keras's; the commands take them by name."""
-    model = applications.ResNet50(weights="imagenet")
+    model = applications.ResNet50(weights="imagenet", classifier_activation=None)
     record = applications.weights_info("resnet50", "imagenet")
     assert record.class_names == tuple(NAMES) and "MIT" in record.license
     assert capfd.readouterr().out == ""  # which is for results
@@ -145,13 +147,11 @@ def test_weights_for_imagenet(resnet50, publisher, cli, tmp_path, capfd):
 
 @pytest.mark.slow
 def test_they_are_exported(resnet50, cli, tmp_path):
-    """Blue first, in each runtime; and in integers."""
+    """Blue first, in each runtime."""
     arguments = ("--format", "all", "--output", tmp_path / "exports", "--json")
     code, out, err = cli("export", "resnet50:imagenet", *arguments)
     assert code == 0, err
     assert all(one["parity"]["agreement"] == 1 for one in json.loads(out)["artifacts"])
-    code, out, err = cli("export", "resnet50:imagenet", "--format", "tflite", "--quantize", "int8", *arguments[2:])
-    assert code == 0, err
 
 
 def test_a_transfer_that_is_cut_or_spoiled(resnet50, publisher, tmp_path):
@@ -192,8 +192,8 @@ def test_every_network(builder, top, publisher, tmp_path, monkeypatch):
     module = {"InceptionV3": "inception_v3"}.get(builder, builder.lower())
     publisher.files[FILE.format(module, "" if top or not module.startswith("resnet") else "_notop")] = content
     point(monkeypatch, builder, top, publisher.url, content, tmp_path / "home")
-    shape = {} if top else {"input_shape": (SIDE, SIDE, 3)}
-    ours = getattr(applications, builder)(weights="imagenet", include_top=top, **shape)
+    options = {"classifier_activation": None} if top else {"input_shape": (SIDE, SIDE, 3)}
+    ours = getattr(applications, builder)(weights="imagenet", include_top=top, **options)
     preprocess = getattr(keras.applications, "resnet" if module.startswith("resnet") else module).preprocess_input
     assert_same_outputs(ours, theirs, _imagenet_record(builder), preprocess)
 
