@@ -95,9 +95,9 @@ def _predict(model, split, preprocessing, protocol, scales, batch_size, progress
         batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
 
         def probabilities(images):
-            flat = images.reshape(-1, *preprocessing.shape)
-            every = _models.to_probabilities(model, _models.predict_pixels(model, flat, preprocessing, batch_size))
-            return every.reshape(len(images), views, -1).mean(1)
+            parts = (images[k : k + batch_size] for k in range(0, len(images), batch_size))
+            every = np.concatenate([_models.to_probabilities(model, model.predict_on_batch(part)) for part in parts])
+            return every.reshape(-1, views, every.shape[-1]).mean(1)
 
         return _collected(batches, probabilities, progress)
 

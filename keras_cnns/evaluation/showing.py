@@ -45,13 +45,25 @@ def views(picture, preprocessing, protocol, scales=None):
 
 
 def views_dataset(split, preprocessing, protocol, scales, pictures):
-    """Return a `tf.data.Dataset` of (uint8 (pictures, views, height, width, channels), int64 labels (pictures,))."""
+    """Return a `tf.data.Dataset` of (normalized views, labels), so many pictures a batch.
+
+    Its elements are float32 (pictures * views, height, width, channels), the views of a picture together, and int64
+    (pictures,).
+    """
+    import tensorflow as tf
+
+    from keras_cnns.data.pipeline import normalizer
     from keras_cnns.data.splits import PARALLEL
+
+    normalize = normalizer(preprocessing)
 
     def show(element, label):
         return views(split.decode(element, preprocessing.channels), preprocessing, protocol, scales), label
 
-    return _batched(split.elements().map(show, **PARALLEL), split, pictures).prefetch(2)
+    def finish(found, labels):
+        return normalize(tf.cast(tf.reshape(found, (-1, *preprocessing.shape)), tf.float32)), labels
+
+    return _batched(split.elements().map(show, **PARALLEL), split, pictures).map(finish).prefetch(1)
 
 
 def whole_dataset(split, preprocessing, side, pictures):
