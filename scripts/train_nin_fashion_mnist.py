@@ -15,12 +15,12 @@ from keras_cnns import applications, data, recipes, training
 def main():
     """Train, save, measure on the test split."""
     found = _common.arguments(__doc__)
-    source, recipe = _common.source_and_recipe(found, recipes.NIN_MODERN.replace(epochs=30), (28, 28, 1), classes=3)
+    source, recipe = _common.source_and_recipe(found, recipes.NIN_FASHION_MNIST_MODERN, (28, 28, 1), classes=3)
     train, validation = source.split("train").divide(0.1, seed=0)
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(training.policy_for(recipe.precision))
-    network = {"classes": len(source.class_names), **recipe.network, "variant": "mnist"}
+    network = {"classes": len(source.class_names), **recipe.network}
     model = applications.NiN(**network)
     training.set_biases(model, recipe)
 

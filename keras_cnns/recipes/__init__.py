@@ -21,6 +21,7 @@ from keras_cnns.recipes.modern import (
     LENET5_MODERN,
     MODERN,
     NIN_DIGITS,
+    NIN_FASHION_MNIST_MODERN,
     NIN_MNIST_MODERN,
     NIN_MODERN,
     RESNET_CIFAR10_MODERN,

@@ -65,6 +65,11 @@ NIN_MODERN = Recipe(
     label_smoothing=0.1,
 )
 
+# The same for the widths that the author gave MNIST, on Fashion-MNIST, whose clothes may be mirrored as photographs may.
+NIN_FASHION_MNIST_MODERN = NIN_MODERN.replace(
+    name="nin-fashion-mnist-modern", network={"variant": "mnist", "dropout": 0.3}, epochs=40
+)
+
 # As the reference trainings of frameworks have it since 2021: cosine, label smoothing, mixing and erasing.
 RESNET_MODERN = Recipe(
     name="resnet-modern",
@@ -115,6 +120,7 @@ MODERN = (
     LENET5_MODERN,
     NIN_MNIST_MODERN,
     NIN_MODERN,
+    NIN_FASHION_MNIST_MODERN,
     RESNET_MODERN,
     RESNET_CIFAR10_MODERN,
     INCEPTION_MODERN,
