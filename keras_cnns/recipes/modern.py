@@ -65,7 +65,7 @@ NIN_MODERN = Recipe(
     label_smoothing=0.1,
 )
 
-# The same for the widths that the author gave MNIST, on Fashion-MNIST, whose clothes may be mirrored as photographs may.
+# The same for the widths that the author gave MNIST, on Fashion-MNIST: clothes may be mirrored as photographs may.
 NIN_FASHION_MNIST_MODERN = NIN_MODERN.replace(
     name="nin-fashion-mnist-modern", network={"variant": "mnist", "dropout": 0.3}, epochs=40
 )
