@@ -28,7 +28,13 @@ def run(command, arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Pipelines and runtimes are TensorFlow's, whatever Keras is set to otherwise
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    sys.exit(_exit_code(command, arguments))
+    code = _exit_code(command, arguments)
+    if code and "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+        # JAX would wait for the other processes first, and these for this one
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _exit_code(command, arguments):

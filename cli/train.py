@@ -4,6 +4,22 @@ import click
 from keras_cnns.cli import _common
 
 
+def _devices(context, parameter, text):
+    """Return "all" or a whole number."""
+    if text == "all" or (text.isdecimal() and int(text) > 0):
+        return text if text == "all" else int(text)
+    raise click.BadParameter(f"{text!r} is neither 'all' nor a whole number from 1")
+
+
+def _train_on_jax(device):
+    """Let Keras, which is not imported yet, compute with JAX: TensorFlow cannot train in several processes."""
+    import os
+
+    os.environ["KERAS_BACKEND"] = "jax"
+    if device != "auto":
+        os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[device]
+
+
 @click.command("cnn-train", epilog=_common.EXIT_CODES)
 @click.argument("network")
 @click.option(
@@ -20,6 +36,9 @@ from keras_cnns.cli import _common
 )
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.")
 @click.option("--batch-size", type=click.IntRange(1), help="Pictures a step.")
+@click.option(
+    "--scale-learning-rate", is_flag=True, help="Let the rate grow with --batch-size, as the recipe's is for its own."
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of everything random.")
 @click.option(
     "--precision",
@@ -55,6 +74,21 @@ from keras_cnns.cli import _common
     show_default=True,
     help="What it computes on; auto takes a GPU where there is one.",
 )
+@click.option(
+    "--devices",
+    default="1",
+    show_default=True,
+    metavar="all|N",
+    callback=_devices,
+    help="How many share each batch; with --coordinator, of each process.",
+)
+@click.option(
+    "--coordinator",
+    metavar="HOST:PORT",
+    help="Where process 0 of several is reached; auto: as Slurm and its like say. They train on JAX.",
+)
+@click.option("--num-processes", type=click.IntRange(1), metavar="N", help="How many train together.")
+@click.option("--process-id", type=click.IntRange(0), metavar="I", help="Number of this one, from 0.")
 @click.option("--tensorboard", is_flag=True, help="Write for TensorBoard too, into the output folder.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read; each is named.")
@@ -69,6 +103,7 @@ def command(
     recipe,
     epochs,
     batch_size,
+    scale_learning_rate,
     seed,
     precision,
     input_size,
@@ -78,6 +113,10 @@ def command(
     max_minutes,
     deterministic,
     device,
+    devices,
+    coordinator,
+    num_processes,
+    process_id,
     tensorboard,
     quiet,
     skip_broken,
@@ -109,21 +148,27 @@ def command(
         "balance": balance,
         "early_stopping": early_stopping,
     }
+    if scale_learning_rate and batch_size:
+        changes["learning_rate"] = chosen.learning_rate * batch_size / chosen.batch_size
     chosen = chosen.replace(**{key: value for key, value in changes.items() if value is not None})
     if output is None:
         stem = source if source.startswith("tfds:") else Path(source).resolve().stem
         words = re.sub(r"[^\w]+", "-", stem).strip("-")
         output = Path("runs", f"{name}-{words}".lower())
 
+    if coordinator:
+        _train_on_jax(device)
     _common.load_keras()
     from keras_cnns.data import open_source, without_broken
-    from keras_cnns.training import train, use_device
-
-    def note(text):
-        if not quiet:
-            _common.note(text)
+    from keras_cnns.training import distribution, train, use_device
 
     use_device(device)
+    together = distribution(devices, coordinator=coordinator, num_processes=num_processes, process_id=process_id)
+
+    def note(text):
+        if not quiet and together.writes:
+            _common.note(text)
+
     opened, broken = open_source(source, data_dir=data_dir, download=download), {}
     if skip_broken:
         opened, broken = without_broken(opened)
@@ -133,6 +178,7 @@ def command(
     note(
         f"{name} on {source}: {opened.split('train').examples} training pictures, {len(opened.class_names)} classes; "
         f"recipe {chosen.name}, {chosen.epochs} epochs"
+        + (f", on {', '.join(together.devices)}" if together.engine else "")
     )
     info = train(
         getattr(applications, name),
@@ -149,7 +195,10 @@ def command(
         quiet=quiet,
         data={**({"data_dir": data_dir} if data_dir else {}), **({"skipped": len(broken)} if broken else {})},
         command=click.get_current_context().obj,
+        distribution=together,
     )
+    if not together.writes:
+        return
     if not info.training["complete"]:
         note(f"the time is over after {info.training['epochs']} of {chosen.epochs} epochs; --resume goes on")
     if as_json:

@@ -61,6 +61,7 @@ TENSORFLOW_AT_TOP = {
     "data/balance.py",
     "data/pipeline.py",
     "data/position.py",
+    "data/shares.py",
     "export/_onnx.py",
     "export/_tflite.py",
     "export/writers.py",

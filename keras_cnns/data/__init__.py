@@ -10,6 +10,7 @@ __all__, __getattr__, __dir__ = lazy(
         "Position": "position",
         "PrincipalComponents": "whitening",
         "Shapes": "shapes",
+        "Share": "shares",
         "Source": "sources",
         "Summary": "summary",
         "Whitening": "whitening",

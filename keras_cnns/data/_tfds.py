@@ -58,6 +58,11 @@ class TfdsSplit(Split):
         ends = np.cumsum(exact_totals(self.examples, shares)).tolist()
         return tuple(self._slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False))
 
+    def portion(self, process, processes):
+        """As `Split.portion`: a slice, so that files of other slices are not opened."""
+        ends = [self.examples * part // processes for part in (process, process + 1)]
+        return self._slice(*ends)
+
     def joined(self, others):
         """As `Split.joined`."""
         return TfdsSplit(self.builder, self.keys, [piece for one in (self, *others) for piece in one.pieces])

@@ -31,6 +31,8 @@ def class_weights(split):
 def weighing(split, classes):
     """Return a function, for a tf.data map, from (images, labels) to these and each picture's weight, float32 (batch,).
 
+    Weights that pictures have already are multiplied by it.
+
     Args:
         split: the training `Split`, by which classes are weighed as in `class_weights`.
         classes: how many there are.
@@ -38,10 +40,10 @@ def weighing(split, classes):
     known = class_weights(split)
     weights = tf.constant([known.get(label, 1.0) for label in range(classes)])
 
-    def weigh(images, labels):
+    def weigh(images, labels, before=1.0):
         if labels.dtype.is_floating:  # of mixed pictures the weights are mixed as the labels are
-            return images, labels, tf.linalg.matvec(labels, weights)
-        return images, labels, tf.gather(weights, labels)
+            return images, labels, before * tf.linalg.matvec(labels, weights)
+        return images, labels, before * tf.gather(weights, labels)
 
     return weigh
 

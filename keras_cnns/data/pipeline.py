@@ -13,6 +13,7 @@ from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, batch_steps
 from keras_cnns.data.crops import DRAWS
 from keras_cnns.data.pictures import read_picture
 from keras_cnns.data.position import seed_of
+from keras_cnns.data.shares import Share
 from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
 from keras_cnns.data.whitening import fit_components
 from keras_cnns.errors import ArgumentError, OutputError, nearest
@@ -80,6 +81,8 @@ def make_dataset(
     cache=None,
     skip_broken=False,
     position=None,
+    share=None,
+    counting=False,
 ):
     """Return the pictures of a split as a network takes them.
 
@@ -105,11 +108,16 @@ def make_dataset(
         skip_broken: whether pictures that cannot be read are left out; they are noted in `split.skipped`.
         position: `Position` at which each pass starts, for a training that goes on where it stopped; not with
             `skip_broken`.
+        share: `Share` of one of several processes, or of several devices, among which every batch can then be divided:
+            where the last one does not come out even, pictures are repeated, and all batches have weights; not with
+            `skip_broken`.
+        counting: whether such weights count each picture once, for metrics, in place of setting the loss right.
 
     Returns:
         `tf.data.Dataset` of (float32 images (batch, height, width, channels), int64 labels (batch,) or float32 ones
-        (batch, one_hot)), of known length, except with `position`, and with `skip_broken` before broken pictures are
-        known. Iterate it inside `reading(split)`, which names the file if one cannot be read.
+        (batch, one_hot), perhaps float32 weights (batch,)), of known length, except with `position`, and with
+        `skip_broken` before broken pictures are known. Iterate it inside `reading(split)`, which names the file if
+        one cannot be read.
 
     Raises:
         ArgumentError: for an augmentation that is not known, strengths out of range, or mixing without `one_hot`.
@@ -120,13 +128,18 @@ def make_dataset(
             f"`augmentation` must be one of {', '.join(AUGMENTATIONS)}.{nearest(augmentation, AUGMENTATIONS)} "
             f"Received: augmentation={augmentation!r}"
         )
-    geometry = AUGMENTATIONS[augmentation]
+    geometry, share, whole = AUGMENTATIONS[augmentation], share or Share(), split
+    part = share.batch_size(batch_size)
+    split, own = share.of(split)
+    fill = share.fill(whole, batch_size, counting)
     steps = batch_steps(preprocessing.channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot)
-    pictures = _pictures(split, preprocessing, geometry.window, shuffle, cache, skip_broken)
+    pictures = _pictures(split, preprocessing, geometry.window, shuffle, cache, skip_broken, own)
     normalized = normalizer(preprocessing)
 
     def finish(batch, draw):
         images, labels = batch
+        if share.processes > 1:
+            draw = tf.random.experimental.stateless_fold_in(draw, share.process)
         if one_hot is not None:
             labels = tf.one_hot(labels, one_hot)
         if geometry.batch:
@@ -138,16 +151,20 @@ def make_dataset(
         return normalized(images) if normalize else images, labels
 
     def of_pass(seed, step=None):
-        first = None if step is None else step * batch_size
+        first = None if step is None else step * part
         draws = _draws(seed) if step is None else _draws(seed).skip(step)
-        return tf.data.Dataset.zip(pictures(seed, first).batch(batch_size), draws).map(finish, **PARALLEL)
+        data = tf.data.Dataset.zip(pictures(seed, first).batch(part), draws).map(finish, **PARALLEL)
+        if fill is None:
+            return data
+        start = tf.zeros((), tf.int64) if step is None else step
+        return data.enumerate(start).map(lambda number, batch: fill(number, *batch), **PARALLEL)
 
     if position is not None:
         data = position.epochs(lambda epoch, step: of_pass(seed_of(seed, epoch), step))
         return data.prefetch(tf.data.AUTOTUNE)
     data = of_pass(seed)
     if not skip_broken:
-        data = data.apply(tf.data.experimental.assert_cardinality(-(-split.examples // batch_size)))
+        data = data.apply(tf.data.experimental.assert_cardinality(-(-whole.examples // batch_size)))
     return data.prefetch(tf.data.AUTOTUNE)
 
 
@@ -162,11 +179,11 @@ def normalizer(preprocessing):
     return lambda images: (images - mean) * scale
 
 
-def _pictures(split, preprocessing, window, shuffle, cache, skip_broken):
+def _pictures(split, preprocessing, window, shuffle, cache, skip_broken, own):
     """Return a function from a seed to a `tf.data.Dataset` of (uint8 picture of the input's size, label).
 
     Its second argument is how many pictures of the pass to leave out at the start; None: none. `window` is as in
-    `Augmentation`.
+    `Augmentation`; `own` takes what one process reads out of all elements, None: everything.
     """
     channels, size = preprocessing.channels, preprocessing.size
 
@@ -204,16 +221,17 @@ def _pictures(split, preprocessing, window, shuffle, cache, skip_broken):
             data = shuffled(seed)
         else:
             data = kept.shuffle(room, seed=seed, reshuffle_each_iteration=True)
+        data = data if own is None else own(data)
         if first is not None:
             data = data.skip(first)
         if window:
-            return _windows(data, source, preprocessing, window, seed, first, skips)
+            return _windows(data, source, preprocessing, window, seed, first, skips, own)
         return data if in_memory or cache is not None else prepared(data)
 
     return pictures
 
 
-def _windows(elements, split, preprocessing, window, seed, first, skip_broken):
+def _windows(elements, split, preprocessing, window, seed, first, skip_broken, own):
     """Return (uint8 picture of the input's size, label): of each a random window, half of them mirrored."""
 
     def choose(height, width, draws):
@@ -227,6 +245,7 @@ def _windows(elements, split, preprocessing, window, seed, first, skip_broken):
         return tf.ensure_shape(mirrored, preprocessing.shape), label
 
     draws = _draws(seed).map(lambda seed: tf.random.stateless_uniform((256, DRAWS), seed)).unbatch()
+    draws = draws if own is None else own(draws)
     if first is not None:
         draws = draws.skip(first)
     data = tf.data.Dataset.zip(elements, draws).map(lambda element, draws: (*element, draws))

@@ -6,6 +6,9 @@ import tensorflow as tf
 class Position:
     """Epoch and step from which a data set starts when it is iterated next; each start moves on to the next epoch.
 
+    Not while it `stays`: then it is where it was last assigned to be, for iterators that may start late, and of which
+    some are made in vain.
+
     The pictures and their order in an epoch follow from the seed and the epoch's number alone, so that a training that
     is taken up in the middle sees what it would have seen.
     """
@@ -13,10 +16,15 @@ class Position:
     def __init__(self):
         with tf.device("CPU"):
             self._place = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
+            self._moves = tf.Variable(True, trainable=False)
 
     def assign(self, epoch, step=0):
         """Let the next iteration be epoch number `epoch`, counted from 0, without its first `step` batches."""
         self._place.assign([epoch, step])
+
+    def stay(self, stays=True):
+        """Let starts not move on, or do so again."""
+        self._moves.assign(not stays)
 
     def epochs(self, of_epoch):
         """Return a `tf.data.Dataset` that is `of_epoch(epoch, step)` for the epoch and step of each iteration.
@@ -29,9 +37,14 @@ class Position:
             # The graph's own seed, or a global one of 0 is compared with ours, which here is a tensor
             tf.random.set_seed(1)
             place = self._place.read_value()
-            with tf.control_dependencies([place]):
-                moved = self._place.assign(tf.stack([place[0] + 1, tf.zeros((), tf.int64)]))
-            with tf.control_dependencies([moved]):
+
+            def move():
+                with tf.control_dependencies([place]):
+                    moved = self._place.assign(tf.stack([place[0] + 1, tf.zeros((), tf.int64)]))
+                with tf.control_dependencies([moved]):
+                    return tf.constant(True)
+
+            with tf.control_dependencies([tf.cond(self._moves, move, lambda: tf.constant(False))]):
                 place = tf.identity(place)
             # Not tf.unstack, whose second result as the count of a `skip` crashes tf.data's optimizer
             return of_epoch(place[0], place[1])

@@ -92,6 +92,13 @@ class Split:
         """Return a split for each share, of exact size, stratified where the labels are known; see `split_source`."""
         raise TypeError(f"{type(self).__name__} cannot be divided")
 
+    def portion(self, process, processes):
+        """Return the split that one of several processes reads by itself, as its files lie apart.
+
+        None where every process lists the same elements in the same order, so that each can take its turns.
+        """
+        return None
+
     def joined(self, others):
         """Return one split with these pictures and those of other splits of the same source."""
         raise TypeError(f"{type(self).__name__} cannot be joined")

@@ -11,7 +11,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     is saved. In training mode, where the input is (batch, height, width, channels) and normalized along the channels,
     forward pass and gradient each are one fused operation instead of a dozen passes over the activations. Everything
     else is Keras's own code: inference mode and frozen layers, other ranks and axes, masks, `renorm`, `synchronized`,
-    float64, other backends.
+    float64, other backends. Where replicas of `tf.distribute` share a batch, the statistics are those of the whole
+    batch, as on one device and on JAX: as if `synchronized` were set.
 
     A file with this layer is read by any Keras, which then computes with its own class; `keras_cnns.saving.load_model`
     gives this one back. Only Keras's own comes out of `model.from_config(model.get_config())`.
@@ -47,6 +48,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(ops.cast(moving, "float32") * self.momentum + batch * (1.0 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
 
+    def _moments(self, inputs, mask):
+        """Return (mean, variance) of a batch in training, the whole batch where replicas share it."""
+        if mask is None and _replicas() > 1:
+            return ops.moments(inputs, axes=self._reduction_axes, synchronized=True)
+        return super()._moments(inputs, mask)
+
     def compute_cost(self, input_shape):
         """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
         return {"macs": 0, "connections": 0}
@@ -59,8 +66,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, 3)
             and not self.renorm
             and not self.synchronized
+            and _replicas() == 1
             and keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
         )
+
+
+def _replicas():
+    """Return how many replicas of `tf.distribute` share the batch that is computed now; 1 elsewhere."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context()
+    return replica.num_replicas_in_sync if replica else 1
 
 
 def _fused(inputs, gamma, beta, epsilon):

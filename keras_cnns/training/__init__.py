@@ -8,6 +8,8 @@ __all__, __getattr__, __dir__ = lazy(
         "TimeUp": "_callbacks",
         "callbacks": "watching",
         "compile_model": "compilation",
+        "Distribution": "devices",
+        "distribution": "devices",
         "freeze": "transfer",
         "make_datasets": "datasets",
         "policy_for": "compilation",

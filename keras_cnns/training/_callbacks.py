@@ -1,5 +1,6 @@
 """What watches a training, and what stops it."""
 
+import contextlib
 import dataclasses
 import math
 import signal
@@ -11,6 +12,8 @@ import keras
 from keras_cnns.errors import TrainingError
 from keras_cnns.saving import ModelInfo, save_model
 from keras_cnns.training._variables import put_back
+
+EXACT = "_exactly"  # how the names of weighted metrics end that replace others in validation
 
 
 class TimeUp(Exception):
@@ -37,11 +40,12 @@ class CtrlC(keras.callbacks.Callback):
 
     Args:
         checkpoint: `Checkpoint`, which writes where the training stands; None: none.
+        tell: function to call in place of stopping, where others must stop at the same step; None: none.
     """
 
-    def __init__(self, checkpoint=None):
+    def __init__(self, checkpoint=None, tell=None):
         super().__init__()
-        self.came, self.checkpoint = False, checkpoint
+        self.came, self.checkpoint, self.tell, self._told = False, checkpoint, tell, False
 
     def __enter__(self):
         self.main = threading.current_thread() is threading.main_thread()  # signals are for it alone
@@ -54,9 +58,13 @@ class CtrlC(keras.callbacks.Callback):
             signal.signal(signal.SIGINT, self.before)
 
     def _note(self, *signal_and_frame):
-        if self.came:
+        if self.came or self._told:
             raise KeyboardInterrupt
-        self.came = True
+        if self.tell is None:
+            self.came = True
+        else:
+            self._told = True
+            self.tell()
 
     def check(self, step=None, logs=None):
         """Raise KeyboardInterrupt if Ctrl-C came."""
@@ -122,15 +130,20 @@ class FiniteLoss(keras.callbacks.Callback):
 
 
 class MainHead(keras.callbacks.Callback):
-    """Gives the main head's loss and accuracy the names that they have in a network of one head.
+    """Gives the main head's loss and accuracy the names that they have in a network of one head, on one device.
 
-    Keras calls the weighted sum of all heads "loss"; here it is "total_loss". It must stand before the callbacks that
-    are to see the names, as all of them get the same dictionary.
+    Keras calls the weighted sum of all heads "loss"; here it is "total_loss". Where devices share batches, validation
+    is what its weighted metrics say, which count every picture once. It must stand before the callbacks that are to
+    see the names, as all of them get the same dictionary.
     """
 
     def on_epoch_end(self, epoch, logs=None):
         """Rename what an epoch gave, in place."""
         main = self.model.output_names[0]
+        for name in [name for name in logs if name.endswith(EXACT)]:
+            value, plain = logs.pop(name), name.removesuffix(EXACT)
+            if name.startswith("val_"):
+                logs[plain.replace("cross_entropy", "loss") if len(self.model.output_names) == 1 else plain] = value
         if len(self.model.output_names) == 1:
             return
         for prefix in ("", "val_"):
@@ -146,6 +159,8 @@ class Best(keras.callbacks.Callback):
     Args:
         path: of the `.keras` file.
         info: `ModelInfo`, to which the epoch and its validation are added.
+        twin: the same network outside any distribution, which takes the weights to be saved; None: the one that trains.
+        outside: function that returns a context in which to save.
 
     Attributes:
         value: the accuracy, None before the first epoch.
@@ -154,9 +169,9 @@ class Best(keras.callbacks.Callback):
 
     memory = ("value", "epoch")  # for `Checkpoint`
 
-    def __init__(self, path, info=None):
+    def __init__(self, path, info=None, twin=None, outside=contextlib.nullcontext):
         super().__init__()
-        self.path, self.info = path, info or ModelInfo()
+        self.path, self.info, self.twin, self.outside = path, info or ModelInfo(), twin, outside
         self.value = self.epoch = self._kept = None
 
     def on_epoch_end(self, epoch, logs=None):
@@ -179,6 +194,7 @@ class Best(keras.callbacks.Callback):
         validation = {**self.info.metrics.get("validation", {}), **metrics}
         training = {**self.info.training, "epochs": self.epoch + 1}
         info = dataclasses.replace(self.info, metrics={"validation": validation}, training=training)
-        with put_back(self.model.weights):
-            self.model.set_weights(weights)
-            save_model(self.model, self.path, info, overwrite=True)
+        model = self.twin or self.model
+        with self.outside(), put_back(model.weights):
+            model.set_weights(weights)
+            save_model(model, self.path, info, overwrite=True)

@@ -41,6 +41,7 @@ class Checkpoint(keras.callbacks.Callback):
         resume: whether to take up the file; without one, the training starts.
         minutes: between two times of writing within an epoch.
         before: called before each time of writing.
+        writes: whether this process writes; others read alone.
 
     Attributes:
         epoch, step: where the training stands.
@@ -59,11 +60,12 @@ class Checkpoint(keras.callbacks.Callback):
         resume=False,
         minutes=5.0,
         before=None,
+        writes=True,
     ):
         super().__init__()
         self.path, self.run, self.position, self.steps = Path(path), run or {}, position, steps
         self.others, self.history = others, history
-        self.pause, self.before = 60 * minutes, before
+        self.pause, self.before, self.writes = 60 * minutes, before, writes
         self.epoch = self.step = 0
         self.seconds, self._metrics, self._cost = 0.0, None, 0.0
         self._found = read(self.path, self.run) if resume and self.path.exists() else None
@@ -127,10 +129,12 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _take_up_metrics(self):
         """Add what the metrics had summed up in the epoch before, once they exist, which may be behind a step."""
-        ours = self.model.metrics_variables
-        if self._metrics is not None and len(ours) == len(self._metrics):
-            for variable, value in zip(ours, self._metrics, strict=True):
-                variable.assign_add(value)
+        ours = {one.path: one for one in self.model.metrics_variables}
+        # On several devices there are more of them than on one
+        if self._metrics is not None and (len(ours) > 2 or len(self._metrics) <= 2):
+            for path, value in self._metrics.items():
+                if path in ours:
+                    ours[path].assign(array(ours[path]) + value)
             self._metrics = None
 
     def _leave_out(self, steps):
@@ -169,6 +173,8 @@ class Checkpoint(keras.callbacks.Callback):
         """
         begin = time.monotonic()
         self.seconds = begin - self._start
+        if not self.writes:
+            return
         if self.before:
             self.before()
         if keras.backend.backend() == "jax":
@@ -238,13 +244,13 @@ def restore(path, model, state, arrays):
     """Give a compiled model, whose optimizer is built, the variables of a checkpoint.
 
     Returns:
-        What its metrics had summed up, which each epoch of `fit` sets to zero first.
+        What its metrics had summed up, by the variables' paths, which each epoch of `fit` sets to zero first.
 
     Raises:
         ArgumentError: if the model has other variables; nothing has been changed then.
     """
     groups = _variables(model)
-    metrics = [arrays[f"metrics.{k}"] for k in range(len(state["variables"]["metrics"]))]
+    metrics = {path: arrays[f"metrics.{k}"] for k, path in enumerate(state["variables"]["metrics"])}
     pairs = []
     for name in ("model", "optimizer"):
         ours, theirs = groups[name], state["variables"][name]

@@ -9,6 +9,7 @@ import keras
 
 from keras_cnns import _models
 from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.training._callbacks import EXACT
 
 
 def policy_for(precision):
@@ -188,7 +189,7 @@ def set_biases(model, recipe):
         bias.assign(keras.ops.full(bias.shape, value, bias.dtype))
 
 
-def compile_model(model, recipe, steps_per_epoch, *, steps_per_execution=None):
+def compile_model(model, recipe, steps_per_epoch, *, steps_per_execution=None, distribution=None):
     """Compile a classifier with the recipe's optimizer and schedule, cross-entropy and accuracy.
 
     Args:
@@ -198,6 +199,7 @@ def compile_model(model, recipe, steps_per_epoch, *, steps_per_execution=None):
         steps_per_epoch: batches an epoch; with `recipe.epochs` it sets the schedule's length.
         steps_per_execution: steps in one call of the compiled function, which callbacks do not see one by one. None:
             as many as keep the calls themselves from taking much of the time, which is one but for small networks.
+        distribution: `Distribution` on which the model trains, within whose scope this must be called; None: none.
 
     Returns:
         The model.
@@ -220,25 +222,33 @@ def compile_model(model, recipe, steps_per_epoch, *, steps_per_execution=None):
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     steps = steps_per_epoch * recipe.epochs
     made = _by_part(model, recipe, steps) if recipe.rates else optimizer(recipe, steps)
+    shared, exact = distribution is not None and distribution.engine is not None, []
+    if distribution is not None and distribution.mirrored:
+        steps_per_execution = 1  # in Keras's loop over steps TensorFlow cannot ask a distributed iterator
     if steps_per_execution is None:
         steps_per_execution = min(_steps_per_execution(model, recipe.batch_size), steps_per_epoch)
+    # Keras averages a head's loss over batches, of which the last is smaller; a metric counts every picture once
+    if recipe.soft_labels:
+        entropy = functools.partial(
+            keras.metrics.CategoricalCrossentropy, from_logits=from_logits, label_smoothing=recipe.label_smoothing
+        )
+    else:
+        entropy = functools.partial(keras.metrics.SparseCategoricalCrossentropy, from_logits=from_logits)
+    if shared:  # what counts every picture once where pictures are repeated with weights
+        exact = [type(accuracy)(name=f"accuracy{EXACT}"), entropy(name=f"cross_entropy{EXACT}")]
     if len(model.outputs) == 1:
-        model.compile(made, loss, metrics=[accuracy], steps_per_execution=steps_per_execution)
+        model.compile(
+            made, loss, metrics=[accuracy], weighted_metrics=exact or None, steps_per_execution=steps_per_execution
+        )
         return model
     first, *others = model.output_names
     weights = {first: 1.0, **dict.fromkeys(others, recipe.auxiliary_weight)}
-    # Keras averages a head's loss over batches, of which the last is smaller; a metric counts every picture once
-    if recipe.soft_labels:
-        entropy = keras.metrics.CategoricalCrossentropy(
-            "cross_entropy", from_logits=from_logits, label_smoothing=recipe.label_smoothing
-        )
-    else:
-        entropy = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=from_logits)
     model.compile(
         made,
         dict.fromkeys(weights, loss),
         loss_weights=weights,
-        metrics={first: [accuracy, entropy]},
+        metrics={first: [accuracy, entropy(name="cross_entropy")]},
+        weighted_metrics={first: exact} if shared else None,
         steps_per_execution=steps_per_execution,
     )
     return model

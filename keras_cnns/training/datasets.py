@@ -10,7 +10,7 @@ from keras_cnns.training.compilation import targets
 VALIDATION_BATCH = 256
 
 
-def make_datasets(model, recipe, preprocessing, training, validation, seed=0, position=None):
+def make_datasets(model, recipe, preprocessing, training, validation, seed=0, position=None, share=None):
     """Return the training and the validation data of a recipe.
 
     Args:
@@ -23,6 +23,8 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0, po
         seed: of the order and of all that is random.
         position: `Position` at which each pass over the training data starts, for a training that can go on where it
             stopped.
+        share: `Share` of a `Distribution`: this process's part of each batch, which its devices can divide. The
+            validation data then has weights, if need be, by which a weighted metric counts every picture once.
 
     Returns:
         Two `tf.data.Dataset` of (float32 images (batch, height, width, channels), labels), of known length. Labels are
@@ -49,8 +51,11 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0, po
         cutmix=recipe.cutmix,
         one_hot=one_hot,
         position=position,
+        share=share,
     )
-    held_out = make_dataset(validation, preprocessing, VALIDATION_BATCH, one_hot=one_hot)
+    devices = share.devices if share else 1
+    size = max(VALIDATION_BATCH // devices, 1) * devices
+    held_out = make_dataset(validation, preprocessing, size, one_hot=one_hot, share=share, counting=True)
     if recipe.balance == "weights":
         batches = batches.map(weighing(training, model.outputs[0].shape[-1]))
     if len(model.outputs) > 1:

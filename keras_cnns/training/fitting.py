@@ -11,6 +11,7 @@ from keras_cnns.data.pipeline import reading
 from keras_cnns.errors import OutputError, TrainingError
 from keras_cnns.training import checkpoint as checkpoints
 from keras_cnns.training._callbacks import Best, CtrlC, LossError, TimeUp
+from keras_cnns.training._processes import stop_all
 from keras_cnns.training.diagnosis import find_fault
 from keras_cnns.training.folder import CHECKPOINT
 from keras_cnns.training.progress import Progress
@@ -26,9 +27,11 @@ class Fitting:
         watching: what `callbacks` returned.
         position: `Position` of the training data.
         splits: (training, validation) `Split`.
+        distribution: `Distribution`, in whose scope `fit` is called.
     """
 
-    def __init__(self, model, recipe, output, watching, position, splits):
+    def __init__(self, model, recipe, output, watching, position, splits, distribution):
+        self.distribution = distribution
         self.model, self.recipe, self.output, self.position, self.splits = model, recipe, output, position, splits
         self.watching, self.progress = watching, None
         self.checkpoint = self.of(checkpoints.Checkpoint)
@@ -49,7 +52,10 @@ class Fitting:
 
         `waited` is what `watched` returned, or None.
         """
-        checkpoint, ctrl_c = self.checkpoint, CtrlC(self.checkpoint)
+        several = self.distribution.processes > 1
+        checkpoint, ctrl_c = self.checkpoint, CtrlC(self.checkpoint, stop_all if several else None)
+        quiet = quiet or not self.distribution.writes
+        self.position.stay(self.distribution.mirrored)  # its iterators read ahead from the moment they are made
         self.progress = progress = Progress(
             self.recipe.batch_size, self.recipe.epochs, checkpoint.steps, waited, checkpoint.step, show=not quiet
         )
@@ -93,19 +99,24 @@ class Fitting:
 
     def _explained(self, error, batches):
         """Return the TrainingError for a loss that is no number, after the steps from the last checkpoint once more."""
-        state, arrays = checkpoints.read(self.output / CHECKPOINT)
-        checkpoints.restore(self.output / CHECKPOINT, self.model, state, arrays)
-        epoch, step, steps = state["epoch"], state["step"], self.checkpoint.steps
-        self.position.assign(epoch, step)
-        behind = (error.epoch - epoch) * steps + error.step - step + 1
-        endless = itertools.chain.from_iterable(itertools.repeat(batches))
-        with reading(*self.splits):
-            fault = find_fault(self.model, endless, behind)
         where = str(error)
-        if fault:
-            of_epoch, of_step = divmod(epoch * steps + step + fault.step, steps)
-            where = f"the loss stopped being a number in epoch {of_epoch + 1}, step {of_step + 1} ({fault})"
+        if self.distribution.processes == 1 and (fault := self._fault(error, batches)):
+            of_epoch, of_step = divmod(fault[0], self.checkpoint.steps)
+            where = f"the loss stopped being a number in epoch {of_epoch + 1}, step {of_step + 1} ({fault[1]})"
         return TrainingError(
             f"{where}; {self.output / 'log.csv'} shows how. Train with a lower learning rate, a longer warm-up or "
             f"--precision float32. Received: recipe={self.recipe.name!r}"
         )
+
+    def _fault(self, error, batches):
+        """Return (steps from the start of the training, `Fault`) of a `LossError`; None if it is not found."""
+        state, arrays = checkpoints.read(self.output / CHECKPOINT)
+        checkpoints.restore(self.output / CHECKPOINT, self.model, state, arrays)
+        epoch, step, steps = state["epoch"], state["step"], self.checkpoint.steps
+        self.position.assign(epoch, step)
+        self.position.stay(False)
+        behind = (error.epoch - epoch) * steps + error.step - step + 1
+        endless = itertools.chain.from_iterable(itertools.repeat(batches))
+        with reading(*self.splits):
+            fault = find_fault(self.model, endless, behind)
+        return (epoch * steps + step + fault.step, fault) if fault else None

@@ -1,6 +1,7 @@
 """What a run's folder holds, and whose run it is."""
 
 import contextlib
+import hashlib
 import json
 import shlex
 
@@ -37,6 +38,14 @@ def complete_run(output, run):
         f"{output} holds {kind} ({', '.join(there)}): there is nothing to go on from. Choose another folder, or start "
         f"anew with --force (in code: overwrite=True). Received: resume=True"
     )
+
+
+def seen(output):
+    """Return what a process sees of an earlier run: from the names of files to the hash of each, None where none is."""
+    paths = {name: output / name for name in (CHECKPOINT, "run.json")}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None for name, path in paths.items()
+    }
 
 
 @contextlib.contextmanager

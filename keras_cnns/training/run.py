@@ -1,31 +1,32 @@
 """The whole road from a source of pictures to one model file."""
 
 import contextlib
-import dataclasses
 import json
 import platform
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from keras_cnns import _files, _models
 from keras_cnns.data.pipeline import reading
 from keras_cnns.data.position import Position, watched
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.statistics import fit_preprocessing
-from keras_cnns.errors import ArgumentError, Interrupted, SourceError, TrainingError
-from keras_cnns.evaluation.measuring import evaluate
+from keras_cnns.errors import ArgumentError
 from keras_cnns.saving import ModelInfo, versions
+from keras_cnns.training._processes import agree, noticing
 from keras_cnns.training.compilation import compile_model, policy_for, set_biases
 from keras_cnns.training.datasets import balanced, make_datasets, shorter_side
+from keras_cnns.training.devices import ONE_DEVICE
+from keras_cnns.training.finishing import finish
 from keras_cnns.training.fitting import Fitting
-from keras_cnns.training.folder import BEST, CHECKPOINT, FILES, alone, complete_run, going_on, write
+from keras_cnns.training.folder import BEST, FILES, alone, complete_run, seen
 from keras_cnns.training.watching import callbacks
 
 VALIDATION_SHARE = 0.1  # of the training pictures, where the source has no validation split
 
 
+@noticing
 def train(
     build,
     source,
@@ -42,6 +43,7 @@ def train(
     quiet=False,
     data=None,
     command=None,
+    distribution=None,
 ):
     """Train a network on a source of pictures; write model.keras, best.keras, log.csv, curve.png and run.json.
 
@@ -68,6 +70,8 @@ def train(
         quiet: whether to show no progress.
         data: what to note of the source beside its name, as {"data_dir": ...}.
         command: the command line, to be noted, and to be named when the run stops early.
+        distribution: `Distribution` on which to train; None: one device. Of several processes all call this with the
+            same arguments, and see the same `output`, into which one of them writes.
 
     Returns:
         `ModelInfo`, with "validation" and, where there is one, "test" in its metrics; if the time was over before the
@@ -78,10 +82,10 @@ def train(
             the network, a folder into which another run writes, or, with `resume`, in which another one began.
         ModelFileError: if the checkpoint to go on from is damaged.
         OutputError: if something cannot be written.
-        TrainingError: if the loss stops being a number, or the network died; the log is kept.
+        TrainingError: if the loss stops being a number, the network died, or another process has gone; the log is kept.
         Interrupted: (a KeyboardInterrupt) after Ctrl-C, when what was learned has been saved.
     """
-    output = Path(output)
+    output, distribution = Path(output), distribution or ONE_DEVICE
     if not (overwrite or resume):
         _files.refuse_existing(*(output / name for name in FILES))
     if folders := [output / name for name in FILES if (output / name).is_dir()]:
@@ -97,17 +101,12 @@ def train(
     network = {"classes": len(source.class_names), **recipe.network}
     if shape := _input_shape(source, input_size):
         network["input_shape"] = shape
-    keras.utils.set_random_seed(seed)
-    with _dtype_policy(policy):
-        model = build(**network)
-    _models.one_image_input(_models.main_output(model))
-    set_biases(model, recipe)
     steps = -(-training.examples // recipe.batch_size)
-    compile_model(model, recipe, steps)
+    model, twin = _networks(build, network, policy, recipe, steps, seed, distribution)
     height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
 
     _files.make_folder(output, room=4 * model.count_params())  # a full disk is told now, not after the first epoch
-    with alone(output):
+    with alone(output) if distribution.writes else contextlib.nullcontext():
         run = {
             "network": build.__name__,
             "arguments": {name: repr(value) for name, value in network.items()},
@@ -118,9 +117,15 @@ def train(
             "precision": policy,
         }
         run = json.loads(json.dumps(run, default=repr))  # as it comes back from a file
-        if resume and (complete := complete_run(output, run)):
+        complete = complete_run(output, run) if resume else None
+        if distribution.processes > 1:
+            theirs = {"resume": resume, "max_minutes": max_minutes, "validation": validation.fingerprint().hex()}
+            agree({**run, **theirs, **(seen(output) if resume else {})})
+        if complete:
             return complete
-        if not resume:  # of the run that is overwritten; the rest stays until there is something better
+        if (
+            not resume and distribution.writes
+        ):  # of the run that is overwritten; the rest stays until there is something better
             (output / BEST).unlink(missing_ok=True)
         preprocessing = Preprocessing((height, width), channels, shorter_side(source, (height, width), recipe))
         preprocessing = fit_preprocessing(training, preprocessing, recipe.preprocessing)
@@ -134,12 +139,13 @@ def train(
             recipe=recipe.to_json(),
             data={**source.record(), **(data or {})},
             metrics={"validation": {"examples": validation.examples}},
-            training={**notes, "pictures": training.examples, "deterministic": deterministic},
+            training={**notes, "pictures": training.examples, "deterministic": deterministic, **distribution.record()},
             versions=versions(),
         )
         _check_recordable(info)
         position = Position()
-        batches, held_out = make_datasets(model, recipe, preprocessing, training, validation, seed, position)
+        share = distribution.share
+        batches, held_out = make_datasets(model, recipe, preprocessing, training, validation, seed, position, share)
         with reading(validation):  # a picture that cannot be read is told now, not after the first epoch
             for _ in held_out:
                 pass
@@ -153,62 +159,35 @@ def train(
             info=info,
             max_minutes=max_minutes,
             tensorboard=tensorboard,
+            distribution=distribution,
+            twin=twin,
         )
         batches, waited = watched(batches)
-        fitting = Fitting(model, recipe, output, watching, position, (training, validation))
-        stopped = fitting.fit(batches, held_out, waited, quiet)
-        return _finish(fitting, info, stopped, held_out, source, run)
+        fitting = Fitting(model, recipe, output, watching, position, (training, validation), distribution)
+        with distribution.scope():
+            stopped = fitting.fit(batches, held_out, waited, quiet)
+        return finish(fitting, twin, info, stopped, held_out, source, run)
 
 
-def _finish(fitting, info, stopped, held_out, source, run):
-    """Write what a training gave, measure it, and return its `ModelInfo`."""
-    output, recipe, model, done = fitting.output, fitting.recipe, fitting.model, fitting.history
-    best = fitting.best
-    notes = {
-        **info.training,
-        "epochs": len(done.get("loss", ())),
-        "seconds": round(fitting.checkpoint.seconds, 1),
-        "pictures_per_second": fitting.progress.pictures_per_second,
-        "waiting": fitting.progress.waiting,
-        "best_epoch": None if best is None or best.epoch is None else best.epoch + 1,
-        "interrupted": stopped == "interrupted",
-        "complete": stopped is None,
-    }
-    metrics = {}
-    if "val_accuracy" in done and recipe.moving_average is None:  # else those were not the weights that are saved
-        values = {"top1": done["val_accuracy"][-1], "loss": done["val_loss"][-1]}
-        metrics["validation"] = {**info.metrics["validation"], **values}
-    info = dataclasses.replace(info, training=notes, metrics=metrics)
-    go_on = going_on(notes["command"])
-    if stopped == "interrupted" and not notes["epochs"] and (output / "model.keras").exists():
-        raise Interrupted(
-            f"interrupted in the first epoch; {output / 'model.keras'} is the earlier run's. To go on: {go_on}"
-        )
-    # Saved before anything else that could fail: a damaged test picture must not cost a night's training.
-    write(output, model, info, done, run)
-    if best:
-        best.flush()
-    if stopped:
-        if stopped == "interrupted":
-            raise Interrupted(
-                f"interrupted after {notes['epochs']} of {recipe.epochs} epochs; the network as it was then is in "
-                f"{output / 'model.keras'}. To go on: {go_on}"
-            )
-        return info
-    _check_alive(model, held_out, recipe, notes["seed"])
-    # Validation anew: the training's own loss may be that of smoothed labels, or of weights before their mean
-    measured = {"validation": fitting.splits[1], "test": source.splits.get("test")}
-    try:
-        for name, split in measured.items():
-            if split is not None:
-                metrics[name] = evaluate(model, split, info.preprocessing, source.class_names).summary()
-    except SourceError as error:
-        raise SourceError(f"{error} The trained network is safe in {output / 'model.keras'}.") from None
-    info = dataclasses.replace(info, metrics=metrics)
-    write(output, model, info, done, run)
-    with contextlib.suppress(OSError):
-        (output / CHECKPOINT).unlink()
-    return info
+def _networks(build, network, policy, recipe, steps, seed, distribution):
+    """Return the network that trains, compiled, and its twin outside the distribution, which is saved and measured.
+
+    They are one where there is one device.
+    """
+
+    def built():
+        keras.utils.set_random_seed(seed)
+        with _dtype_policy(policy):
+            model = build(**network)
+        _models.one_image_input(_models.main_output(model))
+        set_biases(model, recipe)
+        return model
+
+    twin = None if distribution.engine is None else built()
+    with distribution.scope():
+        model = built()
+        compile_model(model, recipe, steps, distribution=distribution)
+    return model, twin or model
 
 
 def _compute_the_same():
@@ -228,17 +207,6 @@ def _check_recordable(info):
             f"what the model file says of itself must be JSON: name initializers, give paths as strings ({error}). "
             f"Received: network={dict(info.network)}, data={info.data}"
         ) from error
-
-
-def _check_alive(model, data, recipe, seed):
-    """Raise TrainingError if a trained network says the same of all pictures: nothing passes its ReLUs any more."""
-    model, (images, _) = _models.main_output(model), next(iter(data))
-    if len(images) > 1 and not np.ptp(np.asarray(model.predict_on_batch(np.asarray(images))), axis=0).any():
-        raise TrainingError(
-            "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
-            "(with --force) with another seed, a lower learning rate or a longer warm-up. "
-            f"Received: recipe={recipe.name!r}, seed={seed}"
-        )
 
 
 def _input_shape(source, input_size):

@@ -1,5 +1,6 @@
 """The callbacks of a training: Keras's own where it has them."""
 
+import contextlib
 import datetime
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import keras
 
 from keras_cnns import _files
 from keras_cnns.training._callbacks import Best, FiniteLoss, MainHead, TimeBudget
+from keras_cnns.training._processes import Together
 from keras_cnns.training.checkpoint import Checkpoint
 from keras_cnns.training.folder import BEST, CHECKPOINT
 
@@ -23,6 +25,8 @@ def callbacks(
     minutes=5.0,
     max_minutes=None,
     tensorboard=False,
+    distribution=None,
+    twin=None,
 ):
     """Return the Keras callbacks of a training, for the user's own `model.fit(..., callbacks=...)` too.
 
@@ -41,6 +45,8 @@ def callbacks(
         minutes: between two checkpoints within an epoch.
         max_minutes: time after which the training stops: with a position by raising `TimeUp`, else behind an epoch.
         tensorboard: whether to write for TensorBoard, into a folder of `run_dir`.
+        distribution: `Distribution`, of whose processes one writes; None: this process writes.
+        twin: the same network built outside the distribution, by which `best.keras` is written.
 
     Returns:
         List of `keras.callbacks.Callback`. The state of the training is behind them: give callbacks of your own before
@@ -59,9 +65,11 @@ def callbacks(
     if run_dir is None:
         return [MainHead(), *deciding, FiniteLoss()]
     folder, history, best = Path(run_dir), keras.callbacks.History(), None
+    writes, several = distribution is None or distribution.writes, distribution and distribution.processes > 1
     _files.make_folder(folder)
-    if recipe is None or recipe.moving_average is None:  # else it is not the saved weights that are validated
-        best = Best(folder / BEST, info)
+    # Else it is not the saved weights that are validated
+    if writes and (recipe is None or recipe.moving_average is None):
+        best = Best(folder / BEST, info, twin, distribution.outside if distribution else contextlib.nullcontext)
         deciding.append(best)
     checkpoint = Checkpoint(
         folder / CHECKPOINT,
@@ -73,18 +81,23 @@ def callbacks(
         resume=resume,
         minutes=minutes,
         before=best and best.flush,
+        writes=writes,
     )
     log = folder / "log.csv"
-    if goes_on := bool(checkpoint.epoch or checkpoint.step):
+    if (goes_on := bool(checkpoint.epoch or checkpoint.step)) and writes:
         _cut_log(log, checkpoint.epoch)
-    watching = [MainHead(), *deciding, history, keras.callbacks.CSVLogger(log, append=goes_on)]
-    if tensorboard:
+    watching = [MainHead(), *deciding, history]
+    if writes:
+        watching.append(keras.callbacks.CSVLogger(log, append=goes_on))
+    if tensorboard and writes:
         import tensorboard as _  # noqa: F401  told now, not by TensorFlow in the middle of an epoch
 
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         watching.append(keras.callbacks.TensorBoard(folder / "tensorboard" / stamp))
     watching += [checkpoint, FiniteLoss(checkpoint)]
-    if max_minutes is not None:
+    if several:
+        watching.append(Together(checkpoint, max_minutes))
+    elif max_minutes is not None:
         watching.append(TimeBudget(max_minutes, checkpoint))
     return watching
 

@@ -331,7 +331,7 @@ def test_early_stopping(tmp_path, monkeypatch, often):
     assert 2 < epochs < 50 and min(losses) == losses[-3]
     # Killed behind the last checkpoint, when nothing is left to train
     with monkeypatch.context() as patch:
-        patch.setattr(training.run, "_finish", lambda *arguments: (_ for _ in ()).throw(Killed()))
+        patch.setattr(training.run, "finish", lambda *arguments: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             train(Net, colors(), recipe, tmp_path / "run", deterministic=True)
     resumed = train(Net, colors(), recipe, tmp_path / "run", deterministic=True, resume=True)

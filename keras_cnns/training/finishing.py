@@ -1,0 +1,88 @@
+"""The end of a training: what is written, what is measured, and whether the network lives."""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+
+from keras_cnns import _models
+from keras_cnns.errors import Interrupted, SourceError, TrainingError
+from keras_cnns.evaluation.measuring import evaluate
+from keras_cnns.training.folder import CHECKPOINT, going_on, write
+
+
+def finish(fitting, twin, info, stopped, held_out, source, run):
+    """Write what a training gave, measure it, and return its `ModelInfo`.
+
+    Args:
+        fitting: `Fitting`, behind its `fit`.
+        twin: the network that trained, or the same outside of its distribution, which is what is saved and measured.
+        info: `ModelInfo` so far.
+        stopped: what `fit` returned.
+        held_out: the validation data.
+        source: `Source`.
+        run: what tells this training from others.
+    """
+    output, recipe, model, done = fitting.output, fitting.recipe, twin, fitting.history
+    best, writes = fitting.best, fitting.distribution.writes
+    if twin is not fitting.model:
+        twin.set_weights(fitting.model.get_weights())
+    notes = {
+        **info.training,
+        "epochs": len(done.get("loss", ())),
+        "seconds": round(fitting.checkpoint.seconds, 1),
+        "pictures_per_second": fitting.progress.pictures_per_second,
+        "waiting": fitting.progress.waiting,
+        "best_epoch": None if best is None or best.epoch is None else best.epoch + 1,
+        "interrupted": stopped == "interrupted",
+        "complete": stopped is None,
+    }
+    metrics = {}
+    if "val_accuracy" in done and recipe.moving_average is None:  # else those were not the weights that are saved
+        values = {"top1": done["val_accuracy"][-1], "loss": done["val_loss"][-1]}
+        metrics["validation"] = {**info.metrics["validation"], **values}
+    info = dataclasses.replace(info, training=notes, metrics=metrics)
+    go_on = going_on(notes["command"])
+    if stopped == "interrupted" and not notes["epochs"] and (output / "model.keras").exists():
+        raise Interrupted(
+            f"interrupted in the first epoch; {output / 'model.keras'} is the earlier run's. To go on: {go_on}"
+        )
+    # Saved before anything else that could fail: a damaged test picture must not cost a night's training.
+    if writes:
+        write(output, model, info, done, run)
+    if best:
+        best.flush()
+    if stopped:
+        if stopped == "interrupted":
+            raise Interrupted(
+                f"interrupted after {notes['epochs']} of {recipe.epochs} epochs; the network as it was then is in "
+                f"{output / 'model.keras'}. To go on: {go_on}"
+            )
+        return info
+    _check_alive(model, held_out, recipe, notes["seed"])
+    # Validation anew: the training's own loss may be that of smoothed labels, or of weights before their mean
+    measured = {"validation": fitting.splits[1], "test": source.splits.get("test")}
+    try:
+        for name, split in measured.items():
+            if split is not None:
+                metrics[name] = evaluate(model, split, info.preprocessing, source.class_names).summary()
+    except SourceError as error:
+        raise SourceError(f"{error} The trained network is safe in {output / 'model.keras'}.") from None
+    info = dataclasses.replace(info, metrics=metrics)
+    if not writes:
+        return info
+    write(output, model, info, done, run)
+    with contextlib.suppress(OSError):
+        (output / CHECKPOINT).unlink()
+    return info
+
+
+def _check_alive(model, data, recipe, seed):
+    """Raise TrainingError if a trained network says the same of all pictures: nothing passes its ReLUs any more."""
+    model, (images, *_) = _models.main_output(model), next(iter(data))
+    if len(images) > 1 and not np.ptp(np.asarray(model.predict_on_batch(np.asarray(images))), axis=0).any():
+        raise TrainingError(
+            "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
+            "(with --force) with another seed, a lower learning rate or a longer warm-up. "
+            f"Received: recipe={recipe.name!r}, seed={seed}"
+        )

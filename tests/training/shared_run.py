@@ -1,0 +1,65 @@
+"""A training in a process of its own, for tests that need other devices, another backend or several processes."""
+
+import json
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def Net(classes=10, input_shape=(8, 8, 3), dropout=0.0, normalization=True):
+    """A small network, with batch normalization."""
+    import keras
+
+    from keras_cnns.layers import BatchNormalization
+
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(8, 3, name="conv1")(inputs)
+    x = BatchNormalization(name="bn", momentum=0.9)(x) if normalization else x
+    x = keras.layers.Dropout(dropout, name="drop")(keras.layers.ReLU(name="relu")(x))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="predictions")(x)
+    return keras.Model(inputs, outputs, name="net")
+
+
+def colors(train=80, validation=20, test=20):
+    """A source of pictures whose brightest channel is their class."""
+    import numpy as np
+
+    from keras_cnns.data.sources import Source
+    from keras_cnns.data.splits import ArraySplit
+
+    random = np.random.default_rng(0)
+
+    def split(count):
+        labels = np.arange(count) % 3
+        images = random.integers(0, 200, (count, 8, 8, 3), dtype="uint8")
+        images[np.arange(count), :, :, labels] += 30
+        return ArraySplit(images, labels)
+
+    parts = {"train": split(train), "validation": split(validation), "test": split(test)}
+    return Source("colors", ("red", "green", "blue"), (8, 8, 3), parts)
+
+
+def main(output, devices="all", recipe=None, pictures=None, logical=None, join=None, more="", **options):
+    """Train, and print what the model file says of it as JSON."""
+    import keras
+
+    if logical and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical)
+    from keras_cnns import recipes, training
+
+    distribution = training.distribution(devices, **(join or {}))
+    plain = {"learning_rate": 0.02, "batch_size": 8, "epochs": 2, "precision": "float32", "augmentation": "none"}
+    chosen = recipes.Recipe("plain", **{**plain, **(recipe or {})})
+    exec(more, {"training": training})
+    source = colors(**(pictures or {}))
+    info = training.train(Net, source, chosen, output, distribution=distribution, quiet=True, **options)
+    print(json.dumps(info.to_json()), flush=True)
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))
