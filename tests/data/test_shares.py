@@ -1,4 +1,4 @@
-"""What several processes read: together each picture once, in as many batches each, and weights that make up for rest."""
+"""What several processes read: together each picture once, in as many batches each, with weights for what is left."""
 
 import numpy as np
 import pytest

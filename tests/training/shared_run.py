@@ -1,7 +1,8 @@
-"""A training in a process of its own, for tests that need other devices, another backend or several processes."""
+"""Trainings in a process of its own, for tests that need other devices, another backend or several processes."""
 
 import json
 import os
+import signal
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,7 +23,7 @@ def Net(classes=10, input_shape=(8, 8, 3), dropout=0.0, normalization=True):
     return keras.Model(inputs, outputs, name="net")
 
 
-def colors(train=80, validation=20, test=20):
+def colors(train=80, validation=19, test=20):
     """A source of pictures whose brightest channel is their class."""
     import numpy as np
 
@@ -41,8 +42,23 @@ def colors(train=80, validation=20, test=20):
     return Source("colors", ("red", "green", "blue"), (8, 8, 3), parts)
 
 
-def main(output, devices="all", recipe=None, pictures=None, logical=None, join=None, more="", **options):
-    """Train, and print what the model file says of it as JSON."""
+def at_step(step, happens):
+    """Let something happen behind so many steps of the trainings that follow."""
+    from keras_cnns.training import _callbacks
+
+    calls, real = [], _callbacks.CtrlC.on_train_batch_end
+
+    def on_train_batch_end(self, batch, logs=None):
+        calls.append(batch)
+        if len(calls) == step:
+            happens(self)
+        real(self, batch, logs)
+
+    _callbacks.CtrlC.on_train_batch_end = on_train_batch_end
+
+
+def main(runs, logical=None, join=None):
+    """Train for each of `runs`, and print what the last model file says of itself as JSON."""
     import keras
 
     if logical and keras.backend.backend() == "tensorflow":
@@ -51,14 +67,23 @@ def main(output, devices="all", recipe=None, pictures=None, logical=None, join=N
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical)
     from keras_cnns import recipes, training
+    from keras_cnns.errors import Interrupted
 
-    distribution = training.distribution(devices, **(join or {}))
-    plain = {"learning_rate": 0.02, "batch_size": 8, "epochs": 2, "precision": "float32", "augmentation": "none"}
-    chosen = recipes.Recipe("plain", **{**plain, **(recipe or {})})
-    exec(more, {"training": training})
-    source = colors(**(pictures or {}))
-    info = training.train(Net, source, chosen, output, distribution=distribution, quiet=True, **options)
-    print(json.dumps(info.to_json()), flush=True)
+    plain = {"optimizer": "sgd", "learning_rate": 0.05, "batch_size": 8, "epochs": 2, "precision": "float32"}
+    for output, settings in runs.items():
+        settings = dict(settings)
+        if step := settings.pop("stop_at", None):  # as Ctrl-C
+            at_step(step, lambda callback: callback._note())
+        if step := settings.pop("die_at", None):
+            at_step(step, lambda callback: os.kill(os.getpid(), signal.SIGKILL))
+        distribution = training.distribution(settings.pop("devices", "all"), **(join or {}))
+        chosen = recipes.Recipe("plain", **{**plain, **settings.pop("recipe", {})})
+        source = colors(**settings.pop("pictures", {}))
+        try:
+            info = training.train(Net, source, chosen, output, distribution=distribution, quiet=True, **settings)
+            print(json.dumps(info.to_json()), flush=True)
+        except Interrupted as stop:
+            print(json.dumps({"stopped": str(stop)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,257 @@
+"""That a training gives the same however many devices and processes share it, and that they end together."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_cnns import training
+from keras_cnns.errors import ArgumentError, TrainingError
+from keras_cnns.saving import load_model, read_info
+from keras_cnns.training import _processes
+
+SCRIPT = Path(__file__).parent / "shared_run.py"
+PLAIN = {"network": {"normalization": False}}
+
+
+def start(runs, backend="jax", **settings):
+    """Start trainings in a process of its own."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={settings.get('logical') or 1}"
+    text = json.dumps({"runs": {str(output): options for output, options in runs.items()}, **settings})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, str(SCRIPT), text], env=environment, text=True, **pipes)
+
+
+def finished(process, code=0):
+    """Wait for a process, check how it ended, and return (the lines of its stdout as JSON, stderr)."""
+    out, err = process.communicate(timeout=300)
+    assert code is None or process.returncode == code, err
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")], err
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_two(*runs, **settings):
+    """Start two processes that train together: both with the same runs, or each with its own."""
+    address = f"127.0.0.1:{free_port()}"
+    return [
+        start(runs[k % len(runs)], join={"coordinator": address, "num_processes": 2, "process_id": k}, **settings)
+        for k in (0, 1)
+    ]
+
+
+def difference(one, other):
+    """Return the largest difference between the weights of two runs."""
+    pairs = zip(*(load_model(run / "model.keras").get_weights() for run in (one, other)), strict=True)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+def log_of(run):
+    return np.loadtxt(run / "log.csv", delimiter=",", skiprows=1)
+
+
+def check_same(one, other, tolerance=2e-6):
+    assert difference(one, other) < tolerance
+    np.testing.assert_allclose(log_of(one), log_of(other), rtol=1e-5, atol=1e-6)
+    first, second = (read_info(run / "model.keras") for run in (one, other))
+    assert first.metrics["test"]["top1"] == second.metrics["test"]["top1"]
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in other.iterdir())
+    best = [load_model(run / "best.keras").get_weights() for run in (one, other)]
+    for a, b in zip(*best, strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance)
+
+
+def test_mirrored_training_equals_one_device(tmp_path):
+    one, two, other = (tmp_path / name for name in ("one", "two", "other"))
+    runs = {one: {"devices": 1}, two: {"devices": 2}, other: {"devices": 1, "seed": 1}}
+    found, _ = finished(start(runs, "tensorflow", logical=2))
+    assert "devices" not in found[0]["training"] and found[1]["training"]["devices"] == ["CPU:0", "CPU:1"]
+    check_same(one, two)
+    assert difference(one, other) > 1e-2
+
+
+def test_two_processes_equal_one(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone, together = start({one: {}}), start_two({two: {}})
+    found = [finished(process)[0][0] for process in together]
+    finished(alone)
+    assert found[0]["training"]["processes"] == 2 and found[0]["metrics"] == found[1]["metrics"]
+    check_same(one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_devices_equal_one(tmp_path, backend):
+    cases = {
+        "even": {},
+        "uneven": {"pictures": {"train": 77}, "recipe": PLAIN},
+        "fewer pictures than devices": {"pictures": {"train": 73}, "recipe": PLAIN},
+        "weights": {"pictures": {"train": 77}, "recipe": {**PLAIN, "balance": "weights"}},
+        "soft": {"pictures": {"train": 77}, "recipe": {**PLAIN, "label_smoothing": 0.1}},
+        "adam": {"pictures": {"train": 77}, "recipe": {**PLAIN, "optimizer": "adamw", "moving_average": 0.9}},
+        "augmented": {"recipe": {"augmentation": "pad-crop-flip"}},
+    }
+    runs = {}
+    for name, case in cases.items():
+        runs |= {tmp_path / f"{name} {devices}": {"devices": devices, **case} for devices in (1, 2)}
+    finished(start(runs, backend, logical=2))
+    for name in cases:
+        one, two = (tmp_path / f"{name} {devices}" for devices in (1, 2))
+        assert difference(one, two) < 1e-5, name
+        one, two = log_of(one), log_of(two)
+        np.testing.assert_allclose(one[:, -2:], two[:, -2:], rtol=1e-5, err_msg=name)  # validation, of 19 pictures
+        np.testing.assert_allclose(one[:, :-2], two[:, :-2], rtol=0.05, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_what_only_nearly_equals_one_device(tmp_path, backend):
+    """Batch normalization sees a picture that is there twice; dropout draws other numbers."""
+    cases = {
+        "uneven": {"pictures": {"train": 77}},
+        "dropout": {"recipe": {"network": {"dropout": 0.3}, "epochs": 12}},
+    }
+    runs = {}
+    for name, case in cases.items():
+        runs |= {tmp_path / f"{name} {devices}": {"devices": devices, **case} for devices in (1, 2)}
+    finished(start(runs, backend, logical=2))
+    assert 1e-6 < difference(tmp_path / "uneven 1", tmp_path / "uneven 2") < 0.05
+    one, two = (log_of(tmp_path / f"dropout {devices}") for devices in (1, 2))
+    assert one[-1, -1] != two[-1, -1] and one[-1, -1] == pytest.approx(two[-1, -1], rel=0.3)
+    assert one[-1, -2] > 0.9 and two[-1, -2] > 0.9
+
+
+@pytest.mark.slow
+def test_uneven_pictures_in_two_processes(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    case = {"pictures": {"train": 73, "validation": 19}, "recipe": PLAIN}
+    alone, together = start({one: case}), start_two({two: case})
+    for process in [alone, *together]:
+        finished(process)
+    assert difference(one, two) < 1e-5
+    np.testing.assert_allclose(log_of(one)[:, -2:], log_of(two)[:, -2:], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_stopped_runs_go_on_with_other_numbers_of_processes(tmp_path):
+    whole, narrower, wider = (tmp_path / name for name in ("whole", "narrower", "wider"))
+    alone, stopping = start({whole: {}, wider: {"stop_at": 13}}), start_two({narrower: {"stop_at": 13}})
+    assert "stopped" in finished(alone)[0][1]
+    for process in stopping:
+        (found,), _ = finished(process)
+        assert "interrupted after 1 of 2 epochs" in found["stopped"]
+    with np.load(narrower / "checkpoint.npz") as file:
+        state = json.loads(file["state"].tobytes())
+    assert (state["epoch"], state["step"]) in [(1, 3), (1, 4), (1, 5)]
+    going_on = [start({narrower: {"resume": True}}), *start_two({wider: {"resume": True}})]
+    for process in going_on:
+        finished(process)
+    check_same(whole, narrower)
+    check_same(whole, wider)
+
+
+@pytest.mark.slow
+def test_one_process_is_killed(tmp_path):
+    output = tmp_path / "run"
+    killed = {"die_at": 200, "recipe": {"epochs": 2000}}
+    first, second = start_two({output: {"recipe": {"epochs": 2000}}}, {output: killed})
+    second.communicate(timeout=300)
+    died = time.monotonic()
+    _, err = finished(first, code=None)
+    assert first.returncode != 0 and time.monotonic() - died < 60
+    assert "TrainingError: process 1 is gone" in err and "call it again with resume=True" in err
+    assert (output / "checkpoint.npz").exists()
+
+
+@pytest.mark.slow
+def test_the_process_that_writes_is_killed(tmp_path):
+    output = tmp_path / "run"
+    killed = {"die_at": 200, "recipe": {"epochs": 2000}}
+    first, second = start_two({output: killed}, {output: {"recipe": {"epochs": 2000}}})
+    first.communicate(timeout=300)
+    died = time.monotonic()
+    _, err = finished(second, code=None)
+    assert second.returncode != 0 and time.monotonic() - died < 60
+    assert "process 0 is gone" in err or "coordination service" in err
+
+
+@pytest.mark.slow
+def test_processes_that_were_not_started_alike(tmp_path):
+    output = tmp_path / "run"
+    for process in start_two({output: {}}, {output: {"seed": 5}}):
+        _, err = finished(process, code=None)
+        assert process.returncode != 0
+        assert "all processes must be started alike" in err and "process 1 is not as process 0. Received: seed=" in err
+    assert not (output / "log.csv").exists()
+
+
+@pytest.mark.slow
+def test_a_process_that_never_comes(tmp_path):
+    source = (
+        "from keras_cnns.training import _processes, distribution; _processes.PATIENCE = 3; "
+        f"distribution(coordinator='127.0.0.1:{free_port()}', num_processes=3, process_id=0)"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(SCRIPT.parents[2])}
+    done = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1 and "all 3 processes have not met at 127.0.0.1:" in done.stderr
+
+
+def test_a_coordinator_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(_processes, "PATIENCE", 1)
+    with pytest.raises(TrainingError, match=r"no process 0 answered there within 1 seconds .*start it, .*:1'"):
+        _processes.join("127.0.0.1:1", 2, 1)
+
+
+def test_two_coordinators_on_one_port():
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ArgumentError, match="cannot listen there .*choose another port"):
+            _processes.join(f"127.0.0.1:{port}", 2, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("nowhere", 2, 0), "must be HOST:PORT of process 0"),
+        (("host:port", 2, 0), "must be HOST:PORT of process 0"),
+        (("host:1", 2, 2), "`process_id` from 0 to one less"),
+        (("host:1", None, 0), "go `num_processes`"),
+    ],
+)
+def test_addresses_and_numbers_that_cannot_be(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        _processes.join(*arguments)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"devices": 1000}, "there are no more devices than"),
+        ({"devices": 0}, "'all' or a whole number from 1"),
+        ({"devices": "2"}, "'all' or a whole number from 1"),
+        ({"coordinator": "host:1", "num_processes": 2, "process_id": 0}, "several processes train on JAX: set KERAS_"),
+        ({"num_processes": 2}, "need a `coordinator`"),
+    ],
+)
+def test_distributions_that_cannot_be(settings, message):
+    with pytest.raises(ArgumentError, match=message):
+        training.distribution(**settings)
+
+
+def test_one_device_needs_no_engine():
+    distribution = training.distribution(1)
+    assert distribution.engine is None and distribution.share is None and distribution.writes
