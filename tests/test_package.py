@@ -56,6 +56,7 @@ TENSORFLOW_AT_TOP = {
     "data/sources.py",
     "data/files.py",
     "data/splits.py",
+    "data/_records.py",
     "data/_tfds.py",
     "data/augment.py",
     "data/balance.py",

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_cnns.data._records import records
 from keras_cnns.data.partition import exact_totals
-from keras_cnns.data.splits import Split
+from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 
 
@@ -34,6 +35,20 @@ class TfdsSplit(Split):
         """As `Split.elements`."""
         image, label = self.keys
         return self._read().map(lambda one: (one[image], tf.cast(one[label], tf.int64)))
+
+    def shuffler(self):
+        """As `Split.shuffler`: files in a random order, several at a time, and of what comes some wait to be drawn.
+
+        They wait as they are stored, and not as pixels.
+        """
+        decoded, room = self._decoder(), min(self.examples, SHUFFLE)
+        parts, array_record = self._parts(), self._is_array_record
+
+        def shuffled(seed):
+            found = records(parts, array_record, seed)
+            return found.shuffle(room, seed=seed, reshuffle_each_iteration=True).map(decoded, **PARALLEL)
+
+        return shuffled
 
     def identity(self):
         """As `Split.identity`; files are told by size and time, not read."""
@@ -134,8 +149,40 @@ class TfdsSplit(Split):
         wanted = decode.PartialDecoding(
             dict.fromkeys(only or self.keys, True), decoders={image: decode.SkipDecoding()} if encoded else None
         )
-        names = "+".join(f"{name}[{start}:{stop}]" for name, start, stop in self.pieces)
-        return self.builder.as_dataset(split=names, decoders=wanted)
+        if self._is_array_record:  # which tensorflow-datasets itself does not read into tf.data
+            return records(self._parts(), True).map(self._example(wanted), **PARALLEL)
+        return self.builder.as_dataset(split=self._names, decoders=wanted)
+
+    def _decoder(self):
+        """Return a function from a record to (picture, label)."""
+        from tensorflow_datasets import decode
+
+        image, label = self.keys
+        example = self._example(decode.PartialDecoding(dict.fromkeys(self.keys, True)))
+
+        def decoded(record):
+            one = example(record)
+            return one[image], tf.cast(one[label], tf.int64)
+
+        return decoded
+
+    def _example(self, wanted):
+        """Return a function from a record to a dictionary of what is wanted, a `PartialDecoding`."""
+        features = wanted.extract_features(self.builder.info.features)
+        return lambda record: features.deserialize_example(record, decoders=wanted.decoders)
+
+    def _parts(self):
+        """Return (path, records to leave out, records to read) of each file that these slices lie in."""
+        found = self.builder.info.splits[self._names].file_instructions
+        return [(str(one.filename), one.skip, one.take) for one in found]
+
+    @property
+    def _names(self):
+        return "+".join(f"{name}[{start}:{stop}]" for name, start, stop in self.pieces)
+
+    @property
+    def _is_array_record(self):
+        return self.builder.info.file_format.value == "array_record"
 
     def _slice(self, start, stop):
         pieces, before = [], 0

@@ -81,7 +81,7 @@ def test_augmentation_of_pictures_and_labels_is_the_recipes(tmp_path, passed):
     batches, held_out = passed
     for name in ("augmentation", "mixup", "cutmix", "rand_augment", "erasing"):
         assert batches[name] == getattr(recipe, name)
-    assert batches["one_hot"] == held_out["one_hot"] == 3 and set(held_out) == {"one_hot"}
+    assert batches["one_hot"] == held_out["one_hot"] == 3 and set(held_out) == {"one_hot", "share", "counting"}
     training_split, _ = colors().split("train").divide(0.1, 0)
     components = fit_color(training_split, info.preprocessing)
     assert batches["color"] == components and batches["color_deviation"] == 0.2
