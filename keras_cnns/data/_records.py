@@ -20,8 +20,8 @@ def records(parts, array_record, seed=None):
         seed: from which the order of the parts is drawn; `FILES` of them are then read in turns, so that neighbors in
             a file do not stay together. None: part by part, in order.
     """
-    if array_record:
-        import array_record.python.array_record_data_source  # noqa: F401  a missing package is told now
+    if array_record:  # a missing package is told now
+        import array_record.python.array_record_data_source
     paths, skips, takes = (list(column) for column in zip(*parts, strict=True))
     files = tf.data.Dataset.from_tensor_slices((paths, np.array(skips, "int64"), np.array(takes, "int64")))
     read = _array_record if array_record else _tf_record

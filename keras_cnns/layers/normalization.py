@@ -51,7 +51,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _moments(self, inputs, mask):
         """Return (mean, variance) of a batch in training, the whole batch where replicas share it."""
         if mask is None and _replicas() > 1:
-            return ops.moments(inputs, axes=self._reduction_axes, synchronized=True)
+            return _shared_moments(inputs, self._reduction_axes)
         return super()._moments(inputs, mask)
 
     def compute_cost(self, input_shape):
@@ -79,6 +79,22 @@ def _replicas():
 
     replica = tf.distribute.get_replica_context()
     return replica.num_replicas_in_sync if replica else 1
+
+
+def _shared_moments(inputs, axes):
+    """Return (mean, variance), float32, of the batch that replicas share.
+
+    As Keras's `synchronized`, but in one sum over the replicas in place of three, each of which they wait for.
+    """
+    import tensorflow as tf
+
+    inputs = tf.cast(inputs, tf.float32)
+    total, squares = tf.reduce_sum(inputs, axes), tf.reduce_sum(tf.square(inputs), axes)
+    count = tf.cast(tf.size(inputs) // tf.size(total), tf.float32)
+    sums = tf.stack([total, squares, tf.fill(tf.shape(total), count)])
+    total, squares, count = tf.unstack(tf.distribute.get_replica_context().all_reduce("SUM", sums))
+    mean = total / count
+    return mean, tf.maximum(squares / count - tf.square(mean), 0.0)
 
 
 def _fused(inputs, gamma, beta, epsilon):

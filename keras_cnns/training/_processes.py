@@ -30,6 +30,7 @@ def join(coordinator, num_processes, process_id):
     Not `keras.distribution.initialize`: it hands no time limits on, and JAX's own are five minutes and more.
     """
     import jax
+    from jax.experimental import multihost_utils
 
     if jax.distributed.is_initialized():
         return
@@ -60,6 +61,8 @@ def join(coordinator, num_processes, process_id):
                 heartbeat_timeout_seconds=HEARTBEAT,
                 shutdown_timeout_seconds=HEARTBEAT,
             )
+            with _stdout_on_stderr():
+                multihost_utils.sync_global_devices("all have met")
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         if "before any JAX calls" in reason:
@@ -240,6 +243,19 @@ def _end_after(seconds, message):
         yield
     finally:
         timer.cancel()
+
+
+@contextlib.contextmanager
+def _stdout_on_stderr():
+    """Let what libraries in C print on stdout go to stderr: as they first meet, CPUs say so there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _given(**settings):

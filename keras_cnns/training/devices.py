@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 
 import keras
 
@@ -121,7 +122,15 @@ def _on_tensorflow(devices):
 
     there = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     names = _first([one.name.removeprefix("/device:") for one in there], devices)
-    return Distribution(names, engine=tf.distribute.MirroredStrategy(names) if len(names) > 1 else None)
+    return Distribution(names, engine=_strategy(names) if len(names) > 1 else None)
+
+
+@functools.cache
+def _strategy(names):
+    """Return the strategy of these devices: two of them in one process take each other's sums for their own."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
 
 
 def _on_jax(devices):

@@ -97,6 +97,11 @@ def train(
 
     if deterministic:
         _compute_the_same()
+    if distribution.processes > 1:  # or they would wait for each other in different places
+        alike = {"network": build.__name__, "recipe": recipe.to_json(), "input_size": input_size, "seed": seed}
+        alike |= {"resume": resume, "max_minutes": max_minutes, "classes": source.class_names}
+        alike |= {"pictures": training.fingerprint().hex(), "validation pictures": validation.fingerprint().hex()}
+        agree({**alike, **(seen(output) if resume else {})})
     policy = policy_for(recipe.precision)
     network = {"classes": len(source.class_names), **recipe.network}
     if shape := _input_shape(source, input_size):
@@ -117,15 +122,10 @@ def train(
             "precision": policy,
         }
         run = json.loads(json.dumps(run, default=repr))  # as it comes back from a file
-        complete = complete_run(output, run) if resume else None
-        if distribution.processes > 1:
-            theirs = {"resume": resume, "max_minutes": max_minutes, "validation": validation.fingerprint().hex()}
-            agree({**run, **theirs, **(seen(output) if resume else {})})
-        if complete:
+        if resume and (complete := complete_run(output, run)):
             return complete
-        if (
-            not resume and distribution.writes
-        ):  # of the run that is overwritten; the rest stays until there is something better
+        # Of the run that is overwritten; the rest stays until there is something better
+        if not resume and distribution.writes:
             (output / BEST).unlink(missing_ok=True)
         preprocessing = Preprocessing((height, width), channels, shorter_side(source, (height, width), recipe))
         preprocessing = fit_preprocessing(training, preprocessing, recipe.preprocessing)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_cnns import training
+from keras_cnns import recipes, training
 from keras_cnns.errors import ArgumentError, TrainingError
 from keras_cnns.saving import load_model, read_info
 from keras_cnns.training import _processes
@@ -255,3 +255,73 @@ def test_distributions_that_cannot_be(settings, message):
 def test_one_device_needs_no_engine():
     distribution = training.distribution(1)
     assert distribution.engine is None and distribution.share is None and distribution.writes
+
+
+def command(*arguments, **environment):
+    """Start cnn-train in a process of its own."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", **environment}
+    environment["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")])
+    source = "from keras_cnns.cli.train import main; main()"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", source, *map(str, arguments)], env=environment, text=True, **pipes)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    random, parts = np.random.default_rng(0), {}
+    for part, count in (("train", 60), ("test", 20)):
+        labels = np.arange(count) % 2
+        images = random.integers(0, 100, (count, 28, 28, 1)) + 100 * labels[:, None, None, None]
+        parts |= {f"x_{part}": images.astype("uint8"), f"y_{part}": labels}
+    np.savez(tmp_path / "pictures.npz", **parts)
+    return tmp_path / "pictures.npz"
+
+
+@pytest.mark.slow
+def test_the_command_in_two_processes_of_a_scheduler(tmp_path, pictures):
+    """As Slurm starts them; then one of them with another seed, which ends both at once."""
+    common = ["LeNet5Modern", "--data", pictures, "--epochs", 2, "--batch-size", 8, "--json", "--coordinator", "auto"]
+    slurm = {"SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
+
+    def both(output, more=("", "")):
+        slurm["SLURM_JOB_ID"] = str(free_port())
+        for k in (0, 1):
+            own = {"SLURM_PROCID": str(k), "SLURM_LOCALID": str(k)}
+            yield command(*common, "--output", output, *more[k].split(), **slurm, **own)
+
+    first, second = (process.communicate(timeout=300) for process in list(both(tmp_path / "run")))
+    record = json.loads(first[0])
+    assert record["training"]["processes"] == 2 and record["metrics"]["test"]["examples"] == 20, first[1]
+    assert second[0] == "" and "epoch" in first[1] and "epoch" not in second[1]
+    started = time.monotonic()
+    for process in list(both(tmp_path / "other", ("", "--seed 3"))):
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 2 and "all processes must be started alike" in err.splitlines()[-1], err
+    assert time.monotonic() - started < 100
+
+
+def test_the_commands_options(cli, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    for text in ("0", "few", "-1"):
+        code, _, err = cli("train", "NiN", "--data", "digits", "--devices", text)
+        assert code == 2 and "neither 'all' nor a whole number from 1" in err
+    code, _, err = cli("train", "NiN", "--data", "digits", "--devices", "1000")
+    assert code == 2 and "there are no more devices than" in err
+    code, _, err = cli("train", "NiN", "--data", "digits", "--num-processes", "2")
+    assert code == 2 and "need a `coordinator`" in err
+
+
+def test_the_rate_grows_with_the_batch_when_asked(cli, monkeypatch):
+    seen = []
+
+    def train(build, source, recipe, *arguments, **options):
+        seen.append(recipe)
+        raise ArgumentError("seen enough")
+
+    monkeypatch.setattr(training, "train", train, raising=False)
+    for more in ((), ("--scale-learning-rate",)):
+        cli("train", "NiN", "--data", "digits", "--batch-size", "256", *more)
+    plain, scaled = seen
+    assert plain.batch_size == scaled.batch_size == 256
+    assert scaled.learning_rate == plain.learning_rate * 256 / recipes.NIN_DIGITS.batch_size
+    assert plain.learning_rate == recipes.NIN_DIGITS.learning_rate
