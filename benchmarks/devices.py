@@ -16,12 +16,12 @@ import common
 
 BATCH, GOAL = 64, 0.85
 STEPS = {"tensorflow": 6, "jax": 3}  # a round
-NETWORKS = ("ResNet20",)
+NETWORKS = ("NiN", "ResNet20")
 # multiply-adds a picture and parameters of the README's table; bytes of float32 gradients
 SCALED = {"ResNet50": (3.858e9, 25.557e6), "VGG16": (15.470e9, 138.358e6), "ResNet20": (40.6e6, 0.270e6)}
 # (devices, bytes a second between two of them, what it is)
 LINKS = [(8, 300e9, "8 in one host, NVLink"), (8, 20e9, "8 in one host, PCIe"), (64, 25e9, "64 in 8 hosts, 200 Gb/s")]
-FLOPS, PER_DEVICE = 100e12, 64  # a second that a device attains in a step; pictures of the batch on each
+FLOPS, PER_DEVICE = 50e12, 64  # operations a second that a device attains, in bfloat16; pictures of the batch on each
 
 
 def expected(macs, parameters, devices, link, flops=FLOPS, batch=PER_DEVICE):

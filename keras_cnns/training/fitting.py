@@ -12,6 +12,7 @@ from keras_cnns.errors import OutputError, TrainingError
 from keras_cnns.training import checkpoint as checkpoints
 from keras_cnns.training._callbacks import Best, CtrlC, LossError, TimeUp
 from keras_cnns.training._processes import stop_all
+from keras_cnns.training._variables import array
 from keras_cnns.training.diagnosis import find_fault
 from keras_cnns.training.folder import CHECKPOINT
 from keras_cnns.training.progress import Progress
@@ -94,7 +95,7 @@ class Fitting:
 
     def _finish_moving_average(self):
         """Give the weights their mean, where there is one, as `fit` does when it is not interrupted."""
-        if int(self.model.optimizer.iterations):  # before the first step the mean is zero
+        if int(array(self.model.optimizer.iterations)):  # before the first step the mean is zero
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
     def _explained(self, error, batches):

@@ -67,7 +67,7 @@ def main(runs, logical=None, join=None):
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical)
     from keras_cnns import recipes, training
-    from keras_cnns.errors import Interrupted
+    from keras_cnns.errors import Interrupted, TrainingError
     from keras_cnns.training import compilation
 
     compilation._steps_per_execution = lambda model, batch_size: 1
@@ -86,6 +86,10 @@ def main(runs, logical=None, join=None):
             print(json.dumps(info.to_json()), flush=True)
         except Interrupted as stop:
             print(json.dumps({"stopped": str(stop)}), flush=True)
+        except TrainingError as error:
+            if distribution.processes > 1:
+                raise
+            print(json.dumps({"failed": str(error)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -163,6 +163,30 @@ def test_stopped_runs_go_on_with_other_numbers_of_processes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_stopped_runs_go_on_with_other_numbers_of_devices(tmp_path, backend):
+    whole, narrower, wider = (tmp_path / name for name in ("whole", "narrower", "wider"))
+    exact = {"deterministic": True}
+    runs = [
+        {whole: {"devices": 1, **exact}, narrower: {"devices": 2, "stop_at": 13, **exact}},
+        {narrower: {"devices": 1, "resume": True, **exact}, wider: {"devices": 1, "stop_at": 13, **exact}},
+        {wider: {"devices": 2, "resume": True, **exact}},
+    ]
+    found = [line for some in runs for line in finished(start(some, backend, logical=2))[0]]
+    stopped = ["stopped" in one for one in found]
+    assert stopped == [False, True, False, True, False]
+    check_same(whole, narrower)
+    check_same(whole, wider)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_is_explained_on_several_devices(tmp_path):
+    case = {"devices": 2, "recipe": {"learning_rate": 1e30}}
+    (found,), _ = finished(start({tmp_path / "run": case}, "tensorflow", logical=2))
+    assert "stopped being a number in epoch 1, step" in found["failed"] and "(layer " in found["failed"]
+
+
+@pytest.mark.slow
 def test_one_process_is_killed(tmp_path):
     output = tmp_path / "run"
     killed = {"die_at": 200, "recipe": {"epochs": 2000}}
