@@ -363,25 +363,32 @@ def test_in_float32_a_network_is_the_same(tmp_path):
 
 
 def test_mirrored_on_two_devices(python):
-    """Replicas have statistics of their own, whose mean is kept; in a process of its own, for two logical CPUs."""
+    """The statistics are those of the whole batch; in a process of its own, for two logical CPUs."""
     done = python(
         """
+import contextlib
 import numpy as np, keras, tensorflow as tf
 from keras_cnns.layers import BatchNormalization
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 x = np.random.default_rng(0).normal(1, 2, (16, 5, 5, 3)).astype("float32")
 x[:4] += 3
-results = []
-for kind in (BatchNormalization, keras.layers.BatchNormalization):
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        model = keras.Sequential([keras.Input((5, 5, 3)), kind(momentum=0.5)])
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def trained(layer, scope):
+    with scope:
+        model = keras.Sequential([keras.Input((5, 5, 3)), layer(momentum=0.5)])
         model.compile(keras.optimizers.SGD(0.1), "mse")
     model.fit(x, x**2, batch_size=8, epochs=2, shuffle=False, verbose=0)
-    results.append(model.get_weights())
-for mine, own in zip(*results):
-    np.testing.assert_allclose(mine, own, rtol=1e-4)
-assert np.abs(results[0][2]).min() > 0.5
+    return model.get_weights()
+theirs = keras.layers.BatchNormalization
+ours = trained(BatchNormalization, mirrored.scope())
+alone = trained(BatchNormalization, contextlib.nullcontext())
+synchronized = trained(lambda momentum: theirs(momentum=momentum, synchronized=True), mirrored.scope())
+apart = trained(theirs, mirrored.scope())
+for mine, one, same in zip(ours, alone, synchronized):
+    np.testing.assert_allclose(mine, one, rtol=1e-4)
+    np.testing.assert_allclose(mine, same, rtol=1e-4)
+assert not np.allclose(ours[3], apart[3], rtol=0.01)
 """,
         CUDA_VISIBLE_DEVICES="-1",
     )
