@@ -29,6 +29,7 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/gpu_training.py
+	$(BIN)/python benchmarks/devices.py
 	$(BIN)/python benchmarks/exports.py
 
 # Every network that ships, on its test split once more

@@ -15,7 +15,7 @@ import time
 import keras
 import numpy as np
 
-from keras_cnns.errors import ArgumentError, TrainingError
+from keras_cnns.errors import ArgumentError, Interrupted, TrainingError
 from keras_cnns.training._callbacks import TimeUp
 from keras_cnns.training.folder import going_on
 
@@ -104,10 +104,15 @@ def noticing(train):
         distribution = options.get("distribution")
         if distribution is None or distribution.processes == 1:
             return train(*args, **options)
-        try:
-            from jax.experimental.multihost_utils import sync_global_devices
+        from jax.experimental.multihost_utils import sync_global_devices
 
-            found = train(*args, **options)
+        try:
+            try:
+                found = train(*args, **options)
+            except Interrupted:  # all of them were
+                sync_global_devices("the training is over")
+                raise
+            # Whoever ended before the others would be missed by one that still writes
             sync_global_devices("the training is over")
             return found
         except Exception as error:
@@ -129,12 +134,15 @@ class Together(keras.callbacks.Callback):
     Args:
         checkpoint: `Checkpoint`, which writes where the training stands.
         minutes: from the start of `fit`, after which this process has all of them stopped; None: never.
+
+    Attributes:
+        stops: whether all of them stop now.
     """
 
     def __init__(self, checkpoint, minutes=None):
         super().__init__()
         self.checkpoint, self.minutes = checkpoint, minutes
-        self._calls, self._asked, self._stop = 0, False, False
+        self._calls, self._asked, self.stops = 0, False, False
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
@@ -148,7 +156,7 @@ class Together(keras.callbacks.Callback):
             self._asked = True
             stop_all()
         self._calls += 1
-        self._stop = reached_preemption_sync_point(self._calls) or self._stop
+        self.stops = reached_preemption_sync_point(self._calls) or self.stops
         if self.checkpoint.within:
             self._stop_if_asked()
 
@@ -158,7 +166,7 @@ class Together(keras.callbacks.Callback):
 
     def _stop_if_asked(self):
         """Write and raise KeyboardInterrupt or TimeUp."""
-        if self._stop:
+        if self.stops:
             self.checkpoint.write()
             # The clocks of all processes started at about the same time
             raise TimeUp if time.monotonic() >= self._end - 5 else KeyboardInterrupt

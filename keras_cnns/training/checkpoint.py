@@ -130,7 +130,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _take_up_metrics(self):
         """Add what the metrics had summed up in the epoch before, once they exist, which may be behind a step."""
         ours = {one.path: one for one in self.model.metrics_variables}
-        # On several devices there are more of them than on one
+        # Before the first step there are the loss's two alone; on several devices there are more of them than on one
         if self._metrics is not None and (len(ours) > 2 or len(self._metrics) <= 2):
             for path, value in self._metrics.items():
                 if path in ours:

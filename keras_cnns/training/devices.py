@@ -135,7 +135,10 @@ def _strategy(names):
 
 def _on_jax(devices):
     import jax
+    import tensorflow as tf
 
+    with contextlib.suppress(RuntimeError):  # it computes already
+        tf.config.set_visible_devices([], "GPU")  # here it reads pictures, and would take the GPUs' memory for itself
     by_process = [[] for _ in range(jax.process_count())]
     for one in jax.devices():
         by_process[one.process_index].append(f"{one.platform}:{one.id}")

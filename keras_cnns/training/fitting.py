@@ -11,7 +11,7 @@ from keras_cnns.data.pipeline import reading
 from keras_cnns.errors import OutputError, TrainingError
 from keras_cnns.training import checkpoint as checkpoints
 from keras_cnns.training._callbacks import Best, CtrlC, LossError, TimeUp
-from keras_cnns.training._processes import stop_all
+from keras_cnns.training._processes import Together, stop_all
 from keras_cnns.training._variables import array
 from keras_cnns.training.diagnosis import find_fault
 from keras_cnns.training.folder import CHECKPOINT
@@ -89,6 +89,8 @@ class Fitting:
         except OSError as error:
             raise OutputError.from_os(self.output / "log.csv", error) from error
         except (KeyboardInterrupt, TimeUp) as stop:
+            if several and not self.of(Together).stops:  # a second Ctrl-C, of this process alone
+                raise
             self._finish_moving_average()
             return "time" if isinstance(stop, TimeUp) else "interrupted"
         return None

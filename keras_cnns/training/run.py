@@ -101,6 +101,7 @@ def train(
         alike = {"network": build.__name__, "recipe": recipe.to_json(), "input_size": input_size, "seed": seed}
         alike |= {"resume": resume, "max_minutes": max_minutes, "classes": source.class_names}
         alike |= {"pictures": training.fingerprint().hex(), "validation pictures": validation.fingerprint().hex()}
+        alike["devices"] = distribution.devices
         agree({**alike, **(seen(output) if resume else {})})
     policy = policy_for(recipe.precision)
     network = {"classes": len(source.class_names), **recipe.network}

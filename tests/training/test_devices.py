@@ -182,9 +182,10 @@ def test_stopped_runs_go_on_with_other_numbers_of_devices(tmp_path, backend):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_is_explained_on_several_devices(tmp_path):
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_loss_that_is_no_number_is_explained_on_several_devices(tmp_path, backend):
     case = {"devices": 2, "recipe": {"learning_rate": 1e30}}
-    (found,), _ = finished(start({tmp_path / "run": case}, "tensorflow", logical=2))
+    (found,), _ = finished(start({tmp_path / "run": case}, backend, logical=2))
     assert "stopped being a number in epoch 1, step" in found["failed"] and "(layer " in found["failed"]
 
 
