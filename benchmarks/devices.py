@@ -20,7 +20,11 @@ NETWORKS = ("NiN", "ResNet20")
 # multiply-adds a picture and parameters of the README's table; bytes of float32 gradients
 SCALED = {"ResNet50": (3.858e9, 25.557e6), "VGG16": (15.470e9, 138.358e6), "ResNet20": (40.6e6, 0.270e6)}
 # (devices, bytes a second between two of them, what it is)
-LINKS = [(8, 300e9, "8 in one host, NVLink"), (8, 20e9, "8 in one host, PCIe"), (64, 25e9, "64 in 8 hosts, 200 Gb/s")]
+LINKS = [
+    (8, 300e9, "8 in one host, NVLink, 300 GB/s"),
+    (8, 20e9, "8 in one host, PCIe, 20 GB/s"),
+    (64, 25e9, "64 in 8 hosts, 200 Gb/s"),
+]
 FLOPS, PER_DEVICE = 50e12, 64  # operations a second that a device attains, in bfloat16; pictures of the batch on each
 
 
@@ -155,7 +159,7 @@ def main():
         return
     table = scaling()
     for row in table:
-        print(f"{row['network']:<10} {row['devices']:<26} expected {row['expected']:.1%} of {PER_DEVICE} pictures each")
+        print(f"{row['network']:<10} {row['devices']:<32} expected {row['expected']:.1%} of {PER_DEVICE} pictures each")
     if found.scaling:
         return
     raw = []

@@ -51,6 +51,18 @@ def test_a_row_of_the_table_of_weights(name):
         assert " | - | " in row
 
 
+def test_the_table_of_expected_scaling(monkeypatch):
+    """It is the one that `python benchmarks/devices.py --scaling` prints."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    rows = runpy.run_path(str(ROOT / "benchmarks" / "devices.py"))["scaling"]()
+    assert len(rows) == 9
+    for name in {row["network"] for row in rows}:
+        shares = " | ".join(f"{row['expected']:.0%}".replace("%", " %") for row in rows if row["network"] == name)
+        assert f"| `{name}` | {shares} |" in README
+    for what in {row["devices"] for row in rows}:
+        assert what in README
+
+
 def test_the_pictures_are_there():
     for path in re.findall(r"\]\((?!https:)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
