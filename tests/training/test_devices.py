@@ -82,6 +82,7 @@ def test_mirrored_training_equals_one_device(tmp_path):
     assert difference(one, other) > 1e-2
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     alone, together = start({one: {}}), start_two({two: {}})
