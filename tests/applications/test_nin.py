@@ -43,7 +43,7 @@ def test_every_class_map_is_born_alive(name, seed):
         ({"pooling": "mean", "include_top": False}, "`pooling` must be one of None, 'avg', 'max'"),
         ({"input_shape": 32}, r"`input_shape` must be \(height, width, channels\)"),
         ({"classes": True}, "`classes` must be a whole number"),
-        ({"weights": "a.weights.h5"}, "weights come from a .keras file"),
+        ({"weights": "a.h5"}, "weights come from a .keras, .weights.h5 or .safetensors file"),
         ({"input_shape": (32, 32)}, r"`input_shape` must be of pictures, \(height, width, channels\)"),
         ({"weights": "digit"}, "there are digits.*Did you mean 'digits'"),
         ({"weights": "no/such.keras"}, "there is no such weights file"),

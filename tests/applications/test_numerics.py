@@ -112,10 +112,14 @@ def test_nins_pools_are_told_apart(second_pool):
     assert_close(model.predict(x[None], verbose=0)[0], expected)
 
 
+DEEP = ("VGG19", "ResNet101", "ResNet152")
 KERAS = {"VGG16": 64, "VGG19": 64, "ResNet50": 64, "ResNet101": 64, "ResNet152": 64, "InceptionV3": 107}
 
 
-@pytest.mark.parametrize("name, side", KERAS.items())
+@pytest.mark.parametrize(
+    "name, side",
+    [pytest.param(*case, marks=[pytest.mark.slow] if case[0] in DEEP else []) for case in KERAS.items()],
+)
 def test_forward_equals_keras_applications(name, side):
     """With the weights carried over as those for ImageNet are."""
     common = {"input_shape": (side, side + 32, 3), "weights": None, "classifier_activation": None, "classes": 50}

@@ -134,17 +134,6 @@ def test_one_message_says_all_that_does_not_fit(tmp_path):
     assert said.endswith(f"Received: weights={str(path)!r}")
 
 
-@pytest.mark.slow
-def test_another_setting_is_told_where_the_file_says_it(tmp_path):
-    """AlexNet's own order of pooling and normalization, and CaffeNet's, have the same weights."""
-    caffe = applications.CaffeNet(input_shape=(67, 67, 3))
-    with pytest.raises(ArgumentError, match="do not fit the network.*: "):
-        applications.AlexNet(weights=write(caffe, tmp_path / "caffe.keras"), input_shape=(67, 67, 3))
-    resnet = applications.ResNet50(stride_on="3x3", input_shape=(32, 32, 3), classes=2)
-    with pytest.raises(ArgumentError, match=r"otherwise set: conv3_1_conv1 has strides=\(1, 1\), here \(2, 2\)"):
-        applications.ResNet50(weights=write(resnet, tmp_path / "v15.keras"), input_shape=(32, 32, 3), classes=2)
-
-
 @pytest.mark.parametrize("kind", ["weights.h5", "safetensors"])
 def test_damaged_files(kind, tmp_path):
     path = write(applications.NiN(variant="mnist"), tmp_path / f"mine.{kind}")

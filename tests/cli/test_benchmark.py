@@ -28,6 +28,7 @@ def ink(path):
         return picture.size, (np.asarray(picture.convert("RGB")) < 250).any(-1).mean()
 
 
+@pytest.mark.slow
 def test_without_arguments_a_model_is_exported_and_measured(cli, tmp_path):
     plot = tmp_path / "new" / "chart.png"
     code, out, err = cli("benchmark", "--rounds", 1, "--batch", 2, "--json", "--plot", plot)

@@ -81,6 +81,7 @@ def test_what_does_not_fit_is_told(images, options, message):
         keep_on_device(small_model(), images, RECORD, **options)
 
 
+@pytest.mark.slow
 def test_jax_trains_without_tensorflow(python):
     done = python(
         """

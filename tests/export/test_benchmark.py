@@ -237,7 +237,7 @@ def test_a_broken_file_is_named(artifacts, format, runtime, tmp_path):
     before = threading.active_count()
     with pytest.raises(ArtifactError, match=rf"cut.{format}: {runtime} cannot run it .*Export the model again"):
         benchmark(None, [artifacts["plain.tflite"], path], rounds=1)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # of earlier tests some may have ended meanwhile
 
 
 def test_what_cannot_be_compared_is_named(artifacts, digits_model, tmp_path):

@@ -150,7 +150,7 @@ def test_one_bad_artifact_keeps_all_back(digits_model, tmp_path, monkeypatch):
     assert (tmp_path / "nin.tflite").read_text() == "an older one"
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_a_model_trained_in_mixed_precision_is_exported_in_float32(digits_model, policy, tmp_path):
     _, record = digits_model
     keras.config.set_dtype_policy(policy)
@@ -205,6 +205,7 @@ def test_a_model_of_keras_applications(tmp_path):
     assert report.source["name"] == "mobilenet.keras"
 
 
+@pytest.mark.slow
 def test_the_ceil_pooling_layers_are_exported(tmp_path):
     """Odd sizes, where our own layers stand in the graph."""
     for second_pool in ("average", "max"):

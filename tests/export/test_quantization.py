@@ -68,7 +68,10 @@ def test_integers_from_input_to_output(digits_model, io, tmp_path):
     assert {np.dtype(one["dtype"]).name for one in interpreter.get_tensor_details()} <= {"int8", "uint8", "int32"}
 
 
-@pytest.mark.parametrize("name, options", [("AlexNet", {}), ("LeNet5", {}), ("Maxout", {}), ("ResNet20", {})])
+@pytest.mark.parametrize(
+    "name, options",
+    [pytest.param("AlexNet", {}, marks=pytest.mark.slow), ("LeNet5", {}), ("Maxout", {}), ("ResNet20", {})],
+)
 def test_families_without_a_float_island(name, options, tmp_path):
     model = small(name, options)
     randomize(model)
