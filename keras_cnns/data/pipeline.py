@@ -14,7 +14,7 @@ from keras_cnns.data.crops import DRAWS
 from keras_cnns.data.pictures import read_picture
 from keras_cnns.data.position import seed_of
 from keras_cnns.data.shares import Share
-from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
+from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split, untuned
 from keras_cnns.data.whitening import fit_components
 from keras_cnns.errors import ArgumentError, OutputError, nearest
 
@@ -161,11 +161,11 @@ def make_dataset(
 
     if position is not None:
         data = position.epochs(lambda epoch, step: of_pass(seed_of(seed, epoch), step))
-        return data.prefetch(tf.data.AUTOTUNE)
+        return untuned(data.prefetch(2))
     data = of_pass(seed)
     if not skip_broken:
         data = data.apply(tf.data.experimental.assert_cardinality(-(-whole.examples // batch_size)))
-    return data.prefetch(tf.data.AUTOTUNE)
+    return untuned(data.prefetch(2))
 
 
 def normalizer(preprocessing):

@@ -63,7 +63,7 @@ def views_dataset(split, preprocessing, protocol, scales, pictures):
     def finish(found, labels):
         return normalize(tf.cast(tf.reshape(found, (-1, *preprocessing.shape)), tf.float32)), labels
 
-    return _batched(split.elements().map(show, **PARALLEL), split, pictures).map(finish).prefetch(1)
+    return _batched(split.elements().map(show, **PARALLEL), split, pictures, finish)
 
 
 def whole_dataset(split, preprocessing, side, pictures):
@@ -90,14 +90,17 @@ def whole_dataset(split, preprocessing, side, pictures):
 
     data = split.elements().map(show, **PARALLEL)
     same = None not in data.element_spec[0].shape[:2]
-    return _batched(data, split, pictures if same else 1).map(finish).prefetch(2)
+    return _batched(data, split, pictures if same else 1, finish)
 
 
-def _batched(data, split, pictures):
-    """Return so many of a split's pictures a batch, of known length."""
+def _batched(data, split, pictures, finish):
+    """Return so many of a split's pictures a batch, finished, of known length."""
     import tensorflow as tf
 
-    return data.batch(pictures).apply(tf.data.experimental.assert_cardinality(-(-split.examples // pictures)))
+    from keras_cnns.data.splits import untuned
+
+    batches = data.batch(pictures).apply(tf.data.experimental.assert_cardinality(-(-split.examples // pictures)))
+    return untuned(batches.map(finish).prefetch(1))
 
 
 def _squares(picture, side):

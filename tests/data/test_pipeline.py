@@ -12,8 +12,11 @@ from keras_cnns.data import pipeline as module
 from keras_cnns.data.augment import AUGMENTATIONS, distort, pad_crop_flip
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pipeline import reading
+from keras_cnns.data.position import Position
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, OutputError, SourceError
+from keras_cnns.evaluation.protocols import PROTOCOLS
+from keras_cnns.evaluation.showing import views_dataset, whole_dataset
 
 
 @pytest.fixture
@@ -44,6 +47,18 @@ def test_every_picture_once(split, batch, in_memory, monkeypatch):
     assert shuffled == passes(make_dataset(split, RECORD, batch, shuffle=True, seed=3), 2)
     if batch == 1:
         assert shuffled != passes(make_dataset(split, RECORD, batch, shuffle=True, seed=4), 2)
+
+
+def test_no_pass_waits_for_the_tuner(split):
+    """Its thread holds the end of an iterator back for as long again as the pass took."""
+    made = [
+        make_dataset(split, RECORD, 5),
+        make_dataset(split, RECORD, 5, shuffle=True, augmentation="pad-crop-flip", position=Position()),
+        views_dataset(split, RECORD, PROTOCOLS["ten-crop"], [9], 5),
+        whole_dataset(split, RECORD, 9, 5),
+    ]
+    assert [data.options().autotune.enabled for data in made] == [False] * 4
+    assert split.elements().options().autotune.enabled is None  # which is TensorFlow's own choice: to tune
 
 
 def test_uint8_for_artifacts(split):
