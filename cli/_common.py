@@ -169,41 +169,46 @@ def model_file(text):
     Weights that ship are checked by their sha256, and Keras is not imported. Those that Keras fetches become a file
     that lives as long as the process.
     """
+    path, record, stem = _found(text)
+    if path is None:
+        import atexit
+        import tempfile
+
+        from keras_cnns import saving
+
+        folder = tempfile.TemporaryDirectory(prefix="keras_cnns-")
+        atexit.register(folder.cleanup)
+        path = Path(folder.name) / f"{stem}.keras"
+        fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(saving.ModelInfo)}
+        saving.save_model(_fetched(record), path, saving.ModelInfo(**fields))
+    return path, record, stem
+
+
+def open_model(text):
+    """Return (model, record, stem) for MODEL, as `model_file` does."""
+    path, record, stem = _found(text)
+    load_keras()
+    from keras_cnns import saving
+
+    model = _fetched(record) if path is None else saving.load_with_info(path)[0]
+    return model, record, stem
+
+
+def _found(text):
+    """Return (path, record, stem) for MODEL; no path for weights that Keras fetches, and keeps, itself."""
     from keras_cnns.applications._weights import verified_path
 
     path, network, weights = locate(text)
     record = read_record(path, network, weights)
     if path:
         return path, record, path.stem
-    if record.path:
-        return verified_path(record), record, f"{network.lower()}-{weights}"
-    import atexit
-    import tempfile
-
-    from keras_cnns import saving
-
-    model, record, stem = open_model(text)
-    folder = tempfile.TemporaryDirectory(prefix="keras_cnns-")
-    atexit.register(folder.cleanup)
-    path = Path(folder.name) / f"{stem}.keras"
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(saving.ModelInfo)}
-    saving.save_model(model, path, saving.ModelInfo(**fields))
-    return path, record, stem
+    return record.path and verified_path(record), record, f"{network.lower()}-{weights}"
 
 
-def open_model(text):
-    """Return (model, record, stem) for MODEL, as `model_file` does."""
-    path, network, weights = locate(text)
-    if network and (record := read_record(path, network, weights)).path is None:
-        from keras_cnns import applications
+def _fetched(record):
+    from keras_cnns import applications
 
-        return applications.create_model(network, weights=weights), record, f"{network.lower()}-{weights}"
-    path, record, stem = model_file(text)
-    load_keras()
-    from keras_cnns import saving
-
-    model, _ = saving.load_with_info(path)
-    return model, record, stem
+    return applications.create_model(record.builder, weights=record.name)
 
 
 def reopen(record, source, data_dir, download):

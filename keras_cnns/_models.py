@@ -1,5 +1,7 @@
 """Questions that training, evaluation and export ask of any functional Keras model."""
 
+import contextlib
+
 import keras
 import numpy as np
 
@@ -166,6 +168,17 @@ def softmax(logits):
 def batch_size_for(height, width):
     """Return how many pictures to predict at a time: of large ones few, for their activations."""
     return min(256, max(8, (1 << 22) // (height * width)))
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Let layers be built under a dtype policy, and put back the one that was."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def predict_pixels(model, images, preprocessing, batch_size=256):

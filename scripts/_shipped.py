@@ -1,5 +1,6 @@
 """What the scripts about the weights that ship share: their entries, their pictures, and how they are measured."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from keras_cnns import evaluation, saving
 from keras_cnns._quiet import quiet
 from keras_cnns.applications._facts import FACTS
+from keras_cnns.errors import nearest
 
 with quiet():  # TensorFlow's start-up
     from keras_cnns.data.splits import ArraySplit
@@ -26,6 +28,23 @@ TOLERANCE = 0.001
 def entries():
     """Return what manifest.json says of each file, in its order."""
     return json.loads(MANIFEST.read_text("utf8"))["weights"]
+
+
+def arguments(doc, given=None):
+    """Return (folder of the .npz files, {name: entry} of the weights asked for) of a command line; exit if it is wrong.
+
+    Args:
+        doc: the script's docstring.
+        given: list of strings; None: those of the process.
+    """
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="of the .npz files; default: this one")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of weights, as nin:digits; default: all")
+    found, every = parser.parse_args(given), {full_name(entry): entry for entry in entries()}
+    for name in found.names:
+        if name not in every:
+            parser.error(f"there are {', '.join(every)}.{nearest(name, every)} Received: NAME={name!r}")
+    return found.folder, {name: every[name] for name in found.names or every}
 
 
 def full_name(entry):

@@ -7,7 +7,6 @@ are measured. Every network is shown its pictures as the protocol of its recipe 
 1 one does not, or its pictures are others; 2 pictures are missing. That is not everything measured, so no success.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import _shipped
 from keras_cnns import applications
 from keras_cnns.applications._weights import verified_path
 from keras_cnns.data import open_source
-from keras_cnns.errors import ModelFileError, SourceError, nearest
+from keras_cnns.errors import ModelFileError, SourceError
 
 COLUMNS = "{:<10}{:<16}{:>9}  {:<9}{:>8}  {:>8}  {:>8}  {:<6}{}"
 HEAD = COLUMNS.format("network", "weights", "pictures", "protocol", "error", "recorded", "paper", "data", "")
@@ -31,24 +30,17 @@ keras.datasets gives them, in their published order, and name the folder: make a
 
 def main(arguments=None):
     """Measure, print the table, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="of the .npz files; default: this one")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of weights, as nin:digits; default: all")
-    given = parser.parse_args(arguments)
-    entries = {_shipped.full_name(entry): entry for entry in _shipped.entries()}
-    for name in given.names:
-        if name not in entries:
-            parser.error(f"there are {', '.join(entries)}.{nearest(name, entries)} Received: NAME={name!r}")
+    folder, entries = _shipped.arguments(__doc__, arguments)
 
     print(f"top-1 error on the test split; it may differ by {_shipped.TOLERANCE:.1%} of the pictures, or one\n\n{HEAD}")
     faults, missing = [], {}
-    for name in given.names or entries:
-        place = _shipped.data_place(entries[name]["data"]["source"], given.folder)
+    for name, entry in entries.items():
+        place = _shipped.data_place(entry["data"]["source"], folder)
         if place != "digits" and not Path(place).is_file():
             missing.setdefault(place, []).append(name)
             continue
         try:
-            faults += measured_again(entries[name], open_source(place))
+            faults += measured_again(entry, open_source(place))
         except (ModelFileError, SourceError) as error:
             faults.append(str(error))
     print()

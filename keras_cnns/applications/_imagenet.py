@@ -11,28 +11,7 @@ import sys
 from pathlib import Path
 
 from keras_cnns import _files
-from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ModelFileError
-
-# What keras.applications calls "caffe": blue first, minus the mean color. Resized to 256 as in the papers' test.
-CAFFE = Preprocessing((224, 224), shorter_side=256, mean=(103.939, 116.779, 123.68), scale=(1.0,), channel_order="BGR")
-# What it calls "tf". 342: the center seventh eighths of the picture, as in the authors' released evaluation.
-TENSORFLOW = Preprocessing((299, 299), shorter_side=342, mean=(127.5,), scale=(1 / 127.5,))
-
-VGG = "CC BY 4.0. Visual Geometry Group, University of Oxford; cite Simonyan and Zisserman 2015."
-RESNET = "MIT. K. He and others; cite He et al. 2016."
-INCEPTION = "Apache-2.0. Published with Keras; cite Szegedy et al. 2016."
-
-RESIDUAL = {"stride_on": "1x1", "shortcut": "B", "residual": True}
-# Network: its options that these weights decide, preprocessing, license
-PUBLISHED = {
-    "VGG16": ({}, CAFFE, VGG),
-    "VGG19": ({}, CAFFE, VGG),
-    "ResNet50": (RESIDUAL, CAFFE, RESNET),
-    "ResNet101": (RESIDUAL, CAFFE, RESNET),
-    "ResNet152": (RESIDUAL, CAFFE, RESNET),
-    "InceptionV3": ({"scale": True, "stem": "299"}, TENSORFLOW, INCEPTION),
-}
 
 # Inception v3's convolutions have no names there, but numbers in the order in which each module's are created
 STEM = ("conv1a", "conv2a", "conv2b", "conv3b", "conv4a")
@@ -49,7 +28,7 @@ def fetch(builder, include_top):
     """Return {layer: its values, in the order of its weights} of a network; Keras fetches the file if it is not there.
 
     Args:
-        builder: a name of `PUBLISHED`.
+        builder: a network that is there too.
         include_top: whether the classifier is wanted; without it the file is smaller.
 
     Raises:
@@ -57,7 +36,9 @@ def fetch(builder, include_top):
     """
     import keras
 
-    with _fetching(f"{builder}'s ImageNet weights"), _float32():
+    from keras_cnns._models import dtype_policy
+
+    with _fetching(f"{builder}'s ImageNet weights"), dtype_policy("float32"):
         theirs = getattr(keras.applications, builder)(weights="imagenet", include_top=include_top)
     return values_of(builder, theirs)
 
@@ -133,18 +114,6 @@ def _inception(theirs):
         if isinstance(layer, keras.layers.Dense):
             found["fc"] = layer.get_weights()
     return found
-
-
-@contextlib.contextmanager
-def _float32():
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,11 @@ import dataclasses
 import warnings
 from typing import Any
 
+import numpy as np
+
+from keras_cnns._models import main_output
+from keras_cnns.applications import _imagenet
+from keras_cnns.applications._weights import verified_path
 from keras_cnns.errors import ArgumentError, ModelFileError
 from keras_cnns.saving import load_model
 
@@ -31,7 +36,7 @@ class Stored:
     """What a file has for one layer.
 
     Attributes:
-        values: arrays, in the order of the layer's weights.
+        values: arrays, or a layer's own weights, in its order.
         layer: the layer itself, None where a file holds nothing but weights.
     """
 
@@ -94,7 +99,7 @@ def assign(layers, record, *, top, heads, fresh=()):
         )
     for name, layer in wanted.items():
         if name not in anew and layer.weights:
-            layer.set_weights(stored[name].values)
+            layer.set_weights([np.asarray(value) for value in stored[name].values])
 
 
 def _counts(layer):
@@ -125,10 +130,6 @@ def _difference(source, layer):
 
 def _stored(record, wanted, *, top, heads):
     """Return {layer name: `Stored`} of a record's weights; `wanted` are the network's layers by name."""
-    from keras_cnns._models import main_output
-    from keras_cnns.applications import _imagenet
-    from keras_cnns.applications._weights import verified_path
-
     if record.path is None:
         values = _imagenet.fetch(record.builder, top)
     elif record.path.suffix == ".h5":
@@ -139,14 +140,13 @@ def _stored(record, wanted, *, top, heads):
         saved = load_model(verified_path(record))
         if not heads:
             saved = main_output(saved)
-        return {layer.name: Stored(layer.get_weights(), layer) for layer in saved.layers if _counts(layer)}
+        return {layer.name: Stored(layer.weights, layer) for layer in saved.layers if _counts(layer)}
     return {name: Stored(arrays) for name, arrays in values.items()}
 
 
 def _weights_h5(path):
     """Return {layer name: arrays} of what `Model.save_weights` wrote."""
     import h5py
-    import numpy as np
     from ml_dtypes import bfloat16
 
     cure = "Save them again, with Keras 3.15 or newer: model.save_weights(...)."

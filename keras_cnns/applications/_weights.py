@@ -8,8 +8,29 @@ import json
 import os
 from pathlib import Path
 
+from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, ModelFileError, nearest
 from keras_cnns.saving import ModelInfo, read_info
+
+# What keras.applications calls "caffe": blue first, minus the mean color. Resized to 256 as in the papers' test.
+CAFFE = Preprocessing((224, 224), shorter_side=256, mean=(103.939, 116.779, 123.68), scale=(1.0,), channel_order="BGR")
+# What it calls "tf". 342: the center seventh eighths of the picture, as in the authors' released evaluation.
+TENSORFLOW = Preprocessing((299, 299), shorter_side=342, mean=(127.5,), scale=(1 / 127.5,))
+
+VGG = "CC BY 4.0. Visual Geometry Group, University of Oxford; cite Simonyan and Zisserman 2015."
+RESNET = "MIT. K. He and others; cite He et al. 2016."
+INCEPTION = "Apache-2.0. Published with Keras; cite Szegedy et al. 2016."
+
+RESIDUAL = {"stride_on": "1x1", "shortcut": "B", "residual": True}
+# Networks whose ImageNet weights Keras fetches: their options that these decide, preprocessing, license
+PUBLISHED = {
+    "VGG16": ({}, CAFFE, VGG),
+    "VGG19": ({}, CAFFE, VGG),
+    "ResNet50": (RESIDUAL, CAFFE, RESNET),
+    "ResNet101": (RESIDUAL, CAFFE, RESNET),
+    "ResNet152": (RESIDUAL, CAFFE, RESNET),
+    "InceptionV3": ({"scale": True, "stem": "299"}, TENSORFLOW, INCEPTION),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +66,6 @@ def _shipped():
 
 def _known():
     """Return {(builder, name): Weights} of all weights that have a name."""
-    from keras_cnns.applications import _imagenet
-
     published = {
         (builder, "imagenet"): Weights(
             preprocessing=preprocessing,
@@ -55,7 +74,7 @@ def _known():
             name="imagenet",
             license=license,
         )
-        for builder, (options, preprocessing, license) in _imagenet.PUBLISHED.items()
+        for builder, (options, preprocessing, license) in PUBLISHED.items()
     }
     return _shipped() | published
 

@@ -1,22 +1,19 @@
 """Source + Preprocessing + augmentation -> batched `tf.data.Dataset`."""
 
-import contextlib
-import hashlib
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, batch_steps
 from keras_cnns.data.crops import DRAWS
+from keras_cnns.data.disk import on_disk
 from keras_cnns.data.pictures import read_picture
 from keras_cnns.data.position import seed_of
 from keras_cnns.data.shares import Share
-from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split, untuned
+from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split, reading, untuned
 from keras_cnns.data.whitening import fit_components
-from keras_cnns.errors import ArgumentError, OutputError, nearest
+from keras_cnns.errors import ArgumentError, nearest
 
 CACHE_BYTES = 1 << 30  # decoded pictures up to so much stay in memory
 CACHE_FORMAT = 1  # of pictures kept on disk; another one is not read
@@ -206,7 +203,7 @@ def _pictures(split, preprocessing, window, shuffle, cache, skip_broken, own):
         name = repr((CACHE_FORMAT, fields, shuffle, skip_broken, split.identity()))
         # In random order already, as too many of them are read to hold all while they are shuffled
         elements = split.shuffled(0) if shuffle else split.elements()
-        kept = _on_disk((decoded if window else prepared)(elements), cache, name, split)
+        kept = on_disk((decoded if window else prepared)(elements), cache, name, split)
         source, skips = Split(split.examples), False
     elif in_memory:
         kept = prepared(split.elements()).cache()
@@ -260,53 +257,6 @@ def _draws(seed):
 
 def _is_there(picture, *_):
     return tf.size(picture) > 0
-
-
-def _on_disk(data, folder, name, split):
-    """Return the elements of `data` from a file in `folder` that belongs to `name`, where they are written once."""
-    folder, stem = Path(folder), hashlib.sha256(name.encode()).hexdigest()[:16]
-    path = next(folder.glob(f"{stem}-*.tfrecord"), None)
-    if path is None:
-        temporary, count = folder / f".{stem}.{os.getpid()}", 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # Not by Dataset.save, which waits for ever where a picture cannot be read
-            with reading(split), open(temporary, "wb"), tf.io.TFRecordWriter(str(temporary)) as file:
-                for picture, label in data.as_numpy_iterator():
-                    file.write(np.array([*picture.shape, label], "int64").tobytes() + picture.tobytes())
-                    count += 1
-            path = folder / f"{stem}-{count}.tfrecord"
-            os.replace(temporary, path)
-        except OSError as error:
-            raise OutputError.from_os(folder, error) from error
-        except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0]
-            raise OutputError(f"{folder}: cannot be written ({reason}). Free some space there.") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-
-    def parse(record):
-        head = tf.io.decode_raw(tf.strings.substr(record, 0, 32), tf.int64)
-        picture = tf.reshape(tf.io.decode_raw(tf.strings.substr(record, 32, -1), tf.uint8), head[:3])
-        return tf.ensure_shape(picture, data.element_spec[0].shape), head[3]
-
-    kept = tf.data.TFRecordDataset(str(path), buffer_size=8 << 20).map(parse, **PARALLEL)
-    return kept.apply(tf.data.experimental.assert_cardinality(int(path.stem.rpartition("-")[2])))
-
-
-@contextlib.contextmanager
-def reading(*splits):
-    """Turn the failure of a tf.data op into the error that names the file or the set, for the splits given."""
-    for split in splits:
-        split.faults.clear()
-    try:
-        yield
-    except Exception as error:
-        for split in splits:
-            if fault := split.fault(error):
-                raise fault from None
-        raise
 
 
 def read_pixels(split, preprocessing):

@@ -1,5 +1,6 @@
 """Part of a source: pictures and labels, in memory or as files, and how a part is divided."""
 
+import contextlib
 import hashlib
 
 import numpy as np
@@ -22,6 +23,20 @@ def untuned(data):
     options = tf.data.Options()
     options.autotune.enabled = False
     return data.with_options(options)
+
+
+@contextlib.contextmanager
+def reading(*splits):
+    """Turn the failure of a tf.data op into the error that names the file or the set, for the splits given."""
+    for split in splits:
+        split.faults.clear()
+    try:
+        yield
+    except Exception as error:
+        for split in splits:
+            if fault := split.fault(error):
+                raise fault from None
+        raise
 
 
 class Split:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_cnns.data.pipeline import make_dataset, reading
-from keras_cnns.data.preprocessing import fit_normalization
+from keras_cnns.data.preprocessing import Preprocessing, fit_normalization
 from keras_cnns.data.whitening import fit_components
 from keras_cnns.errors import ArgumentError, nearest
 
@@ -31,9 +31,8 @@ def fit_preprocessing(split, preprocessing, kind="standardize"):
         raise ArgumentError(
             f"`kind` must be one of {', '.join(PREPROCESSINGS)}.{nearest(kind, PREPROCESSINGS)} Received: kind={kind!r}"
         )
-    plain = {"mean": (0.0,), "scale": (1.0,), "contrast_bias": None, "mean_image": None, "whitening": None}
-    plain["channel_order"] = "RGB"
-    return PREPROCESSINGS[kind](split, dataclasses.replace(preprocessing, **plain))
+    plain = Preprocessing(preprocessing.size, preprocessing.channels, preprocessing.shorter_side, scale=(1.0,))
+    return PREPROCESSINGS[kind](split, plain)
 
 
 def _standardize(split, record):

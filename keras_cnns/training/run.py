@@ -178,7 +178,7 @@ def _networks(build, network, policy, recipe, steps, seed, distribution):
 
     def built():
         keras.utils.set_random_seed(seed)
-        with _dtype_policy(policy):
+        with _models.dtype_policy(policy):
             model = build(**network)
         _models.one_image_input(_models.main_output(model))
         set_biases(model, recipe)
@@ -216,13 +216,3 @@ def _input_shape(source, input_size):
     if input_size is not None:
         return (input_size, input_size, channels)
     return None if None in (height, width) else (height, width, channels)
-
-
-@contextlib.contextmanager
-def _dtype_policy(name):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

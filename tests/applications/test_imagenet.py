@@ -17,7 +17,7 @@ from families import randomize
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from keras_cnns import applications
-from keras_cnns.applications import _imagenet
+from keras_cnns.applications import _weights
 from keras_cnns.errors import ArgumentError, ModelFileError
 
 NAMES = [f"class-{k}" for k in range(1000)]
@@ -186,7 +186,7 @@ def test_without_a_network(publisher, tmp_path, monkeypatch, cli):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("top", [True, False])
-@pytest.mark.parametrize("builder", _imagenet.PUBLISHED)
+@pytest.mark.parametrize("builder", _weights.PUBLISHED)
 def test_every_network(builder, top, publisher, tmp_path, monkeypatch):
     theirs, content = published(builder, tmp_path, top)
     module = {"InceptionV3": "inception_v3"}.get(builder, builder.lower())
@@ -195,13 +195,7 @@ def test_every_network(builder, top, publisher, tmp_path, monkeypatch):
     options = {"classifier_activation": None} if top else {"input_shape": (SIDE, SIDE, 3)}
     ours = getattr(applications, builder)(weights="imagenet", include_top=top, **options)
     preprocess = getattr(keras.applications, "resnet" if module.startswith("resnet") else module).preprocess_input
-    assert_same_outputs(ours, theirs, _imagenet_record(builder), preprocess)
-
-
-def _imagenet_record(builder):
-    from keras_cnns.applications import _weights
-
-    return _weights.find(builder, "imagenet")
+    assert_same_outputs(ours, theirs, _weights.find(builder, "imagenet"), preprocess)
 
 
 TWO = """
