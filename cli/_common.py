@@ -212,13 +212,17 @@ def _fetched(record):
 
 
 def reopen(record, source, data_dir, download):
-    """Return a source, divided as for the training of a record's model if it is that one; its classes must be ours."""
+    """Return a source, divided as for the training of a record's model if it is that one.
+
+    Its classes must be ours, and get our names where it has others for them, or numbers.
+    """
     from keras_cnns._models import check_classes
     from keras_cnns.data import reopen_source
 
     opened = reopen_source((record and record.data) or {}, source, data_dir=data_dir, download=download)
     if record and record.class_names:
-        check_classes(record.class_names, opened.class_names, source)
+        check_classes(record.class_names, opened.class_names, source, record.class_ids)
+        opened = dataclasses.replace(opened, class_names=record.class_names)
     return opened
 
 

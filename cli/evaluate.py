@@ -94,7 +94,7 @@ def command(
     _say_division(models[0], records[0], opened, source)
     for record in records[1:]:
         if record and record.class_names:
-            check_classes(record.class_names, opened.class_names, source)
+            check_classes(record.class_names, opened.class_names, source, record.class_ids)
     protocol = _recipes(records[0], models[0]) if protocol == RECIPE else protocol
     pictures = opened.split(split)
 

@@ -41,6 +41,8 @@ class ModelInfo:
         metrics: by split, as {"test": {"examples": 360, "top1": 0.997, ...}}.
         training: seed, epochs, seconds, precision, command, whether it was interrupted.
         versions: of the packages it was made with.
+        class_ids: what a source of pictures may call the classes instead, as ImageNet's n01440764 for tench; () for
+            nothing else.
     """
 
     class_names: tuple[str, ...] = ()
@@ -52,11 +54,14 @@ class ModelInfo:
     metrics: Mapping = dataclasses.field(default_factory=dict)
     training: Mapping = dataclasses.field(default_factory=dict)
     versions: Mapping = dataclasses.field(default_factory=dict)
+    class_ids: tuple[str, ...] = ()
 
     def to_json(self):
         """Return a dictionary of JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["class_names"] = list(self.class_names)
+        if not self.class_ids:  # as nearly always: files and manifest have no word on it
+            del values["class_ids"]
         values["preprocessing"] = self.preprocessing and self.preprocessing.to_json()
         return {"format": FORMAT, **values}
 
@@ -72,6 +77,7 @@ class ModelInfo:
         if values.pop("format", None) != FORMAT:
             raise ValueError("it was written by a newer keras_cnns")
         values["class_names"] = tuple(map(str, values["class_names"]))
+        values["class_ids"] = tuple(map(str, values.get("class_ids", ())))
         for key in ("network", "recipe", "data", "metrics", "training", "versions"):
             if not isinstance(values[key], dict) and not (values[key] is None and key in ("recipe", "data")):
                 raise ValueError(f"its {key} are no mapping")

@@ -43,8 +43,10 @@ def fetch(builder, include_top):
     return values_of(builder, theirs)
 
 
-def class_names():
-    """Return ImageNet's thousand class names in the order of the outputs, as keras.applications has them.
+def classes():
+    """Return (ids in WordNet, names) of ImageNet's thousand classes, in the order of the outputs.
+
+    The names are those of keras.applications, which has two cranes and two maillots: they get their ids behind them.
 
     Raises:
         ModelFileError: if its list of them cannot be fetched.
@@ -54,7 +56,8 @@ def class_names():
 
     with _fetching("the names of ImageNet's classes"):
         best = keras.applications.imagenet_utils.decode_predictions(np.eye(1000, dtype="float32"), top=1)
-    return tuple(name for ((_, name, _),) in best)
+    ids, names, _ = zip(*(one for (one,) in best), strict=True)
+    return ids, tuple(f"{name} ({id})" if names.count(name) > 1 else name for id, name in zip(ids, names, strict=True))
 
 
 def values_of(builder, theirs):

@@ -116,7 +116,10 @@ def weights_info(name, weights):
     from keras_cnns.applications._registry import canonical_name
 
     record = _named(canonical_name(name), weights)
-    return record if record.path else dataclasses.replace(record, class_names=_imagenet.class_names())
+    if record.path:
+        return record
+    ids, names = _imagenet.classes()
+    return dataclasses.replace(record, class_names=names, class_ids=ids)
 
 
 def _named(builder, weights):

@@ -68,10 +68,10 @@ def choose_calibration(options, preprocessing, info, class_names):
         images = _checked(np.asarray(source), preprocessing)
         order = np.random.default_rng(options.seed).permutation(len(images))[: options.calibration_samples]
         return Calibration(images[np.sort(order)], f"{len(order)} pictures of an array", options.seed)
-    return _of_source(source, record, options, preprocessing, class_names)
+    return _of_source(source, record, options, preprocessing, class_names, getattr(info, "class_ids", ()))
 
 
-def _of_source(name, record, options, preprocessing, class_names):
+def _of_source(name, record, options, preprocessing, class_names, class_ids):
     from keras_cnns.data.pipeline import read_pixels
     from keras_cnns.data.reopening import reopen_source
 
@@ -84,7 +84,7 @@ def _of_source(name, record, options, preprocessing, class_names):
             f"the pictures that the model was trained on are not at hand; name others with --calibration ({error})"
         ) from None
     if class_names:
-        check_classes(class_names, source.class_names, name)
+        check_classes(class_names, source.class_names, name, class_ids)
     split = source.split("train")
     if split.examples > options.calibration_samples:
         share = options.calibration_samples / split.examples

@@ -15,12 +15,16 @@ import pytest
 from conftest import ROOT, one_sentence
 from families import randomize
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+from keras_cnns.cli import _common
 
 from keras_cnns import applications
 from keras_cnns.applications import _weights
 from keras_cnns.errors import ArgumentError, ModelFileError
+from keras_cnns.saving import read_info
 
-NAMES = [f"class-{k}" for k in range(1000)]
+IDS = [f"n{k:08}" for k in range(1000)]
+CRANES = (134, 517)  # as in Keras's own list
+NAMES = [f"crane ({IDS[k]})" if k in CRANES else f"class-{k}" for k in range(1000)]
 FILE = "{}_weights_tf_dim_ordering_tf_kernels{}.h5"
 SIDE = 75  # of pictures that all six networks take
 
@@ -102,9 +106,8 @@ def resnet50(publisher, tmp_path, monkeypatch):
     theirs, content = published("ResNet50", tmp_path)
     publisher.files[FILE.format("resnet50", "")] = content
     point(monkeypatch, "ResNet50", True, publisher.url, content, tmp_path / "home")
-    monkeypatch.setattr(
-        "keras.src.applications.imagenet_utils.CLASS_INDEX", {str(k): ["n", NAMES[k]] for k in range(1000)}
-    )
+    index = {str(k): [IDS[k], NAMES[k].partition(" ")[0]] for k in range(1000)}
+    monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX", index)
     return theirs
 
 
@@ -126,7 +129,7 @@ def test_weights_for_imagenet(resnet50, publisher, cli, tmp_path, capfd):
     """Fetched, checked, kept; the same logits as Keras's; the commands take them by name."""
     model = applications.ResNet50(weights="imagenet", classifier_activation=None)
     record = applications.weights_info("resnet50", "imagenet")
-    assert record.class_names == tuple(NAMES) and "MIT" in record.license
+    assert record.class_names == tuple(NAMES) and record.class_ids == tuple(IDS) and "MIT" in record.license
     assert capfd.readouterr().out == ""  # which is for results
     assert_same_outputs(model, resnet50, record, keras.applications.resnet.preprocess_input)
     with warnings.catch_warnings():
@@ -145,13 +148,38 @@ def test_weights_for_imagenet(resnet50, publisher, cli, tmp_path, capfd):
     assert publisher.asked == [FILE.format("resnet50", "")]
 
 
+def pictures_of_imagenet(path, class_names):
+    """Write an .npz with one training picture a class, and two test pictures of each crane."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, 16, 16, 3), "uint8")
+    test = {"x_test": pixels[:4], "y_test": np.repeat(CRANES, 2)}
+    np.savez(path, x_train=pixels, y_train=np.arange(1000), **test, class_names=class_names)
+    return path
+
+
+def test_pictures_may_be_named_by_wordnet(resnet50, cli, tmp_path):
+    """As ImageNet's folders and tensorflow-datasets have them; a file keeps these ids, and another order is refused."""
+    source = pictures_of_imagenet(tmp_path / "ids.npz", IDS)
+    code, out, err = cli("evaluate", "resnet50:imagenet", "--data", source, "--json")
+    assert code == 0, err
+    assert list(json.loads(out)["per_class"]) == NAMES
+    other = pictures_of_imagenet(tmp_path / "other.npz", IDS[::-1])
+    code, out, err = cli("evaluate", "resnet50:imagenet", "--data", other)
+    assert code == 2 and one_sentence(err, "the classes of the pictures must be those of the model")
+    path, record, _ = _common.model_file("resnet50:imagenet")
+    assert read_info(path).class_ids == record.class_ids == tuple(IDS)
+
+
 @pytest.mark.slow
 def test_they_are_exported(resnet50, cli, tmp_path):
-    """Blue first, in each runtime."""
-    arguments = ("--format", "all", "--output", tmp_path / "exports", "--json")
-    code, out, err = cli("export", "resnet50:imagenet", *arguments)
+    """Blue first, in each runtime; its pictures too may be named by WordNet."""
+    source = pictures_of_imagenet(tmp_path / "ids.npz", IDS)
+    arguments = ("--output", tmp_path / "exports", "--verify-data", source, "--json")
+    code, out, err = cli("export", "resnet50:imagenet", "--format", "all", *arguments)
     assert code == 0, err
     assert all(one["parity"]["agreement"] == 1 for one in json.loads(out)["artifacts"])
+    quantized = ("--format", "tflite", "--quantize", "int8", "--calibration", source, "--calibration-samples", 4)
+    code, out, err = cli("export", "resnet50:imagenet", *quantized, *arguments)
+    assert code in (0, 1), err  # random weights need not survive eight bits
 
 
 def test_a_transfer_that_is_cut_or_spoiled(resnet50, publisher, tmp_path):

@@ -128,10 +128,13 @@ def test_models_and_classes_that_do_not_fit():
         evaluate(flat, split, Preprocessing((6, 6)), "ab")
     check_classes(["a", "b"], ["a", "b"], "s")
     check_classes(["a", "b"], ["0", "1"], "s")  # numbers say nothing
+    check_classes(["a", "b"], ["n1", "n2"], "s", ("n1", "n2"))
     with pytest.raises(ArgumentError, match="in the same order: a, b"):
         check_classes(["a", "b"], ["0", "1", "2"], "s")
     with pytest.raises(ArgumentError, match="in the same order: a, b. Received: source='s' with b, a"):
         check_classes(["a", "b"], ["b", "a"], "s")
+    with pytest.raises(ArgumentError, match="with n2, n1"):
+        check_classes(["a", "b"], ["n2", "n1"], "s", ("n1", "n2"))
 
 
 def test_the_shipped_network_is_as_good_as_its_record_says(digits_model):
