@@ -48,8 +48,12 @@ def row(case, times, ours, theirs, goal):
     }
 
 
-def write(name, rows):
-    """Write the rows with date, versions and machine to results/NAME.json."""
+def write(name, rows, partial=False):
+    """Write the rows with date, versions and machine to results/NAME.json.
+
+    The rows of a partial run take the place of those that were there for the same cases. Others stay as they are, and
+    say when and where they were measured.
+    """
     record = {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["python", *map(os.path.relpath, sys.argv[:1]), *sys.argv[1:]]),
@@ -60,6 +64,11 @@ def write(name, rows):
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
+    if partial and path.exists():
+        before = json.loads(path.read_text("utf8"))
+        measured = {row["case"] for row in rows}
+        then = {key: before[key] for key in ("date", "command", "machine")}
+        record["rows"] = [{**row, **then, **row} for row in before["rows"] if row["case"] not in measured] + rows
     path.write_text(json.dumps(record, indent=1) + "\n", "utf8")
     print(f"written to {os.path.relpath(path)}")
 

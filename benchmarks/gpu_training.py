@@ -120,7 +120,7 @@ def main():
         rows.append({"case": f"{name}, pictures a second", "ours": round(speed, 1)})
         del functions
     if on_gpu:
-        common.write("gpu_training", rows)
+        common.write("gpu_training", rows, partial=bool(found.only))
 
 
 if __name__ == "__main__":

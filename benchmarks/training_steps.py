@@ -3,8 +3,9 @@
     python benchmarks/training_steps.py [--rounds 5] [--only alexnet]
 
 AlexNet with its split convolutions beside native `groups=2` (227 pixels, batch 32); ResNet50, VGG16 and InceptionV3
-beside those of keras.applications (their published sizes; batch 16, VGG16 8). SGD with momentum, no dropout on either
-side. Where PyTorch is installed, a plain ResNet-50 of it takes its turn in the same rounds (torch_twin.py).
+beside those of keras.applications (their published sizes; batch 16, VGG16 8); Network in Network for CIFAR-10 in
+bfloat16 beside itself in float32 (batch 128). SGD with momentum, no dropout on either side. Where PyTorch is installed,
+a plain ResNet-50 of it takes its turn in the same rounds (torch_twin.py).
 """
 
 import argparse
@@ -70,17 +71,29 @@ def step(build, batch, policy):
     model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy")
     random = np.random.default_rng(0)
     x = random.normal(size=(batch, *model.input_shape[1:])).astype("float32")
-    y = random.integers(0, 1000, batch)
+    y = random.integers(0, model.output_shape[-1], batch)
     return lambda: model.train_on_batch(x, y)
+
+
+def precisions(rounds):
+    """Return the line of bfloat16 beside float32; the goal is for processors with AMX."""
+    keras.backend.clear_session()
+    policies = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
+    functions = {name: step(lambda: applications.NiN(dropout=0.0), 128, policy) for name, policy in policies.items()}
+    times = common.interleave(functions, rounds)
+    return common.row("nin, bfloat16 beside float32, batch 128", times, "bfloat16", "float32", 2.3)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=CASES, action="append")
+    parser.add_argument("--only", choices=[*CASES, "nin"], action="append")
     arguments = parser.parse_args()
     rows = []
-    for name in arguments.only or CASES:
+    for name in arguments.only or [*CASES, "nin"]:
+        if name == "nin":
+            rows.append(precisions(arguments.rounds))
+            continue
         batch, ours, theirs, goals = CASES[name]
         for policy, goal in goals.items():
             keras.backend.clear_session()
@@ -96,7 +109,7 @@ def main():
             if twin:
                 rows.append(common.row(f"{case}, beside PyTorch", times, "ours", "torch", None))
             del functions
-    common.write("training_steps", rows)
+    common.write("training_steps", rows, partial=bool(arguments.only))
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def make_dataset(
         one cannot be read.
 
     Raises:
-        ArgumentError: for an augmentation that is not known, strengths out of range, or mixing without `one_hot`.
+        ArgumentError: for an augmentation that is not known, strengths out of range, mixing without `one_hot`, or
+            `skip_broken` with `position` or `share`.
         SourceError, OutputError: if the cache must be written and a picture cannot be read, or the folder not used.
     """
     if augmentation not in AUGMENTATIONS:
@@ -125,6 +126,12 @@ def make_dataset(
             f"`augmentation` must be one of {', '.join(AUGMENTATIONS)}.{nearest(augmentation, AUGMENTATIONS)} "
             f"Received: augmentation={augmentation!r}"
         )
+    for name, value in (("position", position), ("share", share)):
+        if skip_broken and value is not None:
+            raise ArgumentError(
+                f"pictures that are left out on the way would shift `{name}`: leave them out beforehand, with "
+                f"`without_broken`. Received: skip_broken=True, {name}={value!r}"
+            )
     geometry, share, whole = AUGMENTATIONS[augmentation], share or Share(), split
     part = share.batch_size(batch_size)
     split, own = share.of(split)

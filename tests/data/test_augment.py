@@ -14,6 +14,8 @@ from keras_cnns.data.crops import DRAWS, crop_by_area, crop_of_jittered, crop_of
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pictures import cut, read_picture, read_window
 from keras_cnns.data.pipeline import fit_color
+from keras_cnns.data.position import Position
+from keras_cnns.data.shares import Share
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 
@@ -402,9 +404,11 @@ def test_a_layer_forgets_what_it_did():
         ({"rand_augment": float("nan")}, "`rand_augment` must lie"),
         ({"color_deviation": -0.1}, "`color_deviation` must not be below 0"),
         ({"color": ColorComponents((0.1,), ((1.0,),))}, "must be fitted on pictures of 3 channels"),
+        ({"skip_broken": True, "position": Position()}, "would shift `position`"),
+        ({"skip_broken": True, "share": Share(devices=2)}, "beforehand, with `without_broken`"),
     ],
 )
-def test_wrong_strengths(split, changes, message):
+def test_wrong_arguments(split, changes, message):
     with pytest.raises(ArgumentError, match=message):
         first(split, **changes)
 
