@@ -1,6 +1,6 @@
 """What the training engine costs and gains: beside a bare `model.fit`, a bare save, and steps one by one.
 
-    python benchmarks/training_engine.py [--rounds 5] [--epochs 2]
+    python benchmarks/training_engine.py [--rounds 5] [--epochs 2] [--only steps]
 
 ResNet-20 on pictures made up, 32 pixels, batch 128: `training.train` beside `model.fit` on the same input, epochs
 alone, which is what a training of any length repeats. A checkpoint of ResNet-50 beside `model.save`, which keeps
@@ -88,22 +88,23 @@ def engine(rounds, epochs):
     return common.row("ResNet-20, an epoch of train beside fit", times, "train", "fit", "0.95")
 
 
-def saving(rounds, folder):
+def saving(rounds):
     """Return the line of a checkpoint beside a save."""
     model = applications.ResNet50()
     training.compile_model(model, RECIPE.replace(optimizer="sgd"), 10)
     model.optimizer.build(model.trainable_variables)
-    mine = checkpoint.Checkpoint(folder / "checkpoint.npz")
-    mine.set_model(model)
-    mine.on_train_begin()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        mine = checkpoint.Checkpoint(path.with_name("checkpoint.npz"))
+        mine.set_model(model)
+        mine.on_train_begin()
 
-    def bare():
-        path = folder / "model.keras"
-        model.save(path)
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
+        def bare():
+            model.save(path)
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
 
-    times = common.interleave({"checkpoint": mine.write, "save": bare}, rounds)
+        times = common.interleave({"checkpoint": mine.write, "save": bare}, rounds)
     return common.row("ResNet-50, a checkpoint beside a save", times, "checkpoint", "save", "0.83")
 
 
@@ -124,14 +125,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2, help="that count, behind a first one")
+    cases = {
+        "steps": steps_at_once,
+        "saving": saving,
+        "engine": lambda rounds: engine(rounds, arguments.epochs),
+    }
+    parser.add_argument("--only", choices=cases, action="append")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            steps_at_once(arguments.rounds),
-            saving(arguments.rounds, Path(folder)),
-            engine(arguments.rounds, arguments.epochs),
-        ]
-    common.write("training_engine", rows)
+    rows = [cases[name](arguments.rounds) for name in arguments.only or cases]
+    common.write("training_engine", rows, partial=bool(arguments.only))
 
 
 if __name__ == "__main__":
