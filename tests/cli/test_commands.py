@@ -66,10 +66,10 @@ def test_predict_with_bad_pictures(cli, digit_pictures, tmp_path):
 @pytest.mark.parametrize(
     "model, code, parts",
     [
-        ("nin:digit", 2, ["there are digits", "Did you mean 'digits'?"]),
+        ("nin:digit", 2, ["there are cifar10, digits", "Did you mean 'digits'?"]),
         ("nim:digits", 2, ["Did you mean 'nin:digits'?", "Received: MODEL='nim:digits'"]),
         ("NiNImageNet", 2, ["no weights ship with NiNImageNet"]),
-        ("NiN", 2, ["MODEL needs weights: choose one of nin:digits, nin:mnist"]),
+        ("NiN", 2, ["MODEL needs weights: choose one of nin:cifar10, nin:digits"]),
         ("missing.keras", 2, ["there is no such model file"]),
     ],
 )
