@@ -68,7 +68,7 @@ def write(name, rows, partial=False):
         before = json.loads(path.read_text("utf8"))
         measured = {row["case"] for row in rows}
         then = {key: before[key] for key in ("date", "command", "machine")}
-        record["rows"] = [{**row, **then, **row} for row in before["rows"] if row["case"] not in measured] + rows
+        record["rows"] = [then | row for row in before["rows"] if row["case"] not in measured] + rows
     path.write_text(json.dumps(record, indent=1) + "\n", "utf8")
     print(f"written to {os.path.relpath(path)}")
 

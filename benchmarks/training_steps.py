@@ -9,6 +9,7 @@ a plain ResNet-50 of it takes its turn in the same rounds (torch_twin.py).
 """
 
 import argparse
+import functools
 import importlib.util
 import os
 
@@ -75,40 +76,43 @@ def step(build, batch, policy):
     return lambda: model.train_on_batch(x, y)
 
 
-def precisions(rounds):
-    """Return the line of bfloat16 beside float32; the goal is for processors with AMX."""
+def beside_theirs(name, rounds):
+    """Return the lines of one of `CASES`."""
+    batch, ours, theirs, goals = CASES[name]
+    rows = []
+    for policy, goal in goals.items():
+        keras.backend.clear_session()
+        functions = {"ours": step(ours, batch, policy), "theirs": step(theirs, batch, policy)}
+        twin = name == "resnet50" and importlib.util.find_spec("torch")
+        if twin:
+            import torch_twin
+
+            functions["torch"] = torch_twin.step(batch, policy != "float32")
+        times = common.interleave(functions, rounds)
+        case = f"{name}, {policy}, batch {batch}"
+        rows.append(common.row(case, times, "ours", "theirs", goal))
+        if twin:
+            rows.append(common.row(f"{case}, beside PyTorch", times, "ours", "torch", None))
+        del functions
+    return rows
+
+
+def beside_float32(rounds):
+    """Return the line of NiN in bfloat16; its goal is for processors with AMX."""
     keras.backend.clear_session()
     policies = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
     functions = {name: step(lambda: applications.NiN(dropout=0.0), 128, policy) for name, policy in policies.items()}
     times = common.interleave(functions, rounds)
-    return common.row("nin, bfloat16 beside float32, batch 128", times, "bfloat16", "float32", 2.3)
+    return [common.row("nin, bfloat16 beside float32, batch 128", times, "bfloat16", "float32", 2.3)]
 
 
 def main():
+    measures = {name: functools.partial(beside_theirs, name) for name in CASES} | {"nin": beside_float32}
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=[*CASES, "nin"], action="append")
+    parser.add_argument("--only", choices=measures, action="append")
     arguments = parser.parse_args()
-    rows = []
-    for name in arguments.only or [*CASES, "nin"]:
-        if name == "nin":
-            rows.append(precisions(arguments.rounds))
-            continue
-        batch, ours, theirs, goals = CASES[name]
-        for policy, goal in goals.items():
-            keras.backend.clear_session()
-            functions = {"ours": step(ours, batch, policy), "theirs": step(theirs, batch, policy)}
-            twin = name == "resnet50" and importlib.util.find_spec("torch")
-            if twin:
-                import torch_twin
-
-                functions["torch"] = torch_twin.step(batch, policy != "float32")
-            times = common.interleave(functions, arguments.rounds)
-            case = f"{name}, {policy}, batch {batch}"
-            rows.append(common.row(case, times, "ours", "theirs", goal))
-            if twin:
-                rows.append(common.row(f"{case}, beside PyTorch", times, "ours", "torch", None))
-            del functions
+    rows = [row for name in arguments.only or measures for row in measures[name](arguments.rounds)]
     common.write("training_steps", rows, partial=bool(arguments.only))
 
 

@@ -68,15 +68,15 @@ def choose_calibration(options, preprocessing, info, class_names):
         images = _checked(np.asarray(source), preprocessing)
         order = np.random.default_rng(options.seed).permutation(len(images))[: options.calibration_samples]
         return Calibration(images[np.sort(order)], f"{len(order)} pictures of an array", options.seed)
-    return _of_source(source, record, options, preprocessing, class_names, getattr(info, "class_ids", ()))
+    return _of_source(source, info, options, preprocessing, class_names)
 
 
-def _of_source(name, record, options, preprocessing, class_names, class_ids):
+def _of_source(name, info, options, preprocessing, class_names):
     from keras_cnns.data.pipeline import read_pixels
     from keras_cnns.data.reopening import reopen_source
 
     try:
-        source = reopen_source(record, name, data_dir=options.data_dir)
+        source = reopen_source(info and info.data, name, data_dir=options.data_dir)
     except ArgumentError as error:
         if options.calibration is not None:
             raise
@@ -84,7 +84,7 @@ def _of_source(name, record, options, preprocessing, class_names, class_ids):
             f"the pictures that the model was trained on are not at hand; name others with --calibration ({error})"
         ) from None
     if class_names:
-        check_classes(class_names, source.class_names, name, class_ids)
+        check_classes(class_names, source.class_names, name, getattr(info, "class_ids", ()))
     split = source.split("train")
     if split.examples > options.calibration_samples:
         share = options.calibration_samples / split.examples

@@ -172,13 +172,14 @@ def test_pictures_may_be_named_by_wordnet(resnet50, cli, tmp_path):
 @pytest.mark.slow
 def test_they_are_exported(resnet50, cli, tmp_path):
     """Blue first, in each runtime; its pictures too may be named by WordNet."""
-    source = pictures_of_imagenet(tmp_path / "ids.npz", IDS)
-    arguments = ("--output", tmp_path / "exports", "--verify-data", source, "--json")
-    code, out, err = cli("export", "resnet50:imagenet", "--format", "all", *arguments)
+    arguments = ("--format", "all", "--output", tmp_path / "exports", "--json")
+    code, out, err = cli("export", "resnet50:imagenet", *arguments)
     assert code == 0, err
     assert all(one["parity"]["agreement"] == 1 for one in json.loads(out)["artifacts"])
-    quantized = ("--format", "tflite", "--quantize", "int8", "--calibration", source, "--calibration-samples", 4)
-    code, out, err = cli("export", "resnet50:imagenet", *quantized, *arguments)
+    source = pictures_of_imagenet(tmp_path / "ids.npz", IDS)
+    pictures = ("--calibration", source, "--calibration-samples", 4, "--verify-data", source)
+    arguments = ("--format", "tflite", "--quantize", "int8", "--output", tmp_path / "exports", *pictures)
+    code, out, err = cli("export", "resnet50:imagenet", *arguments)
     assert code in (0, 1), err  # random weights need not survive eight bits
 
 
