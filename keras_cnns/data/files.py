@@ -78,7 +78,7 @@ class FileSplit(LabeledSplit):
             return self.faults[0]
         if not isinstance(error, tf.errors.OpError):
             return None
-        for path in self.decoding:
+        for path in tuple(self.decoding):  # the pipeline's threads may still be adding to it
             try:
                 read_picture(path)
                 content = read_file(path)

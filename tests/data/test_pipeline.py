@@ -271,6 +271,17 @@ def test_what_tensorflow_refuses_is_named_where_the_window_reaches_it(photograph
                 list(data)
 
 
+def test_the_pipeline_may_read_on_while_the_culprit_is_sought(photographs, monkeypatch):
+    list(make_dataset(photographs, Preprocessing((16, 16)), 4, augmentation="crop-flip"))
+    assert len(photographs.decoding) > 1
+
+    def read_on(path):
+        photographs.decoding.append(path)
+
+    monkeypatch.setattr("keras_cnns.data.files.read_picture", read_on)
+    assert photographs.fault(tf.errors.InvalidArgumentError(None, None, "jpeg::Uncompress failed")) is None
+
+
 def test_skipped_pictures_are_known_once_kept_on_disk(photographs, tmp_path):
     damage(photographs.items[3], "cut off")
     data = make_dataset(photographs, Preprocessing((8, 8)), 7, cache=tmp_path / "cache", skip_broken=True)
