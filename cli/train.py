@@ -11,6 +11,33 @@ def _devices(context, parameter, text):
     raise click.BadParameter(f"{text!r} is neither 'all' nor a whole number from 1")
 
 
+def _beginning(text):
+    """Return (name of the network, the weights it starts from or None) for NETWORK.
+
+    Neither keras is imported, nor more read than what a file says of itself.
+    """
+    from keras_cnns import saving
+    from keras_cnns.applications import _weights
+    from keras_cnns.applications._registry import canonical_name
+    from keras_cnns.errors import ArgumentError
+
+    if _common.is_file_name(text):
+        path, _, _ = _common.locate(text)
+        info = saving.read_info(path)
+        if not info or not info.builder:
+            raise ArgumentError(
+                f"the file does not say which network of keras_cnns.applications it holds; any Keras model is trained "
+                f"in code, with training.compile_model. Received: NETWORK={text!r}"
+            )
+        return canonical_name(info.builder), str(path)
+    network, colon, weights = text.partition(":")
+    name = canonical_name(network)
+    if not colon:
+        return name, None
+    _weights.find(name, weights)
+    return name, weights
+
+
 def _train_on_jax(device):
     """Let Keras, which is not imported yet, compute with JAX: TensorFlow cannot train in several processes."""
     import os
@@ -21,7 +48,7 @@ def _train_on_jax(device):
 
 
 @click.command("cnn-train", epilog=_common.EXIT_CODES)
-@click.argument("network")
+@click.argument("network", metavar="NETWORK")
 @click.option(
     "--data",
     "source",
@@ -126,19 +153,22 @@ def command(
     force,
     as_json,
 ):
-    """Train NETWORK (as NiN) on pictures; write model.keras, best.keras, log.csv, curve.png and run.json.
+    """Train NETWORK on pictures; write model.keras, best.keras, log.csv, curve.png and run.json.
+
+    NETWORK is a name, as NiN. To start from trained weights: NAME:WEIGHTS, as nin:cifar10 or resnet50:imagenet, or a
+    .keras file; for other classes the classifier alone starts anew.
 
     The test split is read once, after the last epoch. A run that was stopped, by Ctrl-C or worse, goes on with the same
     command and --resume.
     """
     import re
+    import warnings
     from pathlib import Path
 
     from keras_cnns import applications, recipes
-    from keras_cnns.applications._registry import canonical_name
 
-    name = canonical_name(network)
-    chosen = recipes.get_recipe(recipe, name) if recipe else recipes.default_recipe(name, source)
+    name, weights = _beginning(network)
+    chosen = recipes.get_recipe(recipe, name) if recipe else recipes.default_recipe(name, source, weights)
     if resume and force:
         raise click.UsageError("--resume goes on with a run, --force starts anew: give one of them.")
     changes = {
@@ -175,28 +205,32 @@ def command(
         for error in broken.values():
             note(f"left out: {error}")
         note(f"{len(broken)} pictures that cannot be read were left out")
+    start = f" from {weights}" if weights else ""
     note(
-        f"{name} on {source}: {opened.split('train').examples} training pictures, {len(opened.class_names)} classes; "
-        f"recipe {chosen.name}, {chosen.epochs} epochs"
+        f"{name}{start} on {source}: {opened.split('train').examples} training pictures, "
+        f"{len(opened.class_names)} classes; recipe {chosen.name}, {chosen.epochs} epochs"
         + (f", on {', '.join(together.devices)}" if together.engine else "")
     )
-    info = train(
-        getattr(applications, name),
-        opened,
-        chosen,
-        output,
-        input_size=input_size,
-        seed=seed,
-        overwrite=force,
-        resume=resume,
-        deterministic=deterministic,
-        max_minutes=max_minutes,
-        tensorboard=tensorboard,
-        quiet=quiet,
-        data={**({"data_dir": data_dir} if data_dir else {}), **({"skipped": len(broken)} if broken else {})},
-        command=click.get_current_context().obj,
-        distribution=together,
-    )
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: note(message)  # without Python's file and line
+        info = train(
+            getattr(applications, name),
+            opened,
+            chosen,
+            output,
+            weights=weights and applications.weights_info(name, weights),
+            input_size=input_size,
+            seed=seed,
+            overwrite=force,
+            resume=resume,
+            deterministic=deterministic,
+            max_minutes=max_minutes,
+            tensorboard=tensorboard,
+            quiet=quiet,
+            data={**({"data_dir": data_dir} if data_dir else {}), **({"skipped": len(broken)} if broken else {})},
+            command=click.get_current_context().obj,
+            distribution=together,
+        )
     if not together.writes:
         return
     if not info.training["complete"]:

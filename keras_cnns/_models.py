@@ -57,6 +57,18 @@ def main_output(model):
     return keras.Model(model.input, outputs[0], name=model.name)
 
 
+def classifiers(model):
+    """Return the names of the last layers with weights in front of each output."""
+    found, waiting = set(), list(model.outputs)
+    while waiting:
+        operation, node, _ = waiting.pop()._keras_history
+        if operation.weights:
+            found.add(operation.name)
+        else:
+            waiting += operation._inbound_nodes[node].input_tensors
+    return found
+
+
 def gives_probabilities(model):
     """Return whether a model's output went through a softmax or a sigmoid; otherwise it gives logits."""
     return _last_activation(model.outputs[0]) is not None

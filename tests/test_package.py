@@ -41,6 +41,7 @@ MAY_IMPORT = {
     },
     "applications._loading": {"saving", "_models", "errors", "applications._imagenet", "applications._weights"},
     "applications._builder": {
+        "_models",
         "applications._loading",
         "applications._weights",
         "applications._facts",

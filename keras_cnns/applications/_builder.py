@@ -7,6 +7,7 @@ import operator
 import keras
 from keras import layers
 
+from keras_cnns._models import classifiers
 from keras_cnns.applications import _loading, _weights
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.errors import ArgumentError
@@ -170,21 +171,9 @@ class Start:
         if self.record:
             upstream = keras.Model(sources, self.inputs).layers  # of an `input_tensor`, which is the caller's
             own = [layer for layer in model.layers if layer not in upstream]
-            fresh = _classifiers(model) if self.include_top and self.chosen_classes else ()
+            fresh = classifiers(model) if self.include_top and self.chosen_classes else ()
             _loading.assign(own, self.record, top=self.include_top, heads=len(model.outputs) > 1, fresh=fresh)
         return model
-
-
-def _classifiers(model):
-    """Return the names of the last layers with weights in front of each output."""
-    found, waiting = set(), list(model.outputs)
-    while waiting:
-        operation, node, _ = waiting.pop()._keras_history
-        if operation.weights:
-            found.add(operation.name)
-        else:
-            waiting += operation._inbound_nodes[node].input_tensors
-    return found
 
 
 def _settle(function, weights, record, given):

@@ -97,25 +97,26 @@ def list_weights(builder=None, *, shipped=False):
 
 
 def weights_info(name, weights):
-    """Return what is known of named weights: preprocessing, class names, metrics, how they were made.
+    """Return what is known of weights: preprocessing, class names, metrics, how they were made.
 
     The names of ImageNet's classes are fetched by Keras, unless it has them.
 
     Args:
         name: a network's public name, written in any case.
-        weights: as the builder's `weights` argument takes them.
+        weights: a name or a path, as the builder's `weights` argument takes them.
 
     Returns:
-        `Weights`.
+        `Weights`; of a `.keras` file what it says of itself, of other files nothing but the path.
 
     Raises:
         ArgumentError: if there is no such network, or no such weights.
-        ModelFileError: if the class names cannot be fetched.
+        ModelFileError: if the class names cannot be fetched, or the file cannot be read.
     """
     from keras_cnns.applications import _imagenet
     from keras_cnns.applications._registry import canonical_name
 
-    record = _named(canonical_name(name), weights)
+    builder = canonical_name(name)
+    record = find(builder, weights) or _named(builder, weights)
     if record.path:
         return record
     ids, names = _imagenet.classes()

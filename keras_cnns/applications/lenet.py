@@ -127,7 +127,13 @@ def LeNet5(
         )
     x = RBFOutput(_check_codes(codes, start), name="rbf")(x)
     model = start.classifier(layers.Rescaling(-1.0, dtype="float32", name="minus")(x), classifier_activation)
-    if codes is not None and not np.array_equal(model.get_layer("rbf").codes, codes):
+    found = np.asarray(model.get_layer("rbf").codes)
+    if not found.any():
+        raise ArgumentError(
+            f"LeNet5: `codes` must be given for other classes than those of the weights: an array of +1 and -1, "
+            f"({start.classes}, 84), a row a class. Received: classes={start.classes}, codes=None"
+        )
+    if codes is not None and not np.array_equal(found, codes):
         raise ArgumentError(
             f"LeNet5: `codes` must be those of the weights, which were trained with others; leave `codes` out. "
             f"Received: weights={weights!r}"
@@ -143,9 +149,11 @@ def _subsample(x, kind, name, initializers):
 
 
 def _check_codes(codes, start):
-    """Return the codes of the classes; the weights' own, if there are weights, will replace them."""
+    """Return the codes of the classes; zeros, if there are weights whose own will replace them."""
     if codes is None:
-        codes = np.ones((start.classes, 84)) if start.record else digit_codes()
+        if start.record:
+            return np.zeros((start.classes, 84))
+        codes = digit_codes()
     try:
         codes = np.asarray(codes, "float32")
     except (TypeError, ValueError):

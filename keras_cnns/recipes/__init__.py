@@ -17,6 +17,7 @@ from keras_cnns.recipes.imagenet import (
     ZFNET_IMAGENET,
 )
 from keras_cnns.recipes.modern import (
+    FINE_TUNING,
     INCEPTION_MODERN,
     LENET5_MODERN,
     MODERN,
@@ -65,6 +66,8 @@ def get_recipe(name, builder=None):
     return recipe
 
 
-def default_recipe(builder, source):
-    """Return the recipe for a network and a source where none is named: `NIN_DIGITS` or `SHORT`."""
+def default_recipe(builder, source, weights=None):
+    """Return the recipe where none is named: `FINE_TUNING` with trained weights, else `NIN_DIGITS` or `SHORT`."""
+    if weights is not None:
+        return FINE_TUNING
     return NIN_DIGITS if (builder, source) == ("NiN", "digits") else SHORT

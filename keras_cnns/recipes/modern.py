@@ -17,6 +17,10 @@ SHORT = Recipe(
     epochs=20,
 )
 
+# For networks that start from trained weights: steps small enough that what they know is not lost while the classifier
+# learns.
+FINE_TUNING = SHORT.replace(name="fine-tuning", learning_rate=2e-4, augmentation="crop-flip")
+
 # The widths that NiN's author gave MNIST, on scikit-learn's 1,797 digits. On pictures held out of the training split
 # shifting halved the errors, and the distortions of the LeNet-5 paper halved them again.
 NIN_DIGITS = SHORT.replace(
@@ -119,6 +123,7 @@ INCEPTION_MODERN = RESNET_MODERN.replace(
 
 MODERN = (
     SHORT,
+    FINE_TUNING,
     NIN_DIGITS,
     LENET5_MODERN,
     NIN_MNIST_MODERN,

@@ -1,8 +1,11 @@
 """The whole road from a source of pictures to one model file."""
 
 import contextlib
+import dataclasses
+import functools
 import json
 import platform
+import warnings
 from pathlib import Path
 
 import keras
@@ -33,6 +36,7 @@ def train(
     recipe,
     output,
     *,
+    weights=None,
     input_size=None,
     seed=0,
     overwrite=False,
@@ -57,8 +61,11 @@ def train(
         source: `Source`.
         recipe: `Recipe`.
         output: folder to write into; it may exist.
+        weights: what the network starts from, as `applications.weights_info` gives it; None: random values. Their
+            options and their normalization of pictures are kept then, in place of the recipe's; the classifier starts
+            anew, with a warning, unless the source has the same classes.
         input_size: height and width of the network's input, in pixels. None: those of the source's pictures,
-            where they are all alike, else the network's own.
+            where they are all alike, else the network's own; with `weights` theirs, and most take no other.
         seed: of the weights, the order of the pictures, the augmentation and the validation split.
         overwrite: whether files of an earlier run in `output` may be replaced.
         resume: whether to go on with the run in `output`. One that is complete is left as it is, and where none is,
@@ -97,18 +104,21 @@ def train(
 
     if deterministic:
         _compute_the_same()
+    started = {"weights": str(weights.name)} if weights else {}  # no word on it otherwise, as in older runs
     if distribution.processes > 1:  # or they would wait for each other in different places
         alike = {"network": build.__name__, "recipe": recipe.to_json(), "input_size": input_size, "seed": seed}
+        alike |= started
         alike |= {"resume": resume, "max_minutes": max_minutes, "classes": source.class_names}
         alike |= {"pictures": training.fingerprint().hex(), "validation pictures": validation.fingerprint().hex()}
         alike["devices"] = distribution.devices
         agree({**alike, **(seen(output) if resume else {})})
     policy = policy_for(recipe.precision)
-    network = {"classes": len(source.class_names), **recipe.network}
-    if shape := _input_shape(source, input_size):
+    network = {**(weights.network if weights else {}), "classes": len(source.class_names), **recipe.network}
+    if shape := _input_shape(source, input_size, weights):
         network["input_shape"] = shape
     steps = -(-training.examples // recipe.batch_size)
-    model, twin = _networks(build, network, policy, recipe, steps, seed, distribution)
+    built = functools.partial(_started, build, weights, source.class_names) if weights else build
+    model, twin = _networks(built, network, policy, recipe, steps, seed, distribution)
     height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
 
     _files.make_folder(output, room=4 * model.count_params())  # a full disk is told now, not after the first epoch
@@ -121,6 +131,7 @@ def train(
             "pictures": training.fingerprint().hex(),
             "seed": seed,
             "precision": policy,
+            **started,
         }
         run = json.loads(json.dumps(run, default=repr))  # as it comes back from a file
         if resume and (complete := complete_run(output, run)):
@@ -128,10 +139,14 @@ def train(
         # Of the run that is overwritten; the rest stays until there is something better
         if not resume and distribution.writes:
             (output / BEST).unlink(missing_ok=True)
-        preprocessing = Preprocessing((height, width), channels, shorter_side(source, (height, width), recipe))
-        preprocessing = fit_preprocessing(training, preprocessing, recipe.preprocessing)
+        resizing = {"size": (height, width), "shorter_side": shorter_side(source, (height, width), recipe)}
+        if weights and weights.preprocessing:
+            preprocessing = dataclasses.replace(weights.preprocessing, **resizing)
+        else:
+            preprocessing = Preprocessing(**resizing, channels=channels)
+            preprocessing = fit_preprocessing(training, preprocessing, recipe.preprocessing)
         device = f"{keras.distribution.list_devices()[0]}, {platform.machine()}"
-        notes = {"seed": seed, "precision": policy, "device": device, "command": command}
+        notes = {"seed": seed, "precision": policy, "device": device, "command": command, **started}
         info = ModelInfo(
             class_names=source.class_names,
             preprocessing=preprocessing,
@@ -191,6 +206,24 @@ def _networks(build, network, policy, recipe, steps, seed, distribution):
     return model, twin or model
 
 
+def _started(build, weights, class_names, **network):
+    """Return the network with trained weights, its classifier new unless they know the classes by the same names."""
+    model = build(weights=weights.name, **network)
+    known = class_names in (weights.class_names, weights.class_ids)
+    if not known and network["classes"] == weights.network.get("classes"):  # of another number: the builder's work
+        for name in sorted(_models.classifiers(model)):
+            layer = model.get_layer(name)
+            twin = type(layer).from_config(layer.get_config())
+            twin.build(layer.input.shape)
+            layer.set_weights(twin.get_weights())
+            warnings.warn(
+                f"{build.__name__}: the weights {weights.name!r} are for other classes: {name} must be trained anew, "
+                "all other layers have theirs",
+                stacklevel=2,
+            )
+    return model
+
+
 def _compute_the_same():
     """Let TensorFlow choose what gives the same bits every time."""
     if keras.backend.backend() == "tensorflow":
@@ -210,9 +243,12 @@ def _check_recordable(info):
         ) from error
 
 
-def _input_shape(source, input_size):
+def _input_shape(source, input_size, weights):
     """Return the network's input shape, None to leave it to the builder."""
     height, width, channels = source.image_shape
+    if weights and weights.network:
+        height = width = None
+        channels = weights.preprocessing.channels if weights.preprocessing else channels
     if input_size is not None:
         return (input_size, input_size, channels)
     return None if None in (height, width) else (height, width, channels)

@@ -148,11 +148,11 @@ def test_weights_for_imagenet(resnet50, publisher, cli, tmp_path, capfd):
     assert publisher.asked == [FILE.format("resnet50", "")]
 
 
-def pictures_of_imagenet(path, class_names):
-    """Write an .npz with one training picture a class, and two test pictures of each crane."""
-    pixels = np.random.default_rng(0).integers(0, 256, (1000, 16, 16, 3), "uint8")
+def pictures_of_imagenet(path, class_names, each=1):
+    """Write an .npz with `each` training pictures a class, and two test pictures of each crane."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1000 * each, 16, 16, 3), "uint8")
     test = {"x_test": pixels[:4], "y_test": np.repeat(CRANES, 2)}
-    np.savez(path, x_train=pixels, y_train=np.arange(1000), **test, class_names=class_names)
+    np.savez(path, x_train=pixels, y_train=np.arange(1000 * each) % 1000, **test, class_names=class_names)
     return path
 
 
@@ -167,6 +167,18 @@ def test_pictures_may_be_named_by_wordnet(resnet50, cli, tmp_path):
     assert code == 2 and one_sentence(err, "the classes of the pictures must be those of the model")
     path, record, _ = _common.model_file("resnet50:imagenet")
     assert read_info(path).class_ids == record.class_ids == tuple(IDS)
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_them(resnet50, cli, tmp_path):
+    """Their normalization, with blue first, and their classifier, as the classes are the same under other names."""
+    source = pictures_of_imagenet(tmp_path / "ids.npz", IDS, each=2)
+    arguments = ("--input-size", 32, "--epochs", 1, "--output", tmp_path / "run", "--json")
+    code, out, err = cli("train", "resnet50:imagenet", "--data", source, *arguments)
+    assert code == 0, err
+    trained = json.loads(out)
+    assert "anew" not in err and trained["class_names"] == IDS and trained["training"]["weights"] == "imagenet"
+    assert trained["preprocessing"]["channel_order"] == "BGR" and trained["preprocessing"]["size"] == [32, 32]
 
 
 @pytest.mark.slow

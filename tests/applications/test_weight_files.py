@@ -106,8 +106,12 @@ def test_other_classes_than_those_that_ship():
     assert caught[0].filename == __file__
     digits = applications.NiN(weights="digits")
     assert_equal_weights(model, digits, but=["cccp6"])
+    codes = np.random.default_rng(0).choice([-1.0, 1.0], (4, 84))  # which are not trained
     with pytest.warns(UserWarning, match="rbf must be trained anew"):
-        assert applications.LeNet5(weights="mnist", classes=4).output_shape == (None, 4)
+        model = applications.LeNet5(weights="mnist", classes=4, codes=codes)
+    assert (np.asarray(model.get_layer("rbf").codes) == codes).all()
+    with pytest.warns(UserWarning), pytest.raises(ArgumentError, match=r"`codes` must be given .*\(4, 84\)"):
+        applications.LeNet5(weights="mnist", classes=4)
 
 
 @pytest.mark.slow

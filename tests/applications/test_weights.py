@@ -151,6 +151,10 @@ def test_names():
         applications.create_model("NiM")
     with pytest.raises(ArgumentError, match="NiNImageNet: there are no weights of that name; none ship"):
         applications.weights_info("NiNImageNet", "imagenet")
+    with pytest.raises(ArgumentError, match="Received: weights=None"):
+        applications.weights_info("NiN", None)
+    named = applications.weights_info("nin", "digits")
+    assert applications.weights_info("nin", named.path).preprocessing == named.preprocessing
 
 
 def test_decode_predictions():

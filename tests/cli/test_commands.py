@@ -396,6 +396,23 @@ def test_train_in_two_parts(cli, small_npz, tmp_path, monkeypatch):
     assert code == 0 and again == out
 
 
+def test_train_from_trained_weights(cli, small_npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("train", "nin:mnist", "--data", "small.npz", "--epochs", 1, "--json")
+    info = json.loads(out)
+    assert code == 0 and info["training"]["weights"] == "mnist" and info["network"]["classes"] == 2
+    assert "NiN from mnist on small.npz: 80 training pictures, 2 classes; recipe fine-tuning" in err
+    assert "cccp6 must be trained anew" in err and "UserWarning" not in err
+    path = "runs/nin-small/model.keras"
+    code, out, err = cli("train", path, "--data", "small.npz", "--epochs", 1, "--output", "next")
+    assert code == 0 and f"NiN from {path} on small.npz" in err and "anew" not in err
+    inputs = keras.Input((12, 12, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    model.save("theirs.keras")
+    code, out, err = cli("train", "theirs.keras", "--data", "small.npz")
+    assert code == 2 and one_sentence(err, "does not say which network of keras_cnns.applications it holds")
+
+
 def test_train_on_a_gpu_that_is_not_there(cli, monkeypatch):
     import tensorflow as tf
 
@@ -445,6 +462,10 @@ def test_train_on_a_folder_of_photographs(cli, flowers, tmp_path):
         (("NiN", "--data", "digits", "--max-minutes", 0), 2, ["--max-minutes"]),
         (("NiN", "--data", "digits", "--early-stopping", 0), 2, ["--early-stopping"]),
         (("NiN", "--data", "x" * 300), 3, ["cannot be read"]),
+        (("nin:digit", "--data", "digits"), 2, ["there are no weights of that name", "Did you mean 'digits'?"]),
+        (("nim:digits", "--data", "digits"), 2, ["Did you mean 'NiN'?"]),
+        (("NiN:my.weights.h5", "--data", "digits"), 2, ["there is no such weights file"]),
+        (("my.keras", "--data", "digits"), 2, ["there is no such model file"]),
     ],
 )
 def test_train_with_bad_options(cli, arguments, code, parts, tmp_path, monkeypatch):

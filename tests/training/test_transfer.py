@@ -1,12 +1,17 @@
 """Weights from another network, and layers that keep theirs."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
-from keras_cnns import applications
+from keras_cnns import applications, recipes
+from keras_cnns.data.sources import Source
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
-from keras_cnns.training import freeze, transfer_weights
+from keras_cnns.saving import load_model
+from keras_cnns.training import freeze, train, transfer_weights
 
 NET_A = ["conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"]  # VGG, section 3.1
 
@@ -20,7 +25,7 @@ def network(widths=(4, 6, 3), name="net"):
 
 def same(one, other, name):
     pairs = zip(one.get_layer(name).get_weights(), other.get_layer(name).get_weights(), strict=True)
-    return all((a == b).all() for a, b in pairs)
+    return all(a.shape == b.shape and np.allclose(a, b, atol=1e-8) for a, b in pairs)
 
 
 def test_layers_that_fit_are_copied():
@@ -78,3 +83,51 @@ def test_frozen_layers_keep_their_weights(tmp_path):
     random = np.random.default_rng(0)
     model.fit(random.normal(size=(32, 8)), random.normal(size=(32, 3)), verbose=0)
     assert same(model, start, "fc0") and same(model, start, "bn") and not same(model, start, "fc1")
+
+
+# ---- a training that starts from trained weights
+
+STILL = recipes.FINE_TUNING.replace(epochs=1, batch_size=16, learning_rate=1e-12, warmup_steps=0, precision="float32")
+
+
+def made_up(class_names, size=28):
+    """A source of gray noise."""
+    pictures = np.random.default_rng(0).integers(0, 256, (40, size, size, 1), dtype="uint8")
+    return Source("noise", class_names, (size, size, 1), {"train": ArraySplit(pictures, np.arange(40) % 2)})
+
+
+DIGITS = tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    "class_names, kept", [(DIGITS, True), (tuple("abcdefghij"), False), (("even", "odd"), False)], ids=str
+)
+def test_a_training_starts_from_trained_weights(class_names, kept, tmp_path):
+    """Steps of no length leave what it began with; the classifier is new but where the classes are the same ones."""
+    weights = applications.weights_info("NiN", "mnist")
+    run = (applications.NiN, made_up(class_names), STILL, tmp_path)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        info = train(*run, weights=weights, quiet=True)
+    assert sum("cccp6 must be trained anew" in str(one.message) for one in told) == (not kept)
+    begun, shipped = load_model(tmp_path / "model.keras"), load_model(weights.path)
+    layers = [layer.name for layer in begun.layers if layer.weights]
+    differing = [name for name in layers if not same(begun, shipped, name)]
+    assert len(layers) == 9 and differing == ([] if kept else ["cccp6"])
+    if not kept:
+        maps = begun.get_layer("cccp6")  # as the builder starts them
+        assert np.std(maps.kernel) == pytest.approx(0.01, rel=0.2) and np.allclose(maps.bias, 1)
+    assert info.preprocessing == weights.preprocessing and info.network["variant"] == "mnist"
+    assert info.network["classes"] == len(class_names) and info.training["weights"] == "mnist"
+    assert applications.create_model(info.builder, **info.network).count_params() == begun.count_params()
+    with pytest.raises(ArgumentError, match="holds another run"):
+        train(*run, resume=True, quiet=True)
+
+
+def test_trained_weights_keep_their_size(tmp_path):
+    weights, source = applications.weights_info("NiN", "mnist"), made_up(DIGITS, 20)
+    info = train(applications.NiN, source, STILL, tmp_path / "own", weights=weights, quiet=True)
+    assert info.network["input_shape"] == (28, 28, 1) and info.preprocessing.shape == (28, 28, 1)
+    assert info.preprocessing.mean == weights.preprocessing.mean
+    with pytest.raises(ArgumentError, match=r"`input_shape` must be \(28, 28, 1\) with weights='mnist'"):
+        train(applications.NiN, source, STILL, tmp_path / "other", weights=weights, input_size=24, quiet=True)
