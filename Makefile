@@ -44,14 +44,15 @@ lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# --no-compile: Python compiles what is imported; pip would compile all of TensorFlow, which takes longer
 .venv/.installed: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -e .
+	$(BIN)/python -m pip install --quiet --no-compile -e .
 	touch $@
 
 # One stamp an extra: demo needs none of them
 .venv/.installed-%: .venv/.installed
-	$(BIN)/python -m pip install --quiet -e .[$*]
+	$(BIN)/python -m pip install --quiet --no-compile -e .[$*]
 	touch $@
 
 clean:

@@ -86,7 +86,7 @@ def test_they_import_what_they_say_and_are_short(program):
     assert len([line for line in lines if line and not line.startswith("#")]) <= 20
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [pytest.param("saved_model", marks=pytest.mark.slow), "tflite", "onnx"])
 def test_they_print_what_the_model_computes(digits, format):
     artifacts, pictures = digits
     for path, _, probabilities in pictures[:1] if format == "saved_model" else pictures:  # TensorFlow starts slowly

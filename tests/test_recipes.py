@@ -38,6 +38,7 @@ def test_weight_decay_is_the_papers(momentum):
     np.testing.assert_array_equal(bias.numpy(), np.ones(3, "float32"))
 
 
+@pytest.mark.slow
 def test_weight_decay_with_gradients_stays_near_the_papers():
     """A quadratic loss: both must settle at its minimum with the L2 term added."""
     recipe = recipes.Recipe("r", optimizer="sgd", learning_rate=0.01, weight_decay=0.05, schedule="constant")
@@ -100,9 +101,10 @@ def test_recipes_are_frozen_and_go_through_json(recipe):
 
 
 def with_slow(found):
-    """Recipes, those of deep networks as slow tests."""
+    """Recipes, those of deep networks as slow tests, and those much like another one."""
     deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet", "caffenet")
     deep += ("alexnet-one", "maxout-cifar10", "nin-cifar10", "nin-imagenet")
+    deep += ("resnet-cifar10-modern", "nin-fashion-mnist", "fine-tuning")  # as others but for numbers
     return [pytest.param(one, marks=[pytest.mark.slow] if one.name.startswith(deep) else []) for one in found]
 
 

@@ -76,6 +76,7 @@ def test_files_of_plain_keras_are_read(model, tmp_path):
     assert load_model(tmp_path / "plain.keras", compile=True).optimizer.get_config()["beta_1"] == 0.9
 
 
+@pytest.mark.slow
 def test_a_file_with_our_layers_loads_in_a_fresh_process(tmp_path, python):
     inputs = keras.Input((None, None, 3))
     save_model(keras.Model(inputs, CeilMaxPooling2D(3, 2)(inputs)), tmp_path / "ours.keras")
@@ -98,7 +99,7 @@ def normalized_model():
     return model
 
 
-@pytest.mark.parametrize("save", ["save_model", "model.save"])
+@pytest.mark.parametrize("save", ["save_model", pytest.param("model.save", marks=pytest.mark.slow)])
 def test_our_batch_normalization_is_read_by_keras_alone_and_comes_back_fast(save, tmp_path, python):
     model, path = normalized_model(), tmp_path / "normalized.keras"
     save_model(model, path) if save == "save_model" else model.save(path)
@@ -336,6 +337,7 @@ def test_a_failed_write_leaves_the_old_file(model, file, monkeypatch):
     assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path, python):
     """A real limit on the size of files, in a process of its own."""
     done = python(

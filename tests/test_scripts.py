@@ -10,7 +10,7 @@ from conftest import ROOT
 from keras_cnns.saving import read_info
 
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.py") if path.name.startswith(("train_", "finetune_")))
-QUICK = ("train_lenet5_mnist", "finetune_folder")
+QUICK = ("train_lenet5_mnist",)
 
 
 def run(name, folder, *arguments):

@@ -156,6 +156,7 @@ def pictures_of_imagenet(path, class_names, each=1):
     return path
 
 
+@pytest.mark.slow
 def test_pictures_may_be_named_by_wordnet(resnet50, cli, tmp_path):
     """As ImageNet's folders and tensorflow-datasets have them; a file keeps these ids, and another order is refused."""
     source = pictures_of_imagenet(tmp_path / "ids.npz", IDS)
@@ -195,6 +196,7 @@ def test_they_are_exported(resnet50, cli, tmp_path):
     assert code in (0, 1), err  # random weights need not survive eight bits
 
 
+@pytest.mark.slow
 def test_a_transfer_that_is_cut_or_spoiled(resnet50, publisher, tmp_path):
     name = FILE.format("resnet50", "")
     publisher.cut = 100_000

@@ -113,7 +113,7 @@ def test_the_smallest_input_works_and_a_smaller_one_is_refused(name, options):
         small(name, options, input_shape=(side - 1, side, 1))
 
 
-@pytest.mark.parametrize("name, options", EVERY_NETWORK, ids=str)
+@pytest.mark.parametrize("name, options", EVERY_NETWORK_BUT_FILES_SLOW, ids=str)
 def test_the_arguments_of_keras_applications(name, options):
     builder = getattr(applications, name)
     side = max(64, minimum(name, options))
@@ -181,6 +181,7 @@ def test_it_learns(name, options):
     assert all(differs(dropped, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [

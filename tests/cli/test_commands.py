@@ -163,6 +163,7 @@ def test_evaluate_with_bad_sources(cli, arguments, code, parts):
     one_sentence(err, *parts)
 
 
+@pytest.mark.slow
 def test_evaluate_by_protocol(cli, tmp_path):
     arguments = ["nin:digits", "--data", "digits", "--json"]
     _, plain, _ = cli("evaluate", *arguments)
@@ -182,6 +183,7 @@ def test_evaluate_by_protocol(cli, tmp_path):
     assert code == 0 and json.loads(out)["loss"] == plain["loss"]
 
 
+@pytest.mark.slow
 def test_evaluate_several_models_and_corruptions(cli, tmp_path):
     _, plain, _ = cli("evaluate", "nin:digits", "--data", "digits", "--json")
     code, out, _ = cli("evaluate", "nin:digits", "nin:digits", "--data", "digits", "--json")
@@ -301,6 +303,7 @@ def test_a_ctrl_c_that_a_library_swallowed_stops_the_command():
         assert signal.getsignal(number) is before
 
 
+@pytest.mark.slow
 def test_export_with_every_option(cli, digits_file, tmp_path):
     """Option by option; what each does is tested with `export_model`."""
     (tmp_path / "names.txt").write_text("\n".join(f"digit {k}" for k in range(10)))
@@ -490,6 +493,7 @@ def test_train_with_bad_pictures(cli, folder_of_pictures, small_npz, tmp_path, m
     assert code == 3 and one_sentence(err, "nan.npz: x_train holds values that are not finite")
 
 
+@pytest.mark.slow
 def test_a_network_that_died_is_exit_code_1(cli, small_npz, tmp_path, monkeypatch):
     wild = recipes.SHORT.replace(
         name="wild", optimizer="sgd", schedule="constant", warmup_steps=0, learning_rate=1e30, precision="float32"
@@ -500,6 +504,7 @@ def test_a_network_that_died_is_exit_code_1(cli, small_npz, tmp_path, monkeypatc
     assert (code, out) == (1, "") and one_sentence(err, "its ReLUs died", "lower learning rate")
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_training(small_npz, tmp_path):
     """A real SIGINT to a real process, in the middle of its epochs."""
     command = [
@@ -535,7 +540,7 @@ def test_ctrl_c_during_training(small_npz, tmp_path):
     assert not [one for one in (tmp_path / "run").iterdir() if one.name.startswith(".")]
 
 
-@pytest.mark.parametrize("seconds", [1.0, 2.5])
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(2.5, marks=pytest.mark.slow)])
 def test_ctrl_c_while_libraries_are_imported(seconds):
     source = "from keras_cnns.cli.evaluate import main; main()"
     process = subprocess.Popen(

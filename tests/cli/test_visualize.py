@@ -25,6 +25,7 @@ def test_the_usual_drawings(cli, digit, tmp_path):
     assert code == 2 and "--force" in err
 
 
+@pytest.mark.slow
 def test_a_report_of_everything(cli, digit, tmp_path):
     arguments = ["--data", "digits", "--count", 40, "--report", "--output", tmp_path / "out", "--json"]
     code, out, err = cli("visualize", "nin:digits", digit, *arguments)
@@ -37,6 +38,7 @@ def test_a_report_of_everything(cli, digit, tmp_path):
     assert page.count("<h2>") == len(KINDS) + 2 and "digit.png" in page
 
 
+@pytest.mark.slow
 def test_what_cannot_be_drawn_is_said(cli, digit, tmp_path):
     code, out, _ = cli("visualize", "lenet5:mnist", digit, "--report", "--output", tmp_path / "out")
     assert code == 0

@@ -319,7 +319,7 @@ def first(split, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"rand_augment": 0.5},
+        pytest.param({"rand_augment": 0.5}, marks=pytest.mark.slow),
         {"color": COMPONENTS},
         {"erasing": 0.5},
         {"mixup": 0.4},

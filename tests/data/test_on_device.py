@@ -52,6 +52,7 @@ def test_each_picture_is_a_window_of_itself(flip):
     assert not np.array_equal(layer(np.arange(40), training=True), found)  # another step, other shifts
 
 
+@pytest.mark.slow
 def test_it_trains():
     keras.utils.set_random_seed(0)
     labels = np.arange(40) % 3

@@ -96,7 +96,7 @@ def small_model(size=6):
     )
 
 
-@pytest.mark.parametrize("name", ["center", "ten-crop", "144-crop"])
+@pytest.mark.parametrize("name", ["center", "ten-crop", pytest.param("144-crop", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch_size", [1, 7, 300])
 def test_probabilities_are_the_mean_over_the_views(name, batch_size):
     model, pictures = small_model(), random_pictures(5, 9, 14)

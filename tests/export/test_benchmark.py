@@ -98,6 +98,7 @@ def by_name(result):
     return {row.name: row for row in result.rows}
 
 
+@pytest.mark.slow
 def test_rows_are_complete(measured, artifacts, digits_model):
     result, _ = measured
     rows = by_name(result)
@@ -240,6 +241,7 @@ def test_a_broken_file_is_named(artifacts, format, runtime, tmp_path):
     assert threading.active_count() <= before  # of earlier tests some may have ended meanwhile
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_named(artifacts, digits_model, tmp_path):
     model, record = digits_model
     other = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(10)], name="other")
@@ -268,6 +270,7 @@ def test_a_free_model_takes_the_size_of_its_artifacts():
         in_common([subject("model", (32, 32), (32, 32, 3)), fixed])
 
 
+@pytest.mark.slow
 def test_what_is_exported_for_a_benchmark(digits_model, tmp_path):
     model, record = digits_model
     said = []

@@ -82,7 +82,7 @@ def change_one_weight(path, format, size=1e-2):
         file.write_bytes(content.replace(old, new))
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [pytest.param("saved_model", marks=pytest.mark.slow), "tflite", "onnx"])
 def test_verification_sees_one_changed_weight(digits_model, format, tmp_path, monkeypatch):
     """The artifact is changed between its writing and its verification; nothing may be left of it."""
     model, record = digits_model
@@ -184,6 +184,7 @@ def foreign_model(channels=3):
     return keras.Model(inputs, keras.layers.Dense(2)(x), name="foreign")
 
 
+@pytest.mark.slow
 def test_a_foreign_model_gets_its_pixels_and_gives_what_it_gives(tmp_path):
     model = foreign_model()
     report = export_model(model, tmp_path, FORMATS)
@@ -226,6 +227,7 @@ def test_models_that_cannot_be_exported_are_told_why(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_free_input_size_is_fixed_by_the_record(tmp_path):
     free = applications.NiN(variant="mnist", input_shape=(None, None, 1))
     info = ModelInfo(class_names=tuple("abcdefghij"), preprocessing=Preprocessing((21, 20), 1))
@@ -234,6 +236,7 @@ def test_a_free_input_size_is_fixed_by_the_record(tmp_path):
     assert open_artifact(tmp_path / "nin.onnx")(images)["probabilities"].shape == (2, 10)
 
 
+@pytest.mark.slow
 def test_outputs_that_exist_are_kept(digits_model, tmp_path):
     model, record = digits_model
     (tmp_path / "nin_saved_model").mkdir()
@@ -261,6 +264,7 @@ def test_a_place_that_cannot_be_written(digits_model, tmp_path):
         export_model(model, tmp_path / "file" / "exports", ["tflite"], info=record)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing(python, tmp_path):
     done = python(
         """
@@ -313,6 +317,7 @@ def test_classes_in_another_order_are_not_measured(tmp_path, folder_of_pictures)
     assert chosen.labels is None and "in the same order: red, blue" in said[0]
 
 
+@pytest.mark.slow
 def test_export_is_refused_on_another_backend(python, tmp_path):
     done = python(
         """

@@ -35,7 +35,7 @@ def exported(model, folder):
         ("CaffeNet", {"include_top": False, "pooling": "avg"}),
         pytest.param("InceptionV3", {"stem": "79"}, marks=pytest.mark.slow),
         ("ResNet20", {}),
-        ("ResNet18V2", {}),
+        pytest.param("ResNet18V2", {}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -88,6 +88,7 @@ def test_what_makes_no_sense_is_refused(formats, options, message):
         Options(**options).check(formats)
 
 
+@pytest.mark.slow
 def test_float_input_and_a_fixed_batch(export, digits_model):
     model, record = digits_model
     expected = predict_pixels(model, PIXELS, record.preprocessing)
@@ -96,6 +97,7 @@ def test_float_input_and_a_fixed_batch(export, digits_model):
         np.testing.assert_allclose(run(PIXELS.astype("float32"))["probabilities"], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_preprocessing(export, digits_model):
     model, record = digits_model
     given = record.preprocessing.normalize(PIXELS.astype("float32"))
@@ -104,6 +106,7 @@ def test_without_preprocessing(export, digits_model):
         assert run.card["preprocessing"]["inside"] is False and "normalized" in run.card["input"]["values"]
 
 
+@pytest.mark.slow
 def test_logits(export, digits_model):
     """The weights file knows logits by another road: a network built without softmax."""
     _, record = digits_model
@@ -146,6 +149,7 @@ def test_onnx_layout_and_opset(export, digits_model, tmp_path):
     assert "Transpose" not in {node.op_type for node in graph.graph.node}
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_are_kept(export, tmp_path):
     model = small("GoogLeNet", {"auxiliary": True})
     pixels = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), dtype="uint8")
@@ -179,6 +183,7 @@ def test_input_size(export):
         export(["onnx"], applications.NiN(), None, input_size=64)
 
 
+@pytest.mark.slow
 def test_labels(export, digits_model, tmp_path):
     names = [f"ziffer {k} größer" for k in range(10)]
     model, record = digits_model
@@ -235,6 +240,7 @@ def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
     assert set(signatures) == {"serving_default", "serve_image_bytes"}
 
 
+@pytest.mark.slow
 def test_pictures_as_files(digits_model, tmp_path):
     """`serve_image_bytes`: any size, JPEG and PNG in one batch; the best five by name."""
     import tensorflow as tf
@@ -271,6 +277,7 @@ def test_grouped_convolutions_are_split(export):
         np.testing.assert_allclose(run(pixels)["probabilities"], model(pixels.astype("float32")), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_layers_with_statistics_of_their_own(export):
     """They hold tensors that are no variables; Keras's Normalization does, and all EfficientNets."""
     x = keras.Input((16, 16, 3))

@@ -70,7 +70,12 @@ def test_integers_from_input_to_output(digits_model, io, tmp_path):
 
 @pytest.mark.parametrize(
     "name, options",
-    [pytest.param("AlexNet", {}, marks=pytest.mark.slow), ("LeNet5", {}), ("Maxout", {}), ("ResNet20", {})],
+    [
+        pytest.param("AlexNet", {}, marks=pytest.mark.slow),
+        ("LeNet5", {}),
+        pytest.param("Maxout", {}, marks=pytest.mark.slow),
+        ("ResNet20", {}),
+    ],
 )
 def test_families_without_a_float_island(name, options, tmp_path):
     model = small(name, options)
@@ -196,6 +201,7 @@ def test_wrong_calibration_is_found_out(digits_model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_normalization_of_local_responses_stays_exact_in_half_precision(tmp_path):
     """Squares of activations above 256 are no float16: none of its tensors is one."""
     import onnx

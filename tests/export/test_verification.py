@@ -151,6 +151,7 @@ def test_batches_of_several_sizes_are_tried():
     assert sizes == [32, 32, 32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "format, runtime", [("saved_model", "tensorflow"), ("tflite", "ai_edge_litert"), ("onnx", "onnxruntime")]
 )
@@ -202,7 +203,9 @@ def test_a_missing_runtime_is_named(cli, tmp_path, monkeypatch):
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("name", ["nin_saved_model", "nin.tflite", "nin.onnx", "nin-int8.tflite"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("nin_saved_model", marks=pytest.mark.slow), "nin.tflite", "nin.onnx", "nin-int8.tflite"]
+)
 def test_verify_what_was_made_earlier(copied, name, digits_model):
     model, record = digits_model
     report = verify(copied / name, model, info=record)
@@ -263,7 +266,7 @@ def rewrite(path, name, change):
                 archive.writestr(one, change(text) if one == name else text)
 
 
-@pytest.mark.parametrize("name", ["nin_saved_model", "nin.tflite", "nin.onnx"])
+@pytest.mark.parametrize("name", [pytest.param("nin_saved_model", marks=pytest.mark.slow), "nin.tflite", "nin.onnx"])
 def test_verify_reads_what_users_read(copied, digits_model, name):
     """labels.txt is what programs take the names from; the card what tells them how to feed it."""
     model, record = digits_model
@@ -286,6 +289,7 @@ def test_cards_that_are_none(copied, digits_model, card):
         verify(copied / "nin.tflite", model, info=record)
 
 
+@pytest.mark.slow
 def test_verify_sees_permuted_labels_in_a_saved_model(digits_model, tmp_path, monkeypatch):
     """The names that `serve_image_bytes` gives stand in the graph, not in the assets."""
     from keras_cnns.export import writers

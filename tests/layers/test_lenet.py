@@ -99,7 +99,7 @@ def test_codes_must_fit():
         RBFOutput(np.ones((3, 5)))(keras.Input((7,)))
 
 
-@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_layers_survive_saving(fresh, tmp_path, python):
     inputs = keras.Input((8, 8, 4))
     x = ConnectionTableConv2D(TABLE, 3, activation=scaled_tanh)(inputs)

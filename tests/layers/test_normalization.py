@@ -274,6 +274,7 @@ def trained(model):
     return history["loss"], [after - before for after, before in zip(model.get_weights(), start, strict=True)]
 
 
+@pytest.mark.slow
 def test_a_network_trains_as_with_keras_own(fused):
     ours = small("ResNet20", {})
     theirs = keras_own(ours)
@@ -285,6 +286,7 @@ def test_a_network_trains_as_with_keras_own(fused):
     assert fused and len(fused) % sum(isinstance(layer, Own) for layer in ours.layers) == 0  # a tracing or more
 
 
+@pytest.mark.slow
 def test_a_network_trains_as_well_in_bfloat16():
     """Rounding leads both astray: ours no farther from float32's way than Keras's own."""
     exact = small("ResNet20", {})
@@ -362,6 +364,7 @@ def test_in_float32_a_network_is_the_same(tmp_path):
     assert_close(model(x, training=False), copy(x, training=False), 0.03)
 
 
+@pytest.mark.slow
 def test_mirrored_on_two_devices(python):
     """The statistics are those of the whole batch; in a process of its own, for two logical CPUs."""
     done = python(

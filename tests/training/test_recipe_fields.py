@@ -73,6 +73,7 @@ def test_smoothed_labels_are_one_hot_in_training_and_validation(tmp_path):
     assert info.metrics["validation"]["loss"] < found["val_loss"][-1]
 
 
+@pytest.mark.slow
 def test_augmentation_of_pictures_and_labels_is_the_recipes(tmp_path, passed):
     recipe = PLAIN.replace(
         epochs=1, augmentation="pad-crop-flip", mixup=0.2, cutmix=0.5, rand_augment=0.3, erasing=0.25, color_noise=0.2
@@ -106,7 +107,7 @@ def test_color_noise_has_the_recipes_deviation():
     assert np.ptp(images.numpy(), axis=(1, 2)).max() < 1e-3
 
 
-@pytest.mark.parametrize("moving_average", [None, 0.5])
+@pytest.mark.parametrize("moving_average", [None, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_auxiliary_heads(tmp_path, moving_average):
     recipe = PLAIN.replace(
         network={"heads": ["side"]},
@@ -276,6 +277,7 @@ def test_the_resize_rule(shape, size, augmentation, expected):
     assert shorter_side(source, size, PLAIN.replace(augmentation=augmentation)) == expected
 
 
+@pytest.mark.slow
 def test_a_recipe_of_crops_is_measured_at_their_scale(tmp_path, passed):
     source = colors(size=(20, 26), shape=(None, None))
     info = train(Tiny, source, PLAIN.replace(augmentation="crop-flip", epochs=8), tmp_path, input_size=14)

@@ -171,6 +171,7 @@ def _root():
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "when, inside",
     [(5, True), pytest.param(14, False, marks=pytest.mark.slow), pytest.param(20, True, marks=pytest.mark.slow)],
@@ -190,6 +191,7 @@ def test_kill_9(tmp_path, often, when, inside):
     assert hidden == [".checkpoint-notes.npz"]
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path, often):
     output = tmp_path / "run"
     limit = f"""
@@ -262,6 +264,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path, monkeypatch, build, source
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_complete_run_is_left_as_it_is(tmp_path):
     done = train(Net, colors(), PLAIN, tmp_path)
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
@@ -295,7 +298,7 @@ def test_the_time_is_over(tmp_path, monkeypatch, often):
     assert resumed.metrics == whole.metrics and same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("within", [True, False], ids=["training", "validation"])
+@pytest.mark.parametrize("within", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["training", "validation"])
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, often, within):
     whole = train(Net, colors(), PLAIN, tmp_path / "whole", deterministic=True)
     monkeypatch.setattr(checkpoint, "SHARE", 1e-9)
@@ -323,6 +326,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, often, within):
     assert resumed.metrics == whole.metrics and same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_early_stopping(tmp_path, monkeypatch, often):
     recipe = PLAIN.replace(epochs=50, early_stopping=2, learning_rate=0.5, schedule="constant")
     whole = train(Net, colors(), recipe, tmp_path / "whole", deterministic=True)
@@ -347,6 +351,7 @@ def test_the_layer_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, 
     assert "lower learning rate" in str(told.value) and (tmp_path / "log.csv").exists()
 
 
+@pytest.mark.slow
 def test_the_callbacks_serve_a_fit_of_ones_own(tmp_path):
     images, labels = colors().split("train").items.astype("float32"), colors().split("train").labels
 

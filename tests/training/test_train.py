@@ -64,6 +64,7 @@ def test_a_run_writes_five_files(tmp_path):
     assert (model.predict(x, verbose=0).argmax(1) == colors().split("test").labels).all()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(tmp_path):
     weights = []
     for k, seed in enumerate((1, 1, 2)):
