@@ -39,7 +39,8 @@ class ModelInfo:
         recipe: of the training, as JSON.
         data: the source of the pictures, for `keras_cnns.data.reopen_source`: `Source.record()`, and "data_dir".
         metrics: by split, as {"test": {"examples": 360, "top1": 0.997, ...}}.
-        training: seed, epochs, seconds, precision, command, the weights it started from, whether it was interrupted.
+        training: seed, epochs, seconds, precision, command, the weights it started from and the commands that made
+            them ("earlier"), whether it was interrupted.
         versions: of the packages it was made with.
         class_ids: what a source of pictures may call the classes instead, as ImageNet's n01440764 for tench; () for
             nothing else.

@@ -91,19 +91,27 @@ def measured(file, record, source):
 def copied(file, name):
     """Copy a run's file into saved_models/ under a name, without the folders in its record; return its place."""
     model, record = load_with_info(file)
-    command = shlex.join(map(without_folders, shlex.split(record.training["command"])))
-    record = dataclasses.replace(
-        record,
-        data={"source": without_folders(record.data["source"])},
-        training={**record.training, "command": command},
-    )
+    training = {**record.training, "command": shortened(record.training["command"])}
+    if "weights" in training:
+        training["weights"] = without_folders(training["weights"])
+        training["earlier"] = list(map(shortened, training.get("earlier", ())))
+    data = {"source": without_folders(record.data["source"])}
+    record = dataclasses.replace(record, data=data, training=training)
     save_model(model, _shipped.SHIPPED / name, record, overwrite=True)
     return _shipped.SHIPPED / name
 
 
+def shortened(command):
+    """Return a command line without the folders of the machine that it ran on."""
+    return shlex.join(map(without_folders, shlex.split(command)))
+
+
 def without_folders(word):
-    """Return a word of a command line; of a path its last part."""
-    return word if word.startswith("tfds:") else Path(word).name
+    """Return a word of a command line; of a path its last part, and of a run's network the run's folder too."""
+    if word.startswith("tfds:"):
+        return word
+    path = Path(word)
+    return f"{path.parent.name}/{path.name}" if path.name == "model.keras" else path.name
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ def table():
         published = "-" if paper is None else percent(1 - paper / 100)
         if paper is not None and [*found.values()][-1] < 1 - paper / 100:
             published += ", which this misses"
-        rows.append(f"| `{_shipped.full_name(entry)}` | {top1} | {published} | `{command(entry)}` |\n")
+        made_by = ", then ".join(f"`{command}`" for command in commands(entry))
+        rows.append(f"| `{_shipped.full_name(entry)}` | {top1} | {published} | {made_by} |\n")
     return HEAD + "".join(rows)
 
 
@@ -39,9 +40,10 @@ def pictures():
     )
 
 
-def command(entry):
-    """Return the command that trained an entry's network from nothing, in one go."""
-    return re.sub("( --(force|resume))+$", "", entry["training"]["command"])
+def commands(entry):
+    """Return the commands that trained an entry's network from nothing, each in one go."""
+    training = entry["training"]
+    return [re.sub("( --(force|resume))+$", "", one) for one in (*training.get("earlier", ()), training["command"])]
 
 
 def percent(share):

@@ -93,6 +93,7 @@ def test_they_print_what_the_model_computes(digits, format):
         check(run(PROGRAMS[format], artifacts[format], path), probabilities, "0123456789")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format, given, result, options", QUANTIZED)
 def test_quantized_artifacts(digits, digits_model, format, given, result, options, tmp_path):
     model, record = digits_model

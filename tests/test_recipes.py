@@ -104,8 +104,9 @@ def with_slow(found):
     """Recipes, those of deep networks as slow tests, and those much like another one."""
     deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet", "caffenet")
     deep += ("alexnet-one", "maxout-cifar10", "nin-cifar10", "nin-imagenet")
-    deep += ("resnet-cifar10-modern", "nin-fashion-mnist", "fine-tuning")  # as others but for numbers
-    return [pytest.param(one, marks=[pytest.mark.slow] if one.name.startswith(deep) else []) for one in found]
+    alike = ("resnet-cifar10-modern", "nin-fashion-mnist", "nin-modern-again", "fine-tuning")
+    alike += ("nin-digits", "nin-mnist-modern", "lenet5-modern")
+    return [pytest.param(one, marks=[pytest.mark.slow] if one.name.startswith(deep + alike) else []) for one in found]
 
 
 @pytest.mark.parametrize("recipe", with_slow(recipes.RECIPES.values()), ids=lambda r: r.name)

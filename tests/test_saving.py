@@ -99,7 +99,8 @@ def normalized_model():
     return model
 
 
-@pytest.mark.parametrize("save", ["save_model", pytest.param("model.save", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("save", ["save_model", "model.save"])
 def test_our_batch_normalization_is_read_by_keras_alone_and_comes_back_fast(save, tmp_path, python):
     model, path = normalized_model(), tmp_path / "normalized.keras"
     save_model(model, path) if save == "save_model" else model.save(path)

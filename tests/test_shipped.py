@@ -11,6 +11,7 @@ import measure_accuracy
 import numpy as np
 import pytest
 import ship_weights
+import weights_table
 from conftest import ROOT
 
 from keras_cnns import applications, data, evaluation, recipes, saving
@@ -203,7 +204,9 @@ def a_run(small, tmp_path, monkeypatch):
         recipe=recipes.LENET5_MODERN_MNIST.replace(protocol="ten-crop").to_json(),
         data=source.record(),
         training={
-            "command": f"cnn-train LeNet5Modern --data {path} --output {tmp_path / 'run'}",
+            "command": f"cnn-train {tmp_path}/first/model.keras --data {path} --output {tmp_path / 'run'}",
+            "weights": f"{tmp_path}/first/model.keras",
+            "earlier": [f"cnn-train LeNet5Modern --data {path} --output {tmp_path}/first --resume"],
             "interrupted": False,
             "complete": True,
         },
@@ -231,7 +234,12 @@ def test_a_run_ships(a_run, tmp_path, capsys):
     (entry,) = _shipped.entries()
     file = tmp_path / "ships" / "lenet5modern-small.keras"
     assert entry["file"] == file.name and entry["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert entry["training"]["command"] == "cnn-train LeNet5Modern --data small.npz --output run"
+    first, second = (
+        "cnn-train LeNet5Modern --data small.npz --output first",
+        "cnn-train first/model.keras --data small.npz",
+    )
+    assert weights_table.commands(entry) == [first, f"{second} --output run"]
+    assert entry["training"]["weights"] == "first/model.keras"
     assert entry["data"] == {"source": "small.npz", "sha256": _shipped.data_sha256(source)}
     assert entry["metrics"]["test"] == {"protocol": "center", **record.metrics["test"]}
     ten = evaluation.evaluate(

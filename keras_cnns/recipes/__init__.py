@@ -25,6 +25,7 @@ from keras_cnns.recipes.modern import (
     NIN_FASHION_MNIST_MODERN,
     NIN_MNIST_MODERN,
     NIN_MODERN,
+    NIN_MODERN_AGAIN,
     RESNET_CIFAR10_MODERN,
     RESNET_MODERN,
     SHORT,

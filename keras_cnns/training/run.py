@@ -147,6 +147,8 @@ def train(
             preprocessing = fit_preprocessing(training, preprocessing, recipe.preprocessing)
         device = f"{keras.distribution.list_devices()[0]}, {platform.machine()}"
         notes = {"seed": seed, "precision": policy, "device": device, "command": command, **started}
+        if weights and weights.training.get("command"):
+            notes["earlier"] = [*weights.training.get("earlier", ()), weights.training["command"]]
         info = ModelInfo(
             class_names=source.class_names,
             preprocessing=preprocessing,

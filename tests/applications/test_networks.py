@@ -328,9 +328,8 @@ def test_wrong_arguments_are_named(name, options, message):
         getattr(applications, name)(**options)
 
 
-@pytest.mark.parametrize(
-    "name, main, heads", [("GoogLeNet", 79, 2), pytest.param("InceptionV3", 107, 1, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name, main, heads", [("GoogLeNet", 79, 2), ("InceptionV3", 107, 1)])
 def test_weights_trained_with_auxiliary_heads_fit_without(name, main, heads, tmp_path):
     builder, shape = getattr(applications, name), (main, main, 3)
     trained = builder(auxiliary=True, input_shape=shape, classes=4)

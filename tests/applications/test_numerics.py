@@ -61,7 +61,7 @@ NUMPY = [
     ("ResNet50V2", {"shortcut": "C"}, (64, 71, 3), 1),
     ("ResNet50V2", {"residual": False}, (64, 71, 3), 1),
 ]
-SLOW = ("ResNet50", "ResNet50V2")
+SLOW = ("ResNet50", "ResNet50V2", "GoogLeNet")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_nins_pools_are_told_apart(second_pool):
     assert_close(model.predict(x[None], verbose=0)[0], expected)
 
 
-DEEP = ("VGG19", "ResNet101", "ResNet152")
+DEEP = ("VGG19", "ResNet101", "ResNet152", "InceptionV3")
 KERAS = {"VGG16": 64, "VGG19": 64, "ResNet50": 64, "ResNet101": 64, "ResNet152": 64, "InceptionV3": 107}
 
 

@@ -225,6 +225,7 @@ def test_a_model_without_a_record_is_told_about(cli, tmp_path):
 # ---- export
 
 
+@pytest.mark.slow
 def test_export_without_a_model(cli, tmp_path):
     code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out")
     assert code == 0 and "no MODEL was given: exporting nin:digits" in err
@@ -540,7 +541,8 @@ def test_ctrl_c_during_training(small_npz, tmp_path):
     assert not [one for one in (tmp_path / "run").iterdir() if one.name.startswith(".")]
 
 
-@pytest.mark.parametrize("seconds", [1.0, pytest.param(2.5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1.0, 2.5])
 def test_ctrl_c_while_libraries_are_imported(seconds):
     source = "from keras_cnns.cli.evaluate import main; main()"
     process = subprocess.Popen(
@@ -556,6 +558,7 @@ def test_ctrl_c_while_libraries_are_imported(seconds):
     assert (process.returncode, out) == (130, "") and one_sentence(err, "interrupted"), err
 
 
+@pytest.mark.slow
 def test_another_backend_in_the_environment_does_not_matter(python):
     source = "from keras_cnns.cli.evaluate import main; main(['nin:digits', '--data', 'digits', '--json'])"
     done = python(source, KERAS_BACKEND="jax")
@@ -577,6 +580,7 @@ def test_stdout_that_takes_nothing(option, place, message):
     assert message or not done.stderr
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_before_the_training(python, small_npz, tmp_path):
     done = python(
         """

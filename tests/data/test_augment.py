@@ -316,6 +316,7 @@ def first(split, **changes):
     return [part.numpy() for part in next(iter(data))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

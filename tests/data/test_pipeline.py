@@ -238,7 +238,10 @@ def damage(path, kind):
 
 
 @WAYS
-@pytest.mark.parametrize("kind", ["missing", "empty", "cut off", "header alone", "text"])
+@pytest.mark.parametrize(
+    "kind",
+    ["missing", "cut off", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("empty", "header alone", "text"))],
+)
 def test_a_broken_picture_in_the_middle_is_named_or_left_out(photographs, augmentation, kind):
     damage(photographs.items[13], kind)
     damage(photographs.items[23], kind)

@@ -42,6 +42,7 @@ def test_arrays_stay_as_they_are():
     assert not broken and readable.split("test") is source.split("test")
 
 
+@pytest.mark.slow
 def test_training_with_and_without(damaged, cli, tmp_path):
     line = ("train", "NiN", "--data", damaged, "--epochs", 1, "--input-size", 32, "--output", tmp_path / "run")
     code, _, err = cli(*line)

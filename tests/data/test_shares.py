@@ -26,7 +26,9 @@ def read(count, batch_size, share=None, **options):
     return found
 
 
-@pytest.mark.parametrize("count", [64, 65, 67, 70, 71, 33])
+@pytest.mark.parametrize(
+    "count", [64, 67, 70, *(pytest.param(count, marks=pytest.mark.slow) for count in (33, 65, 71))]
+)
 @pytest.mark.parametrize("processes, devices", [(1, 2), (1, 4), (2, 2), (2, 4), (4, 4), (4, 8)])
 def test_processes_read_each_batch_of_one_process_between_them(count, processes, devices):
     whole = read(count, 16, shuffle=True, seed=3)

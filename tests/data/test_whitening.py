@@ -215,7 +215,8 @@ def small_model():
     return keras.Model(x, keras.layers.Dense(3, "softmax")(keras.layers.GlobalAveragePooling2D()(y)), name="small")
 
 
-@pytest.mark.parametrize("kind", ["mean-image", pytest.param("gcn-zca", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mean-image", "gcn-zca"])
 def test_artifacts_hold_it(small_model, fitted, kind, tmp_path):
     info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=fitted[kind])
     options = Options(bake_whitening=kind == "gcn-zca")
@@ -226,7 +227,8 @@ def test_artifacts_hold_it(small_model, fitted, kind, tmp_path):
         np.testing.assert_allclose(open_artifact(artifact.path)(pixels)["probabilities"], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("quantize", ["none", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", ["none", "int8"])
 def test_artifacts_take_red_first_for_a_network_that_takes_blue_first(small_model, quantize, tmp_path):
     record = data.Preprocessing((8, 8), mean=(104.0, 117.0, 124.0), scale=(0.01, 0.02, 0.03), channel_order="BGR")
     info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=record)

@@ -46,6 +46,7 @@ def test_definitions(images):
         corrupt(images, "blur", 6)
 
 
+@pytest.mark.slow
 def test_robustness_counts_like_evaluate(digits_model):
     model, record = digits_model
     split = open_source("digits").split("test")

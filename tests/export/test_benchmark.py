@@ -124,6 +124,7 @@ def test_rows_are_complete(measured, artifacts, digits_model):
     assert set(result.versions) == {"keras", "tensorflow", "ai-edge-litert", "onnxruntime"}
 
 
+@pytest.mark.slow
 def test_json_holds_everything(measured):
     result, _ = measured
     values = json.loads(json.dumps(result.to_json()))

@@ -133,6 +133,7 @@ def test_verification_sees_wrong_artifacts(digits_model, fault, message, tmp_pat
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_one_bad_artifact_keeps_all_back(digits_model, tmp_path, monkeypatch):
     model, record = digits_model
     write = exporting._write
@@ -150,7 +151,8 @@ def test_one_bad_artifact_keeps_all_back(digits_model, tmp_path, monkeypatch):
     assert (tmp_path / "nin.tflite").read_text() == "an older one"
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_model_trained_in_mixed_precision_is_exported_in_float32(digits_model, policy, tmp_path):
     _, record = digits_model
     keras.config.set_dtype_policy(policy)

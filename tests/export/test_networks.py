@@ -107,7 +107,7 @@ def int8(model, samples, path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Maxout", pytest.param("AlexNet", marks=pytest.mark.slow), "GoogLeNet"])
+@pytest.mark.parametrize("name", ["Maxout", "AlexNet", "GoogLeNet"])
 def test_eight_bits_stay_near_float32(name, tmp_path):
     """A pad with minus infinity, or a float island in the normalization, would show here."""
     model = small(name, {}, classifier_activation=None)

@@ -209,6 +209,7 @@ def test_labels(export, digits_model, tmp_path):
             read_labels(tmp_path / path)
 
 
+@pytest.mark.slow
 def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
     import onnx
     import tensorflow as tf

@@ -29,7 +29,7 @@ def float_bytes(digits_model, tmp_path_factory):
 @pytest.mark.parametrize(
     "format, quantize",
     [
-        pytest.param(*pair, marks=[pytest.mark.slow] if pair[1] == "int16x8" else [])  # LiteRT has no fast kernels
+        pytest.param(*pair, marks=[] if pair[1] == "int8" else [pytest.mark.slow])
         for pair in OFFERED
         if pair[1] != "none"
     ],
@@ -222,6 +222,7 @@ def test_normalization_of_local_responses_stays_exact_in_half_precision(tmp_path
     assert len([one for one in graph.node if one.op_type == "Conv" and types[one.output[0]] == half]) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sigmoid", "embedding"])
 def test_outputs_that_tell_no_classes_apart_are_compared_too(kind, tmp_path, monkeypatch):
     """The largest of one number is always the same, and that of an embedding means nothing."""

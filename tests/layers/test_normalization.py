@@ -398,6 +398,7 @@ assert not np.allclose(ours[3], apart[3], rtol=0.01)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_under_jax_it_is_keras_own(python):
     done = python(
         """

@@ -136,6 +136,7 @@ def test_auxiliary_heads(tmp_path, moving_average):
     assert again.summary() == pytest.approx(info.metrics["test"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_main_heads_loss_counts_every_picture_once(tmp_path, smoothing):
     """As that of a network of one head does; 71 pictures are five batches, the last of seven."""
@@ -185,6 +186,7 @@ def test_a_plateau_lowers_the_rate(tmp_path):
     np.testing.assert_allclose(rates, [1e-12, 1e-12, 1e-12, 1e-13, 1e-13], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_plateau_without_validation_data_waits(recwarn):
     model = training.compile_model(Tiny(3), PLAIN.replace(schedule="plateau"), 2)
     callbacks = training.callbacks(None, PLAIN.replace(schedule="plateau"))

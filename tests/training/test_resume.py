@@ -174,7 +174,7 @@ def _root():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "when, inside",
-    [(5, True), pytest.param(14, False, marks=pytest.mark.slow), pytest.param(20, True, marks=pytest.mark.slow)],
+    [(5, True), (14, False), (20, True)],
 )
 def test_kill_9(tmp_path, often, when, inside):
     output = tmp_path / "run"
@@ -298,7 +298,8 @@ def test_the_time_is_over(tmp_path, monkeypatch, often):
     assert resumed.metrics == whole.metrics and same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("within", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["training", "validation"])
+@pytest.mark.slow
+@pytest.mark.parametrize("within", [True, False], ids=["training", "validation"])
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, often, within):
     whole = train(Net, colors(), PLAIN, tmp_path / "whole", deterministic=True)
     monkeypatch.setattr(checkpoint, "SHARE", 1e-9)

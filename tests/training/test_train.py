@@ -178,6 +178,7 @@ def test_an_unreadable_test_picture_does_not_cost_the_training(folder_of_picture
     assert "validation" in read_info(tmp_path / "run" / "model.keras").metrics
 
 
+@pytest.mark.slow
 def test_pictures_of_all_sizes_get_the_networks_own(folder_of_pictures, tmp_path):
     info = train(Tiny, open_source(folder_of_pictures), QUICK, tmp_path / "own")
     assert info.preprocessing.size == (12, 12) and info.preprocessing.shorter_side == 12

@@ -119,6 +119,7 @@ def test_a_training_starts_from_trained_weights(class_names, kept, tmp_path):
         assert np.std(maps.kernel) == pytest.approx(0.01, rel=0.2) and np.allclose(maps.bias, 1)
     assert info.preprocessing == weights.preprocessing and info.network["variant"] == "mnist"
     assert info.network["classes"] == len(class_names) and info.training["weights"] == "mnist"
+    assert info.training["earlier"] == [weights.training["command"]]
     assert applications.create_model(info.builder, **info.network).count_params() == begun.count_params()
     with pytest.raises(ArgumentError, match="holds another run"):
         train(*run, resume=True, quiet=True)
