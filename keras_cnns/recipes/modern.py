@@ -18,7 +18,8 @@ SHORT = Recipe(
 )
 
 # For networks that start from trained weights: steps small enough that what they know is not lost while the classifier
-# learns.
+# learns. On 220 flower photographs at 32 pixels nin:cifar10 had 67 % of the 80 test pictures right after it, and 66 %
+# with twice the loss after "short"; from nothing that gave 55 % (one seed each, November 2026).
 FINE_TUNING = SHORT.replace(name="fine-tuning", learning_rate=2e-4, augmentation="crop-flip")
 
 # The widths that NiN's author gave MNIST, on scikit-learn's 1,797 digits. On pictures held out of the training split

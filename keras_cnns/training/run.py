@@ -104,10 +104,10 @@ def train(
 
     if deterministic:
         _compute_the_same()
-    started = {"weights": str(weights.name)} if weights else {}  # no word on it otherwise, as in older runs
+    origin = {"weights": str(weights.name)} if weights else {}  # no word on it otherwise, as in older runs
     if distribution.processes > 1:  # or they would wait for each other in different places
         alike = {"network": build.__name__, "recipe": recipe.to_json(), "input_size": input_size, "seed": seed}
-        alike |= started
+        alike |= origin
         alike |= {"resume": resume, "max_minutes": max_minutes, "classes": source.class_names}
         alike |= {"pictures": training.fingerprint().hex(), "validation pictures": validation.fingerprint().hex()}
         alike["devices"] = distribution.devices
@@ -117,7 +117,7 @@ def train(
     if shape := _input_shape(source, input_size, weights):
         network["input_shape"] = shape
     steps = -(-training.examples // recipe.batch_size)
-    built = functools.partial(_started, build, weights, source.class_names) if weights else build
+    built = functools.partial(_from_weights, build, weights, source.class_names) if weights else build
     model, twin = _networks(built, network, policy, recipe, steps, seed, distribution)
     height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
 
@@ -131,7 +131,7 @@ def train(
             "pictures": training.fingerprint().hex(),
             "seed": seed,
             "precision": policy,
-            **started,
+            **origin,
         }
         run = json.loads(json.dumps(run, default=repr))  # as it comes back from a file
         if resume and (complete := complete_run(output, run)):
@@ -146,7 +146,7 @@ def train(
             preprocessing = Preprocessing(**resizing, channels=channels)
             preprocessing = fit_preprocessing(training, preprocessing, recipe.preprocessing)
         device = f"{keras.distribution.list_devices()[0]}, {platform.machine()}"
-        notes = {"seed": seed, "precision": policy, "device": device, "command": command, **started}
+        notes = {"seed": seed, "precision": policy, "device": device, "command": command, **origin}
         if weights and weights.training.get("command"):
             notes["earlier"] = [*weights.training.get("earlier", ()), weights.training["command"]]
         info = ModelInfo(
@@ -208,7 +208,7 @@ def _networks(build, network, policy, recipe, steps, seed, distribution):
     return model, twin or model
 
 
-def _started(build, weights, class_names, **network):
+def _from_weights(build, weights, class_names, **network):
     """Return the network with trained weights, its classifier new unless they know the classes by the same names."""
     model = build(weights=weights.name, **network)
     known = class_names in (weights.class_names, weights.class_ids)
