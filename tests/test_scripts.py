@@ -10,7 +10,6 @@ from conftest import ROOT
 from keras_cnns.saving import read_info
 
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.py") if path.name.startswith(("train_", "finetune_")))
-QUICK = ("train_lenet5_mnist",)
 
 
 def run(name, folder, *arguments):
@@ -21,13 +20,10 @@ def run(name, folder, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow])
-        for path in SCRIPTS
-        if path.stem != "train_nin_digits"  # its whole training is a test of its own
-    ],
+    [path.stem for path in SCRIPTS if path.stem != "train_nin_digits"],  # whose whole training is its own test
 )
 def test_it_runs(name, tmp_path):
     last = run(name, tmp_path, "--smoke").splitlines()[-1]

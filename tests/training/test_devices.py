@@ -73,6 +73,7 @@ def check_same(one, other, tolerance=2e-6):
         np.testing.assert_allclose(a, b, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_mirrored_training_equals_one_device(tmp_path):
     one, two, other = (tmp_path / name for name in ("one", "two", "other"))
     runs = {one: {"devices": 1}, two: {"devices": 2}, other: {"devices": 1, "seed": 1}}
