@@ -104,7 +104,8 @@ def with_slow(found):
     """Recipes, those of deep networks as slow tests, and those much like another one."""
     deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet", "caffenet")
     deep += ("alexnet-one", "maxout-cifar10", "nin-cifar10", "nin-imagenet")
-    alike = ("resnet-cifar10-modern", "nin-fashion-mnist", "nin-modern-again", "fine-tuning")
+    deep += ("resnet-cifar10", "alexnet-imagenet")
+    alike = ("nin-fashion-mnist", "nin-modern-again", "fine-tuning")
     alike += ("nin-digits", "nin-mnist-modern", "lenet5-modern")
     return [pytest.param(one, marks=[pytest.mark.slow] if one.name.startswith(deep + alike) else []) for one in found]
 

@@ -125,6 +125,7 @@ def assert_same_outputs(ours, theirs, record, preprocess):
     assert np.abs(wrong - expected).max() > 1e-3 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_weights_for_imagenet(resnet50, publisher, cli, tmp_path, capfd):
     """Fetched, checked, kept; the same logits as Keras's; the commands take them by name."""
     model = applications.ResNet50(weights="imagenet", classifier_activation=None)

@@ -19,6 +19,8 @@ from keras_cnns.export._subjects import in_common
 from keras_cnns.export.benchmarking import export_usual
 from keras_cnns.export.runtimes import RuntimeProcess
 
+pytestmark = pytest.mark.slow  # tests/cli/test_benchmark.py is the quick one
+
 
 @pytest.fixture(scope="module")
 def biased():
@@ -98,7 +100,6 @@ def by_name(result):
     return {row.name: row for row in result.rows}
 
 
-@pytest.mark.slow
 def test_rows_are_complete(measured, artifacts, digits_model):
     result, _ = measured
     rows = by_name(result)
@@ -124,7 +125,6 @@ def test_rows_are_complete(measured, artifacts, digits_model):
     assert set(result.versions) == {"keras", "tensorflow", "ai-edge-litert", "onnxruntime"}
 
 
-@pytest.mark.slow
 def test_json_holds_everything(measured):
     result, _ = measured
     values = json.loads(json.dumps(result.to_json()))
@@ -242,7 +242,6 @@ def test_a_broken_file_is_named(artifacts, format, runtime, tmp_path):
     assert threading.active_count() <= before  # of earlier tests some may have ended meanwhile
 
 
-@pytest.mark.slow
 def test_what_cannot_be_compared_is_named(artifacts, digits_model, tmp_path):
     model, record = digits_model
     other = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(10)], name="other")
@@ -271,7 +270,6 @@ def test_a_free_model_takes_the_size_of_its_artifacts():
         in_common([subject("model", (32, 32), (32, 32, 3)), fixed])
 
 
-@pytest.mark.slow
 def test_what_is_exported_for_a_benchmark(digits_model, tmp_path):
     model, record = digits_model
     said = []

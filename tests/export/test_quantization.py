@@ -48,7 +48,7 @@ def test_the_network_that_ships_in_every_precision(digits_model, format, quantiz
     assert artifact.bytes <= share * float_bytes[format]
 
 
-@pytest.mark.parametrize("io", ["uint8", "int8"])
+@pytest.mark.parametrize("io", ["uint8", pytest.param("int8", marks=pytest.mark.slow)])
 def test_integers_from_input_to_output(digits_model, io, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 

@@ -100,7 +100,9 @@ DIGITS = tuple("0123456789")
 
 
 @pytest.mark.parametrize(
-    "class_names, kept", [(DIGITS, True), (tuple("abcdefghij"), False), (("even", "odd"), False)], ids=str
+    "class_names, kept",
+    [(DIGITS, True), (tuple("abcdefghij"), False), pytest.param(("even", "odd"), False, marks=pytest.mark.slow)],
+    ids=str,
 )
 def test_a_training_starts_from_trained_weights(class_names, kept, tmp_path):
     """Steps of no length leave what it began with; the classifier is new but where the classes are the same ones."""
