@@ -63,7 +63,8 @@ def train(
         output: folder to write into; it may exist.
         weights: what the network starts from, as `applications.weights_info` gives it; None: random values. Their
             options and their normalization of pictures are kept then, in place of the recipe's; the classifier starts
-            anew, with a warning, unless the source has the same classes.
+            anew, with a warning, unless the source has the same classes. On the data that they were trained on keep the
+            seed too, or validation pictures are among those that they have seen.
         input_size: height and width of the network's input, in pixels. None: those of the source's pictures,
             where they are all alike, else the network's own; with `weights` theirs, and most take no other.
         seed: of the weights, the order of the pictures, the augmentation and the validation split.
@@ -215,6 +216,8 @@ def _from_weights(build, weights, class_names, **network):
     if not known and network["classes"] == weights.network.get("classes"):  # of another number: the builder's work
         for name in sorted(_models.classifiers(model)):
             layer = model.get_layer(name)
+            if not layer.trainable_weights:  # the codes of LeNet-5
+                continue
             twin = type(layer).from_config(layer.get_config())
             twin.build(layer.input.shape)
             layer.set_weights(twin.get_weights())
