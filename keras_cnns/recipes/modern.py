@@ -55,8 +55,7 @@ NIN_MNIST_MODERN = SHORT.replace(
 )
 
 # Small pictures in few epochs: an adaptive optimizer, cosine, and the paper's shifts and mirrors. In 32 epochs it gave
-# 13.21 % test error on CIFAR-10 (the paper 8.81 %). By then 94 % of the training pictures were right, and 86 % of those
-# held out: it wants more dropout and decay rather than more epochs.
+# 13.21 % test error on CIFAR-10 (the paper 8.81 %), with 94 % of the training pictures right, 86 % of those held out.
 NIN_MODERN = Recipe(
     name="nin-modern",
     builder="NiN",
@@ -73,7 +72,8 @@ NIN_MODERN = Recipe(
 )
 
 # Once more, for a network that has been trained so: the paper's dropout, and 25 times the decay a step (which is rate
-# times decay).
+# times decay). In 22 epochs it brought the error above to 12.44 %, with 94 % and 87 %: the distance has not gone, and a
+# next try should make the pictures harder, by cutmix or erasing.
 NIN_MODERN_AGAIN = NIN_MODERN.replace(
     name="nin-modern-again", network={"dropout": 0.5}, learning_rate=1e-3, weight_decay=0.1, epochs=30
 )
