@@ -484,7 +484,7 @@ def test_train_with_bad_pictures(cli, folder_of_pictures, small_npz, tmp_path, m
     monkeypatch.chdir(tmp_path)
     (folder_of_pictures / "red" / "0.png").write_bytes(b"no picture")
     code, out, err = cli("train", "NiN", "--data", folder_of_pictures, "--output", "run", "--input-size", 12)
-    assert code == 3 and one_sentence(err, "red/0.png: is no picture")
+    assert code == 3 and one_sentence(err, "red/0.png: is no image")
     with np.load(small_npz) as file:
         members = dict(file)
     members["x_train"] = members["x_train"].astype("float32")

@@ -67,13 +67,13 @@ def test_a_file_cut_off_is_named(tmp_path, suffix):
     whole = path.read_bytes()
     for size in (0, 3, len(whole) // 2):
         path.write_bytes(whole[:size])
-        with pytest.raises(SourceError, match=f"photo{suffix}: (is no picture|cannot be read)"):
+        with pytest.raises(SourceError, match=f"photo{suffix}: (is no image|cannot be read)"):
             read_picture(path)
 
 
 def test_other_files_are_named(tmp_path):
     (tmp_path / "notes.png").write_text("these are notes")
-    with pytest.raises(SourceError, match="notes.png: is no picture"):
+    with pytest.raises(SourceError, match="notes.png: is no image"):
         read_picture(tmp_path / "notes.png")
     with pytest.raises(SourceError, match="missing.png: cannot be read.*No such file"):
         read_picture(tmp_path / "missing.png")

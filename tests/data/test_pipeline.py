@@ -216,7 +216,7 @@ def test_an_unusable_cache_is_told(photographs, tmp_path):
         make_dataset(photographs, Preprocessing((16, 16)), 7, cache=tmp_path / "taken")
     with open(photographs.items[3], "wb"):
         pass
-    with pytest.raises(SourceError, match=r"03.jpg: is no picture"):
+    with pytest.raises(SourceError, match=r"03.jpg: is no image"):
         make_dataset(photographs, Preprocessing((16, 16)), 7, cache=tmp_path / "cache")
     assert not any((tmp_path / "cache").iterdir())  # nothing half written
 
@@ -251,7 +251,7 @@ def test_a_broken_picture_in_the_middle_is_named_or_left_out(photographs, augmen
         with reading(photographs):
             return data, np.concatenate([labels.numpy() for _, labels in data]).tolist()
 
-    with pytest.raises(SourceError, match=r"(13.jpg|23.png): (is no picture|cannot be read)"):
+    with pytest.raises(SourceError, match=r"(13.jpg|23.png): (is no image|cannot be read)"):
         read()
     assert not photographs.skipped
     with pytest.raises(SourceError):
