@@ -172,3 +172,17 @@ def test_target_and_layers_on_the_command_line(tmp_path, cli):
     code, out, err = cli(*given, "--quantize", "int8", "--layers")
     assert code == 0, err
     assert "cccp6" in out and "Same class for 360 of 360 images: between 99.0% and 100.0% of all" in out
+
+
+def test_files_of_earlier_versions_lack_newer_options():
+    import json
+
+    from keras_cnns.export import verification
+    from keras_cnns.export.preparation import prepare_model
+
+    prepared = prepare_model(network(), INFO, Options(), "small")
+    card = json.loads(json.dumps(prepared.card("")))
+    del card["options"]["target"]
+    verification._check_card({"card": card, "labels": ""}, prepared)
+    with pytest.raises(ArtifactError, match="what it says of its options is not so"):
+        verification._check_card({"card": {**card, "options": {**card["options"], "batch": 3}}, "labels": ""}, prepared)
