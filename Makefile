@@ -26,8 +26,8 @@ test-all: .venv/.installed-test-all lint
 
 # Numerics once more with the kernels that TensorFlow takes on other processors: without oneDNN, and oneDNN without AVX-512
 kernels: .venv/.installed-test
-	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n $(PROCESSES) -m kernels
-	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -n $(PROCESSES) -m kernels
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow"
+	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow"
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/startup.py

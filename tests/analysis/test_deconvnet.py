@@ -351,6 +351,7 @@ def test_batch_normalization_keeps_its_scale():
 # Positions, and what they see
 
 
+@pytest.mark.kernels
 def test_positions():
     model = network(RELUS["activation"])
     x = pictures(4, 12, 11, 2)
@@ -482,6 +483,7 @@ def test_the_switches_of_one_picture_leave_part_of_the_field_out():
 # Other matters
 
 
+@pytest.mark.kernels
 def test_batches_do_not_matter():
     model, x = network(RELUS["ReLU layer"]), pictures(5, 12, 11, 2)
     whole = DeconvNet(model).project(x, "last", 1)

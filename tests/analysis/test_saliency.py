@@ -85,6 +85,7 @@ def test_relus_written_as_layers_and_operations():
     np.testing.assert_allclose(guided(model, x).gradients, guided(plain, x).gradients, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.kernels
 def test_targets_batches_and_heads():
     model, x = dense_network(16), pictures(7, 3, 4, 2)
     probabilities = np.asarray(model(x))

@@ -45,6 +45,7 @@ def test_score_equals_plain_loops():
     assert set(result.summary()) == {"examples", "top1", "top5", "loss"}
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_model_is_measured_in_float32(policy, tmp_path):
     """Whatever it was trained in: or the accuracy would depend on the processor, and the export would have another."""
