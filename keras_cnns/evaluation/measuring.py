@@ -15,6 +15,9 @@ def evaluate(
 ):
     """Return the `Result` of a model, or of several whose probabilities are averaged.
 
+    A model that was trained in mixed precision computes in float32 here, as its exports do, so that every processor
+    gives the same numbers, and those without bfloat16 are not slow.
+
     Args:
         model: functional `keras.Model` from (batch, height, width, channels) to (batch, classes), logits or
             probabilities; or a list of such models.
@@ -54,8 +57,8 @@ def check_outputs(model, class_names):
 def predict_split(model, split, preprocessing, *, protocol="center", scales=None, batch_size=None, progress=None):
     """Return (probabilities, labels) of a split: float32 (pictures, classes) and int64 (pictures,), in its order.
 
-    Of each picture the probabilities are the mean over its views; of a dense view they are the softmax of the mean
-    over the map of logits.
+    A model computes in float32, whatever it was trained in. Of each picture the probabilities are the mean over its
+    views; of a dense view they are the softmax of the mean over the map of logits.
 
     Args, Raises: as in `evaluate`.
     """
@@ -73,6 +76,7 @@ def predict_split(model, split, preprocessing, *, protocol="center", scales=None
     for one, record in zip(models, records, strict=True):
         one = _models.main_output(one)
         _models.one_image_input(one)
+        one = _models.as_float32(one)
         probabilities, labels = _predict(one, split, record, protocol, scales, batch_size, progress or iter)
         total = total + probabilities / len(models)
     return np.asarray(total, "float32"), labels
@@ -149,6 +153,7 @@ def predict_pictures(model, paths, preprocessing, *, batch_size=None):
 
     model = _models.main_output(model)
     _models.one_image_input(model)
+    model = _models.as_float32(model)
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     images = read_files(paths, preprocessing)
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))

@@ -1,11 +1,14 @@
 """Sources: what each gives, and one clear sentence for each way of being wrong."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data.pipeline import reading
+from keras_cnns.data.sources import _enlarged
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, SourceError
 
@@ -38,6 +41,19 @@ def test_digits():
     assert shares.min() > 0.18 and shares.max() < 0.22
     again = open_source("digits").split("test")
     np.testing.assert_array_equal(again.items, test.items)
+
+
+def test_digits_are_the_same_pixels_on_every_processor():
+    """Those of TensorFlow's cubic, which rounds a few of them by its processor's float32."""
+    import tensorflow as tf
+    from sklearn.datasets import load_digits
+
+    images = np.concatenate([split.items for split in open_source("digits").splits.values()])
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
+    assert digest == "6ed1263a38f554ef234c8e44a65ba8e2a7c75735da224f749b674ea2dec5a770"
+    small = np.round(load_digits().images * (255 / 16)).astype("uint8")
+    exact = np.clip(tf.image.resize(small[..., None], (32, 32), method="bicubic").numpy()[..., 0], 0, 255)
+    assert np.abs(_enlarged(small) - exact).max() < 0.5 + 1e-3
 
 
 def test_digits_are_scikit_learns():

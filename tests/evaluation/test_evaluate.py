@@ -12,7 +12,15 @@ from keras_cnns.data import Preprocessing
 from keras_cnns.data.sources import open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
-from keras_cnns.evaluation import draw_mistakes, draw_predictions, draw_result, evaluate, predict_pictures, score
+from keras_cnns.evaluation import (
+    draw_mistakes,
+    draw_predictions,
+    draw_result,
+    evaluate,
+    predict_pictures,
+    predict_split,
+    score,
+)
 
 
 def test_score_equals_plain_loops():
@@ -35,6 +43,28 @@ def test_score_equals_plain_loops():
     assert result.per_class["c7"] is None
     assert result.per_class["c0"] == pytest.approx(confusion[0, 0] / confusion[0].sum())
     assert set(result.summary()) == {"examples", "top1", "top5", "loss"}
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_model_is_measured_in_float32(policy, tmp_path):
+    """Whatever it was trained in: or the accuracy would depend on the processor, and the export would have another."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), dtype="uint8")
+    split, record = ArraySplit(images, np.arange(12) % 4), Preprocessing((6, 5))
+    Image.fromarray(images[0]).save(tmp_path / "image.png")
+
+    def built(policy):
+        x = inputs = keras.Input((6, 5, 3))
+        x = keras.layers.Flatten(dtype=policy)(keras.layers.Conv2D(8, 3, activation="relu", dtype=policy)(x))
+        return keras.Model(inputs, keras.layers.Dense(4, activation="softmax", dtype=policy)(x))
+
+    plain, mixed = built("float32"), built(policy)
+    mixed.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(
+        predict_split(mixed, split, record)[0], predict_split([plain, plain], split, record)[0]
+    )
+    paths = [tmp_path / "image.png"]
+    np.testing.assert_array_equal(predict_pictures(mixed, paths, record), predict_pictures(plain, paths, record))
 
 
 def test_few_classes_and_ties():
