@@ -99,10 +99,10 @@ def _model_and_artifacts(paths):
 def print_benchmark(measured):
     """Print a `Benchmark` as a table."""
     batches = sorted({one.batch for row in measured.rows for one in row.timings})
-    columns = [("name", "left"), ("runtime", "left"), ("quantize", "left"), ("size", "right"), ("memory", "right")]
-    columns.append(("accuracy", "right"))
+    columns = [("name", "left", 0), ("runtime", "left", 6), ("quantize", "left", 7), ("size", "right", 3)]
+    columns += [("memory", "right", 5), ("accuracy", "right", 2)]
     for batch in batches:
-        columns += [(f"batch {batch}", "right"), ("p90", "right"), ("pictures/s", "right")]
+        columns += [(f"batch {batch}", "right", 1), ("p90", "right", 8), ("images/s", "right", 4)]
     rows = []
     for row in measured.rows:
         accuracy = "-" if row.accuracy is None else f"{row.accuracy:.2%}"

@@ -80,7 +80,7 @@ def _show(summary):
             lines.append(f"the classes of {name} were counted in {sum(counts):,} pictures")
     splits = list(summary.counts)
     rows = list(zip(summary.class_names, *(map("{:,}".format, summary.counts[name]) for name in splits), strict=True))
-    _common.table("\n".join(lines), [("class", "left"), *((name, "right") for name in splits)], rows)
+    _common.table("\n".join(lines), [("class", "left"), *((name, "right", 0) for name in splits)], rows)
     for one in summary.findings:
         click.echo(f"{'error' if one.kind == 'unreadable' else 'warning'}: {one.text}")
 

@@ -76,7 +76,15 @@ def _show_all(plot, as_json):
             [{"name": name, **dataclasses.asdict(facts), "weights": weights[name]} for name, facts in FACTS.items()]
         )
         return
-    columns = ["network", "paper", "input", "parameters", "multiply-adds", "published error", "weights"]
+    columns = [
+        ("network",),
+        ("paper", "left", 6, 30),
+        ("input", "left", 3),
+        ("parameters", "right", 1),
+        ("multiply-adds", "right", 2),
+        ("published error", "left", 5, 30),
+        ("weights", "left", 4, 12),
+    ]
     rows = [
         (
             name,
@@ -89,9 +97,7 @@ def _show_all(plot, as_json):
         )
         for name, facts in FACTS.items()
     ]
-    _common.table(
-        f"{len(rows)} networks", [(c, "right" if c[0] == "m" or "ram" in c else "left") for c in columns], rows
-    )
+    _common.table(f"{len(rows)} networks", columns, rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +180,14 @@ def _show_layers(shown, plot, as_json):
         )
         for row, field in zip(found.rows, shown.fields, strict=True)
     ]
-    columns = [("layer", "left"), ("kind", "left"), ("output", "left"), ("parameters", "right")]
-    columns += [("multiply-adds", "right"), ("receptive field", "right")]
+    columns = [
+        ("layer",),
+        ("kind", "left", 5),
+        ("output", "left", 3),
+        ("parameters", "right", 1),
+        ("multiply-adds", "right", 2),
+        ("receptive field", "right", 4),
+    ]
     lines = [f"{shown.title}: {shown.citation}" if shown.citation else shown.title]
     lines.append(
         f"input {_inputs(found)}; {found.trainable:,} parameters trained, {found.fixed:,} fixed; {found.macs:,} "
@@ -217,8 +229,15 @@ def _compare(several, plot, as_json):
         )
         for one in several
     ]
-    columns = [("model", "left"), ("input", "left"), ("parameters", "right"), ("multiply-adds", "right")]
-    _common.table(f"{len(rows)} models", [*columns, ("activations", "right"), ("error", "left")], rows)
+    columns = [
+        ("model",),
+        ("input", "left", 5),
+        ("parameters", "right", 1),
+        ("multiply-adds", "right", 2),
+        ("activations", "right", 4),
+        ("error", "left", 3, 24),
+    ]
+    _common.table(f"{len(rows)} models", columns, rows)
 
 
 def _plot_bubbles(points, path, title):
@@ -271,15 +290,20 @@ def _show_recipe(text, as_json):
     # What no recipe sets says nothing, but for what every training has
     shown = [f for f in unset if f in ALWAYS or any(one.get(f, unset[f]) != unset[f] for one in found)]
     rows = [(field, *(_plain(one.get(field)) for one in found)) for field in shown if field != "name"]
-    _common.table(f"{text}: {len(found)} recipe(s)", [("", "left"), *((name, "left") for name in names)], rows)
+    title = f"{text}: {_common.counted(len(found), 'recipe')}"
+    _common.table(title, [("", "left"), *((name, "left", 0, 16) for name in names)], rows, below=True)
 
 
 def _plain(value):
     """Return a value of a recipe as text."""
+    if isinstance(value, dict) and set(value) == {"class_name", "config"}:  # of an initializer
+        return f"{value['class_name']}({', '.join(f'{key}={setting}' for key, setting in value['config'].items())})"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {one}" for key, one in value.items()) or "-"
+        return ", ".join(f"{key} {_plain(setting)}" for key, setting in value.items()) or "-"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "-"
+        return ", ".join(map(_plain, value)) or "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "-" if value is None else str(value)
 
 

@@ -29,7 +29,7 @@ EPILOG = "\n\n".join([*(f"{name}: {kind.shows}" for name, kind in KINDS.items())
 @_common.force_option
 @_common.data_dir_option
 @_common.download_option
-@_common.options
+@_common.options_without_table
 def command(
     model, images, what, layer, units, target, source, split, count, output, report, force, data_dir, download, as_json
 ):

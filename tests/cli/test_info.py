@@ -12,7 +12,7 @@ from keras_cnns.applications._facts import FACTS
 
 
 def test_all_networks(cli):
-    code, out, _ = cli("info")
+    code, out, _ = cli("info", "--wide")
     assert code == 0
     for name, facts in FACTS.items():
         (line,) = (line for line in out.splitlines() if line.split()[:1] == [name])
@@ -42,7 +42,7 @@ main([])
 
 
 def test_layers_of_one(cli):
-    code, out, _ = cli("info", "lenet5")
+    code, out, _ = cli("info", "lenet5", "--wide")
     assert code == 0 and out.startswith("LeNet5: LeCun et al. 1998")
     assert "60,000 parameters trained, 840 fixed; 326,520 multiply-adds; 340,908 connections" in out
     assert "error, MNIST: 0.95 %" in out
@@ -75,7 +75,7 @@ def test_models_from_files(cli, digits_file, tmp_path):
 
 
 def test_comparison(cli):
-    code, out, _ = cli("info", "LeNet5", "NiN", "nin:digits")
+    code, out, _ = cli("info", "LeNet5", "NiN", "nin:digits", "--wide")
     rows = [line for line in out.splitlines() if line.startswith("  ") and "%" in line]
     assert code == 0 and [row.split()[0] for row in rows] == ["LeNet5", "NiN", "nin:digits"]
     assert "966,986" in rows[1] and "CIFAR-10 10.41 %" in rows[1] and "digits test, top-1 0.28 %" in rows[2]
