@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import re
 import shlex
 import signal
 import sys
@@ -33,6 +34,10 @@ def run(command, arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Pipelines and runtimes are TensorFlow's, whatever Keras is set to otherwise
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    if f"_{command.name}_COMPLETE".replace("-", "_").upper() in os.environ:
+        from keras_cnns.cli import _completion
+
+        _completion.install()
     try:
         _streams.prepare()
     except OutputError as error:
@@ -137,6 +142,27 @@ download_option = click.option("--download", is_flag=True, help="Fetch a tfds:NA
 force_option = click.option("--force", is_flag=True, help="Overwrite what an earlier run wrote there.")
 
 
+def complete_network(context, parameter, incomplete):
+    """Return what a shell offers for NETWORK: names, and what it offers for MODEL."""
+    from keras_cnns.cli import _completion
+
+    return _completion.networks(incomplete)
+
+
+def complete_model(context, parameter, incomplete):
+    """Return what a shell offers for MODEL: NAME:WEIGHTS, and files."""
+    from keras_cnns.cli import _completion
+
+    return _completion.models(incomplete)
+
+
+def complete_source(context, parameter, incomplete):
+    """Return what a shell offers for SOURCE: digits, files and folders."""
+    from keras_cnns.cli import _completion
+
+    return _completion.sources(incomplete)
+
+
 def load_keras():
     """Import keras and what it runs on, without the lines that TensorFlow's start-up writes to stderr.
 
@@ -161,6 +187,12 @@ def locate(text):
     from keras_cnns.errors import ArgumentError, nearest
 
     path = Path(text)
+    if re.match(r"\w+://", text):
+        raise ArgumentError(f"MODEL is no address: download the file and name it here. Received: MODEL={text!r}")
+    if path.is_dir() and path.suffix != ".keras":
+        inside = sorted(path.glob("*.keras"))
+        advice = f"name one of its files, as {str(inside[0])!r}" if inside else "it holds no .keras file"
+        raise ArgumentError(f"MODEL is a .keras file, and this is a folder: {advice}. Received: MODEL={text!r}")
     if is_file_name(text):
         if not os.path.lexists(text):
             folder = path.parent if path.parent.is_dir() else Path()

@@ -26,7 +26,10 @@ def prepare():
     closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if name in closed:
-            _to_null_device(number)
+            try:
+                os.fstat(number)  # another file may have got the number
+            except OSError:
+                _to_null_device(number)
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf8"))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a test's own stream

@@ -8,7 +8,7 @@ from keras_cnns.cli.export import DEFAULT_MODEL
 
 
 @click.command("cnn-benchmark", epilog=_common.EXIT_CODES)
-@click.argument("paths", nargs=-1, metavar="[MODEL] [ARTIFACT]...")
+@click.argument("paths", nargs=-1, metavar="[MODEL] [ARTIFACT]...", shell_complete=_common.complete_model)
 @click.option(
     "--data",
     "source",

@@ -14,7 +14,7 @@ class _Unreadable(Exception):
 
 
 @click.command("cnn-data", epilog=_common.EXIT_CODES)
-@click.argument("source")
+@click.argument("source", shell_complete=_common.complete_source)
 @click.option("--all", "every", is_flag=True, help="Open every picture, not a sample of 1,000 of each split.")
 @click.option(
     "--preview",

@@ -18,12 +18,13 @@ def _scales(context, parameter, text):
 
 
 @click.command("cnn-evaluate", epilog=_common.EXIT_CODES)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=_common.complete_model)
 @click.option(
     "--data",
     "source",
     required=True,
     metavar="SOURCE",
+    shell_complete=_common.complete_source,
     help="Pictures: digits, FILE.npz, a folder, or tfds:NAME.",
 )
 @click.option("--split", default="test", show_default=True, help="Which part of them.")
@@ -114,9 +115,7 @@ def command(
     how += f" at {', '.join(map(str, scales))}" if scales else ""
     # Among five classes or fewer the five best are all
     top5 = f" top-5 {result.top5:.2%}," if len(result.per_class) > 5 else ""
-    title = (
-        f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%},{top5} loss {result.loss:.4f}"
-    )
+    title = f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%},{top5} loss {result.loss:.4f}"
     values = {
         **({"model": models[0]} if len(models) == 1 else {"models": models}),
         **{"data": source, "split": split, "protocol": protocol, "scales": scales},
@@ -175,7 +174,13 @@ def _print(title, result, spoiled):
         for name, row in zip(result.per_class, result.confusion, strict=True)
     ]
     rows.append(("all", f"{result.examples:,}", f"{result.top1:.2%}", "", ""))
-    columns = [("class",), ("images", "right", 0), ("recall", "right", 0), ("precision", "right", 1), ("F1", "right", 2)]
+    columns = [
+        ("class",),
+        ("images", "right", 0),
+        ("recall", "right", 0),
+        ("precision", "right", 1),
+        ("F1", "right", 2),
+    ]
     _common.table(title, columns, rows)
     _common.echo(f"expected calibration error {result.calibration_error:.2%}")
     if spoiled:

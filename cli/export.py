@@ -21,7 +21,7 @@ def _choice(values):
 
 
 @click.command("cnn-export", epilog=_common.EXIT_CODES)
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=_common.complete_model)
 @click.option(
     "--format",
     "formats",

@@ -7,7 +7,7 @@ from keras_cnns.cli import _common
 
 
 @click.command("cnn-info", epilog=_common.EXIT_CODES)
-@click.argument("models", nargs=-1, metavar="[NETWORK|MODEL]...")
+@click.argument("models", nargs=-1, metavar="[NETWORK|MODEL]...", shell_complete=_common.complete_network)
 @click.option(
     "--input-size",
     type=click.IntRange(1, 4096),
@@ -29,6 +29,7 @@ def command(models, input_size, recipe, plot, force, as_json):
     Parameters are the trained ones, multiply-adds those of convolutions and dense layers for one picture. A receptive
     field is the part of the picture that one position of a map sees, behind it the distance of two such fields.
     """
+    from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError
 
     if plot:
@@ -45,6 +46,8 @@ def command(models, input_size, recipe, plot, force, as_json):
             raise ArgumentError(f"--input-size takes a network or model. Received: --input-size {input_size}")
         _show_all(plot, as_json)
     else:
+        for text in models:  # a misspelt one is answered at once
+            _common.locate(text) if _is_model(text) else canonical_name(text)
         _common.load_keras()
         shown = [_look_at(text, input_size) for text in models]
         if len(shown) == 1:

@@ -48,12 +48,13 @@ def _train_on_jax(device):
 
 
 @click.command("cnn-train", epilog=_common.EXIT_CODES)
-@click.argument("network", metavar="NETWORK")
+@click.argument("network", metavar="NETWORK", shell_complete=_common.complete_network)
 @click.option(
     "--data",
     "source",
     required=True,
     metavar="SOURCE",
+    shell_complete=_common.complete_source,
     help="Pictures: digits, FILE.npz, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
 )
 @click.option(

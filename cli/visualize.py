@@ -10,7 +10,7 @@ EPILOG = "\n\n".join([*(f"{name}: {kind.shows}" for name, kind in KINDS.items())
 
 
 @click.command("cnn-visualize", epilog=EPILOG)
-@click.argument("model")
+@click.argument("model", shell_complete=_common.complete_model)
 @click.argument("images", nargs=-1, type=click.Path(), metavar="[IMAGE]...")
 @click.option(
     "--what",

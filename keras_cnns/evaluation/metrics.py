@@ -59,8 +59,7 @@ class Result:
         """Class name to the share of the images predicted as it that are of it; None if none was predicted as it."""
         predicted = np.sum(self.confusion, axis=0).tolist()
         return {
-            name: self.confusion[k][k] / predicted[k] if predicted[k] else None
-            for k, name in enumerate(self.per_class)
+            name: self.confusion[k][k] / predicted[k] if predicted[k] else None for k, name in enumerate(self.per_class)
         }
 
     @property
@@ -75,9 +74,7 @@ class Result:
         It is 0 for a class that has images and of which none is predicted rightly.
         """
         sums = (np.sum(self.confusion, axis=0) + np.sum(self.confusion, axis=1)).tolist()
-        return {
-            name: 2 * self.confusion[k][k] / sums[k] if sums[k] else None for k, name in enumerate(self.per_class)
-        }
+        return {name: 2 * self.confusion[k][k] / sums[k] if sums[k] else None for k, name in enumerate(self.per_class)}
 
     def to_json(self):
         """Return a dictionary of JSON values."""
