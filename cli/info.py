@@ -21,9 +21,10 @@ from keras_cnns.cli import _common
     metavar="FILE.png",
     help="Draw one network as a bar a layer, several as bubbles: multiply-adds, parameters, published error.",
 )
+@click.option("--versions", is_flag=True, help="Versions, processor, devices, settings: what a bug report needs.")
 @_common.force_option
 @_common.options
-def command(models, input_size, recipe, plot, force, as_json):
+def command(models, input_size, recipe, plot, versions, force, as_json):
     """Show all networks, or the layers of one (NETWORK as ResNet50, MODEL as in cnn-export), or compare several.
 
     Parameters are the trained ones, multiply-adds those of convolutions and dense layers for one picture. A receptive
@@ -32,6 +33,11 @@ def command(models, input_size, recipe, plot, force, as_json):
     from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError
 
+    if versions:
+        if models or recipe or plot or input_size:
+            raise ArgumentError(f"--versions stands alone, or with --json. Received: models={models}")
+        _show_versions(as_json)
+        return
     if plot:
         _common.prepare_plot(plot, force)
     if recipe:
@@ -59,6 +65,19 @@ def command(models, input_size, recipe, plot, force, as_json):
 def _is_model(text):
     """Return whether the argument is a MODEL, a file or NAME:WEIGHTS, and not just a network's name."""
     return ":" in text or _common.is_file_name(text)
+
+
+def _show_versions(as_json):
+    """Print versions, processor, devices and settings."""
+    from keras_cnns.cli import _versions
+
+    found = _versions.collect()
+    if as_json:
+        _common.print_json(found)
+        return
+    packages, settings = found.pop("packages"), found.pop("settings")
+    rows = [*found.items(), *packages.items(), *(settings.items() or [("settings", "none")])]
+    _common.table("What a bug report needs:", [("name",), ("value", "left", 0, 20)], rows)
 
 
 def _shape(shape):

@@ -1,6 +1,7 @@
 """cnn-info: the table of networks, the layers of one, comparisons, recipes, pictures."""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -39,6 +40,25 @@ main([])
 """
     done = python(source)
     assert done.returncode == 0 and "ResNet152" in done.stdout, done.stderr
+
+
+def test_versions_need_no_framework(python):
+    import importlib.metadata
+
+    source = (
+        "import sys, atexit, json\nfrom keras_cnns.cli.info import main\n"
+        "atexit.register(lambda: print({'keras', 'tensorflow'} & set(sys.modules), file=sys.stderr))\n"
+        "main(['--versions', *sys.argv[1:]])"
+    )
+    done = python(source, "--json", KERAS_BACKEND="torch", TF_ENABLE_ONEDNN_OPTS="0")
+    values = json.loads(done.stdout)
+    assert done.returncode == 0 and done.stderr.strip() == "set()"
+    assert {name: importlib.metadata.version(name) for name in values["packages"]} == values["packages"]
+    assert {"keras", "tensorflow", "onnxruntime", "ai-edge-litert"} <= set(values["packages"])
+    assert values["settings"]["KERAS_BACKEND"] == "torch" and values["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert int(values["cores"]) >= 1 and values["python"].startswith(sys.version.split()[0])
+    lines = python(source).stdout.splitlines()
+    assert ["keras", values["packages"]["keras"]] in [line.split() for line in lines] and max(map(len, lines)) <= 80
 
 
 def test_layers_of_one(cli):
@@ -131,6 +151,8 @@ def test_recipes(cli, digits_file, tmp_path):
         (["missing.keras"], "there is no such model file"),
         (["LeNet5", "missing.keras"], "there is no such model file"),
         (["--recipe"], "--recipe takes one network or model"),
+        (["NiN", "--versions"], "--versions stands alone"),
+        (["https://example.org/model.keras"], "download the file"),
         (["NiN", "LeNet5", "--recipe"], "--recipe takes one network or model"),
         (["--input-size", "32"], "--input-size takes a network or model"),
     ],
