@@ -59,7 +59,7 @@ def test_artifacts_alone(cli, folder):
     assert list(rows) == ["nin.tflite", "four.tflite", "nin.onnx"]
     assert all("99.72%" in row for row in rows.values())
     assert rows["four.tflite"].count(" ms ") == 2 and rows["nin.tflite"].count(" ms ") == 4
-    assert "four.tflite takes 4 pictures a call and no other number." in out and "Accuracy was not" not in out
+    assert "four.tflite takes 4 images per call and no other number." in out and "Accuracy was not" not in out
 
 
 def test_without_labels(cli, folder):

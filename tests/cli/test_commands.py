@@ -405,7 +405,7 @@ def test_train_from_trained_weights(cli, small_npz, tmp_path, monkeypatch):
     code, out, err = cli("train", "nin:mnist", "--data", "small.npz", "--epochs", 1, "--json")
     info = json.loads(out)
     assert code == 0 and info["training"]["weights"] == "mnist" and info["network"]["classes"] == 2
-    assert "NiN from mnist on small.npz: 80 training pictures, 2 classes; recipe fine-tuning" in err
+    assert "NiN from mnist on small.npz: 80 training images, 2 classes; recipe fine-tuning" in err
     assert "cccp6 must be trained anew" in err and "UserWarning" not in err
     path = "runs/nin-small/model.keras"
     code, out, err = cli("train", path, "--data", "small.npz", "--epochs", 1, "--output", "next")
