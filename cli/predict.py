@@ -107,9 +107,8 @@ def _files(images):
         if others:
             more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
             named = ", ".join(os.path.relpath(path, given) for path in others[:3])
-            _common.note(
-                f"{given}: passed over {_common.counted(len(others), 'file')} that are no images: {named}{more}"
-            )
+            what = "file that is no image" if len(others) == 1 else "files that are no images"
+            _common.note(f"{given}: passed over {len(others):,} {what}: {named}{more}")
         if not found:
             raise SourceError(f"{given}: there is no image in this folder ({', '.join(sorted(SUFFIXES))}).")
         paths += found
