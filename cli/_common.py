@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import keras_cnns
 from keras_cnns.errors import OutputError
 
 ASKED_BACKEND = os.environ.get("KERAS_BACKEND")
+NARROW = 52  # columns; on a narrower terminal --help changes its layout
 WIDE = "keras_cnns.wide"  # whether --wide was given, in the context's notes
 EXIT_CODES = """
 Exit codes: 0 done; 1 a check failed; 2 wrong usage; 3 unreadable or unsafe input;
@@ -61,9 +63,16 @@ def _exit_code(command, arguments):
     def say(text):
         _say(command, text)
 
+    command.context_class = _Context
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        command.main(given, prog_name=command.name, standalone_mode=False, obj=shlex.join([command.name, *given]))
+        command.main(
+            given,
+            prog_name=command.name,
+            standalone_mode=False,
+            obj=shlex.join([command.name, *given]),
+            terminal_width=_help_width(),
+        )
         sys.stdout.flush()
         return 0
     except click.exceptions.Exit as stop:
@@ -98,6 +107,23 @@ def _exit_code(command, arguments):
         text = " ".join(str(error).split())[:300]
         say(f"unexpected error, {type(error).__name__}: {text} (set KERAS_CNNS_TRACEBACK=1 to see where)")
         return 70
+
+
+def _help_width():
+    """Return the width of --help, of which Click makes at least 50; None: Click's own choice."""
+    columns = shutil.get_terminal_size().columns
+    return max(columns - 2, 20) if columns < NARROW else None
+
+
+class _Formatter(click.HelpFormatter):
+    """Help whose options stand above their texts where there is no room for both beside each other."""
+
+    def write_dl(self, rows, col_max=30, col_spacing=2):
+        super().write_dl(rows, 4 if self.width < NARROW - 2 else col_max, col_spacing)
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
 
 
 def _flushed(code, say):

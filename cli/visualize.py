@@ -16,6 +16,7 @@ EPILOG = "\n\n".join([*(f"{name}: {kind.shows}" for name, kind in KINDS.items())
     "--what",
     type=click.Choice([*KINDS, "all"]),
     multiple=True,
+    metavar="NAME",
     help=f"What to draw; may be given again.  [default: {', '.join(USUAL)}; with --report: all]",
 )
 @click.option("--layer", metavar="NAME", help="Layer to look at, as cnn-info lists them.")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 from conftest import ROOT, one_sentence
@@ -150,6 +151,20 @@ _common.run(command, [])
     first = process.stderr.readline()
     assert first == "cnn-compute: Ctrl-C was heard; stopping after the current step\n" and process.poll() is None
     assert process.communicate(timeout=60)[1].strip() == "cnn-compute: interrupted" and process.returncode == 130
+
+
+def test_another_backend_than_tensorflow_is_told_about(capfd, monkeypatch):
+    for asked, told in (("torch", "KERAS_BACKEND=torch is not used"), (keras.backend.backend(), ""), (None, "")):
+        monkeypatch.setattr(_common, "ASKED_BACKEND", asked)
+        _common.load_keras()
+        err = capfd.readouterr().err
+        assert told in err if told else not err
+
+
+def test_help_on_a_narrow_terminal(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    code, out, _ = cli("predict", "--help")
+    assert code == 0 and max(map(len, out.splitlines())) <= 40 and {"subfolders", "probability;"} <= set(out.split())
 
 
 def test_completion_offers_names_without_a_framework():
