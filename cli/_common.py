@@ -63,7 +63,7 @@ def _exit_code(command, arguments):
     def say(text):
         _say(command, text)
 
-    command.context_class = _Context
+    command.context_class, stdout = _Context, sys.stdout
     try:
         given = sys.argv[1:] if arguments is None else arguments
         command.main(
@@ -90,8 +90,9 @@ def _exit_code(command, arguments):
         say(f"this needs the package {package}, which is not installed: pip install {package}")
         return 4
     except SystemExit as stop:
-        if isinstance(stop.__context__, OSError):  # of the reader of our output, who has gone
-            return _unwritten(stop.__context__, say)
+        if sys.stdout is not stdout:  # Click's way to say that the reader of our output has gone
+            _streams.give_up_stdout()
+            return 5
         return _flushed(stop.code, say)  # shell completion ends so
     except Exception as error:
         if code := getattr(error, "exit_code", None):

@@ -4,9 +4,6 @@ import os
 
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
-from keras_cnns import applications
-from keras_cnns.applications._registry import list_models
-
 
 class _Bash(BashComplete):
     """Bash takes the colon of NAME:WEIGHTS for a word of its own: joined here, and left out of what is offered."""
@@ -37,11 +34,16 @@ def install():
 
 def networks(incomplete):
     """Return networks and weights that have a name; where none begins so, any file."""
+    from keras_cnns import applications
+    from keras_cnns.applications._registry import list_models
+
     return _beginning_with([*list_models(), *applications.list_weights()], incomplete) or _any_file(incomplete)
 
 
 def models(incomplete):
     """Return weights that have a name; where none begins so, any file."""
+    from keras_cnns import applications
+
     return _beginning_with(applications.list_weights(), incomplete) or _any_file(incomplete)
 
 

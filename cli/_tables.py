@@ -3,8 +3,6 @@
 import dataclasses
 import shutil
 
-from rich.cells import cell_len
-
 GAP = "  "  # between columns, and in front of the first
 
 
@@ -24,6 +22,13 @@ class Column:
     justify: str = "left"
     rank: int = 1
     wraps: int = 0
+
+
+def cell_len(text):
+    """Return how many cells of a terminal a text takes: CJK letters take two each."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def output_width():

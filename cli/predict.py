@@ -36,9 +36,8 @@ def command(model, images, top, as_csv, output, skip_broken, force, as_json):
         raise click.UsageError("--output goes with --csv or --json.")
     if output:
         _common.prepare_plot(output, force)
-    _common.locate(model)  # a misspelt one is refused before a large folder is listed
-    paths = _files(images)
     loaded, record, _ = _common.open_model(model)
+    paths = _files(images)
     from keras_cnns._models import main_output, names_of_classes
     from keras_cnns.applications import decode_predictions
 

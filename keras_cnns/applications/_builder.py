@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from keras_cnns._models import classifiers
-from keras_cnns.applications import _imagenet, _loading, _weights
+from keras_cnns.applications import _loading, _weights
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.errors import ArgumentError
 from keras_cnns.layers import BatchNormalization
@@ -136,8 +136,8 @@ class Start:
                 f"{function}: a layer sees every position of a map, so the size must be known: pass `input_shape`, or "
                 f"{cure}. Received: input_shape={input_shape}"
             )
-        if self.record and self.record.path is None:  # before any network is built
-            _imagenet.check_reachable(function, self.include_top)
+        if self.record:
+            _loading.check_reachable(self.record, self.include_top)
         self.inputs = layers.Input(input_shape) if input_tensor is None else input_tensor
         self.initializers = {key: _as_description(arguments[key]) for key in ("kernel_initializer", "bias_initializer")}
 

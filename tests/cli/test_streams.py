@@ -133,6 +133,7 @@ import hashlib, signal, click
 from keras_cnns.cli import _common
 @click.command("cnn-compute")
 def command():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
     if {taken_over}:
         signal.signal(signal.SIGINT, lambda *_: None)  # as the training, which says itself what it does
     print("computing", flush=True)
