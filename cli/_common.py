@@ -346,7 +346,7 @@ def table(title, columns, rows, below=False):
     from keras_cnns.cli import _tables
 
     columns = [one if isinstance(one, _tables.Column) else _tables.Column(*one) for one in columns]
-    rows = [[_streams.printable(str(value)).replace("\n", " ") for value in row] for row in rows]
+    rows = [[_streams.printable(str(value), one_line=True) for value in row] for row in rows]
     context = click.get_current_context(silent=True)
     width = 1 << 30 if context and context.meta.get(WIDE) else _tables.output_width()
     rule = "─" if _streams.can_encode("─") else "-"

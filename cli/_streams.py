@@ -70,7 +70,7 @@ def _to_null_device(number):
         os.close(null)
 
 
-def printable(text, stream=None):
+def printable(text, stream=None, one_line=False):
     r"""Return text with escapes (`\u732b`) for what a stream cannot show.
 
     Escaped are control characters but for tab and line feed, surrogates, and letters that the encoding lacks.
@@ -78,8 +78,11 @@ def printable(text, stream=None):
     Args:
         text: any string.
         stream: text stream that it will be written to; None: stdout.
+        one_line: whether tabs and line feeds are escaped too.
     """
     encoding = (stream or sys.stdout).encoding or "utf8"
+    if one_line:
+        text = text.replace("\t", r"\t").replace("\n", r"\n")
     text = UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -124,8 +127,10 @@ def ctrl_c_acknowledged(name):
         name: of the command.
     """
     try:
-        console = os.dup(2)  # whatever is redirected meanwhile
+        console = os.dup(2) if os.name == "posix" else None  # whatever is redirected meanwhile
     except OSError:
+        console = None
+    if console is None:
         yield
         return
     reader, writer = os.pipe()

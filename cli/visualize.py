@@ -1,5 +1,7 @@
 """cnn-visualize: look inside a model."""
 
+import os
+
 import click
 from keras_cnns.cli import _common
 
@@ -93,6 +95,8 @@ def _check(kinds, what, images, source, report):
     """Raise a usage error if the pictures that are needed are not given."""
     if not source and (labeled := [kind for kind in kinds if kind in what and KINDS[kind].needs == "labels"]):
         raise click.UsageError(f"{labeled[0]} needs pictures whose classes are known: --data SOURCE.")
+    if folders := [path for path in images if os.path.isdir(path)]:
+        raise click.UsageError(f"IMAGE is a file, and this is a folder: {folders[0]}. Name its files, or give --data.")
     if not (images or source) and (report or any(KINDS[kind].needs != "nothing" for kind in kinds)):
         raise click.UsageError("give pictures to look at: IMAGE... or --data SOURCE.")
 

@@ -77,13 +77,13 @@ def console(monkeypatch):
 )
 def test_a_console_that_lacks_letters(console, encoding, cat):
     shown = console(encoding)
-    _common.table("猫:", [("class",), ("images", "right")], [("猫", 1), ("bad\udcff\x1b[2J.png", 2)])
+    _common.table("猫:", [("class",), ("images", "right")], [("猫", 1), ("bad\udcff\x1b[2J\n.png", 2)])
     _common.note("note on 猫")
     _common.track(iter([1]), "猫")
     out, err = shown()
     lines = out.splitlines()
     assert lines[0] == f"{cat}:" and lines[3].split() == [cat, "1"] and err == f"note on {cat}\n"
-    assert lines[4].split()[0] == r"bad\udcff\x1b[2J.png"
+    assert lines[4].split()[0] == r"bad\udcff\x1b[2J\n.png"
     if cat != "猫":  # the escapes count as the letters that they are
         assert len(lines[3]) == len(lines[4]) == len(lines[1])
 
