@@ -40,7 +40,7 @@ def layout(columns, rows, width, rule="─"):
     """Return a table as lines, and the headings of the columns that were left out.
 
     If even the columns of rank 0 have no room beside each other, the first cell of each row stands on a line of its
-    own above the others.
+    own above the others, which are indented.
 
     Args:
         columns: list of `Column`.
@@ -60,20 +60,24 @@ def layout(columns, rows, width, rule="─"):
     left_out = [column.heading for k, column in enumerate(columns) if k not in shown]
     stacked = room(shown) < 0 and len(shown) > 1
     beside = shown[1:] if stacked else shown
-    spare = max(0, room(beside))
+    spare = max(0, room(beside) - len(GAP) * stacked)
     for k in sorted(beside, key=lambda k: columns[k].rank):  # what wraps gets what is left
         more = min(spare, _natural(columns[k], texts[k]) - needs[k])
         needs[k] += more
         spare -= more
     widths, justifies = [needs[k] for k in beside], [columns[k].justify for k in beside]
+
+    def beside_each_other(cells):
+        return [GAP * stacked + line for line in _row(cells, justifies, widths)]
+
     lines = [GAP + columns[0].heading] if stacked and columns[0].heading else []
-    lines += _row([[columns[k].heading] for k in beside], justifies, widths)
-    lines.append(GAP[1:] + rule * (sum(widths) + len(GAP) * len(beside) - 1))
+    lines += beside_each_other([[columns[k].heading] for k in beside])
+    lines.append(GAP * stacked + GAP[1:] + rule * (sum(widths) + len(GAP) * len(beside) - 1))
     for row in rows:
         if stacked and row[0]:
             lines.append(GAP + row[0])
         wraps = (wrapped(row[k], size if columns[k].wraps else 0) for k, size in zip(beside, widths, strict=True))
-        lines += _row(list(wraps), justifies, widths)
+        lines += beside_each_other(list(wraps))
     return lines, left_out
 
 

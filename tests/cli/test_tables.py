@@ -46,13 +46,13 @@ def test_a_name_wider_than_the_terminal_stands_alone_and_whole():
     assert _tables.layout(columns, rows, 24) == (
         [
             "  image",
-            "  class  probability",
-            " ───────────────────",
+            "    class  probability",
+            "   ───────────────────",
             "  a folder/a long name.png",
-            "  cat         90.00%",
-            "  dog         10.00%",
+            "    cat         90.00%",
+            "    dog         10.00%",
             "  b.png",
-            "  cat          1.00%",
+            "    cat          1.00%",
         ],
         [],
     )
