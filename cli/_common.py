@@ -354,14 +354,14 @@ def table(title, columns, rows, below=False):
     for group in _tables.groups(columns, rows, width) if below else [range(len(columns))]:
         part = _tables.layout([columns[k] for k in group], [[row[k] for k in group] for row in rows], width, rule)
         lines += ["", *part[0]] if lines else part[0]
-        left_out += [heading for heading in part[1] if heading not in left_out]
+        left_out += part[1]
     # Through a pipe a sentence stays one line, which can be searched for
     titles = _streams.printable(title).split("\n")
     if sys.stdout.isatty():
         titles = [part for line in titles for part in _tables.wrapped(line, width)]
     click.echo("\n".join([*titles, *lines]))
     if left_out:
-        note(f"no room for: {', '.join(left_out)} (--wide prints all columns, --json everything)")
+        note(f"no room for: {', '.join(dict.fromkeys(left_out))} (--wide prints all columns, --json everything)")
 
 
 def track(steps, what):

@@ -112,7 +112,7 @@ def print_benchmark(measured):
             shown += [_ms(one.median), _ms(one.p90), f"{one.throughput:,.0f}"] if one else ["-"] * 3
         rows.append(shown)
     threads = f"{_common.counted(measured.threads, 'thread')} each, " if measured.threads else ""
-    calls = f"medians of {measured.rounds} calls, {threads}{measured.machine}"
+    calls = f"medians of {_common.counted(measured.rounds, 'call')}, {threads}{measured.machine}"
     _common.table(f"On {measured.pictures}; {calls}", columns, rows)
     for row in measured.rows:
         if row.fixed_batch:
