@@ -2,17 +2,25 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
+import re
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import click
+from keras_cnns.cli import _streams
 
 import keras_cnns
+from keras_cnns.errors import OutputError
 
-EXIT_CODES = """\b
+ASKED_BACKEND = os.environ.get("KERAS_BACKEND")
+NARROW = 52  # columns; on a narrower terminal --help changes its layout
+WIDE = "keras_cnns.wide"  # whether --wide was given, in the context's notes
+EXIT_CODES = """
 Exit codes: 0 done; 1 a check failed; 2 wrong usage; 3 unreadable or unsafe input;
 4 an optional package is missing; 5 output cannot be written; 70 unexpected error;
 130 interrupted."""
@@ -28,7 +36,17 @@ def run(command, arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Pipelines and runtimes are TensorFlow's, whatever Keras is set to otherwise
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    code = _exit_code(command, arguments)
+    if f"_{command.name}_COMPLETE".replace("-", "_").upper() in os.environ:
+        from keras_cnns.cli import _completion
+
+        _completion.install()
+    try:
+        _streams.prepare()
+    except OutputError as error:
+        _say(command, error)
+        sys.exit(error.exit_code)
+    with _streams.ctrl_c_acknowledged(command.name):
+        code = _exit_code(command, arguments)
     if code and "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
         # JAX would wait for the other processes first, and these for this one
         sys.stdout.flush()
@@ -37,17 +55,28 @@ def run(command, arguments=None):
     sys.exit(code)
 
 
+def _say(command, text):
+    note(f"{command.name}: {text}")
+
+
 def _exit_code(command, arguments):
     def say(text):
-        click.echo(f"{command.name}: {text}", err=True)
+        _say(command, text)
 
+    command.context_class, stdout = _Context, sys.stdout
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        command.main(given, prog_name=command.name, standalone_mode=False, obj=shlex.join([command.name, *given]))
+        command.main(
+            given,
+            prog_name=command.name,
+            standalone_mode=False,
+            obj=shlex.join([command.name, *given]),
+            terminal_width=_help_width(),
+        )
         sys.stdout.flush()
         return 0
     except click.exceptions.Exit as stop:
-        return stop.exit_code
+        return _flushed(stop.exit_code, say)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -60,17 +89,19 @@ def _exit_code(command, arguments):
         package = {"PIL": "pillow", "sklearn": "scikit-learn"}.get(module, module.replace("_", "-"))
         say(f"this needs the package {package}, which is not installed: pip install {package}")
         return 4
-    except (BrokenPipeError, SystemExit):
-        # The reader of our output has gone (Click turns that into an exit): nobody is left to tell. Python would
-        # complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 5
+    except SystemExit as stop:
+        if sys.stdout is not stdout:  # Click's way to say that the reader of our output has gone
+            _streams.give_up_stdout()
+            return 5
+        return _flushed(stop.code, say)  # shell completion ends so
     except Exception as error:
         if code := getattr(error, "exit_code", None):
             say(error)
             return code
         if isinstance(error, OSError) and error.strerror:
-            say(f"{error.filename or 'output'}: {error.strerror}")
+            if not error.filename:
+                return _unwritten(error, say)
+            say(f"{error.filename}: {error.strerror}")
             return 5
         if os.environ.get("KERAS_CNNS_TRACEBACK"):
             raise
@@ -79,7 +110,53 @@ def _exit_code(command, arguments):
         return 70
 
 
+def _help_width():
+    """Return the width of --help, of which Click makes at least 50; None: Click's own choice."""
+    columns = shutil.get_terminal_size().columns
+    return max(columns - 2, 20) if columns < NARROW else None
+
+
+class _Formatter(click.HelpFormatter):
+    """Help whose options stand above their texts where there is no room for both beside each other."""
+
+    def write_dl(self, rows, col_max=30, col_spacing=2):
+        super().write_dl(rows, 4 if self.width < NARROW - 2 else col_max, col_spacing)
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+def _flushed(code, say):
+    """Return the exit code of a command that ends by itself, after what it printed has been written."""
+    try:
+        sys.stdout.flush()
+        return code or 0
+    except OSError as error:
+        return _unwritten(error, say)
+
+
+def _unwritten(error, say):
+    """Return the exit code for output that cannot be written, and say so unless its reader has just left."""
+    _streams.give_up_stdout()
+    if error.errno != errno.EPIPE:
+        say(f"the output cannot be written ({error.strerror}). Free some space there, or print it elsewhere.")
+    return 5
+
+
 def options(function):
+    """Add what every command that prints a table has: --json, --wide, --version."""
+
+    def widen(context, parameter, wide):
+        context.meta[WIDE] = wide
+
+    text = "Print all columns, however wide the table becomes."
+    return options_without_table(
+        click.option("--wide", is_flag=True, expose_value=False, callback=widen, help=text)(function)
+    )
+
+
+def options_without_table(function):
     """Add what every command has: --json, --version."""
     function = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
     return click.version_option(keras_cnns.__version__, prog_name="keras_cnns")(function)
@@ -92,6 +169,27 @@ download_option = click.option("--download", is_flag=True, help="Fetch a tfds:NA
 force_option = click.option("--force", is_flag=True, help="Overwrite what an earlier run wrote there.")
 
 
+def complete_network(context, parameter, incomplete):
+    """Return what a shell offers for NETWORK: names, and what it offers for MODEL."""
+    from keras_cnns.cli import _completion
+
+    return _completion.networks(incomplete)
+
+
+def complete_model(context, parameter, incomplete):
+    """Return what a shell offers for MODEL: NAME:WEIGHTS, and files."""
+    from keras_cnns.cli import _completion
+
+    return _completion.models(incomplete)
+
+
+def complete_source(context, parameter, incomplete):
+    """Return what a shell offers for SOURCE: digits, files and folders."""
+    from keras_cnns.cli import _completion
+
+    return _completion.sources(incomplete)
+
+
 def load_keras():
     """Import keras and what it runs on, without the lines that TensorFlow's start-up writes to stderr.
 
@@ -99,15 +197,10 @@ def load_keras():
     """
     from keras_cnns._quiet import quiet
 
-    waiting = []
-    before = signal.signal(signal.SIGINT, lambda *_: waiting.append(True))
-    try:
-        with quiet():
-            import keras  # noqa: F401
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if waiting:
-        raise KeyboardInterrupt
+    with _streams.ctrl_c_postponed(), quiet():
+        import keras
+    if ASKED_BACKEND and ASKED_BACKEND != keras.backend.backend():
+        note(f"KERAS_BACKEND={ASKED_BACKEND} is not used: this command computes with {keras.backend.backend()}")
 
 
 def locate(text):
@@ -121,6 +214,12 @@ def locate(text):
     from keras_cnns.errors import ArgumentError, nearest
 
     path = Path(text)
+    if re.match(r"\w+://", text):
+        raise ArgumentError(f"MODEL is no address: download the file and name it here. Received: MODEL={text!r}")
+    if path.is_dir() and path.suffix != ".keras":
+        inside = sorted(path.glob("*.keras"))
+        advice = f"name one of its files, as {str(inside[0])!r}" if inside else "it holds no .keras file"
+        raise ArgumentError(f"MODEL is a .keras file, and this is a folder: {advice}. Received: MODEL={text!r}")
     if is_file_name(text):
         if not os.path.lexists(text):
             folder = path.parent if path.parent.is_dir() else Path()
@@ -235,21 +334,34 @@ def prepare_plot(path, force):
     _files.make_folder(os.path.dirname(path) or ".")
 
 
-def table(title, columns, rows):
-    """Print a line and a table on stdout; `columns` are (heading, "left" or "right")."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def table(title, columns, rows, below=False):
+    """Print a line and a table on stdout, as wide as there is room for; stderr names the columns that had none.
 
-    printed = Table(box=box.SIMPLE_HEAD)
-    for heading, justify in columns:
-        printed.add_column(heading, justify=justify, overflow="fold")
-    for row in rows:
-        printed.add_row(*map(str, row))
-    click.echo(title)
-    # Piped output is for other programs and logs: no line is folded there
-    width = None if sys.stdout.isatty() else 1000
-    Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False).print(printed)
+    Args:
+        title: one line or several, printed above.
+        columns: `_tables.Column`, or the values of one: (heading, "left" or "right"), then its rank and how it wraps.
+        rows: sequences of values, one a column.
+        below: whether columns that have no room come in a further table below, instead of being left out.
+    """
+    from keras_cnns.cli import _tables
+
+    columns = [one if isinstance(one, _tables.Column) else _tables.Column(*one) for one in columns]
+    rows = [[_streams.printable(str(value), one_line=True) for value in row] for row in rows]
+    context = click.get_current_context(silent=True)
+    width = 1 << 30 if context and context.meta.get(WIDE) else _tables.output_width()
+    rule = "─" if _streams.can_encode("─") else "-"
+    lines, left_out = [], []
+    for group in _tables.groups(columns, rows, width) if below else [range(len(columns))]:
+        part = _tables.layout([columns[k] for k in group], [[row[k] for k in group] for row in rows], width, rule)
+        lines += ["", *part[0]] if lines else part[0]
+        left_out += part[1]
+    # Through a pipe a sentence stays one line, which can be searched for
+    titles = _streams.printable(title).split("\n")
+    if sys.stdout.isatty():
+        titles = [part for line in titles for part in _tables.wrapped(line, width)]
+    click.echo("\n".join([*titles, *lines]))
+    if left_out:
+        note(f"no room for: {', '.join(dict.fromkeys(left_out))} (--wide prints all columns, --json everything)")
 
 
 def track(steps, what):
@@ -261,15 +373,26 @@ def track(steps, what):
 
 
 def print_json(values):
-    """Print JSON on stdout."""
+    """Print JSON on stdout, with ASCII escapes if its encoding lacks a letter of it."""
     import json
 
-    click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    click.echo(text if _streams.can_encode(text) else json.dumps(values, indent=2))
+
+
+def counted(count, noun):
+    """Return a number with its noun: "1 image", "1,437 images"."""
+    return f"{count:,} {noun if count == 1 else noun + ('es' if noun.endswith('s') else 's')}"
+
+
+def echo(text):
+    """Print a line of the result on stdout, with escapes for what cannot be shown there."""
+    click.echo(_streams.printable(text))
 
 
 def note(text):
-    """Print a line of progress on stderr."""
-    click.echo(text, err=True)
+    """Print a line of progress on stderr, with escapes for what cannot be shown there."""
+    click.echo(_streams.printable(text, sys.stderr), err=True)
 
 
 @contextlib.contextmanager

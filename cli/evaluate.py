@@ -18,12 +18,13 @@ def _scales(context, parameter, text):
 
 
 @click.command("cnn-evaluate", epilog=_common.EXIT_CODES)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=_common.complete_model)
 @click.option(
     "--data",
     "source",
     required=True,
     metavar="SOURCE",
+    shell_complete=_common.complete_source,
     help="Pictures: digits, FILE.npz, a folder, or tfds:NAME.",
 )
 @click.option("--split", default="test", show_default=True, help="Which part of them.")
@@ -112,10 +113,9 @@ def command(
 
     how = "" if protocol == "center" else f", {protocol}"
     how += f" at {', '.join(map(str, scales))}" if scales else ""
-    title = (
-        f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}, "
-        f"loss {result.loss:.4f}"
-    )
+    # Among five classes or fewer the five best are all
+    top5 = f" top-5 {result.top5:.2%}," if len(result.per_class) > 5 else ""
+    title = f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%},{top5} loss {result.loss:.4f}"
     values = {
         **({"model": models[0]} if len(models) == 1 else {"models": models}),
         **{"data": source, "split": split, "protocol": protocol, "scales": scales},
@@ -168,18 +168,26 @@ def _recipes(record, model):
 
 
 def _print(title, result, spoiled):
-    counts = [sum(row) for row in result.confusion]
+    measures = [result.recall, result.precision, result.f1]
     rows = [
-        (name, count, "" if share is None else f"{share:.2%}")
-        for (name, share), count in zip(result.per_class.items(), counts, strict=True)
+        (name, f"{sum(row):,}", *("" if measure[name] is None else f"{measure[name]:.2%}" for measure in measures))
+        for name, row in zip(result.per_class, result.confusion, strict=True)
     ]
-    rows.append(("all", result.examples, f"{result.top1:.2%}"))
-    _common.table(title, [("class", "left"), ("pictures", "right"), ("top-1", "right")], rows)
-    click.echo(f"expected calibration error {result.calibration_error:.2%}")
+    rows.append(("all", f"{result.examples:,}", f"{result.top1:.2%}", "", ""))
+    columns = [
+        ("class",),
+        ("images", "right", 0),
+        ("recall", "right", 0),
+        ("precision", "right", 1),
+        ("F1", "right", 2),
+    ]
+    _common.table(title, columns, rows)
+    _common.echo(f"expected calibration error {result.calibration_error:.2%}")
     if spoiled:
         rows = [(name, *(f"{value:.1%}" for value in values)) for name, values in spoiled.corrupted.items()]
-        columns = [("corruption", "left"), *((f"severity {k}", "right") for k in range(1, 6))]
-        _common.table(f"top-1 on corrupted pictures: mean {spoiled.mean:.2%}", columns, rows)
+        ranks = {1: 1, 5: 2, 3: 3, 2: 4, 4: 5}
+        columns = [("corruption",), *((f"severity {k}", "right", ranks[k]) for k in range(1, 6))]
+        _common.table(f"top-1 on corrupted images: mean {spoiled.mean:.2%}", columns, rows)
 
 
 def _write(written, values, title, result, spoiled, predicted, pictures, preprocessing):

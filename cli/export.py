@@ -21,7 +21,7 @@ def _choice(values):
 
 
 @click.command("cnn-export", epilog=_common.EXIT_CODES)
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=_common.complete_model)
 @click.option(
     "--format",
     "formats",
@@ -205,12 +205,12 @@ def _print_report(model, report):
 def artifact_table(report):
     """Return (columns, rows) of a report's artifacts."""
     columns = [
-        ("artifact", "left"),
-        ("size", "right"),
-        ("seconds", "right"),
-        ("largest difference", "right"),
-        ("same class", "right"),
-        ("accuracy", "right"),
+        ("artifact", "left", 0),
+        ("size", "right", 4),
+        ("seconds", "right", 5),
+        ("largest difference", "right", 2),
+        ("same class", "right", 1),
+        ("accuracy", "right", 3),
     ]
 
     def shown(value, form):

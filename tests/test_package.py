@@ -75,6 +75,7 @@ TENSORFLOW_AT_TOP = {
 LIGHT = (
     "click",
     "keras_cnns.cli",
+    "keras_cnns.errors",
     "keras_cnns.export.formats",
     "keras_cnns.evaluation.protocols",
     "keras_cnns.analysis.kinds",

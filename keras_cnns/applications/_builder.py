@@ -136,6 +136,8 @@ class Start:
                 f"{function}: a layer sees every position of a map, so the size must be known: pass `input_shape`, or "
                 f"{cure}. Received: input_shape={input_shape}"
             )
+        if self.record:
+            _loading.check_reachable(self.record, self.include_top)
         self.inputs = layers.Input(input_shape) if input_tensor is None else input_tensor
         self.initializers = {key: _as_description(arguments[key]) for key in ("kernel_initializer", "bias_initializer")}
 

@@ -220,7 +220,8 @@ def test_without_a_network(publisher, tmp_path, monkeypatch, cli):
         applications.ResNet50(weights="imagenet")
     publisher.shutdown()
     publisher.server_close()
-    with pytest.raises(ModelFileError, match="cannot be fetched .*refused"):
+    with monkeypatch.context() as patched, pytest.raises(ModelFileError, match="cannot be fetched .*refused"):
+        patched.setattr(keras.layers, "Input", lambda *_, **__: pytest.fail("a network was built before the check"))
         applications.ResNet50(weights="imagenet")
     monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX", None)
     monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX_PATH", publisher.url + "names.json")

@@ -13,7 +13,7 @@ from keras_cnns.data import open_source, summarize
 def test_digits(cli):
     code, out, err = cli("data", "digits")
     assert code == 0 and not err
-    assert out.startswith("digits: 10 classes\ntrain: 1,437 pictures\ntest: 360 pictures\n")
+    assert out.startswith("digits: 10 classes\ntrain: 1,437 images\ntest: 360 images\n")
     assert "smallest 32x32" in out and "modes: L 1,797" in out and "mean 78.8; deviation 89.2" in out
     rows = [line.split() for line in out.splitlines() if line.startswith("  ") and line.strip()]
     assert rows[:3] == [["class", "train", "test"], ["0", "142", "36"], ["1", "146", "36"]]
@@ -52,7 +52,7 @@ def test_a_sample_is_said_to_be_one(cli, folder_of_pictures, monkeypatch):
 
     monkeypatch.setattr(summary, "SAMPLE", 5)
     code, out, _ = cli("data", folder_of_pictures)
-    assert code == 0 and "of the pictures examined: 5 of train, 4 of test; --all takes all" in out
+    assert code == 0 and "of the images examined: 5 of train, 4 of test; --all takes all" in out
     code, out, _ = cli("data", folder_of_pictures, "--all")
     assert code == 0 and "examined" not in out
 

@@ -1,5 +1,6 @@
 """Metrics against plain loops; every picture counted once."""
 
+import json
 import warnings
 
 import keras
@@ -65,6 +66,23 @@ def test_a_model_is_measured_in_float32(policy, tmp_path):
     )
     paths = [tmp_path / "image.png"]
     np.testing.assert_array_equal(predict_pictures(mixed, paths, record), predict_pictures(plain, paths, record))
+
+
+def test_precision_recall_and_f1_equal_those_of_scikit_learn():
+    from sklearn.metrics import precision_recall_fscore_support
+
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 5, 60)  # no images of the last two classes
+    predicted = np.where(random.random(60) < 0.6, labels, random.integers(0, 4, 60))
+    predicted[predicted == 2] = 5  # class 2 has images and no prediction, class 5 the reverse, class 6 neither
+    result = score(np.eye(7)[predicted], labels, "abcdefg")
+    theirs = precision_recall_fscore_support(labels, predicted, labels=range(7), zero_division=np.nan)
+    for ours, expected in zip((result.precision, result.recall, result.f1), theirs, strict=False):
+        assert [np.nan if value is None else value for value in ours.values()] == pytest.approx(expected, nan_ok=True)
+    assert result.precision["c"] is None and result.f1["c"] == 0 and result.recall["f"] is None
+    assert result.precision["g"] is result.recall["g"] is result.f1["g"] is None
+    values = json.loads(json.dumps(result.to_json()))
+    assert values["precision"] == result.precision and values["f1"] == result.f1 and values["recall"]["g"] is None
 
 
 def test_few_classes_and_ties():
