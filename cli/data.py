@@ -81,6 +81,10 @@ def _show(summary):
     splits = list(summary.counts)
     rows = list(zip(summary.class_names, *(map("{:,}".format, summary.counts[name]) for name in splits), strict=True))
     _common.table("\n".join(lines), [("class", "left"), *((name, "right") for name in splits)], rows)
+    for skipped in summary.skipped:
+        click.echo(f"left out: {skipped}")
+    for sentence in summary.notes:
+        click.echo(f"note: {sentence}")
     for one in summary.findings:
         click.echo(f"{'error' if one.kind == 'unreadable' else 'warning'}: {one.text}")
 

@@ -54,7 +54,7 @@ def _train_on_jax(device):
     "source",
     required=True,
     metavar="SOURCE",
-    help="Pictures: digits, FILE.npz, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
+    help="Images: digits, FILE.npz, FILE.csv, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
 )
 @click.option(
     "--recipe",
@@ -205,6 +205,8 @@ def command(
         for error in broken.values():
             note(f"left out: {error}")
         note(f"{len(broken)} pictures that cannot be read were left out")
+    if not quiet and together.writes:
+        _common.tell(opened)
     start = f" from {weights}" if weights else ""
     note(
         f"{name}{start} on {source}: {opened.split('train').examples} training pictures, "

@@ -37,7 +37,7 @@ class SourceError(ValueError):
 
 
 class SourceWarning(UserWarning):
-    """Files that a source of images leaves out; the message counts and names them."""
+    """Files that a source of images leaves out, or that are damaged but can be read; the message names them."""
 
 
 class VerificationError(Exception):

@@ -1,5 +1,6 @@
 """Class names: their order, and how the labels of one source are matched to the names of another."""
 
+import collections
 import re
 
 import numpy as np
@@ -33,8 +34,9 @@ def match_classes(names, wanted, ids=(), source=None):
         ArgumentError: if a class of the source has no counterpart.
     """
     for own, others in _spellings(names, wanted, ids):
-        places = {name: place for place, name in enumerate(others)}
-        if len(places) == len(others) and all(name in places for name in own):
+        counts = collections.Counter(others)  # a name that two classes share tells neither
+        places = {name: place for place, name in enumerate(others) if counts[name] == 1}
+        if all(name in places for name in own):
             return np.array([places[name] for name in own], "int64")
     known = set(wanted)
     odd = [name for name in names if name not in known] or list(names)

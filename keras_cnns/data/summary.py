@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from keras_cnns.data.files import FileSplit
-from keras_cnns.data.pictures import read_picture
+from keras_cnns.data.folders import Skipped
+from keras_cnns.data.pictures import decoder_warning, read_picture
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, SourceError
 
@@ -18,6 +19,11 @@ LABEL_BYTES = 1 << 30  # of a tensorflow-datasets split, so much is read to coun
 FEW = 10  # training pictures of a class: below it there is nothing to learn from
 IMBALANCE = 10  # times the pictures of the smallest class
 SMALL = 32  # pixels a side
+NEAR = 10_000  # images among which near duplicates are looked for
+SIDE = 16  # of the thumbnails that are compared, in pixels
+BLOCK = 500  # of them that are compared with all others at a time
+ALIKE = 0.1  # of an image's contrast: two that differ less are near duplicates
+FLAT = 4  # gray levels of standard deviation; a thumbnail of less shows nothing to compare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +31,11 @@ class Finding:
     """Something that is wrong with a source, or may be.
 
     Attributes:
-        kind: "unreadable", "duplicate", "missing" (a class of a split), "few", "imbalance", "gray" or "small".
+        kind: "unreadable", "damaged" (a JPEG whose decoder complains), "duplicate" (in two splits), "labels" (the same
+            image under two), "near" (all but the same image in two splits or under two labels), "missing" (a class of
+            a split), "few", "imbalance", "gray" or "small".
         text: one sentence.
-        names: the pictures or classes meant, none if all are; of duplicates both, joined by " = ".
+        names: the images or classes meant, none if all are; of duplicates both, joined by " = ".
     """
 
     kind: str
@@ -51,6 +59,8 @@ class Summary:
         mean: of each channel of the training pictures, in pixel units; each picture weighs the same.
         deviation: as `mean`, standard deviation.
         findings: what is wrong.
+        skipped: `Skipped` files of the source, which are in no split.
+        notes: sentences on how its splits came about.
     """
 
     source: str
@@ -63,6 +73,8 @@ class Summary:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     findings: tuple[Finding, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def unreadable(self):
@@ -76,6 +88,9 @@ class Summary:
 
 def summarize(source, *, sample=SAMPLE, seed=0, progress=None):
     """Look through a source: what it holds, and what is wrong with it.
+
+    Time and memory grow with the number of images examined: about one decoding and half a kilobyte for each. Near
+    duplicates are looked for among `NEAR` of them at most, by comparing all pairs of their thumbnails (seconds).
 
     Args:
         source: `Source`, as it was opened or divided.
@@ -129,21 +144,28 @@ def summarize(source, *, sample=SAMPLE, seed=0, progress=None):
         modes=dict(collections.Counter(one.mode for one in good).most_common()),
         mean=mean,
         deviation=deviation,
-        findings=tuple(_findings(looks, counts, source.class_names, examined == examples)),
+        findings=tuple(_findings(looks, counts, source.class_names, examined == examples, seed)),
+        skipped=source.skipped,
+        notes=tuple(sentence for sentences in source.notes.values() for sentence in sentences),
     )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)  # there may be a million of them
 class _Look:
-    """What is kept of a picture: its size is None if it cannot be read, and `fault` then says why."""
+    """What is kept of an image: its size is None if it cannot be read, and `fault` then says why.
+
+    `thumbnail` is its gray values at `SIDE` x `SIDE`, and `damage` what the decoder complained of.
+    """
 
     name: str
     label: int
     size: tuple[int, int] | None = None
     mode: str = ""
     digest: bytes = b""
+    thumbnail: bytes = b""
     gray: bool = False
     fault: str = ""
+    damage: str = ""
 
 
 class _Named(io.BytesIO):
@@ -179,6 +201,7 @@ def _contents(split, name, chosen, count):
 
 def _look(name, label, content, channels):
     """Return the `_Look` of one picture, and its pixels (positions, channels) if it can be read."""
+    damage = ""
     if isinstance(content, np.ndarray):
         pixels, mode = content, "L" if content.shape[-1] == 1 else "RGB"
         digest = hashlib.sha256(repr(content.shape).encode() + content.tobytes()).digest()
@@ -193,10 +216,12 @@ def _look(name, label, content, channels):
             return _Look(name, label, fault=reason), None
         with Image.open(io.BytesIO(content)) as picture:
             mode = picture.mode
-        digest = hashlib.sha256(content).digest()
+        digest, damage = hashlib.sha256(content).digest(), decoder_warning(content)
     values = pixels.reshape(-1, pixels.shape[-1])
     gray = values.shape[1] == 1 or bool((values == values[:, :1]).all())
-    return _Look(name, label, pixels.shape[:2], mode, digest, gray), values
+    shown = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).convert("L")
+    thumbnail = shown.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
+    return _Look(name, label, pixels.shape[:2], mode, digest, thumbnail, gray, damage=damage), values
 
 
 def _mean_and_deviation(moments):
@@ -207,16 +232,33 @@ def _mean_and_deviation(moments):
     return tuple(mean.tolist()), tuple(np.sqrt(np.maximum(square - mean**2, 0)).tolist())
 
 
-def _findings(looks, counts, class_names, whole):
+def _findings(looks, counts, class_names, whole, seed):
     """Yield what is wrong, the worst first; `whole` is whether every picture was examined."""
     every = [one for some in looks.values() for one in some]
     bad, good = [one for one in every if one.size is None], [one for one in every if one.size]
     if bad:
         text = f"{_many(len(bad), 'picture')} cannot be read, the first: {bad[0].fault}"
         yield Finding("unreadable", text, tuple(one.name for one in bad))
+    if damaged := [look for look in good if look.damage]:
+        text = (
+            f"{_many(len(damaged), 'JPEG')} damaged in the middle, so that a part shows wrong; replace, the first: "
+            f"{damaged[0].name} ({damaged[0].damage})"
+        )
+        yield Finding("damaged", text, tuple(look.name for look in damaged))
+    among = "" if whole else ", among those examined"
     if pairs := tuple(_duplicates(looks)):
-        among = "" if whole else ", among those examined"
         yield Finding("duplicate", f"{_many(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs)
+    if pairs := tuple(_two_labels(good, class_names)):
+        text = f"{_many(len(pairs), 'image')} under two labels{among}, the first: {pairs[0]}"
+        yield Finding("labels", text, pairs)
+    some = _for_near(looks, seed)
+    if pairs := tuple(_near_duplicates(some, class_names)):
+        among = "" if whole and len(some) == len(good) else f", among {len(some):,} images"
+        text = (
+            f"{_many(len(pairs), 'image')} all but the same in two splits or under two labels{among}, the first: "
+            f"{pairs[0]}"
+        )
+        yield Finding("near", text, pairs)
     for split, numbers in counts.items():
         if none := tuple(name for name, count in zip(class_names, numbers, strict=True) if not count):
             yield Finding("missing", f"{split} has no picture of {_listed(none)}", none)
@@ -250,6 +292,53 @@ def _duplicates(looks):
                 earlier = first.setdefault(one.digest, (split, one.name))
                 if earlier[0] != split:
                     yield f"{earlier[1]} = {one.name}"
+
+
+def _two_labels(good, class_names):
+    """Yield "this (class) = that (class)" for the same file or array under two labels."""
+    first = {}
+    for look in good:
+        earlier = first.setdefault(look.digest, look)
+        if look.label != earlier.label:
+            yield _labeled_pair(earlier, look, class_names)
+
+
+def _labeled_pair(first, second, class_names):
+    def labeled(look):
+        return f"{look.name} ({class_names[look.label]})" if look.label >= 0 else look.name
+
+    return f"{labeled(first)} = {labeled(second)}"
+
+
+def _for_near(looks, seed):
+    """Return (split, `_Look`) of at most `NEAR` images whose thumbnails show something, drawn from `seed`."""
+    some = [(split, look) for split, few in looks.items() for look in few if look.size]
+    if len(some) > NEAR:
+        some = [some[k] for k in np.sort(np.random.default_rng(seed).choice(len(some), NEAR, replace=False))]
+    return some
+
+
+def _near_duplicates(some, class_names):
+    """Yield "this (class) = that (class)" for images whose thumbnails differ little, in two splits or classes.
+
+    Little means that the root mean square of the difference is below `ALIKE` times the contrast, so that images of
+    little contrast, which look alike when small, must differ less. Images of the same bytes are left to the others.
+    """
+    if len(some) < 2:
+        return
+    thumbnails = np.stack([np.frombuffer(look.thumbnail, "uint8") for _, look in some]).astype("float32") - 128
+    contrast = thumbnails.std(1)
+    squares, limit = (thumbnails**2).sum(1), (ALIKE * contrast) ** 2 * thumbnails.shape[1]
+    groups = np.array([hash((split, look.label)) for split, look in some])
+    for start in range(0, len(some), BLOCK):
+        rows = slice(start, start + BLOCK)
+        distances = squares[rows, None] + squares[None] - 2 * thumbnails[rows] @ thumbnails.T
+        alike = (distances <= np.minimum(limit[rows, None], limit[None])) & (groups[rows, None] != groups[None])
+        alike &= (contrast[rows, None] > FLAT) & (contrast[None] > FLAT)
+        for row, column in zip(*np.nonzero(np.triu(alike, start + 1)), strict=True):
+            first, second = some[start + row][1], some[column][1]
+            if first.digest != second.digest:
+                yield _labeled_pair(first, second, class_names)
 
 
 def _many(count, thing):

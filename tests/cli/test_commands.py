@@ -211,7 +211,7 @@ def test_evaluate_with_bad_protocols(cli, arguments, part):
 
 def test_evaluate_on_pictures_of_other_classes(cli, folder_of_pictures):
     code, out, err = cli("evaluate", "nin:digits", "--data", folder_of_pictures)
-    assert code == 2 and one_sentence(err, "the classes of the pictures must be those of the model", "blue, red")
+    assert code == 2 and one_sentence(err, "the classes of the images must be those of the model", "blue, red")
 
 
 def test_a_model_without_a_record_is_told_about(cli, tmp_path):
@@ -220,6 +220,7 @@ def test_a_model_without_a_record_is_told_about(cli, tmp_path):
     keras.Model(inputs, x).save(tmp_path / "plain.keras")
     code, out, err = cli("evaluate", tmp_path / "plain.keras", "--data", "digits")
     assert code == 0 and "carries no preprocessing record: it gets the pixels, 0 to 255" in err
+    assert "does not name its classes; its outputs are taken for those of digits, in this order: 0, 1, 2" in err
 
 
 # ---- export
