@@ -83,8 +83,10 @@ def _show(summary):
     _common.table("\n".join(lines), [("class", "left"), *((name, "right") for name in splits)], rows)
     for skipped in summary.skipped:
         click.echo(f"left out: {skipped}")
+    warned = {finding.text for finding in summary.findings}
     for sentence in summary.notes:
-        click.echo(f"note: {sentence}")
+        if sentence not in warned:
+            click.echo(f"note: {sentence}")
     for one in summary.findings:
         click.echo(f"{'error' if one.kind == 'unreadable' else 'warning'}: {one.text}")
 

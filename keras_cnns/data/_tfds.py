@@ -199,8 +199,9 @@ class TfdsSplit(Split):
     def _with_pieces(self, pieces):
         return TfdsSplit(self.builder, self.keys, pieces)._copy(places=self.places, class_names=self.class_names)
 
-    def _relabeled(self, places):
-        return self._copy(places=places if self.places is None else places[self.places])
+    def _relabeled(self, places, class_names):
+        places = places if self.places is None else places[self.places]
+        return self._copy(places=places, class_names=class_names)
 
     def _label(self, label):
         """Return a label of the data set as int64, as it is numbered here."""

@@ -161,9 +161,9 @@ class RepeatedSplit(Split):
         """Refuse, as `divide` does."""
         self.divide(tuple(shares), seed)
 
-    def _relabeled(self, places):
-        base = self.base._relabeled(places)
-        return self._copy(base=base, labels=base.labels[self.places])
+    def _relabeled(self, places, class_names):
+        base = self.base._relabeled(places, class_names)
+        return self._copy(base=base, labels=base.labels[self.places], class_names=class_names)
 
     def sample(self, count):
         """As `Split.sample`, of the pictures without repeats."""

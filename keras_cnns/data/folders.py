@@ -30,7 +30,7 @@ class Skipped:
 
     Attributes:
         reason: why, as a phrase.
-        paths: of the files; of a folder that is not looked into, its own.
+        paths: of the files.
     """
 
     reason: str

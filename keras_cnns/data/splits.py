@@ -98,7 +98,7 @@ class Split:
         if self.class_names in (None, class_names):
             return self.named(class_names)
         places = match_classes(self.class_names, class_names, ids, source)
-        return self._relabeled(places).named(class_names)
+        return self._relabeled(places, class_names)
 
     def _copy(self, **changes):
         """Return a split of the same images, which shares `faults` and `skipped`, with some attributes changed."""
@@ -106,8 +106,8 @@ class Split:
         vars(twin).update(changes)
         return twin
 
-    def _relabeled(self, places):
-        """Return this split with the label `places[k]` for each label k; -1 stays."""
+    def _relabeled(self, places, class_names):
+        """Return this split with other class names, and the label `places[k]` for each label k; -1 stays."""
         raise TypeError(f"{type(self).__name__} cannot be relabeled")
 
     def elements(self):
@@ -253,9 +253,9 @@ class LabeledSplit(Split):
         """Return what an error calls a class."""
         return f"label {label}" if self.class_names is None else repr(self.class_names[label])
 
-    def _relabeled(self, places):
+    def _relabeled(self, places, class_names):
         labels = np.where(self.labels < 0, self.labels, places[np.maximum(self.labels, 0)])
-        return self._copy(labels=labels.astype("int64"))
+        return self._copy(labels=labels.astype("int64"), class_names=class_names)
 
     def joined(self, others):
         """As `Split.joined`."""

@@ -261,7 +261,7 @@ def _findings(looks, counts, class_names, whole, seed):
         yield Finding("near", text, pairs)
     for split, numbers in counts.items():
         if none := tuple(name for name, count in zip(class_names, numbers, strict=True) if not count):
-            yield Finding("missing", f"{split} has no picture of {_listed(none)}", none)
+            yield Finding("missing", f"{split} has no image of {_listed(none)}", none)
     training = {name: count for name, count in zip(class_names, counts["train"], strict=True) if count}
     if few := tuple(name for name, count in training.items() if count < FEW):
         yield Finding("few", f"fewer than {FEW} training pictures: {_listed(few)}", few)

@@ -9,7 +9,7 @@ from conftest import one_sentence
 from PIL import Image
 
 from keras_cnns import saving
-from keras_cnns.data import Preprocessing, Source, open_source, split_source
+from keras_cnns.data import Preprocessing, Source, open_source, repeat_scarce, split_source
 from keras_cnns.data.classes import match_classes, sort_classes
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
@@ -62,6 +62,9 @@ def test_a_source_takes_the_classes_of_a_model():
     assert matched.notes[""] == ("the source has 2 of the model's 3 classes; it lacks c",)
     assert source.split("train").labels.tolist() == [0, 1, 1, -1] and split.class_names is None
     assert matched.split("train").take([0, 2]).class_names == ("a", "b", "c")
+    repeated = repeat_scarce(source.split("train").take([0, 1, 2])).with_classes("ab")
+    assert repeated.labels.tolist() == [1, 0, 0, 1] and repeated.sample(3).labels.tolist() == [1, 0, 0]
+    assert [int(label) for _, label in repeated.elements()] == [1, 0, 0, 1]
 
 
 @pytest.fixture

@@ -76,6 +76,14 @@ def test_what_was_written_is_read(written):
         np.testing.assert_array_equal(images.mean((1, 2)).argmax(1), labels)
         np.testing.assert_array_equal(split.read_labels(), labels)
         np.testing.assert_array_equal([label for _, label in split.encoded()], labels)
+    turned = source.with_classes(NAMES[::-1]).split("test")  # by its own name for each class
+    first, _ = turned.divide(0.5, seed=0)
+    images, labels = pictures(first)
+    np.testing.assert_array_equal(2 - images.mean((1, 2)).argmax(1), labels)
+    np.testing.assert_array_equal(first.read_labels(), labels)
+    np.testing.assert_array_equal([label for _, label in first.encoded()], labels)
+    np.testing.assert_array_equal(sorted(label for _, label in first.shuffled(0)), sorted(labels))
+    assert turned.identity() != source.split("test").identity()
     assert open_source("tfds:stripes:1.0.0", data_dir=folder).class_names == tuple(NAMES)
 
 
