@@ -151,7 +151,7 @@ def test_evaluate(cli, tmp_path):
     "arguments, code, parts",
     [
         (("--data", "digit"), 2, ["Did you mean 'digits'?"]),
-        (("--data", "digits", "--split", "tset"), 2, ["it has train, test. Did you mean 'test'?"]),
+        (("--data", "digits", "--split", "tset"), 2, ["it has train, test, all. Did you mean 'test'?"]),
         (("--data", "none.npz"), 2, ["there is no such file"]),
         (("--data", "tfds:mnist", "--data-dir", "."), 3, ["is not on disk", "tfds build mnist --data_dir ."]),
         ((), 2, []),
