@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from keras_cnns.errors import ArgumentError
+from keras_cnns.errors import ArgumentError, SourceError
 
 SHOWN = 10  # class names in a message
 
@@ -14,6 +14,14 @@ def sort_classes(names):
     """Return class names in order: by number where all are whole numbers, else as text."""
     numbers = _whole_numbers(names)
     return sorted(names) if numbers is None else [name for _, name in sorted(zip(numbers, names, strict=True))]
+
+
+def need_two_classes(path, names):
+    """Raise SourceError if a source has one class alone."""
+    if len(names) < 2:
+        raise SourceError(
+            f"{path}: has one class only, {names[0]!r}; there is nothing to tell apart. Add images of another class."
+        )
 
 
 def match_classes(names, wanted, ids=(), source=None):

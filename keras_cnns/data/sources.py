@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cnns.data._tfds import open_tfds
-from keras_cnns.data.classes import match_classes, sort_classes
+from keras_cnns.data.arrays import read_npz
+from keras_cnns.data.classes import match_classes, need_two_classes
 from keras_cnns.data.folders import Skipped, read_folder, warn_of_skipped
 from keras_cnns.data.splits import ArraySplit, Split
 from keras_cnns.data.tables import read_table
@@ -143,7 +143,7 @@ def _open(name, data_dir, download):
     if path.suffix == ".npz":
         if not path.is_file():
             raise ArgumentError(f"there is no such file. Give the path of an .npz file. Received: source={name!r}")
-        return _npz(name, path)
+        return Source(name, *read_npz(path))
     raise ArgumentError(
         "a source of images is 'digits', a path to an .npz or .csv file, a folder of images, or 'tfds:NAME'; this is "
         f"none of them.{nearest(name, ['digits'])} Received: source={name!r}"
@@ -183,132 +183,10 @@ def _digits():
     return Source("digits", tuple("0123456789"), (32, 32, 1), splits)
 
 
-def _npz(name, path):
-    needed = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile
-        with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in needed if key not in file]
-            arrays = {key: file[key] for key in (*needed, "class_names") if key in file}
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        zipfile.zlib.error,
-        KeyError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        if "pickle" in str(error).lower():
-            fault, cure = (
-                "holds pickled Python objects, which could run any code; NumPy also makes them of pictures of "
-                "different sizes",
-                "Save plain arrays with np.savez, or put pictures of different sizes into a folder",
-            )
-        else:
-            fault, cure = "is damaged or no .npz file", "Make it again with np.savez"
-        raise SourceError(f"{path}: {fault}. {cure}.") from None
-    if missing:
-        raise SourceError(f"{path}: lacks {', '.join(missing)}. It must hold {', '.join(needed)}.")
-
-    names = arrays.get("class_names")
-    if names is None and arrays["y_train"].dtype.kind in "US":
-        names = np.array(sort_classes(set(_texts(arrays["y_train"].ravel()))))
-    if names is None:
-        y_train = arrays["y_train"]
-        most = int(y_train.max()) if np.issubdtype(y_train.dtype, np.integer) and y_train.size else 0
-        names = range(min(most, 1_000_000) + 1)
-    elif names.ndim != 1:
-        raise SourceError(f"{path}: class_names must be a list of strings. Received: shape={names.shape}")
-    names = tuple(_texts(names))
-    if len(set(names)) != len(names):
-        raise SourceError(f"{path}: class_names must differ from each other. Received: class_names={names[:10]}")
-    splits = {}
-    for split in ("train", "test"):
-        images = _checked_images(path, f"x_{split}", arrays[f"x_{split}"])
-        labels = _checked_labels(path, f"y_{split}", arrays[f"y_{split}"], len(images), names)
-        splits[split] = ArraySplit(images, labels)
-    shape, other = splits["train"].items.shape[1:], splits["test"].items.shape[1:]
-    if shape != other:
-        raise SourceError(f"{path}: x_train has pictures of shape {shape}, x_test of {other}. Make them equal.")
-    _need_two_classes(path, names)
-    empty = sorted(set(range(len(names))) - set(splits["train"].labels.tolist()))
-    if empty:
-        more = f" and {len(empty) - 1} more" if empty[1:] else ""
-        raise SourceError(
-            f"{path}: y_train has no picture of class {names[empty[0]]!r}{more}; number classes from 0 without gaps."
-        )
-    return Source(name, names, shape, splits)
-
-
-def _checked_images(path, key, images):
-    """Return uint8 (examples, height, width, channels), or raise a SourceError that says what is wrong."""
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise SourceError(
-            f"{path}: {key} must be (examples, height, width) or (examples, height, width, 1 or 3), none of them 0. "
-            f"Received: shape={images.shape}"
-        )
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.number) or np.issubdtype(images.dtype, np.complexfloating):
-        raise SourceError(f"{path}: {key} must hold numbers from 0 to 255. Received: dtype={images.dtype}")
-    if not np.isfinite(images).all():
-        raise SourceError(f"{path}: {key} holds values that are not finite (NaN or infinity). Replace them.")
-    low, high = images.min(), images.max()
-    if low < 0 or high > 255 or (high <= 1 and np.issubdtype(images.dtype, np.floating)):
-        if low < 0:
-            cure = "Undo the normalization: scale and shift the values, as (x + 1) * 127.5 for values from -1 to 1"
-        elif high > 255:
-            cure = "Divide 16-bit pixels (0 to 65535) by 257 and round them; bring others to 0 to 255"
-        else:
-            cure = "Multiply images of 0 to 1 by 255"
-        raise SourceError(
-            f"{path}: {key} must hold pixels from 0 to 255, best as uint8. {cure}. "
-            f"Received: values from {low:g} to {high:g}"
-        )
-    return np.round(images).astype("uint8")
-
-
-def _texts(names):
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-
-
-def _checked_labels(path, key, labels, examples, names):
-    """Return whole numbers (examples,), places in `names`; raise a SourceError that says what is wrong."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.shape == (examples,) and labels.dtype.kind in "US":
-        places, texts = {name: place for place, name in enumerate(names)}, _texts(labels)
-        if odd := sorted(set(texts) - set(places)):
-            raise SourceError(
-                f"{path}: {key} has labels that are not among the classes, which are {', '.join(names[:10])}. Add them "
-                f"to class_names and y_train, or remove them. Received: {', '.join(odd[:10])}"
-            )
-        return np.array([places[text] for text in texts], "int64")
-    if labels.shape != (examples,) or not np.issubdtype(labels.dtype, np.integer):
-        cure = "Store the argmax of one-hot labels" if labels.ndim == 2 else "Convert them with .astype('int64')"
-        raise SourceError(
-            f"{path}: {key} must hold one whole number or class name per image, shape ({examples},). {cure}. "
-            f"Received: shape={labels.shape}, dtype={labels.dtype}"
-        )
-    classes = len(names)
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise SourceError(
-            f"{path}: {key} must lie between 0 and {classes - 1}, as there are {classes} classes. "
-            f"Received: labels from {low} to {high}"
-        )
-    return labels
-
-
 def _of_files(name, class_names, splits, skipped=()):
     """Return the source of image files; where they are one part, "", a fifth of each class becomes the test split."""
     warn_of_skipped(name, skipped, stacklevel=5)  # before an error that may have its cause there
-    _need_two_classes(name, class_names)
+    need_two_classes(name, class_names)
     notes = {}
     if "" in splits:
         train, test = splits[""].named(class_names).divide(TEST_SHARE, SPLIT_SEED)
@@ -318,10 +196,3 @@ def _of_files(name, class_names, splits, skipped=()):
             "splits of its own; the split all is every image",
         )
     return Source(name, class_names, (None, None, 3), splits, skipped=skipped, notes=notes)
-
-
-def _need_two_classes(path, names):
-    if len(names) < 2:
-        raise SourceError(
-            f"{path}: has one class only, {names[0]!r}; there is nothing to tell apart. Add images of another class."
-        )

@@ -8,6 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_cnns.data.duplicates import SIDE, draw_for_near, in_two_splits, near_duplicates, under_two_labels
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.folders import Skipped
 from keras_cnns.data.pictures import decoder_warning, read_picture
@@ -19,11 +20,6 @@ LABEL_BYTES = 1 << 30  # of a tensorflow-datasets split, so much is read to coun
 FEW = 10  # training pictures of a class: below it there is nothing to learn from
 IMBALANCE = 10  # times the pictures of the smallest class
 SMALL = 32  # pixels a side
-NEAR = 10_000  # images among which near duplicates are looked for
-SIDE = 16  # of the thumbnails that are compared, in pixels
-BLOCK = 500  # of them that are compared with all others at a time
-ALIKE = 0.1  # of an image's contrast: two that differ less are near duplicates
-FLAT = 4  # gray levels of standard deviation; a thumbnail of less shows nothing to compare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +86,7 @@ def summarize(source, *, sample=SAMPLE, seed=0, progress=None):
     """Look through a source: what it holds, and what is wrong with it.
 
     Time and memory grow with the number of images examined: about one decoding and half a kilobyte for each. Near
-    duplicates are looked for among `NEAR` of them at most, by comparing all pairs of their thumbnails (seconds).
+    duplicates are looked for among 10,000 of them at most, by comparing all pairs of their thumbnails (seconds).
 
     Args:
         source: `Source`, as it was opened or divided.
@@ -246,13 +242,13 @@ def _findings(looks, counts, class_names, whole, seed):
         )
         yield Finding("damaged", text, tuple(look.name for look in damaged))
     among = "" if whole else ", among those examined"
-    if pairs := tuple(_duplicates(looks)):
+    if pairs := tuple(in_two_splits(looks)):
         yield Finding("duplicate", f"{_many(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs)
-    if pairs := tuple(_two_labels(good, class_names)):
+    if pairs := tuple(under_two_labels(good, class_names)):
         text = f"{_many(len(pairs), 'image')} under two labels{among}, the first: {pairs[0]}"
         yield Finding("labels", text, pairs)
-    some = _for_near(looks, seed)
-    if pairs := tuple(_near_duplicates(some, class_names)):
+    some = draw_for_near(looks, seed)
+    if pairs := tuple(near_duplicates(some, class_names)):
         among = "" if whole and len(some) == len(good) else f", among {len(some):,} images"
         text = (
             f"{_many(len(pairs), 'image')} all but the same in two splits or under two labels{among}, the first: "
@@ -281,64 +277,6 @@ def _findings(looks, counts, class_names, whole, seed):
     elif small:
         text = f"{_many(len(small), 'picture')} with a side of less than {SMALL} pixels: {_listed(small)}"
         yield Finding("small", text, small)
-
-
-def _duplicates(looks):
-    """Yield "this = that" for pictures in two splits, by which a test measures what was learned by heart."""
-    first = {}
-    for split, some in looks.items():
-        for one in some:
-            if one.size:
-                earlier = first.setdefault(one.digest, (split, one.name))
-                if earlier[0] != split:
-                    yield f"{earlier[1]} = {one.name}"
-
-
-def _two_labels(good, class_names):
-    """Yield "this (class) = that (class)" for the same file or array under two labels."""
-    first = {}
-    for look in good:
-        earlier = first.setdefault(look.digest, look)
-        if look.label != earlier.label:
-            yield _labeled_pair(earlier, look, class_names)
-
-
-def _labeled_pair(first, second, class_names):
-    def labeled(look):
-        return f"{look.name} ({class_names[look.label]})" if look.label >= 0 else look.name
-
-    return f"{labeled(first)} = {labeled(second)}"
-
-
-def _for_near(looks, seed):
-    """Return (split, `_Look`) of at most `NEAR` images whose thumbnails show something, drawn from `seed`."""
-    some = [(split, look) for split, few in looks.items() for look in few if look.size]
-    if len(some) > NEAR:
-        some = [some[k] for k in np.sort(np.random.default_rng(seed).choice(len(some), NEAR, replace=False))]
-    return some
-
-
-def _near_duplicates(some, class_names):
-    """Yield "this (class) = that (class)" for images whose thumbnails differ little, in two splits or classes.
-
-    Little means that the root mean square of the difference is below `ALIKE` times the contrast, so that images of
-    little contrast, which look alike when small, must differ less. Images of the same bytes are left to the others.
-    """
-    if len(some) < 2:
-        return
-    thumbnails = np.stack([np.frombuffer(look.thumbnail, "uint8") for _, look in some]).astype("float32") - 128
-    contrast = thumbnails.std(1)
-    squares, limit = (thumbnails**2).sum(1), (ALIKE * contrast) ** 2 * thumbnails.shape[1]
-    groups = np.array([hash((split, look.label)) for split, look in some])
-    for start in range(0, len(some), BLOCK):
-        rows = slice(start, start + BLOCK)
-        distances = squares[rows, None] + squares[None] - 2 * thumbnails[rows] @ thumbnails.T
-        alike = (distances <= np.minimum(limit[rows, None], limit[None])) & (groups[rows, None] != groups[None])
-        alike &= (contrast[rows, None] > FLAT) & (contrast[None] > FLAT)
-        for row, column in zip(*np.nonzero(np.triu(alike, start + 1)), strict=True):
-            first, second = some[start + row][1], some[column][1]
-            if first.digest != second.digest:
-                yield _labeled_pair(first, second, class_names)
 
 
 def _many(count, thing):
