@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -60,6 +61,28 @@ def _say(command, text):
 
 
 def _exit_code(command, arguments):
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line(warnings.showwarning)
+        return _run(command, arguments)
+
+
+def _one_line(show):
+    """Return a `warnings.showwarning` that prints a `SourceWarning` as one line, once, and leaves others to `show`."""
+    from keras_cnns.errors import SourceWarning
+
+    shown = set()
+
+    def show_one_line(message, category, *more, **named):
+        if not issubclass(category, SourceWarning):
+            show(message, category, *more, **named)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            note(message)
+
+    return show_one_line
+
+
+def _run(command, arguments):
     def say(text):
         _say(command, text)
 
@@ -311,18 +334,27 @@ def _fetched(record):
 
 
 def reopen(record, source, data_dir, download):
-    """Return a source, divided as for the training of a record's model if it is that one.
+    """Return a source with the classes of a record's model, divided as for its training if it is that one.
 
-    Its classes must be ours, and get our names where it has others for them, or numbers.
+    Labels are matched to the model's classes by name. A model that does not name its classes is taken to have those of
+    the source, in their order, and a note says so.
     """
-    from keras_cnns._models import check_classes
     from keras_cnns.data import reopen_source
 
     opened = reopen_source((record and record.data) or {}, source, data_dir=data_dir, download=download)
     if record and record.class_names:
-        check_classes(record.class_names, opened.class_names, source, record.class_ids)
-        opened = dataclasses.replace(opened, class_names=record.class_names)
+        return opened.with_classes(record.class_names, record.class_ids)
+    names = ", ".join(opened.class_names[:10]) + (", ..." if opened.class_names[10:] else "")
+    note(f"the model does not name its classes; its outputs are taken for those of {source}, in this order: {names}")
     return opened
+
+
+def tell(source, split=None):
+    """Print the notes of a source: all of them, or those that concern one split."""
+    for name, sentences in source.notes.items():
+        if split in (None, name) or not name:
+            for sentence in sentences:
+                note(f"{source.name}: {sentence}")
 
 
 def prepare_plot(path, force):

@@ -81,6 +81,12 @@ def _show(summary):
     splits = list(summary.counts)
     rows = list(zip(summary.class_names, *(map("{:,}".format, summary.counts[name]) for name in splits), strict=True))
     _common.table("\n".join(lines), [("class", "left"), *((name, "right", 0) for name in splits)], rows)
+    for skipped in summary.skipped:
+        _common.echo(f"left out: {skipped}")
+    warned = {finding.text for finding in summary.findings}
+    for sentence in summary.notes:
+        if sentence not in warned:
+            _common.echo(f"note: {sentence}")
     for one in summary.findings:
         click.echo(f"{'error' if one.kind == 'unreadable' else 'warning'}: {one.text}")
 

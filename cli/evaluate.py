@@ -25,9 +25,9 @@ def _scales(context, parameter, text):
     required=True,
     metavar="SOURCE",
     shell_complete=_common.complete_source,
-    help="Pictures: digits, FILE.npz, a folder, or tfds:NAME.",
+    help="Images: digits, FILE.npz, FILE.csv, a folder, or tfds:NAME.",
 )
-@click.option("--split", default="test", show_default=True, help="Which part of them.")
+@click.option("--split", default="test", show_default=True, help="Which part of them; all: every image.")
 @click.option(
     "--protocol",
     type=click.Choice([*PROTOCOLS, RECIPE]),
@@ -84,7 +84,7 @@ def command(
         _common.prepare_plot(plot, force)
     written = _written(output, corruptions, force) if output else {}
     opened_models = [_common.open_model(model) for model in models]
-    from keras_cnns._models import check_classes
+    from keras_cnns.errors import ArgumentError
     from keras_cnns.evaluation import draw_predictions, predict_split, robustness, score
     from keras_cnns.evaluation.measuring import check_outputs
 
@@ -93,9 +93,13 @@ def command(
     preprocessing = [_common.preprocessing_of(*one) for one in zip(loaded, records, models, strict=True)]
     opened = _common.reopen(records[0], source, data_dir, download)
     _say_division(models[0], records[0], opened, source)
-    for record in records[1:]:
-        if record and record.class_names:
-            check_classes(record.class_names, opened.class_names, source, record.class_ids)
+    _common.tell(opened, split)
+    for model, record in zip(models[1:], records[1:], strict=True):
+        if record and record.class_names and opened.class_names not in (record.class_names, record.class_ids):
+            raise ArgumentError(
+                f"models whose probabilities are averaged must have the same classes in the same order; measure "
+                f"{model} by itself. Received: {model!r} with {', '.join(record.class_names[:10])}"
+            )
     protocol = _recipes(records[0], models[0]) if protocol == RECIPE else protocol
     pictures = opened.split(split)
 

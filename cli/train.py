@@ -55,7 +55,7 @@ def _train_on_jax(device):
     required=True,
     metavar="SOURCE",
     shell_complete=_common.complete_source,
-    help="Pictures: digits, FILE.npz, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
+    help="Images: digits, FILE.npz, FILE.csv, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
 )
 @click.option(
     "--recipe",
@@ -206,6 +206,8 @@ def command(
         for error in broken.values():
             note(f"left out: {error}")
         note(f"left out because they cannot be read: {_common.counted(len(broken), 'image')}")
+    if not quiet and together.writes:
+        _common.tell(opened)
     start = f" from {weights}" if weights else ""
     note(
         f"{name}{start} on {source}: {_common.counted(opened.split('train').examples, 'training image')}, "

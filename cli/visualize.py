@@ -108,6 +108,7 @@ def _pictures(images, source, split, count, data_dir, download, record, preproce
     sampled = None
     if source:
         opened = _common.reopen(record, source, data_dir, download)
+        _common.tell(opened, split)
         sampled = sample_pictures(opened.split(split), preprocessing, opened.class_names, count)
     return (read_pictures(images, preprocessing) if images else sampled), sampled
 

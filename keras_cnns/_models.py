@@ -204,13 +204,3 @@ def predict_pixels(model, images, preprocessing, batch_size=256):
 def names_of_classes(names, count):
     """Return a list of class names; where none are known, their numbers in words."""
     return list(names) if names else [f"class {k}" for k in range(count)]
-
-
-def check_classes(ours, theirs, source, ids=()):
-    """Raise ArgumentError if a source names classes otherwise than the model, or its `ids`; numbers say nothing."""
-    only_numbers = all(str(k) == name for k, name in enumerate(theirs))
-    if len(ours) != len(theirs) or (tuple(theirs) not in (tuple(ours), tuple(ids)) and not only_numbers):
-        raise ArgumentError(
-            f"the classes of the pictures must be those of the model, in the same order: {', '.join(ours[:10])}"
-            f"{', ...' if len(ours) > 10 else ''}. Received: source={source!r} with {', '.join(theirs[:10])}"
-        )

@@ -36,6 +36,10 @@ class SourceError(ValueError):
     exit_code = 3
 
 
+class SourceWarning(UserWarning):
+    """Files that a source of images leaves out, or that are damaged but can be read; the message names them."""
+
+
 class VerificationError(Exception):
     """An artifact that is not as it should be, or does not compute what its model computes."""
 

@@ -23,7 +23,9 @@ def evaluate(
             probabilities; or a list of such models.
         split: `Split` of a source; every picture counts once, whatever the batch size.
         preprocessing: `Preprocessing` that the model was trained with; of several models a list.
-        class_names: of the split's labels, in order.
+        class_names: of the model, in the order of its outputs, as `ModelInfo.class_names`. Where the split knows its
+            own (`Split.class_names`, as those of a `Source` do), its labels are matched to these by name; a split that
+            does not is taken to have these.
         protocol: which views of a picture are shown: "center" (one, resized and cropped as the record says),
             "ten-crop", "144-crop", "dense", or a `Protocol`.
         scales: shorter sides in pixels that pictures are resized to, in place of the protocol's own; the
@@ -32,13 +34,14 @@ def evaluate(
         progress: function from the batches to the same batches, that shows how far one is.
 
     Raises:
-        ArgumentError: (a ValueError) if a model's outputs are not as many as the classes, the split is empty, a scale
-            is smaller than the input, or a model cannot be made dense.
+        ArgumentError: (a ValueError) if a model's outputs are not as many as the classes, the split is empty or has
+            a class that is not among them, a scale is smaller than the input, or a model cannot be made dense.
         SourceError: if a picture cannot be read.
     """
     options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": progress}
     for one in model if isinstance(model, list | tuple) else [model]:
         check_outputs(one, class_names)
+    split = split.with_classes(class_names)
     return score(*predict_split(model, split, preprocessing, **options), class_names)
 
 

@@ -126,11 +126,8 @@ def in_common(subjects):
 
 
 def _alike(names, others):
-    """Return whether class names may mean the same; none, and numbers, say nothing of what a class is."""
-    if not names or not others:
-        return True
-    numbers = tuple(map(str, range(len(names))))
-    return len(names) == len(others) and (names == others or numbers in (names, others))
+    """Return whether class names may mean the same; none say nothing of what a class is."""
+    return not names or not others or tuple(names) == tuple(others)
 
 
 def _plain(subject):

@@ -71,4 +71,4 @@ def default_recipe(builder, source, weights=None):
     """Return the recipe where none is named: `FINE_TUNING` with trained weights, else `NIN_DIGITS` or `SHORT`."""
     if weights is not None:
         return FINE_TUNING
-    return NIN_DIGITS if (builder, source) == ("NiN", "digits") else SHORT
+    return NIN_DIGITS if builder == "NiN" and source in ("digits", "sklearn:digits") else SHORT

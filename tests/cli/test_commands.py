@@ -202,7 +202,7 @@ def test_evaluate(cli, tmp_path):
     "arguments, code, parts",
     [
         (("--data", "digit"), 2, ["Did you mean 'digits'?"]),
-        (("--data", "digits", "--split", "tset"), 2, ["it has train, test. Did you mean 'test'?"]),
+        (("--data", "digits", "--split", "tset"), 2, ["it has train, test, all. Did you mean 'test'?"]),
         (("--data", "none.npz"), 2, ["there is no such file"]),
         (("--data", "tfds:mnist", "--data-dir", "."), 3, ["is not on disk", "tfds build mnist --data_dir ."]),
         ((), 2, []),
@@ -262,7 +262,7 @@ def test_evaluate_with_bad_protocols(cli, arguments, part):
 
 def test_evaluate_on_pictures_of_other_classes(cli, folder_of_pictures):
     code, out, err = cli("evaluate", "nin:digits", "--data", folder_of_pictures)
-    assert code == 2 and one_sentence(err, "the classes of the pictures must be those of the model", "blue, red")
+    assert code == 2 and one_sentence(err, "the classes of the images must be those of the model", "blue, red")
 
 
 def test_a_model_without_a_record_is_told_about(cli, tmp_path):
@@ -271,6 +271,7 @@ def test_a_model_without_a_record_is_told_about(cli, tmp_path):
     keras.Model(inputs, x).save(tmp_path / "plain.keras")
     code, out, err = cli("evaluate", tmp_path / "plain.keras", "--data", "digits")
     assert code == 0 and "carries no preprocessing record: it gets the pixels, 0 to 255" in err
+    assert "does not name its classes; its outputs are taken for those of digits, in this order: 0, 1, 2" in err
 
 
 # ---- export
@@ -535,7 +536,7 @@ def test_train_with_bad_pictures(cli, folder_of_pictures, small_npz, tmp_path, m
     monkeypatch.chdir(tmp_path)
     (folder_of_pictures / "red" / "0.png").write_bytes(b"no picture")
     code, out, err = cli("train", "NiN", "--data", folder_of_pictures, "--output", "run", "--input-size", 12)
-    assert code == 3 and one_sentence(err, "red/0.png: is no picture")
+    assert code == 3 and one_sentence(err, "red/0.png: is no image")
     with np.load(small_npz) as file:
         members = dict(file)
     members["x_train"] = members["x_train"].astype("float32")

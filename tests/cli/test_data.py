@@ -34,6 +34,19 @@ def test_warnings_do_not_fail(cli, folder_of_pictures):
     assert "a side of less than 32 pixels" in warnings[1]
 
 
+def test_what_is_left_out_is_told_once_on_stderr_and_in_a_row(cli, folder_of_pictures):
+    deeper = folder_of_pictures / "red" / "more"
+    deeper.mkdir()
+    for k in range(3):
+        Image.new("RGB", (40, 40), "red").save(deeper / f"{k}.png")
+    text = f"3 files in folders inside a class folder, as {deeper / '0.png'}"
+    code, out, err = cli("data", folder_of_pictures)
+    assert code == 0 and err.splitlines() == [f"{folder_of_pictures}: left out {text}"]
+    assert f"left out: {text}\n" in out and "note: the test split is 20% of each class" in out
+    code, out, _ = cli("data", folder_of_pictures, "--json")
+    assert [len(skipped["paths"]) for skipped in json.loads(out)["skipped"]] == [3]
+
+
 def test_unreadable_pictures_fail(cli, folder_of_pictures, tmp_path):
     bad = folder_of_pictures / "red" / "3.png"
     bad.write_bytes(bad.read_bytes()[:100])

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cnns._models import check_classes
-from keras_cnns.data import Preprocessing
+from keras_cnns.data import Preprocessing, Source
 from keras_cnns.data.sources import open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
@@ -174,15 +173,21 @@ def test_models_and_classes_that_do_not_fit():
     flat = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
     with pytest.raises(ArgumentError, match="must take one batch of pictures"):
         evaluate(flat, split, Preprocessing((6, 6)), "ab")
-    check_classes(["a", "b"], ["a", "b"], "s")
-    check_classes(["a", "b"], ["0", "1"], "s")  # numbers say nothing
-    check_classes(["a", "b"], ["n1", "n2"], "s", ("n1", "n2"))
-    with pytest.raises(ArgumentError, match="in the same order: a, b"):
-        check_classes(["a", "b"], ["0", "1", "2"], "s")
-    with pytest.raises(ArgumentError, match="in the same order: a, b. Received: source='s' with b, a"):
-        check_classes(["a", "b"], ["b", "a"], "s")
-    with pytest.raises(ArgumentError, match="with n2, n1"):
-        check_classes(["a", "b"], ["n2", "n1"], "s", ("n1", "n2"))
+
+
+def test_a_splits_own_classes_are_matched_by_name():
+    """The class is the brightest channel: a split whose labels are in another order counts all the same."""
+    images = np.zeros((6, 6, 6, 3), "uint8")
+    images[np.arange(6), ..., np.arange(6) % 3] = 200
+    named = Source("made", ("b", "c", "a"), (6, 6, 3), {"test": ArraySplit(images, (np.arange(6) - 1) % 3)})
+    record = Preprocessing((6, 6))
+    assert named.split("test").class_names == ("b", "c", "a")
+    assert evaluate(linear_model("softmax"), named.split("test"), record, "abc").top1 == 1
+    by_position = ArraySplit(images, (np.arange(6) - 1) % 3)
+    assert evaluate(linear_model("softmax"), by_position, record, "abc").top1 == 0
+    with pytest.raises(ArgumentError, match="it does not know x, y, z.*classes x, y, z"):
+        other = Source("other", ("x", "y", "z"), (6, 6, 3), {"test": by_position})
+        evaluate(linear_model("softmax"), other.split("test"), record, "abc")
 
 
 def test_the_shipped_network_is_as_good_as_its_record_says(digits_model):
