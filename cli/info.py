@@ -22,6 +22,7 @@ from keras_cnns.cli import _common
     help="Draw one network as a bar a layer, several as bubbles: multiply-adds, parameters, published error.",
 )
 @_common.force_option
+@_common.import_option
 @_common.options
 def command(models, input_size, recipe, plot, force, as_json):
     """Show all networks, or the layers of one (NETWORK as ResNet50, MODEL as in cnn-export), or compare several.

@@ -8,6 +8,7 @@ from keras_cnns.cli import _common
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGE...")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to show.")
+@_common.model_options
 @_common.options
 def command(model, images, top, as_json):
     """Show the most probable classes of each IMAGE, by MODEL (a .keras file, or NAME:WEIGHTS as nin:digits).
@@ -19,6 +20,7 @@ def command(model, images, top, as_json):
     from keras_cnns.applications import decode_predictions
     from keras_cnns.evaluation import predict_pictures
 
+    loaded = _common.classifier(loaded, record and record.class_names, model)
     preprocessing = _common.preprocessing_of(loaded, record, model)
     probabilities = predict_pictures(loaded, images, preprocessing)
     names = names_of_classes(record and record.class_names, probabilities.shape[1])

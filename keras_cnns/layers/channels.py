@@ -40,7 +40,9 @@ class LocalResponseNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         if n < 1 or n % 2 == 0:
             raise ValueError(f"`n` must be odd, so that the window has a middle. Received: n={n}")
-        self.n, self.k, self.alpha, self.beta, self.divide_alpha = n, k, alpha, beta, divide_alpha
+        # NumPy's scalars would widen the dtype of what is computed, and are no JSON
+        self.n, self.k, self.alpha, self.beta = int(n), float(k), float(alpha), float(beta)
+        self.divide_alpha = bool(divide_alpha)
 
     def call(self, inputs):
         """Normalize `inputs`."""
@@ -94,7 +96,7 @@ class Maxout(keras.layers.Layer):
         super().__init__(**kwargs)
         if pieces < 1:
             raise ValueError(f"`pieces` must be at least 1. Received: pieces={pieces}")
-        self.pieces = pieces
+        self.pieces = int(pieces)
 
     def build(self, input_shape):
         self.compute_output_shape(input_shape)  # which checks it
@@ -192,7 +194,7 @@ class ZeroPadShortcut(keras.layers.Layer):
 
     def __init__(self, filters, strides=1, **kwargs):
         super().__init__(**kwargs)
-        self.filters, self.strides = filters, strides
+        self.filters, self.strides = int(filters), int(strides)
 
     def build(self, input_shape):
         self.compute_output_shape(input_shape)  # which checks it
