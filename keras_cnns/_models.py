@@ -117,6 +117,11 @@ def as_classifier(model, class_names=()):
             f"{main.name} ends with the softmax of one number, which is 1 for every image; end it with one sigmoid, or "
             f"a softmax of two numbers. Received: model={main.name!r}"
         )
+    if len(class_names) == 2:
+        raise ArgumentError(
+            f"{main.name} gives one number per image, and ends with an activation that makes it neither a probability "
+            f"nor a logit; end it with one sigmoid. Received: model={main.name!r}"
+        )
     raise ArgumentError(
         f"{main.name} gives one number per image and ends without a sigmoid. If the number is the logit of the second "
         "of two classes, name both (--labels; in code, class_names); a measurement (regression) is not supported. "

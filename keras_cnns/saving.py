@@ -38,6 +38,7 @@ ARRAYS = "keras_cnns.npz"  # large arrays of the preprocessing, where it has som
 FORMAT = 1
 JSON_BYTES = 64 << 20  # more than any network's description takes
 ARRAY_BYTES = 1 << 30  # more than any mean image or whitening matrix takes
+BLOCK = 1 << 22  # bytes read at a time
 EXPANDED_BYTES = 1 << 28  # a member may be so large, however small it is packed
 EXPANSION = 100  # times its packed size
 
@@ -222,34 +223,33 @@ def _as_keras_reads_it(path):
     """
     needed = ("config.json", "metadata.json", "model.weights.h5")
     with contextlib.ExitStack() as stack:
-        try:
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            members = [
-                one for one in archive.infolist() if one.filename in needed or one.filename.startswith("assets/")
-            ]
-            for member in members:
-                if member.file_size > max(EXPANDED_BYTES, EXPANSION * member.compress_size):
-                    raise ModelFileError(
-                        path,
-                        f"its {member.filename} takes {member.compress_size:,} bytes and would expand to "
-                        f"{member.file_size:,}, as no network's does",
-                        "Do not use this file.",
-                    )
-            if len(archive.infolist()) == len(needed):
-                for member in members:
-                    with archive.open(member) as content:
-                        while content.read(1 << 22):  # at its end the checksum is compared
-                            pass
-                yield path
-                return
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        members = [one for one in archive.infolist() if one.filename in needed or one.filename.startswith("assets/")]
+        readable, copy = path, None
+        if len(archive.infolist()) > len(needed):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_cnns-"))
             readable = Path(folder) / "model.keras"
-            with zipfile.ZipFile(readable, "w") as copy:
-                for member in members:
-                    with archive.open(member) as content, copy.open(member.filename, "w", force_zip64=True) as target:
-                        shutil.copyfileobj(content, target, 1 << 22)
-        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError, RuntimeError):
-            raise ModelFileError(path, f"its {member.filename} is damaged", "Copy or save it again.") from None
+            copy = zipfile.ZipFile(readable, "w")
+        for member in members:
+            if member.file_size > max(EXPANDED_BYTES, EXPANSION * member.compress_size):
+                raise ModelFileError(
+                    path,
+                    f"its {member.filename} takes {member.compress_size:,} bytes and would expand to "
+                    f"{member.file_size:,}, as no network's does",
+                    "Do not use this file.",
+                )
+            try:
+                with archive.open(member) as content:  # at its end the checksum is compared
+                    if copy is None:
+                        while content.read(BLOCK):
+                            pass
+                    else:
+                        with copy.open(member.filename, "w", force_zip64=True) as target:
+                            shutil.copyfileobj(content, target, BLOCK)
+            except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError, RuntimeError):
+                raise ModelFileError(path, f"its {member.filename} is damaged", "Copy or save it again.") from None
+        if copy is not None:
+            copy.close()
         yield readable
 
 
@@ -275,7 +275,7 @@ def _unreadable(path, error):
         reason = "its layers need more memory than there is" if memory else "TensorFlow cannot build its layers"
     elif module.startswith("h5py") or re.search(r"synchronously|h5|addr|object header|heap", text):
         reason = "its model.weights.h5 is damaged"
-    elif "incompatible with the layer" in text:
+    elif re.search(r"incompatible with the layer|output size would be", text):
         reason = "its layers do not fit each other"
     else:
         reason = "its config.json describes no model"

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_cnns.layers._numbers import plain
+
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class LocalResponseNormalization(keras.layers.Layer):
@@ -151,7 +153,7 @@ class SplitConv2D(keras.layers.Conv2D):
     """
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+        super().__init__(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
         if self.data_format != "channels_last":
             raise ValueError(f"`data_format` must be 'channels_last'. Received: data_format={self.data_format!r}")
 

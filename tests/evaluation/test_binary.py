@@ -98,7 +98,7 @@ def test_one_number_is_a_logit_where_two_classes_are_named(twins, source, tmp_pa
     np.testing.assert_allclose(*both, atol=1e-6)
     with pytest.raises(ArgumentError, match="small gives one number per image and ends without a sigmoid.*--labels"):
         evaluation.predict_pictures(linear, [file], RECORD)
-    with pytest.raises(ArgumentError, match="ends without a sigmoid"):  # it has an activation, and is no logit
+    with pytest.raises(ArgumentError, match="ends with an activation that makes it neither a probability nor a logit"):
         evaluation.predict_pictures(ending(1, "tanh"), [file], RECORD, class_names=NAMES)
 
 
