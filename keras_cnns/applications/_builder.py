@@ -61,7 +61,7 @@ def documented(function):
 
 def choose(function, name, value, allowed):
     """Return the one of the allowed values that equals `value`; raise ArgumentError if there is none."""
-    if isinstance(value, (str, numbers.Number, type(None))):
+    if isinstance(value, (str, numbers.Number, np.bool_, type(None))):
         for one in allowed:
             if value == one:
                 return one
