@@ -39,6 +39,7 @@ from keras_cnns.cli.export import DEFAULT_MODEL
     help="Draw accuracy by latency, with the file size as area.",
 )
 @_common.force_option
+@_common.model_options
 @_common.options
 def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_json):
     """Measure MODEL (a .keras file, or NAME:WEIGHTS) and ARTIFACTs: size, memory, accuracy, latency, throughput.
@@ -52,8 +53,9 @@ def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_j
     loaded = record = None
     if model is not None:
         loaded, record, stem = _common.open_model(model)
-        _common.preprocessing_note(record, model)
+        _common.preprocessing_note(record, model, loaded)
     else:
+        _refuse_model_options()
         _common.load_keras()
     from keras_cnns.export import benchmarking
 
@@ -94,6 +96,13 @@ def _model_and_artifacts(paths):
     except ArgumentError:
         return paths[0], paths[1:]
     return None, paths
+
+
+def _refuse_model_options():
+    """Raise UsageError for options that tell about a MODEL, where there is none."""
+    for name in ("scale", "mean", "deviation", "labels"):
+        if _common.given(name):
+            raise click.UsageError(f"--{name} tells about a MODEL: give one before the artifacts.")
 
 
 def print_benchmark(measured):

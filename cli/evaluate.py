@@ -58,6 +58,7 @@ def _scales(context, parameter, text):
 @_common.force_option
 @_common.data_dir_option
 @_common.download_option
+@_common.model_options
 @_common.options
 def command(
     models,
@@ -107,8 +108,10 @@ def command(
         return _common.track(batches, "pictures")
 
     options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": track}
-    for model in loaded:
-        check_outputs(model, opened.class_names)
+    loaded = [
+        check_outputs(_common.classifier(member, opened.class_names, text), opened.class_names)
+        for member, text in zip(loaded, models, strict=True)
+    ]
     probabilities, labels = predict_split(loaded, pictures, preprocessing, **options)
     result = score(probabilities, labels, opened.class_names)
     spoiled = None

@@ -23,6 +23,7 @@ from keras_cnns.cli import _common
 )
 @click.option("--versions", is_flag=True, help="Versions, processor, devices, settings: what a bug report needs.")
 @_common.force_option
+@_common.import_option
 @_common.options
 def command(models, input_size, recipe, plot, versions, force, as_json):
     """Show all networks, or the layers of one (NETWORK as ResNet50, MODEL as in cnn-export), or compare several.

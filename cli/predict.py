@@ -23,6 +23,7 @@ CHUNK = 256  # images read at a time, so that a folder of any size fits into mem
 )
 @click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read; each is named.")
 @_common.force_option
+@_common.model_options
 @_common.options
 def command(model, images, top, as_csv, output, skip_broken, force, as_json):
     """Show the most probable classes of each IMAGE, by MODEL (a .keras file, or NAME:WEIGHTS as nin:digits).
@@ -41,6 +42,7 @@ def command(model, images, top, as_csv, output, skip_broken, force, as_json):
     from keras_cnns._models import main_output, names_of_classes
     from keras_cnns.applications import decode_predictions
 
+    loaded = _common.classifier(loaded, record and record.class_names, model)
     preprocessing = _common.preprocessing_of(loaded, record, model)
     paths, probabilities = _predict(main_output(loaded), paths, preprocessing, skip_broken)
     names = names_of_classes(record and record.class_names, probabilities.shape[1])

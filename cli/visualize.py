@@ -32,6 +32,7 @@ EPILOG = "\n\n".join([*(f"{name}: {kind.shows}" for name, kind in KINDS.items())
 @_common.force_option
 @_common.data_dir_option
 @_common.download_option
+@_common.model_options
 @_common.options_without_table
 def command(
     model, images, what, layer, units, target, source, split, count, output, report, force, data_dir, download, as_json
@@ -53,6 +54,7 @@ def command(
 
     preprocessing = _common.preprocessing_of(loaded, record, model)
     names = list(record.class_names) if record and record.class_names else None
+    loaded = _models.two_classes(_models.main_output(loaded), names or ())
     pictures, sampled = _pictures(images, source, split, count, data_dir, download, record, preprocessing)
     options = {
         "class_names": names,
@@ -73,11 +75,10 @@ def command(
     if page:
         from keras_cnns.analysis.report import write_report
 
-        main = _models.main_output(loaded)
         few = pictures.first(12)
-        probabilities = _models.to_probabilities(main, main.predict_on_batch(few.images))
+        probabilities = _models.to_probabilities(loaded, loaded.predict_on_batch(few.images))
         classes = _models.names_of_classes(names, probabilities.shape[1])
-        write_report(page, main, few, probabilities, classes, shown, f"{model}, looked into")
+        write_report(page, loaded, few, probabilities, classes, shown, f"{model}, looked into")
     if as_json:
         drawn = [
             {"what": kind, "file": str(file) if file else None, "shows": KINDS[kind].shows, "says": sentence}

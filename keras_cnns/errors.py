@@ -3,6 +3,23 @@
 import difflib
 import errno
 
+from keras_cnns._lazy import dir_of
+
+__all__ = [
+    "ArgumentError",
+    "ArtifactError",
+    "ConversionError",
+    "Interrupted",
+    "ModelFileError",
+    "OutputError",
+    "OutputExistsError",
+    "SourceError",
+    "TrainingError",
+    "VerificationError",
+    "nearest",
+]
+__dir__ = dir_of(__all__)
+
 
 class ArgumentError(ValueError):
     """An argument that cannot be used: a misspelt name, a value out of range, two that contradict."""
