@@ -3,6 +3,23 @@
 import difflib
 import errno
 
+from keras_cnns._lazy import dir_of
+
+__all__ = [
+    "ArgumentError",
+    "ArtifactError",
+    "ConversionError",
+    "Interrupted",
+    "ModelFileError",
+    "OutputError",
+    "OutputExistsError",
+    "SourceError",
+    "TrainingError",
+    "VerificationError",
+    "nearest",
+]
+__dir__ = dir_of(__all__)
+
 
 class ArgumentError(ValueError):
     """An argument that cannot be used: a misspelt name, a value out of range, two that contradict."""
@@ -37,7 +54,7 @@ class SourceError(ValueError):
 
 
 class SourceWarning(UserWarning):
-    """Files that a source of images leaves out; the message counts and names them."""
+    """Files that a source of images leaves out, or that are damaged but can be read; the message names them."""
 
 
 class VerificationError(Exception):

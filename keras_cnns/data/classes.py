@@ -1,10 +1,11 @@
 """Class names: their order, and how the labels of one source are matched to the names of another."""
 
+import collections
 import re
 
 import numpy as np
 
-from keras_cnns.errors import ArgumentError
+from keras_cnns.errors import ArgumentError, SourceError
 
 SHOWN = 10  # class names in a message
 
@@ -13,6 +14,14 @@ def sort_classes(names):
     """Return class names in order: by number where all are whole numbers, else as text."""
     numbers = _whole_numbers(names)
     return sorted(names) if numbers is None else [name for _, name in sorted(zip(numbers, names, strict=True))]
+
+
+def need_two_classes(path, names):
+    """Raise SourceError if a source has one class alone."""
+    if len(names) < 2:
+        raise SourceError(
+            f"{path}: has one class only, {names[0]!r}; there is nothing to tell apart. Add images of another class."
+        )
 
 
 def match_classes(names, wanted, ids=(), source=None):
@@ -33,8 +42,9 @@ def match_classes(names, wanted, ids=(), source=None):
         ArgumentError: if a class of the source has no counterpart.
     """
     for own, others in _spellings(names, wanted, ids):
-        places = {name: place for place, name in enumerate(others)}
-        if len(places) == len(others) and all(name in places for name in own):
+        counts = collections.Counter(others)  # a name that two classes share tells neither
+        places = {name: place for place, name in enumerate(others) if counts[name] == 1}
+        if all(name in places for name in own):
             return np.array([places[name] for name in own], "int64")
     known = set(wanted)
     odd = [name for name in names if name not in known] or list(names)

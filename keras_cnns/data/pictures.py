@@ -3,11 +3,15 @@
 import contextlib
 import functools
 import io
+import os
+import sys
+import tempfile
+import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from keras_cnns.errors import SourceError
+from keras_cnns.errors import SourceError, SourceWarning
 
 SUFFIXES = frozenset(
     ".apng .avif .bmp .dib .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
@@ -15,6 +19,10 @@ SUFFIXES = frozenset(
 HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 # Formats that are known by their first bytes; of others a file's content alone says too little
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+DAMAGED = "{path}: is a JPEG that is damaged in its middle ({reason}), so that a part of it shows wrong. Replace it."
+# What may follow 0xFF after the start of a JPEG's pixels: 0 and 0xFF stand for themselves; else restarts, and the
+# headers of further scans
+STRAY = np.array([not (code in (0, 0xC4, 0xFE, 0xFF) or 0xD0 <= code <= 0xEF) for code in range(256)])
 MINIMUM_SIDE = 4  # pixels; in less than that no network sees anything
 DIVISORS = (0, 1, 2, 4, 8)  # of a JPEG's size while it is decoded; 0: by TensorFlow not at all
 
@@ -138,6 +146,7 @@ def read_window(path, channels=3, choose=None, size=None):
         SourceError: as `read_picture`. Damage below the window may go unseen, but for a file cut off.
     """
     content = read_file(path)
+    warn_if_damaged(path, content)
     divisor, window = plan_window(content, channels, choose, size)
     if divisor:
         import tensorflow as tf
@@ -158,6 +167,57 @@ def read_file(path):
             return file.read()
     except OSError:
         return b""
+
+
+def warn_if_damaged(path, content):
+    """Warn of a JPEG that holds markers where only pixels should be: something has overwritten a part of it."""
+    if _has_stray_markers(content):
+        warnings.warn(DAMAGED.format(path=path, reason="markers among its pixels"), SourceWarning, stacklevel=2)
+
+
+def _has_stray_markers(content):
+    """Return whether the pixels of a JPEG are interrupted by a marker that cannot be there."""
+    start = 2
+    while content.startswith(b"\xff\xd8\xff") and start + 4 <= len(content) and content[start] == 0xFF:
+        length = int.from_bytes(content[start + 2 : start + 4], "big")
+        if content[start + 1] == 0xDA:
+            pixels = np.frombuffer(content, "uint8", offset=start + 2 + length)
+            markers = pixels[1:][pixels[:-1] == 0xFF]
+            ends = np.flatnonzero(markers == 0xD9)
+            markers = markers[: ends[0]] if len(ends) else markers
+            return bool(STRAY[markers].any())
+        start += 2 + length
+    return False
+
+
+def decoder_warning(content):
+    """Return what libjpeg says of damage that it passes over in a JPEG, "" of any other file.
+
+    It prints that to stderr, and no library for Python hands it on: so the stream is caught while TensorFlow decodes.
+    What others print meanwhile goes on to stderr. Not for several threads at once.
+    """
+    if not content.startswith(b"\xff\xd8\xff"):
+        return ""
+    import tensorflow as tf
+
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            with tf.device("CPU"):
+                tf.raw_ops.DecodeJpeg(contents=content, ratio=8)
+        except tf.errors.InvalidArgumentError:
+            pass  # read_picture says what it is
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+        caught.seek(0)
+        lines = caught.read().splitlines(keepends=True)
+    own = [line for line in lines if line.startswith((b"Corrupt JPEG data", b"Premature end", b"Inconsistent prog"))]
+    if others := b"".join(line for line in lines if line not in own):
+        os.write(2, others)
+    return own[0].decode("ascii", "replace").strip() if own else ""
 
 
 def decode_jpeg(content, window, channels, divisor):

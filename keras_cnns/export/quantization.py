@@ -6,7 +6,6 @@ import os
 
 import numpy as np
 
-from keras_cnns._models import check_classes
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.export.formats import QUANTIZATIONS
 
@@ -107,7 +106,7 @@ def _training_split(name, info, options, class_names):
             f"the pictures that the model was trained on are not at hand; name others with --calibration ({error})"
         ) from None
     if class_names:
-        check_classes(class_names, source.class_names, name, getattr(info, "class_ids", ()))
+        source = source.with_classes(class_names, getattr(info, "class_ids", ()))
     return source.split("train")
 
 
