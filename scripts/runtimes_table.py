@@ -43,7 +43,8 @@ HEAD = """\
 Written by `make runtimes` (`scripts/runtimes_table.py`), which runs each artifact on {images} images: digits of
 scikit-learn for gray networks, crops of its photographs for others, int8 calibrated on more of the same. A cell is the
 largest difference of a probability from the Keras model's, and how many images get another class, if any do. "no" means
-that the runtime refuses the file; its words stand below the table. OpenVINO computes with
+that the runtime refuses the file; its words stand below the table. TFLite Micro has no CAST from uint8, so float32
+files need `--io float32` there. OpenVINO computes with
 `INFERENCE_PRECISION_HINT=f32`: by default it uses bfloat16 where the processor has it, and there refuses int8 files.
 
 Versions: {versions}.
