@@ -8,6 +8,7 @@ from keras_cnns.export.formats import (
     INPUT_TYPES,
     LAYOUTS,
     OPSET,
+    OPSET_INT8,
     OPSETS,
     OWNERS,
     QUANTIZATIONS,
@@ -63,7 +64,11 @@ def _choice(values):
 @click.option("--bake-whitening", is_flag=True, help="Let a preprocessing that whitens be inside, with its matrix.")
 @click.option("--logits", is_flag=True, help="Leave out the last softmax.")
 @click.option("--auxiliary", is_flag=True, help="Keep auxiliary heads, as further outputs.")
-@click.option("--opset", type=int, help=f"Version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]} (default {OPSET}).")
+@click.option(
+    "--opset",
+    type=int,
+    help=f"Version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]} (default {OPSET}, with int8 {OPSET_INT8}).",
+)
 @click.option("--layout", metavar=_choice(LAYOUTS), help=f"Of the input, for {OWNERS['layout']} (default nhwc).")
 @click.option(
     "--target",
