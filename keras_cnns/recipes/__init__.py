@@ -26,6 +26,7 @@ from keras_cnns.recipes.modern import (
     NIN_MNIST_MODERN,
     NIN_MODERN,
     NIN_MODERN_AGAIN,
+    PHOTOGRAPHS,
     RESNET_CIFAR10_MODERN,
     RESNET_MODERN,
     SHORT,
@@ -67,8 +68,20 @@ def get_recipe(name, builder=None):
     return recipe
 
 
-def default_recipe(builder, source, weights=None):
-    """Return the recipe where none is named: `FINE_TUNING` with trained weights, else `NIN_DIGITS` or `SHORT`."""
+def default_recipe(builder, source, weights=None, photographs=False):
+    """Return the recipe where none is named.
+
+    Args:
+        builder: public name of the network.
+        source: SOURCE, as `data.open_source` takes it.
+        weights: what the network starts from; None: random weights.
+        photographs: whether the source is a folder of photographs, as `training.holds_photographs` finds out.
+
+    Returns:
+        `FINE_TUNING` with weights, `NIN_DIGITS` for NiN on the digits, `PHOTOGRAPHS` for photographs, else `SHORT`.
+    """
     if weights is not None:
         return FINE_TUNING
-    return NIN_DIGITS if (builder, source) == ("NiN", "digits") else SHORT
+    if (builder, source) == ("NiN", "digits"):
+        return NIN_DIGITS
+    return PHOTOGRAPHS if photographs else SHORT

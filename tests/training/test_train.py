@@ -41,11 +41,11 @@ def colors(train=80, test=20):
     return Source("colors", ("red", "green", "blue"), (12, 12, 3), {"train": split(train), "test": split(test)})
 
 
-def test_a_run_writes_five_files(tmp_path):
+def test_a_run_writes_six_files(tmp_path):
     recipe = QUICK.replace(epochs=12, learning_rate=2e-2)
     info = train(Tiny, colors(), recipe, tmp_path / "run", seed=3, command="cnn-train ...")
     written = sorted(one.name for one in (tmp_path / "run").iterdir())
-    assert written == ["best.keras", "curve.png", "log.csv", "model.keras", "run.json"]
+    assert written == ["best.keras", "curve.png", "final_state.npz", "log.csv", "model.keras", "run.json"]
     assert info.metrics["test"]["top1"] == 1.0 and info.metrics["test"]["examples"] == 20
     assert info.metrics["validation"]["examples"] == 9
     assert read_info(tmp_path / "run" / "model.keras") == info
@@ -108,7 +108,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
     info = read_info(tmp_path / "run" / "model.keras")
     assert info.training["interrupted"] and info.training["epochs"] == 1 and "test" not in info.metrics
     assert load_model(tmp_path / "run" / "model.keras").name == "tiny"
-    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted(module.FILES)
+    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted({*module.FILES} - {module.FINAL})
 
 
 def test_what_cannot_be_recorded_is_told_before_the_training(tmp_path):
