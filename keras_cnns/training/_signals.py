@@ -17,6 +17,7 @@ TRAINING = "after this step; press Ctrl-C again to quit without saving"
 VALIDATING = "after this epoch's validation; press Ctrl-C again to quit without saving"
 SAVING = "after the network has been written; press Ctrl-C again to quit without saving"
 MEASURING = "the trained network has been written; press Ctrl-C again to quit at once"
+NOW = "press Ctrl-C again to quit at once"
 
 _active = None
 

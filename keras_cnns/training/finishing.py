@@ -114,9 +114,15 @@ def _restore_best(fitting, model, info):
 
 
 def _check_alive(model, data, recipe, seed):
-    """Raise TrainingError if a trained network says the same of all pictures: nothing passes its ReLUs any more."""
+    """Raise TrainingError if a trained network says NaN, or the same of all images: nothing passes its ReLUs."""
     model, (images, *_) = _models.main_output(model), next(iter(data))
-    if len(images) > 1 and not np.ptp(np.asarray(model.predict_on_batch(np.asarray(images))), axis=0).any():
+    outputs = np.asarray(model.predict_on_batch(np.asarray(images)))
+    if np.isnan(outputs).any():
+        raise TrainingError(
+            "the trained network's outputs are NaN: its last steps were too large. Train again (with --force) with a "
+            f"lower learning rate or a longer warm-up. Received: recipe={recipe.name!r}, seed={seed}"
+        )
+    if len(images) > 1 and not np.ptp(outputs, axis=0).any():
         raise TrainingError(
             "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
             "(with --force) with another seed, a lower learning rate or a longer warm-up. "

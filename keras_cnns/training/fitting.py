@@ -12,7 +12,7 @@ from keras_cnns.errors import OutputError, TrainingError
 from keras_cnns.training import checkpoint as checkpoints
 from keras_cnns.training._callbacks import Best, CtrlC, LossError, TimeUp
 from keras_cnns.training._processes import Together, stop_all
-from keras_cnns.training._signals import TRAINING
+from keras_cnns.training._signals import NOW, TRAINING
 from keras_cnns.training._variables import array
 from keras_cnns.training.diagnosis import find_fault
 from keras_cnns.training.folder import CHECKPOINT
@@ -99,7 +99,7 @@ class Fitting:
             self._finish_moving_average()
             return "time" if isinstance(stop, TimeUp) else "interrupted"
         finally:
-            signals.tell = None
+            signals.doing, signals.tell = NOW, None
         return None
 
     def _finish_moving_average(self):

@@ -206,7 +206,7 @@ def train(
         )
         batches, waited = watched(batches)
         fitting = Fitting(model, recipe, output, watching, position, (training, validation), distribution, signals)
-        if fitting.checkpoint.extends and not quiet:
+        if fitting.checkpoint.extends and distribution.writes and not quiet:
             signals.say(_extension(fitting.checkpoint, recipe, steps))
         # Of the run that is overwritten; the rest stays until there is something better
         if not resume and distribution.writes:

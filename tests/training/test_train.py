@@ -1,7 +1,6 @@
 """The whole road on small pictures: what a run writes, and what it keeps when something goes wrong."""
 
 import json
-import re
 from pathlib import Path
 
 import keras
@@ -14,7 +13,7 @@ from keras_cnns.data.sources import Source, open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import Interrupted, OutputError, OutputExistsError, SourceError, TrainingError
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import compilation, compile_model, policy_for, train
+from keras_cnns.training import compilation, compile_model, train
 from keras_cnns.training import run as module
 
 QUICK = recipes.SHORT.replace(epochs=2, batch_size=16, precision="float32", warmup_steps=2)
@@ -197,13 +196,6 @@ def test_mixed_precision_leaves_the_users_policy_alone(tmp_path):
     assert keras.config.dtype_policy().name == "float32" and info.training["precision"] == "mixed_bfloat16"
     model = load_model(tmp_path / "run" / "model.keras")
     assert model.layers[1].compute_dtype == "bfloat16"
-
-
-def test_precisions():
-    assert policy_for("float32") == "float32" and policy_for("mixed_float16") == "mixed_float16"
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    expected = "mixed_bfloat16" if re.search(r"\b(amx_bf16|avx512_bf16)\b", flags) else "float32"
-    assert policy_for("auto") == expected
 
 
 @pytest.mark.parametrize("activation", ["softmax", None])
