@@ -46,13 +46,16 @@ class StopSignals:
         self.hard = hard
         self.came = self.again = self.began = self.waits = False
         self.doing, self.tell = PREPARING, None
-        self._first = self._reader = None
+        self._first = self._reader = self._stderr = None
         self._before = {}
 
     def start(self, sigterm=True):
         """Take the signals over; nothing where this is not the main thread, which alone can have them."""
         if threading.current_thread() is not threading.main_thread():
             return
+        if self.hard:  # stderr as it is now: while libraries are imported, `_quiet` holds back what is written there
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                self._stderr = open(os.dup(sys.stderr.fileno()), "w", encoding="utf8")
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
@@ -60,7 +63,8 @@ class StopSignals:
         # A handler of the caller's own knows better, and so does JAX among several processes
         if sigterm and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self.note)
-        threading.Thread(target=self._acknowledge, args=(self._reader,), daemon=True).start()
+        self._thread = threading.Thread(target=self._acknowledge, args=(self._reader,), daemon=True)
+        self._thread.start()
 
     def end(self):
         """Give the signals back."""
@@ -70,7 +74,10 @@ class StopSignals:
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)
         self._writer.close()  # which ends the thread
-        self._reader = None
+        self._thread.join()
+        if self._stderr:
+            self._stderr.close()
+        self._reader = self._stderr = None
 
     def note(self, *signal_and_frame):
         """Take one signal."""
@@ -102,9 +109,10 @@ class StopSignals:
 
     def say(self, text):
         """Write a line on stderr, over what stands in the terminal's last one."""
-        with contextlib.suppress(OSError, ValueError):
-            wipe = "\r\x1b[2K" if sys.stderr.isatty() else ""
-            print(f"{wipe}{text}", file=sys.stderr, flush=True)
+        stream = self._stderr or sys.stderr
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            wipe = "\r\x1b[2K" if stream.isatty() else ""
+            print(f"{wipe}{text}", file=stream, flush=True)
 
     def _acknowledge(self, reader):
         first = None
@@ -121,7 +129,8 @@ class StopSignals:
                         self._quit()
 
     def _quit(self):
-        self.say("quit" + ("\x1b[?25h" if sys.stderr.isatty() else ""))  # the cursor, which a line of progress hides
+        cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""  # a line of progress hides it
+        self.say(f"quit{cursor}")
         os._exit(130)
 
 

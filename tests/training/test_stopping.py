@@ -74,7 +74,7 @@ def test_the_time_is_over_where_an_epoch_is_one_call(tmp_path):
     assert last.training["complete"] and "test" in last.metrics
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM], ids=str)
 def test_a_signal_is_acknowledged_and_loses_no_epoch(tmp_path, monkeypatch, capfd, number):
     monkeypatch.setattr(Sends, "number", number)
     before = signal.getsignal(number)
@@ -99,6 +99,7 @@ def test_ctrl_c_before_the_first_step_leaves_the_folder_as_it_was(tmp_path, monk
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_trained_network_is_measured(tmp_path, monkeypatch):
     def press(*_):
         os.kill(os.getpid(), signal.SIGINT)
@@ -121,7 +122,9 @@ def test_a_second_signal_quits_a_process_that_is_busy():
             for _ in range(3):  # the second one comes at once, and is an echo
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(0.02 if _ == 0 else 0.3)
-        with _signals.stop_signals(hard=True) as signals, signals.stage(_signals.TRAINING, waits=True):
+        from keras_cnns._quiet import quiet
+        # What `quiet` holds back, as while libraries are imported, is not what is said of the signal
+        with _signals.stop_signals(hard=True) as signals, quiet(), signals.stage(_signals.TRAINING, waits=True):
             threading.Timer(0.1, press).start()
             time.sleep(30)  # the handler only notes the signal, and the sleep goes on
     """
@@ -150,6 +153,7 @@ def test_a_complete_run_is_extended(tmp_path):
         train(Net, colors(), PLAIN.replace(epochs=5), parts, resume=True, quiet=True)
 
 
+@pytest.mark.slow
 def test_an_extended_cosine_says_what_becomes_of_its_rate(tmp_path, capfd):
     recipe = PLAIN.replace(schedule="cosine", epochs=1)
     train(Net, colors(), recipe, tmp_path, quiet=True)
@@ -203,7 +207,10 @@ def test_frozen_layers_are_recorded_and_stay(tmp_path):
         train(Net, colors(), PLAIN.replace(freeze=["conv1"]), tmp_path, resume=True, quiet=True)
 
 
-@pytest.mark.parametrize("decay, told", [(1.0, "in epoch 1, step 1 .layer"), (0.0, "outputs are NaN")])
+@pytest.mark.parametrize(
+    "decay, told",
+    [(1.0, "in epoch 1, step 1 .layer"), pytest.param(0.0, "outputs are NaN", marks=pytest.mark.slow)],
+)
 def test_a_network_that_its_last_step_spoils_is_told(tmp_path, decay, told):
     """The loss of the one step is finite, as it is that before the update; with decay the weights are not finite."""
     recipe = PLAIN.replace(optimizer="sgd", learning_rate=3e38, weight_decay=decay, epochs=1, batch_size=64)
