@@ -74,7 +74,7 @@ class StopSignals:
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)
         self._writer.close()  # which ends the thread
-        self._thread.join()
+        self._thread.join(1.0)
         if self._stderr:
             self._stderr.close()
         self._reader = self._stderr = None
