@@ -17,6 +17,12 @@ SHORT = Recipe(
     epochs=20,
 )
 
+# For people's own photographs, the default for a folder of them. On 220 flower photographs of five classes at 64 pixels
+# (seed 0, 80 test images) crops of random area lowered the test loss of ResNet-20 from 1.36 to 1.07 and that of NiN
+# from 1.20 to 1.08 against "short"; top-1 was 59 % against 61 % and 58 % against 56 %, one or two images apart.
+# "crop-flip" gave losses of 1.11 and 1.11, top-1 64 % and 46 % (November 2026).
+PHOTOGRAPHS = SHORT.replace(name="photographs", augmentation="inception-crop")
+
 # For networks that start from trained weights: steps small enough that what they know is not lost while the classifier
 # learns. On 220 flower photographs at 32 pixels nin:cifar10 had 67 % of the 80 test pictures right after it, and 66 %
 # with twice the loss after "short"; from nothing that gave 55 % (one seed each, November 2026).
@@ -130,6 +136,7 @@ INCEPTION_MODERN = RESNET_MODERN.replace(
 
 MODERN = (
     SHORT,
+    PHOTOGRAPHS,
     FINE_TUNING,
     NIN_DIGITS,
     LENET5_MODERN,

@@ -439,7 +439,7 @@ def test_train_in_two_parts(cli, small_npz, tmp_path, monkeypatch):
     code, out, err = cli("train", *arguments, "--max-minutes", 1e-9)
     assert code == 0 and err == "" and "validation" not in out
     code, out, err = cli("train", *arguments)
-    assert code == 2 and one_sentence(err, "the output exists")
+    assert code == 2 and one_sentence(err, "holds an unfinished run: go on with it by --resume")
     code, out, err = cli("train", *arguments, "--seed", 1, "--resume")
     assert code == 2 and one_sentence(err, "checkpoint.npz belongs to another training: its")
     code, out, err = cli("train", *arguments, "--resume")
