@@ -22,5 +22,7 @@ pixels = read_image(image, card).astype(card["input"]["dtype"])
 if card["input"]["layout"] == "nchw":
     pixels = pixels.transpose(0, 3, 1, 2)
 probabilities = session.run(["probabilities"], {"image": pixels})[0][0]
+if probabilities.size == 1:  # of the second of two classes
+    probabilities = np.append(1 - probabilities, probabilities)
 for k in np.argsort(-probabilities, kind="stable")[:5]:
     print(f"{card['classes'][k]}  {probabilities[k]:.1%}")

@@ -24,5 +24,7 @@ pixels = read_image(image, card) + run.get_input_details()["image"]["quantizatio
 values = run(image=pixels.astype(card["input"]["dtype"]))["probabilities"][0]
 scale, zero_point = run.get_output_details()["probabilities"]["quantization"]
 probabilities = (np.float32(values) - zero_point) * scale if scale else values
+if probabilities.size == 1:  # of the second of two classes
+    probabilities = np.append(1 - probabilities, probabilities)
 for k in np.argsort(-probabilities, kind="stable")[:5]:
     print(f"{card['classes'][k]}  {probabilities[k]:.1%}")

@@ -147,8 +147,12 @@ def test_they_read_image_files_as_the_package_does(channels, height, width, shor
     record = Preprocessing((height, width), channels, shorter_side)
     readable, refused = image_files()
     for name, content in {**readable, **refused}.items():
-        path = tmp_path / name
-        path.write_bytes(content)
+        (tmp_path / name).write_bytes(content)
+    gray = np.arange(48 * 60, dtype="int32").reshape(48, 60)
+    Image.fromarray(gray % 256).save(tmp_path / "narrow.tif")
+    Image.fromarray(gray * 20).save(tmp_path / "wide.tif")
+    for path in tmp_path.iterdir():
+        name = path.name
         try:
             expected = prepare(read_picture(path, channels), record).numpy().astype("float32")
         except SourceError:
