@@ -16,8 +16,6 @@ from pathlib import Path
 import click
 from keras_cnns.cli import _common
 
-from keras_cnns import _files
-
 STEP = "KERAS_CNNS_STEP"  # variable of the child: the file that tells its parent what it is doing
 GRACE = 2.0  # seconds in which a child that is told to stop may clean up itself
 WITHOUT = ("--help", "--version")  # options that start no work
@@ -87,6 +85,8 @@ def _supervise(name, module, arguments, folder):
         if code >= 0 and not stop.killed:
             return code
         if folder:
+            from keras_cnns import _files
+
             _files.sweep_claims(folder)
         if not existed:
             with contextlib.suppress(OSError):  # it is not there, or holds something
@@ -147,8 +147,9 @@ def _how_it_died(number, step):
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
+    libraries = "" if name in ("SIGABRT", "SIGKILL", "SIGBUS") else "a library is at fault or "
     return (
-        f"the process that did the work was ended by {name}{doing}, most likely because memory ran out; nothing was "
-        "kept. Give it more memory (ulimit -v, the limit of a container, other programs closed), or export one format "
-        "at a time."
+        f"the process that did the work was ended by {name}{doing}, most likely because {libraries}memory ran out; "
+        "nothing was kept. Give it more memory (the limit of a container, that of ulimit -v, which counts some 3.5 GB beyond it), "
+        "close other programs, or use a larger machine."
     )

@@ -27,9 +27,11 @@ from keras_cnns.export.quantization import choose_calibration
 from keras_cnns.export.reports import Artifact, Report
 from keras_cnns.export.runtimes import format_of_existing
 
-# Memory of a process that exports, measured with VGG-16 and ResNet-50: libraries, and copies of the weights
-BASE_MEMORY = 1_000_000_000
-WEIGHT_COPIES = {"saved_model": 3, "tflite": 6, "onnx": 6}
+# Peak memory of a process that exports, measured with VGG-16: libraries, and copies of the weights. `ulimit -v` counts
+# address space, which is larger.
+BASE_MEMORY = 900_000_000
+ADDRESS_SPACE = 3_500_000_000
+WEIGHT_COPIES = {"saved_model": 5, "tflite": 6.5, "onnx": 6.5}
 
 
 def export_model(
@@ -305,11 +307,12 @@ def _write(format, path, target, prepared, card, calibration):
     except Exception as error:  # each converter has its own
         received = f"Nothing was kept. Received: format={format}, quantize={prepared.options.quantize}"
         if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
-            needed = needed_memory(format, prepared.model) / 1e9
+            needed = needed_memory(format, prepared.model)
             raise ConversionError(
                 f"{target.name}: there is not enough memory to write {prepared.whole.name}, which takes about "
-                f"{needed:.1f} GB: raise the limit (ulimit -v, a container's), close other programs, or use a larger "
-                f"machine. {received}"
+                f"{needed / 1e9:.1f} GB: raise the limit (a container's; that of ulimit -v to "
+                f"{(needed + ADDRESS_SPACE) // 1_000_000}000), close other programs, or use a larger machine. "
+                f"{received}"
             ) from error
         raise ConversionError(
             f"{target.name}: the converter cannot write {prepared.whole.name} ({_why(error, format, prepared)}). "
@@ -335,7 +338,7 @@ def _why(error, format, prepared):
 
 def needed_memory(format, model):
     """Return about how many bytes of memory this process has at its peak while it writes a model in a format."""
-    return BASE_MEMORY + WEIGHT_COPIES[format] * 4 * model.count_params()  # float32
+    return round(BASE_MEMORY + WEIGHT_COPIES[format] * 4 * model.count_params())  # float32
 
 
 def _read_card(path, format):
