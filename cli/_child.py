@@ -150,6 +150,6 @@ def _how_it_died(number, step):
     libraries = "" if name in ("SIGABRT", "SIGKILL", "SIGBUS") else "a library is at fault or "
     return (
         f"the process that did the work was ended by {name}{doing}, most likely because {libraries}memory ran out; "
-        "nothing was kept. Give it more memory (the limit of a container, that of ulimit -v, which counts some 3.5 GB beyond it), "
-        "close other programs, or use a larger machine."
+        "nothing was kept. Raise its limit (of a container, or of ulimit -v, which counts some 3.5 GB beyond what is "
+        "used), close other programs, or use a larger machine."
     )
