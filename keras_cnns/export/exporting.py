@@ -31,7 +31,7 @@ from keras_cnns.export.runtimes import format_of_existing
 # address space, which is larger.
 BASE_MEMORY = 900_000_000
 ADDRESS_SPACE = 3_500_000_000
-WEIGHT_COPIES = {"saved_model": 5, "tflite": 6.5, "onnx": 6.5}
+WEIGHT_COPIES = {"saved_model": 5, "tflite": 7.5, "onnx": 6.5}
 
 
 def export_model(
@@ -293,8 +293,6 @@ def _write(format, path, target, prepared, card, calibration):
     Raises:
         ConversionError: if the converter cannot write the model.
     """
-    import tensorflow as tf
-
     from keras_cnns.export import writers
 
     start = time.monotonic()
@@ -306,7 +304,7 @@ def _write(format, path, target, prepared, card, calibration):
         raise OutputError.from_os(error.filename or target, error) from error
     except Exception as error:  # each converter has its own
         received = f"Nothing was kept. Received: format={format}, quantize={prepared.options.quantize}"
-        if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+        if _is_out_of_memory(error, prepared.model):
             needed = needed_memory(format, prepared.model)
             raise ConversionError(
                 f"{target.name}: there is not enough memory to write {prepared.whole.name}, which takes about "
@@ -319,6 +317,17 @@ def _write(format, path, target, prepared, card, calibration):
             f"{received}"
         ) from error
     return round(time.monotonic() - start, 2)
+
+
+def _is_out_of_memory(error, model):
+    """Return whether a converter failed for lack of memory; each library says it in its own way."""
+    import tensorflow as tf
+
+    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+        return True
+    # A protocol buffer fails so too where it is larger than its format allows
+    small = 4 * model.count_params() < 2_000_000_000
+    return small and re.search(r"bad_alloc|Unable to allocate|Failed to serialize proto", str(error)) is not None
 
 
 def _why(error, format, prepared):
