@@ -58,6 +58,7 @@ MAY_IMPORT = {
 TENSORFLOW_AT_TOP = {
     "data/sources.py",
     "data/files.py",
+    "data/image_bytes.py",
     "data/splits.py",
     "data/_records.py",
     "data/_tfds.py",
