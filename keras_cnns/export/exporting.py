@@ -19,6 +19,7 @@ from keras_cnns.errors import (
     VerificationError,
 )
 from keras_cnns.export import inspection, manifest, verification
+from keras_cnns.export.c_array import c_sources
 from keras_cnns.export.formats import FORMATS
 from keras_cnns.export.options import Options
 from keras_cnns.export.pictures import choose_pictures
@@ -95,17 +96,18 @@ def export_model(
         stem = f"{stem}-{options.quantize}{'-integer' if options.integer_only else ''}"
     output = Path(output)
     targets = {format: output / f"{stem}{FORMATS[format].suffix}" for format in formats}
+    arrays = [output / f"{stem}{suffix}" for suffix in (".cc", ".h")] if options.c_array else []
     with contextlib.ExitStack() as held:
         held.enter_context(_files.made_folder(output))
-        for path in targets.values():  # at the start, so that of two exports one is told before its work
+        for path in [*targets.values(), *arrays]:  # at the start, so that of two exports one is told before its work
             held.enter_context(_files.claimed(path))
-        _check_targets(targets, overwrite)
+        _check_targets(targets, overwrite, arrays)
         manifest.read(output)
-        return _write_all(model, info, options, output, stem, targets, overwrite, command, say)
+        return _write_all(model, info, options, output, stem, targets, arrays, overwrite, command, say)
 
 
-def _write_all(model, info, options, output, stem, targets, overwrite, command, say):
-    """As `export_model`, into targets {format: path} that this process holds."""
+def _write_all(model, info, options, output, stem, targets, arrays, overwrite, command, say):
+    """As `export_model`, into targets {format: path}, and C arrays, that this process holds."""
     model, info, name, digest = _opened(model, info)
     with _of_file(digest and name):
         prepared = prepare_model(model, info, options, name, digest)
@@ -132,12 +134,16 @@ def _write_all(model, info, options, output, stem, targets, overwrite, command, 
             parity, inputs, outputs = found
             size, sha256 = inspection.size(path), inspection.sha256(path)
             artifacts.append(Artifact(one, targets[one], size, sha256, seconds, inputs, outputs, contents, parity))
+        if arrays:
+            texts = c_sources(staged["tflite"].read_bytes(), stem)
+            for path in arrays:
+                stack.enter_context(_files.writing(path)).write_text(texts[path.name], "utf8")
         fitted = calibration and calibration.to_json()
         report = _report(stem, prepared, pictures, accuracy, fitted, artifacts, command)
         say("moving into place")
         until_moved.enter_context(_files.locked(output))  # another export there may be noting its own
         _files.sweep(output / manifest.NAME)
-        _check_targets(targets, overwrite)
+        _check_targets(targets, overwrite, arrays)
         noted.write_text(manifest.text(output, report.entries()), "utf8")
     return report
 
@@ -252,10 +258,10 @@ def _of_file(name):
         raise ArgumentError(f"{name}: {error}") from error
 
 
-def _check_targets(targets, overwrite):
-    """Raise an error, before anything is moved, if an artifact cannot take its place."""
+def _check_targets(targets, overwrite, arrays):
+    """Raise an error, before anything is moved, if an artifact or C array cannot take its place."""
     if not overwrite:
-        _files.refuse_existing(*targets.values())
+        _files.refuse_existing(*targets.values(), *arrays)
     for format, path in targets.items():
         if format != "saved_model" and path.is_dir():
             raise OutputError(f"{path}: cannot be written (a folder of that name is there). Move it away.")
@@ -282,9 +288,24 @@ def _on_pictures(prepared, info, say):
         )
         pictures = dataclasses.replace(pictures, labels=None)
     expected, largest = prepared.expected(pictures.images)
+    if options.quantize == "none" or options.min_agreement != 0:  # else no agreement was asked for
+        _check_provable(prepared, pictures, expected)
     best = verification.by_class(expected[prepared.outputs[0]], prepared.outputs[0]).argmax(1)
     known = pictures.labels is not None and prepared.is_classifier
     return pictures, expected, largest, float((best == pictures.labels).mean()) if known else None
+
+
+def _check_provable(prepared, pictures, expected):
+    """Raise VerificationError if a constant would pass for the model."""
+    options = prepared.options
+    try:
+        verification.check_provable(expected[prepared.outputs[0]], options.tolerance)
+    except ArtifactError as error:
+        raise VerificationError(
+            f"{prepared.whole.name}: {error} ({pictures.description}). Look at its weights, its preprocessing and "
+            "these images; name others with --verify-data, or write artifacts unverified with --no-verify. "
+            f"Received: verify_data={options.verify_data!r}"
+        ) from error
 
 
 def _write(format, path, target, prepared, card, calibration):
