@@ -6,6 +6,8 @@ import click
 from keras_cnns.cli import _common
 from keras_cnns.cli.export import DEFAULT_MODEL
 
+from keras_cnns._text import counted
+
 
 @click.command("cnn-benchmark", epilog=_common.EXIT_CODES)
 @click.argument("paths", nargs=-1, metavar="[MODEL] [ARTIFACT]...")
@@ -111,12 +113,12 @@ def print_benchmark(measured):
         for one in map(row.timing, batches):
             shown += [_ms(one.median), _ms(one.p90), f"{one.throughput:,.0f}"] if one else ["-"] * 3
         rows.append(shown)
-    threads = f"{measured.threads} thread{'s' if measured.threads > 1 else ''} each, " if measured.threads else ""
-    calls = f"medians of {measured.rounds} calls, {threads}{measured.machine}"
+    threads = f"{counted(measured.threads, 'thread')} each, " if measured.threads else ""
+    calls = f"medians of {counted(measured.rounds, 'call')}, {threads}{measured.machine}"
     _common.table(f"On {measured.pictures}; {calls}", columns, rows)
     for row in measured.rows:
         if row.fixed_batch:
-            click.echo(f"{row.name} takes {row.fixed_batch} pictures a call and no other number.")
+            click.echo(f"{row.name} takes {counted(row.fixed_batch, 'image')} a call and no other number.")
     if all(row.accuracy is None for row in measured.rows):
         click.echo("Accuracy was not measured: these pictures have no labels that the model knows.")
 

@@ -112,10 +112,9 @@ def command(
 
     how = "" if protocol == "center" else f", {protocol}"
     how += f" at {', '.join(map(str, scales))}" if scales else ""
-    title = (
-        f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}, "
-        f"loss {result.loss:.4f}"
-    )
+    # Of five classes or fewer, the right one always is among the five most probable
+    top5 = f"top-5 {result.top5:.2%}, " if len(opened.class_names) > 5 else ""
+    title = f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%}, {top5}loss {result.loss:.4f}"
     values = {
         **({"model": models[0]} if len(models) == 1 else {"models": models}),
         **{"data": source, "split": split, "protocol": protocol, "scales": scales},

@@ -8,6 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_cnns._text import counted
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pictures import read_picture
 from keras_cnns.data.splits import ArraySplit
@@ -212,11 +213,13 @@ def _findings(looks, counts, class_names, whole):
     every = [one for some in looks.values() for one in some]
     bad, good = [one for one in every if one.size is None], [one for one in every if one.size]
     if bad:
-        text = f"{_many(len(bad), 'picture')} cannot be read, the first: {bad[0].fault}"
+        text = f"{counted(len(bad), 'picture')} cannot be read, the first: {bad[0].fault}"
         yield Finding("unreadable", text, tuple(one.name for one in bad))
     if pairs := tuple(_duplicates(looks)):
         among = "" if whole else ", among those examined"
-        yield Finding("duplicate", f"{_many(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs)
+        yield Finding(
+            "duplicate", f"{counted(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs
+        )
     for split, numbers in counts.items():
         if none := tuple(name for name, count in zip(class_names, numbers, strict=True) if not count):
             yield Finding("missing", f"{split} has no picture of {_listed(none)}", none)
@@ -232,12 +235,12 @@ def _findings(looks, counts, class_names, whole):
         yield Finding("imbalance", text, (most, least))
     gray = tuple(one.name for one in good if one.gray)
     if 0 < len(gray) < len(good):
-        yield Finding("gray", f"{_many(len(gray), 'gray picture')} among color ones: {_listed(gray)}", gray)
+        yield Finding("gray", f"{counted(len(gray), 'gray picture')} among color ones: {_listed(gray)}", gray)
     small = tuple(one.name for one in good if min(one.size) < SMALL)
     if small and len(small) == len(good):
         yield Finding("small", f"all pictures have a side of less than {SMALL} pixels", ())
     elif small:
-        text = f"{_many(len(small), 'picture')} with a side of less than {SMALL} pixels: {_listed(small)}"
+        text = f"{counted(len(small), 'picture')} with a side of less than {SMALL} pixels: {_listed(small)}"
         yield Finding("small", text, small)
 
 
@@ -250,10 +253,6 @@ def _duplicates(looks):
                 earlier = first.setdefault(one.digest, (split, one.name))
                 if earlier[0] != split:
                     yield f"{earlier[1]} = {one.name}"
-
-
-def _many(count, thing):
-    return f"{count:,} {thing}" + ("s" if count != 1 else "")
 
 
 def _listed(names, most=5):
