@@ -211,7 +211,8 @@ def embedding_scatter(points, labels, class_names, path, title, images=None):
     axis.grid(alpha=0.3)
     axis.set_axisbelow(True)
     axis.margins(0.06)
-    names = [fit(class_names[label], 1.4, 8) for label in shown[:NAMED]]
+    lines = 2 if 2 * len(shown) <= ROWS else 1
+    names = [fit(class_names[label], 1.4, 8, lines) for label in shown[:NAMED]]
     place = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": columns}
     legend = axis.legend(marks[:NAMED], names, **place, frameon=False, fontsize=8, markerscale=2)
     if len(shown) > NAMED:

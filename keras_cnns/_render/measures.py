@@ -37,7 +37,7 @@ def confusion_matrix(confusion, class_names, path, title):
     axis.set(xlabel="predicted class", ylabel="true class")
     if classes <= NAMED:
         size = 8 if classes <= 20 else 6
-        names = [fit(name, 1.3, size) for name in class_names]
+        names = [fit(name, 1.3, size, lines=2 if classes <= 20 else 1) for name in class_names]
         upright = all(len(name) <= 2 for name in names)
         axis.set_xticks(range(classes), names, fontsize=size, rotation=0 if upright else 90)
         axis.set_yticks(range(classes), names, fontsize=size)

@@ -340,7 +340,7 @@ def test_what_no_font_has_is_escaped(few_fonts, drawn, tmp_path):
     confusion_matrix(tmp_path / "a.png", ["猫", "🐕", "Größe"])
     assert {"\\u732b", "\\U0001f415", "Größe"} <= set(shown(drawn[0]).split("\n"))
     assert _labels.printable("a\x00b\udcffc\u2028") == "a\\x00b\\udcffc\\u2028"
-    assert _labels.printable("\u2062") == '""'
+    assert _labels.printable("\u2062") == '"\u2062"'
 
 
 @pytest.mark.filterwarnings("error:Glyph")
