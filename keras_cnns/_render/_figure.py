@@ -9,8 +9,6 @@ from keras_cnns._render._labels import INCHES_PER_POINT, families, fit
 BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
 SERIES = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", GRAY)
 MARKERS = "osD^vPX"
-
-
 TITLE_SIZE, TEXT_SIZE = 10, 8  # of fonts, in points
 LEAST_WIDTH = 5.0  # inches, so that a title has room above a small drawing
 MARGIN = 0.3  # inches of a figure's width that a title leaves free

@@ -55,7 +55,8 @@ def families(text):
     """Return the names of the font families that a text needs, matplotlib's own first."""
     from matplotlib import rcParams
 
-    return list(dict.fromkeys([*rcParams["font.family"], *filter(None, map(_family, sorted(set(text))))]))
+    needed = filter(None, map(_family, sorted(set(text) - {"\n"})))
+    return list(dict.fromkeys([*rcParams["font.family"], *needed]))
 
 
 def text_width(text, size):

@@ -102,7 +102,7 @@ def occlusion_grid(images, occlusion, class_names, path, title):
     for axis in axes[-1]:
         axis.set_xlabel("pixel column", fontsize=8)
     _color_bar(figure, drawn, axes[:, 1], "probability")
-    names = [*(fit(class_names[number], 1.5, 8, lines=2) for number in shown)]
+    names = [fit(class_names[number], 1.5, 8, lines=2) for number in shown]
     names += ["others"] if len(classes) > len(shown) else []
     patches = [Patch(color=color, alpha=0.75) for color, _ in zip(colors, names, strict=False)]
     patches.append(Patch(facecolor="none", edgecolor=RED))

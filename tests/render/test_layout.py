@@ -353,6 +353,12 @@ def test_a_font_that_has_the_letters_is_used(drawn, tmp_path):
     assert figure.findobj(Text)[0].get_fontfamily()[1:] == ([family] if family else [])
 
 
+def test_no_other_font_is_opened_without_need(few_fonts, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(_labels, "_other_fonts", lambda: pytest.fail("looked for a font"))
+    prediction_grid(tmp_path / "a.png", NAMES["long"])
+    assert "\n" in shown(drawn[0])
+
+
 def test_fit_shortens_in_the_middle_and_keeps_the_tail():
     name = "Rhinoceros_sondaicus_annamiticus_juvenil"
     assert _labels.fit("cat", 1, 8) == "cat"
