@@ -5,7 +5,7 @@ PROCESSES ?= 2
 # Folder of cifar10.npz, mnist.npz, ..., for accuracy and pictures
 DATA ?= .
 
-.PHONY: demo test test-all bench accuracy pictures lint clean
+.PHONY: demo test test-all kernels bench accuracy pictures lint clean
 
 demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --output runs/demo --force
@@ -15,12 +15,19 @@ demo: .venv/.installed
 
 test: lint
 	$(BIN)/python -m pytest -n $(PROCESSES) -m "not slow"
+	$(MAKE) kernels
 
 # In parts, each with fresh processes: TensorFlow gives back little memory, and every network adds to it.
 test-all: .venv/.installed-test-all lint
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/applications
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/export
 	$(BIN)/python -m pytest -n $(PROCESSES) --ignore=tests/applications --ignore=tests/export
+	$(MAKE) kernels
+
+# Numerics once more with the kernels that TensorFlow takes on other processors: without oneDNN, and oneDNN without AVX-512
+kernels: .venv/.installed-test
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow"
+	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow"
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/startup.py

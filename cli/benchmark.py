@@ -6,11 +6,9 @@ import click
 from keras_cnns.cli import _common
 from keras_cnns.cli.export import DEFAULT_MODEL
 
-from keras_cnns._text import counted
-
 
 @click.command("cnn-benchmark", epilog=_common.EXIT_CODES)
-@click.argument("paths", nargs=-1, metavar="[MODEL] [ARTIFACT]...")
+@click.argument("paths", nargs=-1, metavar="[MODEL] [ARTIFACT]...", shell_complete=_common.complete_model)
 @click.option(
     "--data",
     "source",
@@ -41,6 +39,7 @@ from keras_cnns._text import counted
     help="Draw accuracy by latency, with the file size as area.",
 )
 @_common.force_option
+@_common.model_options
 @_common.options
 def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_json):
     """Measure MODEL (a .keras file, or NAME:WEIGHTS) and ARTIFACTs: size, memory, accuracy, latency, throughput.
@@ -54,8 +53,9 @@ def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_j
     loaded = record = None
     if model is not None:
         loaded, record, stem = _common.open_model(model)
-        _common.preprocessing_note(record, model)
+        _common.preprocessing_note(record, model, loaded)
     else:
+        _refuse_model_options()
         _common.load_keras()
     from keras_cnns.export import benchmarking
 
@@ -98,13 +98,20 @@ def _model_and_artifacts(paths):
     return None, paths
 
 
+def _refuse_model_options():
+    """Raise UsageError for options that tell about a MODEL, where there is none."""
+    for name in ("scale", "mean", "deviation", "labels"):
+        if _common.given(name):
+            raise click.UsageError(f"--{name} tells about a MODEL: give one before the artifacts.")
+
+
 def print_benchmark(measured):
     """Print a `Benchmark` as a table."""
     batches = sorted({one.batch for row in measured.rows for one in row.timings})
-    columns = [("name", "left"), ("runtime", "left"), ("quantize", "left"), ("size", "right"), ("memory", "right")]
-    columns.append(("accuracy", "right"))
+    columns = [("name", "left", 0), ("runtime", "left", 6), ("quantize", "left", 7), ("size", "right", 3)]
+    columns += [("memory", "right", 5), ("accuracy", "right", 2)]
     for batch in batches:
-        columns += [(f"batch {batch}", "right"), ("p90", "right"), ("pictures/s", "right")]
+        columns += [(f"batch {batch}", "right", 1), ("p90", "right", 8), ("images/s", "right", 4)]
     rows = []
     for row in measured.rows:
         accuracy = "-" if row.accuracy is None else f"{row.accuracy:.2%}"
@@ -113,12 +120,12 @@ def print_benchmark(measured):
         for one in map(row.timing, batches):
             shown += [_ms(one.median), _ms(one.p90), f"{one.throughput:,.0f}"] if one else ["-"] * 3
         rows.append(shown)
-    threads = f"{counted(measured.threads, 'thread')} each, " if measured.threads else ""
-    calls = f"medians of {counted(measured.rounds, 'call')}, {threads}{measured.machine}"
+    threads = f"{_common.counted(measured.threads, 'thread')} each, " if measured.threads else ""
+    calls = f"medians of {_common.counted(measured.rounds, 'call')}, {threads}{measured.machine}"
     _common.table(f"On {measured.pictures}; {calls}", columns, rows)
     for row in measured.rows:
         if row.fixed_batch:
-            click.echo(f"{row.name} takes {counted(row.fixed_batch, 'image')} a call and no other number.")
+            click.echo(f"{row.name} takes {_common.counted(row.fixed_batch, 'image')} per call and no other number.")
     if all(row.accuracy is None for row in measured.rows):
         click.echo("Accuracy was not measured: these pictures have no labels that the model knows.")
 

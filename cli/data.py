@@ -14,7 +14,7 @@ class _Unreadable(Exception):
 
 
 @click.command("cnn-data", epilog=_common.EXIT_CODES)
-@click.argument("source")
+@click.argument("source", shell_complete=_common.complete_source)
 @click.option("--all", "every", is_flag=True, help="Open every picture, not a sample of 1,000 of each split.")
 @click.option(
     "--preview",
@@ -63,11 +63,11 @@ def command(source, every, preview, augmentation, input_size, seed, data_dir, do
 
 def _show(summary):
     """Print a summary."""
-    lines = [f"{summary.source}: {len(summary.class_names):,} classes"]
-    lines += [f"{name}: {count:,} pictures" for name, count in summary.examples.items()]
+    lines = [f"{summary.source}: {_common.counted(len(summary.class_names), 'class')}"]
+    lines += [f"{name}: {_common.counted(count, 'image')}" for name, count in summary.examples.items()]
     if summary.examined != summary.examples:
         parts = (f"{count:,} of {name}" for name, count in summary.examined.items())
-        lines.append(f"sizes, means and warnings are of the pictures examined: {', '.join(parts)}; --all takes all")
+        lines.append(f"sizes, means and warnings are of the images examined: {', '.join(parts)}; --all takes all")
     if summary.sizes:
         sizes = (f"{name} {width}x{height}" for name, (height, width) in summary.sizes.items())
         lines.append(f"width x height: {', '.join(sizes)}")
@@ -77,10 +77,16 @@ def _show(summary):
         lines.append(f"training pixels, 0 to 255: mean {mean}; deviation {deviation}")
     for name, counts in summary.counts.items():
         if sum(counts) != summary.examples[name]:
-            lines.append(f"the classes of {name} were counted in {sum(counts):,} pictures")
+            lines.append(f"the classes of {name} were counted in {_common.counted(sum(counts), 'image')}")
     splits = list(summary.counts)
     rows = list(zip(summary.class_names, *(map("{:,}".format, summary.counts[name]) for name in splits), strict=True))
-    _common.table("\n".join(lines), [("class", "left"), *((name, "right") for name in splits)], rows)
+    _common.table("\n".join(lines), [("class", "left"), *((name, "right", 0) for name in splits)], rows)
+    for skipped in summary.skipped:
+        _common.echo(f"left out: {skipped}")
+    warned = {finding.text for finding in summary.findings}
+    for sentence in summary.notes:
+        if sentence not in warned:
+            _common.echo(f"note: {sentence}")
     for one in summary.findings:
         click.echo(f"{'error' if one.kind == 'unreadable' else 'warning'}: {one.text}")
 

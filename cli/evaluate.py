@@ -18,15 +18,16 @@ def _scales(context, parameter, text):
 
 
 @click.command("cnn-evaluate", epilog=_common.EXIT_CODES)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=_common.complete_model)
 @click.option(
     "--data",
     "source",
     required=True,
     metavar="SOURCE",
-    help="Pictures: digits, FILE.npz, a folder, or tfds:NAME.",
+    shell_complete=_common.complete_source,
+    help="Images: digits, FILE.npz, FILE.csv, a folder, or tfds:NAME.",
 )
-@click.option("--split", default="test", show_default=True, help="Which part of them.")
+@click.option("--split", default="test", show_default=True, help="Which part of them; all: every image.")
 @click.option(
     "--protocol",
     type=click.Choice([*PROTOCOLS, RECIPE]),
@@ -57,6 +58,7 @@ def _scales(context, parameter, text):
 @_common.force_option
 @_common.data_dir_option
 @_common.download_option
+@_common.model_options
 @_common.options
 def command(
     models,
@@ -83,7 +85,7 @@ def command(
         _common.prepare_plot(plot, force)
     written = _written(output, corruptions, force) if output else {}
     opened_models = [_common.open_model(model) for model in models]
-    from keras_cnns._models import check_classes
+    from keras_cnns.errors import ArgumentError
     from keras_cnns.evaluation import draw_predictions, predict_split, robustness, score
     from keras_cnns.evaluation.measuring import check_outputs
 
@@ -92,9 +94,13 @@ def command(
     preprocessing = [_common.preprocessing_of(*one) for one in zip(loaded, records, models, strict=True)]
     opened = _common.reopen(records[0], source, data_dir, download)
     _say_division(models[0], records[0], opened, source)
-    for record in records[1:]:
-        if record and record.class_names:
-            check_classes(record.class_names, opened.class_names, source, record.class_ids)
+    _common.tell(opened, split)
+    for model, record in zip(models[1:], records[1:], strict=True):
+        if record and record.class_names and opened.class_names not in (record.class_names, record.class_ids):
+            raise ArgumentError(
+                f"models whose probabilities are averaged must have the same classes in the same order; measure "
+                f"{model} by itself. Received: {model!r} with {', '.join(record.class_names[:10])}"
+            )
     protocol = _recipes(records[0], models[0]) if protocol == RECIPE else protocol
     pictures = opened.split(split)
 
@@ -102,8 +108,10 @@ def command(
         return _common.track(batches, "pictures")
 
     options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": track}
-    for model in loaded:
-        check_outputs(model, opened.class_names)
+    loaded = [
+        check_outputs(_common.classifier(member, opened.class_names, text), opened.class_names)
+        for member, text in zip(loaded, models, strict=True)
+    ]
     probabilities, labels = predict_split(loaded, pictures, preprocessing, **options)
     result = score(probabilities, labels, opened.class_names)
     spoiled = None
@@ -112,9 +120,9 @@ def command(
 
     how = "" if protocol == "center" else f", {protocol}"
     how += f" at {', '.join(map(str, scales))}" if scales else ""
-    # Of five classes or fewer, the right one always is among the five most probable
-    top5 = f"top-5 {result.top5:.2%}, " if len(opened.class_names) > 5 else ""
-    title = f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%}, {top5}loss {result.loss:.4f}"
+    # Among five classes or fewer the five best are all
+    top5 = f" top-5 {result.top5:.2%}," if len(result.per_class) > 5 else ""
+    title = f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%},{top5} loss {result.loss:.4f}"
     values = {
         **({"model": models[0]} if len(models) == 1 else {"models": models}),
         **{"data": source, "split": split, "protocol": protocol, "scales": scales},
@@ -167,18 +175,26 @@ def _recipes(record, model):
 
 
 def _print(title, result, spoiled):
-    counts = [sum(row) for row in result.confusion]
+    measures = [result.recall, result.precision, result.f1]
     rows = [
-        (name, count, "" if share is None else f"{share:.2%}")
-        for (name, share), count in zip(result.per_class.items(), counts, strict=True)
+        (name, f"{sum(row):,}", *("" if measure[name] is None else f"{measure[name]:.2%}" for measure in measures))
+        for name, row in zip(result.per_class, result.confusion, strict=True)
     ]
-    rows.append(("all", result.examples, f"{result.top1:.2%}"))
-    _common.table(title, [("class", "left"), ("pictures", "right"), ("top-1", "right")], rows)
-    click.echo(f"expected calibration error {result.calibration_error:.2%}")
+    rows.append(("all", f"{result.examples:,}", f"{result.top1:.2%}", "", ""))
+    columns = [
+        ("class",),
+        ("images", "right", 0),
+        ("recall", "right", 0),
+        ("precision", "right", 1),
+        ("F1", "right", 2),
+    ]
+    _common.table(title, columns, rows)
+    _common.echo(f"expected calibration error {result.calibration_error:.2%}")
     if spoiled:
         rows = [(name, *(f"{value:.1%}" for value in values)) for name, values in spoiled.corrupted.items()]
-        columns = [("corruption", "left"), *((f"severity {k}", "right") for k in range(1, 6))]
-        _common.table(f"top-1 on corrupted pictures: mean {spoiled.mean:.2%}", columns, rows)
+        ranks = {1: 1, 5: 2, 3: 3, 2: 4, 4: 5}
+        columns = [("corruption",), *((f"severity {k}", "right", ranks[k]) for k in range(1, 6))]
+        _common.table(f"top-1 on corrupted images: mean {spoiled.mean:.2%}", columns, rows)
 
 
 def _write(written, values, title, result, spoiled, predicted, pictures, preprocessing):

@@ -21,7 +21,7 @@ def _choice(values):
 
 
 @click.command("cnn-export", epilog=_common.EXIT_CODES)
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=_common.complete_model)
 @click.option(
     "--format",
     "formats",
@@ -53,7 +53,6 @@ def _choice(values):
 @click.option("--bake-whitening", is_flag=True, help="Let a preprocessing that whitens be inside, with its matrix.")
 @click.option("--logits", is_flag=True, help="Leave out the last softmax.")
 @click.option("--auxiliary", is_flag=True, help="Keep auxiliary heads, as further outputs.")
-@click.option("--labels", type=click.Path(), metavar="FILE", help="Class names, one a line, instead of the model's.")
 @click.option("--opset", type=int, help=f"Version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]} (default {OPSET}).")
 @click.option("--layout", metavar=_choice(LAYOUTS), help=f"Of the input, for {OWNERS['layout']} (default nhwc).")
 @click.option(
@@ -88,11 +87,10 @@ def _choice(values):
 @click.option("--benchmark", is_flag=True, help="Also measure model and artifacts, as cnn-benchmark does.")
 @_common.data_dir_option
 @_common.force_option
+@_common.model_options
 @_common.options
 @click.pass_obj
-def command(
-    line, model, formats, output, batch, labels, no_verify, verify_only, benchmark, force, as_json, data_dir, **given
-):
+def command(line, model, formats, output, batch, no_verify, verify_only, benchmark, force, as_json, data_dir, **given):
     """Export MODEL (a .keras file, or NAME:WEIGHTS), run the artifacts with their own runtimes, and compare.
 
     An artifact takes uint8 pictures, `image`, and gives `probabilities`; preprocessing, softmax and class names are
@@ -117,7 +115,7 @@ def command(
     options = Options(
         **given,
         batch=None if batch == "dynamic" else int(batch),
-        labels=_labels(labels),
+        labels=_common.given_labels(),
         verify=not no_verify,
         data_dir=data_dir,
     )
@@ -130,7 +128,10 @@ def command(
     _common.load_keras()
     from keras_cnns import export, saving
 
-    _common.preprocessing_note(record, model)
+    loaded = None if record and record.preprocessing else saving.load_model(path)
+    # Pictures are chosen by the names that the model itself carries
+    record = _common.described(record, loaded, model, options.input_size, rename=False)
+    _common.preprocessing_note(record, model, loaded)
     measured = None
     with _common.stoppable() as note:
         if verify_only:
@@ -177,20 +178,12 @@ def command(
 def _refuse_beside_verify_only():
     """Raise UsageError for options that say how to export: the artifact itself says how it was."""
     context = click.get_current_context()
-    taken = {"model", "verify_only", "verify_data", "labels", "tolerance", "min_agreement", "data_dir"}
+    taken = {"model", "verify_only", "verify_data", "tolerance", "min_agreement", "data_dir"}
     taken |= {"benchmark", "as_json"}
     for name in context.params:
         if name not in taken and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = next(one.opts[0] for one in context.command.params if one.name == name)
             raise click.UsageError(f"--verify-only takes an artifact as it is: leave out {option}.")
-
-
-def _labels(path):
-    if path is None:
-        return None
-    from keras_cnns.export.options import read_labels
-
-    return read_labels(path)
 
 
 def _print_report(model, report):
@@ -205,12 +198,12 @@ def _print_report(model, report):
 def artifact_table(report):
     """Return (columns, rows) of a report's artifacts."""
     columns = [
-        ("artifact", "left"),
-        ("size", "right"),
-        ("seconds", "right"),
-        ("largest difference", "right"),
-        ("same class", "right"),
-        ("accuracy", "right"),
+        ("artifact", "left", 0),
+        ("size", "right", 4),
+        ("seconds", "right", 5),
+        ("largest difference", "right", 2),
+        ("same class", "right", 1),
+        ("accuracy", "right", 3),
     ]
 
     def shown(value, form):

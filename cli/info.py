@@ -7,7 +7,7 @@ from keras_cnns.cli import _common
 
 
 @click.command("cnn-info", epilog=_common.EXIT_CODES)
-@click.argument("models", nargs=-1, metavar="[NETWORK|MODEL]...")
+@click.argument("models", nargs=-1, metavar="[NETWORK|MODEL]...", shell_complete=_common.complete_network)
 @click.option(
     "--input-size",
     type=click.IntRange(1, 4096),
@@ -21,16 +21,24 @@ from keras_cnns.cli import _common
     metavar="FILE.png",
     help="Draw one network as a bar a layer, several as bubbles: multiply-adds, parameters, published error.",
 )
+@click.option("--versions", is_flag=True, help="Versions, processor, devices, settings: what a bug report needs.")
 @_common.force_option
+@_common.import_option
 @_common.options
-def command(models, input_size, recipe, plot, force, as_json):
+def command(models, input_size, recipe, plot, versions, force, as_json):
     """Show all networks, or the layers of one (NETWORK as ResNet50, MODEL as in cnn-export), or compare several.
 
     Parameters are the trained ones, multiply-adds those of convolutions and dense layers for one picture. A receptive
     field is the part of the picture that one position of a map sees, behind it the distance of two such fields.
     """
+    from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError
 
+    if versions:
+        if models or recipe or plot or input_size:
+            raise ArgumentError(f"--versions stands alone, or with --json. Received: models={models}")
+        _show_versions(as_json)
+        return
     if plot:
         _common.prepare_plot(plot, force)
     if recipe:
@@ -45,6 +53,8 @@ def command(models, input_size, recipe, plot, force, as_json):
             raise ArgumentError(f"--input-size takes a network or model. Received: --input-size {input_size}")
         _show_all(plot, as_json)
     else:
+        for text in models:  # a misspelt one is answered at once
+            _common.locate(text) if _is_model(text) else canonical_name(text)
         _common.load_keras()
         shown = [_look_at(text, input_size) for text in models]
         if len(shown) == 1:
@@ -56,6 +66,19 @@ def command(models, input_size, recipe, plot, force, as_json):
 def _is_model(text):
     """Return whether the argument is a MODEL, a file or NAME:WEIGHTS, and not just a network's name."""
     return ":" in text or _common.is_file_name(text)
+
+
+def _show_versions(as_json):
+    """Print versions, processor, devices and settings."""
+    from keras_cnns.cli import _versions
+
+    found = _versions.collect()
+    if as_json:
+        _common.print_json(found)
+        return
+    packages, settings = found.pop("packages"), found.pop("settings")
+    rows = [*found.items(), *packages.items(), *(settings.items() or [("settings", "none")])]
+    _common.table("What a bug report needs:", [("name",), ("value", "left", 0, 20)], rows)
 
 
 def _shape(shape):
@@ -76,7 +99,15 @@ def _show_all(plot, as_json):
             [{"name": name, **dataclasses.asdict(facts), "weights": weights[name]} for name, facts in FACTS.items()]
         )
         return
-    columns = ["network", "paper", "input", "parameters", "multiply-adds", "published error", "weights"]
+    columns = [
+        ("network",),
+        ("paper", "left", 6, 30),
+        ("input", "left", 3),
+        ("parameters", "right", 1),
+        ("multiply-adds", "right", 2),
+        ("published error", "left", 5, 30),
+        ("weights", "left", 4, 12),
+    ]
     rows = [
         (
             name,
@@ -89,9 +120,7 @@ def _show_all(plot, as_json):
         )
         for name, facts in FACTS.items()
     ]
-    _common.table(
-        f"{len(rows)} networks", [(c, "right" if c[0] == "m" or "ram" in c else "left") for c in columns], rows
-    )
+    _common.table(f"{len(rows)} networks", columns, rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +203,14 @@ def _show_layers(shown, plot, as_json):
         )
         for row, field in zip(found.rows, shown.fields, strict=True)
     ]
-    columns = [("layer", "left"), ("kind", "left"), ("output", "left"), ("parameters", "right")]
-    columns += [("multiply-adds", "right"), ("receptive field", "right")]
+    columns = [
+        ("layer",),
+        ("kind", "left", 5),
+        ("output", "left", 3),
+        ("parameters", "right", 1),
+        ("multiply-adds", "right", 2),
+        ("receptive field", "right", 4),
+    ]
     lines = [f"{shown.title}: {shown.citation}" if shown.citation else shown.title]
     lines.append(
         f"input {_inputs(found)}; {found.trainable:,} parameters trained, {found.fixed:,} fixed; {found.macs:,} "
@@ -217,8 +252,15 @@ def _compare(several, plot, as_json):
         )
         for one in several
     ]
-    columns = [("model", "left"), ("input", "left"), ("parameters", "right"), ("multiply-adds", "right")]
-    _common.table(f"{len(rows)} models", [*columns, ("activations", "right"), ("error", "left")], rows)
+    columns = [
+        ("model",),
+        ("input", "left", 5),
+        ("parameters", "right", 1),
+        ("multiply-adds", "right", 2),
+        ("activations", "right", 4),
+        ("error", "left", 3, 24),
+    ]
+    _common.table(f"{len(rows)} models", columns, rows)
 
 
 def _plot_bubbles(points, path, title):
@@ -271,15 +313,20 @@ def _show_recipe(text, as_json):
     # What no recipe sets says nothing, but for what every training has
     shown = [f for f in unset if f in ALWAYS or any(one.get(f, unset[f]) != unset[f] for one in found)]
     rows = [(field, *(_plain(one.get(field)) for one in found)) for field in shown if field != "name"]
-    _common.table(f"{text}: {len(found)} recipe(s)", [("", "left"), *((name, "left") for name in names)], rows)
+    title = f"{text}: {_common.counted(len(found), 'recipe')}"
+    _common.table(title, [("", "left"), *((name, "left", 0, 16) for name in names)], rows, below=True)
 
 
 def _plain(value):
     """Return a value of a recipe as text."""
+    if isinstance(value, dict) and set(value) == {"class_name", "config"}:  # of an initializer
+        return f"{value['class_name']}({', '.join(f'{key}={setting}' for key, setting in value['config'].items())})"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {one}" for key, one in value.items()) or "-"
+        return ", ".join(f"{key} {_plain(setting)}" for key, setting in value.items()) or "-"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "-"
+        return ", ".join(map(_plain, value)) or "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "-" if value is None else str(value)
 
 

@@ -48,13 +48,14 @@ def _train_on_jax(device):
 
 
 @click.command("cnn-train", epilog=_common.EXIT_CODES)
-@click.argument("network", metavar="NETWORK")
+@click.argument("network", metavar="NETWORK", shell_complete=_common.complete_network)
 @click.option(
     "--data",
     "source",
     required=True,
     metavar="SOURCE",
-    help="Pictures: digits, FILE.npz, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
+    shell_complete=_common.complete_source,
+    help="Images: digits, FILE.npz, FILE.csv, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
 )
 @click.option(
     "--recipe",
@@ -204,11 +205,14 @@ def command(
         opened, broken = without_broken(opened)
         for error in broken.values():
             note(f"left out: {error}")
-        note(f"{len(broken)} pictures that cannot be read were left out")
+        note(f"left out because they cannot be read: {_common.counted(len(broken), 'image')}")
+    if not quiet and together.writes:
+        _common.tell(opened)
     start = f" from {weights}" if weights else ""
     note(
-        f"{name}{start} on {source}: {opened.split('train').examples} training pictures, "
-        f"{len(opened.class_names)} classes; recipe {chosen.name}, {chosen.epochs} epochs"
+        f"{name}{start} on {source}: {_common.counted(opened.split('train').examples, 'training image')}, "
+        f"{_common.counted(len(opened.class_names), 'class')}; recipe {chosen.name}, "
+        f"{_common.counted(chosen.epochs, 'epoch')}"
         + (f", on {', '.join(together.devices)}" if together.engine else "")
     )
     with warnings.catch_warnings():
@@ -242,7 +246,7 @@ def command(
         (split, values["examples"], f"{values['top1']:.2%}", f"{values['loss']:.4f}")
         for split, values in info.metrics.items()
     ]
-    columns = [("split", "left"), ("pictures", "right"), ("top-1", "right"), ("loss", "right")]
+    columns = [("split",), ("images", "right", 0), ("top-1", "right", 0), ("loss", "right", 1)]
     _common.table(f"{Path(output) / 'model.keras'}", columns, rows)
 
 

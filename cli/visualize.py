@@ -1,5 +1,7 @@
 """cnn-visualize: look inside a model."""
 
+import os
+
 import click
 from keras_cnns.cli import _common
 
@@ -10,12 +12,13 @@ EPILOG = "\n\n".join([*(f"{name}: {kind.shows}" for name, kind in KINDS.items())
 
 
 @click.command("cnn-visualize", epilog=EPILOG)
-@click.argument("model")
+@click.argument("model", shell_complete=_common.complete_model)
 @click.argument("images", nargs=-1, type=click.Path(), metavar="[IMAGE]...")
 @click.option(
     "--what",
     type=click.Choice([*KINDS, "all"]),
     multiple=True,
+    metavar="NAME",
     help=f"What to draw; may be given again.  [default: {', '.join(USUAL)}; with --report: all]",
 )
 @click.option("--layer", metavar="NAME", help="Layer to look at, as cnn-info lists them.")
@@ -29,7 +32,8 @@ EPILOG = "\n\n".join([*(f"{name}: {kind.shows}" for name, kind in KINDS.items())
 @_common.force_option
 @_common.data_dir_option
 @_common.download_option
-@_common.options
+@_common.model_options
+@_common.options_without_table
 def command(
     model, images, what, layer, units, target, source, split, count, output, report, force, data_dir, download, as_json
 ):
@@ -50,6 +54,7 @@ def command(
 
     preprocessing = _common.preprocessing_of(loaded, record, model)
     names = list(record.class_names) if record and record.class_names else None
+    loaded = _models.two_classes(_models.main_output(loaded), names or ())
     pictures, sampled = _pictures(images, source, split, count, data_dir, download, record, preprocessing)
     options = {
         "class_names": names,
@@ -70,11 +75,10 @@ def command(
     if page:
         from keras_cnns.analysis.report import write_report
 
-        main = _models.main_output(loaded)
         few = pictures.first(12)
-        probabilities = _models.to_probabilities(main, main.predict_on_batch(few.images))
+        probabilities = _models.to_probabilities(loaded, loaded.predict_on_batch(few.images))
         classes = _models.names_of_classes(names, probabilities.shape[1])
-        write_report(page, main, few, probabilities, classes, shown, f"{model}, looked into")
+        write_report(page, loaded, few, probabilities, classes, shown, f"{model}, looked into")
     if as_json:
         drawn = [
             {"what": kind, "file": str(file) if file else None, "shows": KINDS[kind].shows, "says": sentence}
@@ -92,6 +96,8 @@ def _check(kinds, what, images, source, report):
     """Raise a usage error if the pictures that are needed are not given."""
     if not source and (labeled := [kind for kind in kinds if kind in what and KINDS[kind].needs == "labels"]):
         raise click.UsageError(f"{labeled[0]} needs pictures whose classes are known: --data SOURCE.")
+    if folders := [path for path in images if os.path.isdir(path)]:
+        raise click.UsageError(f"IMAGE is a file, and this is a folder: {folders[0]}. Name its files, or give --data.")
     if not (images or source) and (report or any(KINDS[kind].needs != "nothing" for kind in kinds)):
         raise click.UsageError("give pictures to look at: IMAGE... or --data SOURCE.")
 
@@ -103,6 +109,7 @@ def _pictures(images, source, split, count, data_dir, download, record, preproce
     sampled = None
     if source:
         opened = _common.reopen(record, source, data_dir, download)
+        _common.tell(opened, split)
         sampled = sample_pictures(opened.split(split), preprocessing, opened.class_names, count)
     return (read_pictures(images, preprocessing) if images else sampled), sampled
 

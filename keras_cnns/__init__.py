@@ -5,9 +5,14 @@ Importing this package imports neither keras nor tensorflow; its parts do so whe
     import keras_cnns
 
     model = keras_cnns.applications.NiN(weights="digits")
+
+Where that imports TensorFlow, the lines that it writes about its start are left out, and TF_CPP_MIN_LOG_LEVEL is set to
+3; set it yourself (0 shows all) and nothing is changed.
 """
 
 import importlib
+
+from keras_cnns import _quiet
 
 __version__ = "0.1.0"
 
@@ -28,7 +33,8 @@ __all__ = ["__version__", *_PARTS]
 
 def __getattr__(name):
     if name in _PARTS:
-        return importlib.import_module(f"{__name__}.{name}")
+        with _quiet.starting():
+            return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,6 +1,8 @@
-"""Names of a package whose modules are imported when a name is first used. Standard library only."""
+"""Public names: of a package whose modules are imported when first used, and of a module. Standard library only."""
 
 import importlib
+
+from keras_cnns import _quiet
 
 
 def lazy(package, places):
@@ -16,6 +18,12 @@ def lazy(package, places):
     def __getattr__(name):
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{places[name]}"), name)
+        with _quiet.starting():
+            return getattr(importlib.import_module(f"{package}.{places[name]}"), name)
 
     return names, __getattr__, lambda: names
+
+
+def dir_of(names):
+    """Return the `__dir__` of a module with these public names, its `__all__`: what it imports is not among them."""
+    return lambda: names

@@ -5,6 +5,7 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_cnns import _graph
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
 
@@ -57,6 +58,116 @@ def main_output(model):
     return keras.Model(model.input, outputs[0], name=model.name)
 
 
+@keras.saving.register_keras_serializable(package="keras_cnns")
+class TwoClasses(keras.layers.Layer):
+    """Turn the probability of the second of two classes into the probabilities of both.
+
+    Call arguments:
+        inputs: (batch, 1), a sigmoid's output.
+
+    Returns:
+        (batch, 2), float32: 1 - p and p.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, inputs):
+        """Return both probabilities."""
+        return keras.ops.concatenate([1 - inputs, inputs], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 2)
+
+    def compute_cost(self, input_shape):
+        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+        return {"macs": 0, "connections": 0}
+
+
+def as_classifier(model, class_names=()):
+    """Return a model without auxiliary heads that gives a value for each of several classes, of which one is right.
+
+    One sigmoid, the probability of the second of two classes, becomes the probabilities of both. One number without an
+    activation may be a logit or a measurement: it is a logit where two class names are known, and refused elsewhere.
+
+    Args:
+        model: functional or sequential `keras.Model`, one batch of images in, one vector per image out.
+        class_names: of the model or of the images' labels, () if there are none.
+
+    Returns:
+        Functional `keras.Model`: probabilities or logits (batch, classes), two classes or more.
+
+    Raises:
+        ArgumentError: if it has other inputs or outputs, if its classes do not exclude each other (several sigmoids),
+            or if its one output does not tell classes apart.
+    """
+    main = main_output(model)
+    one_image_input(main)
+    if is_multi_label(main):
+        raise ArgumentError(
+            f"{main.name} ends with {main.outputs[0].shape[-1]} sigmoids: each says by itself whether a label applies, "
+            "so that an image may have several (multi-label). Only models of which one class is right can be used "
+            f"here; end it with a softmax. Received: model={main.name!r}"
+        )
+    main = two_classes(main, class_names)
+    if main.outputs[0].shape[-1] > 1:
+        return main
+    if gives_probabilities(main):
+        raise ArgumentError(
+            f"{main.name} ends with the softmax of one number, which is 1 for every image; end it with one sigmoid, or "
+            f"a softmax of two numbers. Received: model={main.name!r}"
+        )
+    if len(class_names) == 2:
+        raise ArgumentError(
+            f"{main.name} gives one number per image, and ends with an activation that makes it neither a probability "
+            f"nor a logit; end it with one sigmoid. Received: model={main.name!r}"
+        )
+    raise ArgumentError(
+        f"{main.name} gives one number per image and ends without a sigmoid. If the number is the logit of the second "
+        "of two classes, name both (--labels; in code, class_names); a measurement (regression) is not supported. "
+        f"Received: model={main.name!r}, class_names={tuple(class_names)}"
+    )
+
+
+def two_classes(model, class_names=()):
+    """Return a model that ends with one sigmoid as one that gives the probabilities of two classes; others as they are.
+
+    Args:
+        model: what `main_output` returned.
+        class_names: if they are two, one number without an activation is the logit of the second class.
+    """
+    outputs = getattr(model, "outputs", None) or ()
+    if len(outputs) != 1 or tuple(outputs[0].shape[1:]) != (1,):
+        return model
+    probability = outputs[0]
+    if _ending(probability) is None and len(class_names) == 2 and _is_linear(probability):
+        probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(probability)
+    if _ending(probability) != "sigmoid":
+        return model
+    return keras.Model(model.input, TwoClasses(name="two_classes")(probability), name=model.name)
+
+
+def is_multi_label(model):
+    """Return whether the first output ends with several sigmoids, which do not exclude each other."""
+    output = model.outputs[0]
+    several = len(output.shape) == 2 and output.shape[-1] > 1
+    return several and not isinstance(output._keras_history.operation, TwoClasses) and _ending(output) == "sigmoid"
+
+
+def class_count(outputs):
+    """Return how many classes an output (batch, values) tells apart: two, if it has one value."""
+    return max(2, outputs.shape[-1])
+
+
+def by_class(outputs):
+    """Return outputs (images, values) with a column for each class; both columns of one value p are 1 - p and p.
+
+    Args:
+        outputs: float array of probabilities.
+    """
+    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+
+
 def classifiers(model):
     """Return the names of the last layers with weights in front of each output."""
     found, waiting = set(), list(model.outputs)
@@ -91,6 +202,14 @@ def logits_of(model):
     """
 
     def logits(tensor):
+        end = tensor._keras_history.operation
+        if isinstance(end, TwoClasses):
+            # Half of the log-odds, with either sign: their softmax gives the two probabilities
+            (probability,) = end._inbound_nodes[tensor._keras_history.node_index].input_tensors
+            halves = keras.layers.Dense(2, use_bias=False, trainable=False, name=f"{end.name}_logits", dtype="float32")
+            result = halves(logits(probability))
+            halves.set_weights([np.array([[-0.5, 0.5]], "float32")])
+            return result
         found = _last_activation(tensor)
         if found is None:
             return tensor
@@ -125,10 +244,29 @@ def _last_activation(tensor):
         activation = getattr(operation, "activation", keras.activations.linear)
         if activation in (keras.activations.softmax, keras.activations.sigmoid):
             return operation, node
-        passes_on = type(operation).__name__ in ("Activation", "Identity", "Dropout", "Cast")
+        passes_on = type(operation).__name__ in ("Activation", "Identity", "Dropout", "Cast", "TwoClasses")
         if not passes_on or activation is not keras.activations.linear:
             return None
         tensor = operation._inbound_nodes[node].input_tensors[0]
+
+
+def _ending(tensor):
+    """Return "softmax" or "sigmoid", whichever a tensor comes out of; None if it is neither."""
+    found = _last_activation(tensor)
+    if found is None:
+        return None
+    operation, _ = found
+    activation = getattr(operation, "activation", None)
+    is_sigmoid = type(operation).__name__ == "Sigmoid" or activation is keras.activations.sigmoid
+    return "sigmoid" if is_sigmoid else "softmax"
+
+
+def _is_linear(tensor):
+    """Return whether no activation function is known to follow the last weights of a tensor."""
+    operation = tensor._keras_history.operation
+    if isinstance(operation, keras.Model):
+        return _is_linear(operation.outputs[0])
+    return getattr(operation, "activation", keras.activations.linear) is keras.activations.linear
 
 
 def plain_preprocessing(model):
@@ -140,6 +278,20 @@ def plain_preprocessing(model):
             f"--input-size) and 1 or 3 channels. Received: input_shape={(height, width, channels)}"
         )
     return Preprocessing((height, width), channels, scale=(1.0,))
+
+
+def normalizing_layer(model):
+    """Return the name of the first layer that normalizes what a model is given; None if there is none.
+
+    That is a Rescaling or Normalization layer, or arithmetic on the images themselves, before any layer with a kernel.
+    """
+    kinds = ("Rescaling", "Normalization", "Divide", "TrueDivide", "Multiply", "Subtract")
+    for use in _graph.walk(model)[1]:
+        if type(use.operation).__name__ in kinds:
+            return use.name
+        if getattr(use.operation, "weights", ()) and not type(use.operation).__name__.startswith("Random"):
+            return None
+    return None
 
 
 def as_float32(model):
@@ -166,13 +318,15 @@ def as_float32(model):
 
 
 def to_probabilities(model, outputs):
-    """Return float32 probabilities from what a model gave: as they are, or the softmax of logits."""
+    """Return float32 probabilities from what `as_classifier` gave: as they are, or the softmax of logits."""
     outputs = np.asarray(outputs, "float32")
     return outputs if gives_probabilities(model) else softmax(outputs)
 
 
 def softmax(logits):
-    """Return the softmax of float32 logits (pictures, classes)."""
+    """Return the softmax of float32 logits (images, classes); of one logit of two classes, its sigmoid (images, 1)."""
+    if logits.shape[1] == 1:
+        return softmax(np.concatenate([np.zeros_like(logits), logits], axis=1))[:, 1:]
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
@@ -204,13 +358,3 @@ def predict_pixels(model, images, preprocessing, batch_size=256):
 def names_of_classes(names, count):
     """Return a list of class names; where none are known, their numbers in words."""
     return list(names) if names else [f"class {k}" for k in range(count)]
-
-
-def check_classes(ours, theirs, source, ids=()):
-    """Raise ArgumentError if a source names classes otherwise than the model, or its `ids`; numbers say nothing."""
-    only_numbers = all(str(k) == name for k, name in enumerate(theirs))
-    if len(ours) != len(theirs) or (tuple(theirs) not in (tuple(ours), tuple(ids)) and not only_numbers):
-        raise ArgumentError(
-            f"the classes of the pictures must be those of the model, in the same order: {', '.join(ours[:10])}"
-            f"{', ...' if len(ours) > 10 else ''}. Received: source={source!r} with {', '.join(theirs[:10])}"
-        )

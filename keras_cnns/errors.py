@@ -3,6 +3,23 @@
 import difflib
 import errno
 
+from keras_cnns._lazy import dir_of
+
+__all__ = [
+    "ArgumentError",
+    "ArtifactError",
+    "ConversionError",
+    "Interrupted",
+    "ModelFileError",
+    "OutputError",
+    "OutputExistsError",
+    "SourceError",
+    "TrainingError",
+    "VerificationError",
+    "nearest",
+]
+__dir__ = dir_of(__all__)
+
 
 class ArgumentError(ValueError):
     """An argument that cannot be used: a misspelt name, a value out of range, two that contradict."""
@@ -34,6 +51,10 @@ class SourceError(ValueError):
     """Pictures or labels that cannot be used; the message names the file and the fault."""
 
     exit_code = 3
+
+
+class SourceWarning(UserWarning):
+    """Files that a source of images leaves out, or that are damaged but can be read; the message names them."""
 
 
 class VerificationError(Exception):

@@ -4,24 +4,43 @@ Plain `keras.saving.load_model` reads such a file too. With a layer of `keras_cn
 needs `import keras_cnns.layers` first, batch normalization excepted; `load_model` here does so by itself.
 """
 
+import contextlib
 import dataclasses
 import errno
 import io
 import json
+import re
+import shutil
 import struct
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_cnns import _files
+from keras_cnns import _files, _quiet
+from keras_cnns._lazy import dir_of
 from keras_cnns.data.preprocessing import Preprocessing
-from keras_cnns.errors import ModelFileError
+from keras_cnns.errors import ModelFileError, OutputError
+
+__all__ = [
+    "ModelInfo",
+    "check_info",
+    "load_model",
+    "load_with_info",
+    "read_info",
+    "save_model",
+    "versions",
+]
+__dir__ = dir_of(__all__)
 
 MEMBER = "keras_cnns.json"
 ARRAYS = "keras_cnns.npz"  # large arrays of the preprocessing, where it has some
 FORMAT = 1
 JSON_BYTES = 64 << 20  # more than any network's description takes
 ARRAY_BYTES = 1 << 30  # more than any mean image or whitening matrix takes
+BLOCK = 1 << 22  # bytes read at a time
+EXPANDED_BYTES = 1 << 28  # a member may be so large, however small it is packed
+EXPANSION = 100  # times its packed size
 
 # Layers that run code or programs kept in the file or beside it.
 CODE_LAYERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
@@ -75,8 +94,9 @@ class ModelInfo:
             arrays: large arrays of the preprocessing, by name.
         """
         values = dict(values)
-        if values.pop("format", None) != FORMAT:
-            raise ValueError("it was written by a newer keras_cnns")
+        if (written := values.pop("format", None)) != FORMAT:
+            newer = isinstance(written, int) and written > FORMAT
+            raise ValueError("it was written by a newer keras_cnns" if newer else f"its format is not {FORMAT}")
         values["class_names"] = tuple(map(str, values["class_names"]))
         values["class_ids"] = tuple(map(str, values.get("class_ids", ())))
         for key in ("network", "recipe", "data", "metrics", "training", "versions"):
@@ -117,7 +137,8 @@ def save_model(model, path, info=None, *, overwrite=False):
     Args:
         model: functional or sequential `keras.Model`.
         path: ends in ".keras".
-        info: `ModelInfo`.
+        info: `ModelInfo`; of a model that `model.fit` trained on pixels / 255, so that every command reads them so:
+            `ModelInfo(class_names=("cat", "dog"), preprocessing=Preprocessing((64, 64), 3, scale=(1 / 255,)))`.
         overwrite: whether a file at `path` may be replaced.
 
     Raises:
@@ -161,21 +182,28 @@ def load_model(path, *, compile=False):
 
     Raises:
         ModelFileError: naming the file, the fault and the cure.
+        OutputError: if the temporary folder is full, into which some archives are unpacked.
     """
+    _quiet.import_keras()
     import keras
 
     from keras_cnns.layers import BatchNormalization  # with which the file's layers of ours are registered
 
     _check_layers(path, json.loads(_read_member(path, "config.json")))
     try:
-        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
-    except MemoryError:
+        with _as_keras_reads_it(path) as readable:
+            model = keras.saving.load_model(readable, compile=compile, safe_mode=True)
+    except ModelFileError:
         raise
+    except MemoryError as error:
+        raise ModelFileError(path, "needs more memory than there is", "Take a machine with more of it.") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise  # Keras unpacks it into the temporary folder: not the file's fault
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(" .")
-        raise ModelFileError(path, f"Keras cannot read it ({reason})", "Save the model again.") from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"{path}: cannot be unpacked, as the temporary folder {tempfile.gettempdir()} is full. Free some space "
+                "there, or set TMPDIR to another folder."
+            ) from error
+        raise _unreadable(path, error) from error
     if not isinstance(model, keras.Model):
         raise ModelFileError(path, f"holds a {type(model).__name__}, no model", "Give the file of a model.")
     for layer in model._flatten_layers():
@@ -184,6 +212,93 @@ def load_model(path, *, compile=False):
         if type(layer) is keras.layers.BatchNormalization:
             layer.__class__ = BatchNormalization
     return model
+
+
+@contextlib.contextmanager
+def _as_keras_reads_it(path):
+    """Give the path of an archive with the same model that Keras reads without unpacking it elsewhere.
+
+    Of an archive with more members than its own three, Keras unpacks everything into a temporary folder, which it
+    leaves there where that fails. Raises ModelFileError for a member that is damaged or expands beyond measure.
+    """
+    needed = ("config.json", "metadata.json", "model.weights.h5")
+    with contextlib.ExitStack() as stack:
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        members = [one for one in archive.infolist() if one.filename in needed or one.filename.startswith("assets/")]
+        readable, copy = path, None
+        if len(archive.infolist()) > len(needed):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_cnns-"))
+            readable = Path(folder) / "model.keras"
+            copy = zipfile.ZipFile(readable, "w")
+        for member in members:
+            if member.file_size > max(EXPANDED_BYTES, EXPANSION * member.compress_size):
+                raise ModelFileError(
+                    path,
+                    f"its {member.filename} takes {member.compress_size:,} bytes and would expand to "
+                    f"{member.file_size:,}, as no network's does",
+                    "Do not use this file.",
+                )
+            try:
+                with archive.open(member) as content:  # at its end the checksum is compared
+                    if copy is None:
+                        while content.read(BLOCK):
+                            pass
+                    else:
+                        with copy.open(member.filename, "w", force_zip64=True) as target:
+                            shutil.copyfileobj(content, target, BLOCK)
+            except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError, RuntimeError):
+                raise ModelFileError(path, f"its {member.filename} is damaged", "Copy or save it again.") from None
+        if copy is not None:
+            copy.close()
+        yield readable
+
+
+def _unreadable(path, error):
+    """Return the ModelFileError for what Keras raised, which names objects, operations and addresses."""
+    import keras
+
+    text, module = str(error), type(error).__module__
+    stored = re.search(r"could not be loaded.*?name=([^,>\s]+)", text, re.S)
+    broken = re.search(r"Error when deserializing class '(\w+)'.*?Exception encountered: (.+)", text, re.S)
+    unknown = re.search(r"Could not (?:deserialize|locate) (?:class |function )?'([\w.>]+)'", text)
+    called = re.search(r"Exception encountered when calling ([\w.]+)\(\)", text)
+    if stored:
+        reason = f"its weights are not those of the layer {stored[1]}"
+    elif broken:
+        reason = f"a {broken[1]} layer is not described as Keras {keras.__version__} knows it"
+    elif unknown:
+        reason = f"there is no {unknown[1]}"
+    elif called:
+        reason = f"its layers do not fit each other: {called[1].removesuffix('.call')} cannot take what it gets"
+    elif module.startswith("tensorflow"):
+        memory = "OOM" in text or "memory" in text
+        reason = "its layers need more memory than there is" if memory else "TensorFlow cannot build its layers"
+    elif module.startswith("h5py") or re.search(r"synchronously|h5|addr|object header|heap", text):
+        reason = "its model.weights.h5 is damaged"
+    elif re.search(r"incompatible with the layer|output size would be", text):
+        reason = "its layers do not fit each other"
+    else:
+        reason = "its config.json describes no model"
+    theirs = _keras_version(path)
+    if theirs and _numbers(theirs) > _numbers(keras.__version__):
+        return ModelFileError(
+            path,
+            f"was saved by Keras {theirs}, and this is Keras {keras.__version__}, which cannot read it ({reason})",
+            "Update Keras: pip install --upgrade keras.",
+        )
+    return ModelFileError(path, f"Keras cannot read it ({reason})", "Save the model again.")
+
+
+def _keras_version(path):
+    """Return the version of Keras that wrote a file; None if it does not say."""
+    with contextlib.suppress(ValueError, AttributeError):
+        version = json.loads(_read_member(path, "metadata.json")).get("keras_version")
+        return version if isinstance(version, str) else None
+
+
+def _numbers(version):
+    """Return the leading numbers of a version, as (3, 15, 1)."""
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def read_info(path):
@@ -199,9 +314,13 @@ def read_info(path):
         values = json.loads(text)
         described = (values.get("preprocessing") or {}).get("arrays")
         return ModelInfo.from_json(values, _read_arrays(path) if described else None)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except ValueError as error:
         raise ModelFileError(
             path, f"its record {MEMBER} is damaged ({error})", "Save the model again, with this version."
+        ) from None
+    except (TypeError, KeyError, AttributeError):
+        raise ModelFileError(
+            path, f"its record {MEMBER} lacks a field, or has another", "Save the model again, with this version."
         ) from None
 
 
@@ -219,12 +338,15 @@ def load_with_info(path):
 
 def check_info(path, model, info):
     """Raise ModelFileError if a file's record speaks of another network than the file holds."""
+    if not getattr(model, "inputs", None):
+        raise ModelFileError(path, "holds a model without a known input", "Save a functional or sequential model.")
     record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
     if record and any(side not in (None, own) for side, own in zip(shape, record.shape, strict=False)):
         raise ModelFileError(
             path, f"its record says pictures of shape {record.shape}, its network takes {shape}", "Save it again."
         )
-    if info.class_names and len(info.class_names) != classes:
+    # One output of two classes is the probability, or the logit, of the second one
+    if info.class_names and len(info.class_names) != classes and (len(info.class_names), classes) != (2, 1):
         raise ModelFileError(
             path,
             f"its record names {len(info.class_names)} classes, its network has {classes} outputs",
@@ -338,5 +460,5 @@ def _check_layers(path, config):
             raise ModelFileError(
                 path,
                 f"needs the class {full_name or name}{f' of {module}' if module else ''}, which is not known here",
-                "Import the module that defines and registers it before loading.",
+                "Import the module that defines and registers it before loading; commands do so with --import MODULE.",
             )

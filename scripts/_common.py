@@ -79,4 +79,5 @@ def save_and_measure(path, model, preprocessing, builder, network, recipe, sourc
     )
     saving.save_model(model, path, info, overwrite=True)
     result = evaluation.evaluate(model, source.split("test"), preprocessing, source.class_names)
-    print(f"{result.top1:.2%} of {result.examples} test pictures, top-5 {result.top5:.2%}")
+    top5 = f", top-5 {result.top5:.2%}" if len(source.class_names) > 5 else ""
+    print(f"{result.top1:.2%} of {result.examples} test pictures{top5}")

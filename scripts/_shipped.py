@@ -1,6 +1,7 @@
 """What the scripts about the weights that ship share: their entries, their pictures, and how they are measured."""
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -108,6 +109,9 @@ def measure(file, source, protocol):
     """
     with quiet():  # TensorFlow complains that one network after another is compiled
         model, record = saving.load_with_info(file)
+        if source.class_names == tuple(map(str, range(len(record.class_names)))):
+            # Files of keras.datasets have no names; `data_sha256` tells whether their labels are those of the training
+            source = dataclasses.replace(source, class_names=record.class_names)
         split = source.split("test")
         result = evaluation.evaluate(model, split, record.preprocessing, record.class_names, protocol=protocol)
     return {"protocol": protocol, **result.summary()}

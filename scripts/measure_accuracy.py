@@ -24,7 +24,8 @@ MISSING = """\
 keras.datasets gives them, in their published order, and name the folder: make accuracy DATA=FOLDER
     import keras, numpy
     (x_train, y_train), (x_test, y_test) = keras.datasets.{stem}.load_data()
-    numpy.savez("{stem}.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    names = {classes}
+    numpy.savez("{stem}.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, class_names=names)
 """
 
 
@@ -45,7 +46,8 @@ def main(arguments=None):
             faults.append(str(error))
     print()
     for place, names in missing.items():
-        print(MISSING.format(place=place, names=" and ".join(names), stem=Path(place).stem))
+        classes = entries[names[0]]["class_names"]
+        print(MISSING.format(place=place, names=" and ".join(names), stem=Path(place).stem, classes=classes))
     for fault in faults:
         print(fault)
     if not (missing or faults):

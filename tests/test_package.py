@@ -15,19 +15,20 @@ COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info", "data
 
 # Room: the parts of the package that it may import (any part of its own room is allowed).
 MAY_IMPORT = {
-    "errors": set(),
-    "_lazy": set(),
+    "errors": {"_lazy"},
+    "_lazy": {"_quiet"},
     "_files": {"errors"},
     "_quiet": set(),
     "_text": set(),
     "_render": {"_files", "_lazy", "_text"},
-    "layers": {"errors"},
-    "recipes": {"errors"},
+    "layers": {"_lazy", "_quiet", "errors"},
+    "recipes": {"_lazy", "errors"},
     "data.whitening": set(),
     "data.preprocessing": {"data.whitening"},
-    "_models": {"data.preprocessing", "errors"},
+    "_models": {"_graph", "data.preprocessing", "errors"},
     "_graph": {"errors"},
-    "saving": {"_files", "layers", "data.preprocessing", "errors"},
+    "_custom": {"errors"},
+    "saving": {"_files", "_lazy", "_quiet", "layers", "data.preprocessing", "errors"},
     "data": {"_lazy", "_text", "data", "errors"},
     "applications._facts": set(),
     "applications._registry": {"applications", "errors"},
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "training": {"_lazy", "_files", "_models", "_render", "data", "recipes", "saving", "evaluation", "errors"},
     "evaluation": {"_lazy", "_files", "_graph", "_models", "_render", "saving", "data", "layers", "errors"},
     "analysis": {"_lazy", "_files", "_graph", "_models", "_render", "_text", "saving", "data", "layers", "errors"},
-    "export": {"_lazy", "_files", "_quiet", "_models", "_text", "saving", "data", "layers", "errors"},
+    "export": {"_lazy", "_files", "_quiet", "_custom", "_models", "_text", "saving", "data", "layers", "errors"},
 }
 TENSORFLOW_AT_TOP = {
     "data/sources.py",
@@ -76,6 +77,8 @@ TENSORFLOW_AT_TOP = {
 LIGHT = (
     "click",
     "keras_cnns.cli",
+    "keras_cnns._text",
+    "keras_cnns.errors",
     "keras_cnns.export.formats",
     "keras_cnns.evaluation.protocols",
     "keras_cnns.analysis.kinds",
@@ -143,8 +146,20 @@ def test_the_package_list_is_the_tree():
 def test_every_public_name_is_there(part):
     module = importlib.import_module(f"keras_cnns.{part}")
     assert getattr(keras_cnns, part) is module
-    for name in getattr(module, "__all__", ()):
+    assert dir(module) == module.__all__ == sorted(module.__all__)  # and nothing that it imports
+    for name in module.__all__:
         assert getattr(module, name).__doc__, name
+
+
+@pytest.mark.parametrize("level", [None, "0"])
+def test_the_start_of_tensorflow_is_silent_unless_asked_for(python, level, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    if level:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
+    program = "import sys, keras_cnns; keras_cnns.layers; sys.stderr.write('said')"
+    done = python(program + "; keras_cnns.applications.LeNet5(); assert 'tensorflow' in sys.modules")
+    assert done.returncode == 0 and ("oneDNN" in done.stderr) == bool(level), done.stderr
+    assert done.stderr.strip() == "said" or level
 
 
 def test_unknown_names_are_attribute_errors():

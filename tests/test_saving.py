@@ -362,3 +362,83 @@ def test_an_unwritable_place(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written .*Choose a folder"):
         save_model(model, tmp_path / "file" / "model.keras")
+
+
+def test_a_file_of_a_later_keras(file):
+    """Both versions are named, and what to do; a file that can be read is."""
+    with zipfile.ZipFile(file) as archive:
+        metadata = json.loads(archive.read("metadata.json"))
+    rewrite(file, **{"metadata.json": json.dumps({**metadata, "keras_version": "99.1.0"})})
+    load_model(file)
+    hostile(file, module="keras.layers", class_name="Conv2DOfTheFuture")
+    message = refused(file)
+    assert f"was saved by Keras 99.1.0, and this is Keras {keras.__version__}" in message
+    assert "there is no keras.layers.Conv2DOfTheFuture" in message
+    assert message.endswith("Update Keras: pip install --upgrade keras.")
+
+
+RAW = ("{{", "function_node", "<class", " object at ", "synchronously", "/job:", "Traceback", "CRC", "eof")
+
+
+def damaged_weights(file, change):
+    with zipfile.ZipFile(file) as archive:
+        content = archive.read("model.weights.h5")
+    rewrite(file, **{"model.weights.h5": change(content)})
+
+
+def damaged_layer(file, **config):
+    with zipfile.ZipFile(file) as archive:
+        whole = json.loads(archive.read("config.json"))
+    layer = next(one for one in whole["config"]["layers"] if one["class_name"] == "Conv2D")
+    layer["config"].update(config)
+    rewrite(file, **{"config.json": json.dumps(whole)})
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "damage, part",
+    [
+        (lambda file: damaged_weights(file, lambda old: b""), "its model.weights.h5 is damaged"),
+        (lambda file: damaged_weights(file, lambda old: old[: len(old) // 2]), "its model.weights.h5 is damaged"),
+        (lambda file: damaged_weights(file, lambda old: old[:512] + bytes(len(old) - 512)), "weights"),
+        (lambda file: damaged_layer(file, filters=10**12), "its layers need more memory than there is"),
+        (lambda file: damaged_layer(file, filters=-1), "a Conv2D layer is not described as Keras"),
+        (lambda file: damaged_layer(file, no_such_option=1), "a Conv2D layer is not described as Keras"),
+        (lambda file: damaged_layer(file, kernel_size=[30, 30]), "its layers do not fit each other"),
+        (lambda file: rewrite(file, **{"config.json": b"[]"}), "its config.json describes no model"),
+        (lambda file: rewrite(file, **{"config.json": b"3"}), "its config.json describes no model"),
+    ],
+)
+def test_damage_is_told_in_plain_words_and_leaves_nothing(file, damage, part, tmp_path, monkeypatch):
+    """Neither what libraries say among themselves, nor what Keras unpacks."""
+    damage(file)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    message = refused(file)
+    assert part in message and not any(raw in message for raw in RAW), message
+    assert not list((tmp_path / "temporary").iterdir()) and sorted(p.name for p in file.parent.iterdir()) == [
+        "model.keras",
+        "temporary",
+    ]
+
+
+def test_a_full_temporary_folder_and_too_little_memory_name_the_file(file, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(OutputError, match="model.keras: cannot be unpacked, as the temporary folder .* is full"):
+        load_model(file)
+    monkeypatch.undo()
+
+    def greedy(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("keras.saving.load_model", greedy)
+    assert "needs more memory than there is" in refused(file)
+
+
+def test_a_member_that_expands_beyond_measure_is_not_unpacked(file):
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/zeros", bytes(300 << 20))
+    assert "would expand to 314,572,800" in refused(file)

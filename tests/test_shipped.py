@@ -21,6 +21,7 @@ ENTRIES = _shipped.entries()
 CLOSE = 2e-5
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("entry", ENTRIES, ids=_shipped.full_name)
 def test_the_logits_come_out_again(entry):
     """Of pictures that depend on nothing but NumPy; and one weight that is 1 % larger is seen."""
@@ -127,6 +128,7 @@ def test_the_real_data_are_those_of_the_manifest(shared):
     assert _shipped.data_sha256(data.open_source(shared / "mnist" / "mnist.npz")) == known["mnist.npz"]
 
 
+@pytest.mark.kernels
 def test_accuracy_is_measured_again(tmp_path, capsys):
     assert measure_accuracy.main([str(tmp_path), "nin:digits"]) == 0
     out = capsys.readouterr().out

@@ -12,7 +12,7 @@ def classifier(model):
     Raises:
         ArgumentError: if the model is none that takes pictures and gives a vector for each.
     """
-    model = _models.main_output(model)
+    model = _models.two_classes(_models.main_output(model))
     _models.one_image_input(model)
     return _models.without_softmax(model)
 

@@ -9,12 +9,12 @@ from keras_cnns.errors import ArgumentError
 
 
 def subject(model):
-    """Return the functional model to look into: without auxiliary heads, in float32.
+    """Return the functional model to look into: without auxiliary heads, one sigmoid as two classes, in float32.
 
     Raises:
         ArgumentError: if it does not take one batch of pictures, channels last, or not give one vector a picture.
     """
-    model = _models.main_output(model)
+    model = _models.two_classes(_models.main_output(model))
     _models.one_image_input(model)
     check_channels_last(model)
     return _models.as_float32(model)

@@ -89,7 +89,7 @@ def look(model, kind, path, pictures=None, *, class_names=None, layer=None, unit
         raise ArgumentError(f"`{kind}` looks at pictures: give some. Received: pictures=None")
     if KINDS[kind].needs == "labels" and pictures.labels is None:
         raise ArgumentError(f"`{kind}` needs pictures whose classes are known. Received: pictures without labels")
-    model = _models.main_output(model)
+    model = _models.two_classes(_models.main_output(model), class_names or ())
     _models.one_image_input(model)
     classes = model.outputs[0].shape[-1]
     if target is not None:

@@ -117,10 +117,15 @@ def gradient_flow(model, images, labels, loss=None, training=False):
     Raises:
         ArgumentError: (a ValueError) if a label is no class, or no layer can be trained.
     """
-    model = _models.main_output(model)
+    model = _models.two_classes(_models.main_output(model))
     names = {use.name for use in _graph.walk(model)[1]}
     images = _classes.check_images(model, images)
     if loss is None:
+        if _models.is_multi_label(model):
+            raise ArgumentError(
+                f"{model.name} ends with several sigmoids, whose loss is not the cross-entropy of one class: pass a "
+                "`loss` and what it takes as labels. Received: loss=None"
+            )
         labels = _check_labels(labels, len(images), model.outputs[0].shape[-1])
         model = _classes.classifier(model)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -5,6 +5,7 @@ import numbers
 import operator
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_cnns._models import classifiers
@@ -60,7 +61,7 @@ def documented(function):
 
 def choose(function, name, value, allowed):
     """Return the one of the allowed values that equals `value`; raise ArgumentError if there is none."""
-    if isinstance(value, (str, numbers.Number, type(None))):
+    if isinstance(value, (str, numbers.Number, np.bool_, type(None))):
         for one in allowed:
             if value == one:
                 return one
@@ -94,6 +95,7 @@ class Start:
             ArgumentError: if an argument cannot be used, or contradicts the weights.
         """
         self.function, self.name, self.include_top = function, arguments["name"], arguments["include_top"]
+        _check_top(function, self.include_top)
         weights, classes = arguments["weights"], arguments["classes"]
         given = {option: arguments[option] for option in options}
         for option, allowed in options.items():
@@ -136,6 +138,8 @@ class Start:
                 f"{function}: a layer sees every position of a map, so the size must be known: pass `input_shape`, or "
                 f"{cure}. Received: input_shape={input_shape}"
             )
+        if self.record:
+            _loading.check_reachable(self.record, self.include_top)
         self.inputs = layers.Input(input_shape) if input_tensor is None else input_tensor
         self.initializers = {key: _as_description(arguments[key]) for key in ("kernel_initializer", "bias_initializer")}
 
@@ -190,6 +194,17 @@ def _settle(function, weights, record, given):
     return settled
 
 
+def _check_top(function, include_top):
+    """Raise ArgumentError unless `include_top` is True or False: any text would count as True, and load nothing."""
+    if isinstance(include_top, (bool, np.bool_)) or (isinstance(include_top, int) and include_top in (0, 1)):
+        return
+    cure = f"; for trained weights pass weights={include_top!r}" if isinstance(include_top, str) else ""
+    raise ArgumentError(
+        f"{function}: `include_top` must be True, or False for a network without its classifier{cure}. "
+        f"Received: include_top={include_top!r}"
+    )
+
+
 def _checked_shape(function, input_shape, input_tensor):
     """Return `input_shape` as a tuple of int and None, that of `input_tensor` if there is one, None if neither is.
 
@@ -234,6 +249,12 @@ def _checked_shape(function, input_shape, input_tensor):
 
 def _check_size(function, input_shape, minimum):
     if any(side is not None and side < minimum for side in input_shape[:2]):
+        if input_shape[0] in (1, 3) and None not in input_shape and min(input_shape[1:]) >= minimum:
+            turned = (*input_shape[1:], input_shape[0])
+            raise ArgumentError(
+                f"{function}: `input_shape` is (height, width, channels), the channels last: {turned}. "
+                f"Received: input_shape={input_shape}"
+            )
         raise ArgumentError(
             f"{function}: pictures must be at least {minimum}x{minimum} pixels, or too little is left of them after "
             f"the last pooling. Received: input_shape={input_shape}"

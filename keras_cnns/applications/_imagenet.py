@@ -7,12 +7,16 @@ import contextlib
 import errno
 import os
 import re
+import socket
 import sys
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 from keras_cnns import _files
 from keras_cnns.errors import ModelFileError
 
+PATIENCE = 20  # seconds that the server of the files has to answer
 # Inception v3's convolutions have no names there, but numbers in the order in which each module's are created
 STEM = ("conv1a", "conv2a", "conv2b", "conv3b", "conv4a")
 MODULES = {
@@ -38,9 +42,41 @@ def fetch(builder, include_top):
 
     from keras_cnns._models import dtype_policy
 
-    with _fetching(f"{builder}'s ImageNet weights"), dtype_policy("float32"):
+    with _fetching(_weights_of(builder)), dtype_policy("float32"):
         theirs = getattr(keras.applications, builder)(weights="imagenet", include_top=include_top)
     return values_of(builder, theirs)
+
+
+def check_reachable(builder: str, include_top: bool) -> None:
+    """Raise an error if the file that `fetch` needs is neither here nor to be had; nothing is built or fetched.
+
+    Args:
+        builder, include_top: as for `fetch`.
+
+    Raises:
+        ModelFileError: if its server does not answer. A proxy is not asked.
+    """
+    import keras
+
+    module = sys.modules[getattr(keras.applications, builder).__module__]
+    url = getattr(module, "BASE_WEIGHTS_PATH", None)  # of ResNets, a folder; of the other networks the file itself
+    url = url or getattr(module, "WEIGHTS_PATH" if include_top else "WEIGHTS_PATH_NO_TOP", "")
+    ending = "" if include_top else "_notop"
+    name = url.rpartition("/")[2] or f"{builder.lower()}_weights_tf_dim_ordering_tf_kernels{ending}.h5"
+    address = urllib.parse.urlsplit(url)
+    if (_home() / "models" / name).is_file() or not address.hostname or address.scheme in urllib.request.getproxies():
+        return
+    with _fetching(_weights_of(builder)):
+        port = address.port or {"http": 80}.get(address.scheme, 443)
+        socket.create_connection((address.hostname, port), PATIENCE).close()
+
+
+def _weights_of(builder):
+    return f"{builder}'s ImageNet weights"
+
+
+def _home():
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
 
 
 def classes():
@@ -122,7 +158,7 @@ def _inception(theirs):
 @contextlib.contextmanager
 def _fetching(what):
     """Let one process at a time fetch, as Keras writes to the final name at once; its progress goes to stderr."""
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    home = _home()
     with contextlib.suppress(OSError):
         home.mkdir(parents=True, exist_ok=True)
     with _files.locked(home), contextlib.redirect_stdout(sys.stderr):

@@ -44,6 +44,17 @@ class Stored:
     layer: Any = None
 
 
+def check_reachable(record: Any, top: bool) -> None:
+    """Raise ModelFileError if weights are to be fetched and their server does not answer: before anything is built.
+
+    Args:
+        record: `Weights`.
+        top: whether the network has its classifier.
+    """
+    if record.path is None:
+        _imagenet.check_reachable(record.builder, top)
+
+
 def assign(layers, record, *, top, heads, fresh=()):
     """Set the weights of a network's layers from those of a record, by layer name: all of them, or none.
 

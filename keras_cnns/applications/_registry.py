@@ -37,7 +37,7 @@ def decode_predictions(probabilities, classes, top=5):
     """Return the best classes of each picture.
 
     Args:
-        probabilities: array (batch, classes) of any float dtype.
+        probabilities: array (batch, classes) of any float dtype; of two classes also (batch, 1), the second one's.
         classes: class names, in the order of the columns.
         top: how many to return; all of them, if there are fewer.
 
@@ -50,6 +50,8 @@ def decode_predictions(probabilities, classes, top=5):
     import numpy as np
 
     probabilities = np.asarray(probabilities, "float32")
+    if probabilities.shape[1:] == (1,) and len(classes) == 2:
+        probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
     if probabilities.ndim != 2 or probabilities.shape[1] != len(classes):
         raise ArgumentError(
             f"`probabilities` must have the shape (batch, {len(classes)}), a column for each of the classes. "

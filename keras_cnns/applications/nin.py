@@ -5,7 +5,10 @@ followed by two 1x1 convolutions (cccp: cascaded cross channel parametric poolin
 one has a map for each class, and the mean of a map is the class's score: there is no dense layer.
 """
 
+import numbers
+
 import keras
+import numpy as np
 from keras import layers
 
 from keras_cnns.applications._builder import Start, documented
@@ -156,7 +159,7 @@ def NiNImageNet(
         M. Lin: NIN-Imagenet, Caffe model zoo, 2014.
     """
     if widths is not None:
-        widths = tuple(widths) if isinstance(widths, (tuple, list)) else (widths,)
+        widths = tuple(widths) if isinstance(widths, (tuple, list, np.ndarray)) else (widths,)
     start = Start(
         "NiNImageNet",
         locals(),
@@ -165,7 +168,7 @@ def NiNImageNet(
     )
     widths, mlp_layers = start.options["widths"], start.options["mlp_layers"]
     counts = [width for width in (*widths, mlp_layers) if width is not None]
-    if len(widths) != 4 or any(not isinstance(count, int) or count < 1 for count in counts):
+    if len(widths) != 4 or any(not isinstance(count, numbers.Integral) or count < 1 for count in counts):
         raise ArgumentError(
             "NiNImageNet: `widths` must be four whole numbers, None among them for the number of classes, and "
             f"`mlp_layers` at least 1. Received: widths={widths}, mlp_layers={mlp_layers!r}"

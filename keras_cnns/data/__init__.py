@@ -22,6 +22,7 @@ __all__, __getattr__, __dir__ = lazy(
         "keep_on_device": "on_device",
         "make_dataset": "pipeline",
         "make_shapes": "shapes",
+        "open_images": "folders",
         "open_source": "sources",
         "prepare": "pipeline",
         "read_picture": "pictures",

@@ -30,11 +30,12 @@ class TfdsSplit(Split):
     def __init__(self, builder, keys, pieces):
         super().__init__(sum(stop - start for _, start, stop in pieces))
         self.builder, self.keys, self.pieces = builder, keys, tuple(pieces)
+        self.places = None  # the label of each class of the data set, where it has others here
 
     def elements(self):
         """As `Split.elements`."""
         image, label = self.keys
-        return self._read().map(lambda one: (one[image], tf.cast(one[label], tf.int64)))
+        return self._read().map(lambda example: (example[image], self._label(example[label])))
 
     def shuffler(self):
         """As `Split.shuffler`: files in a random order, several at a time, and of what comes some wait to be drawn.
@@ -61,6 +62,8 @@ class TfdsSplit(Split):
         return self._digest()
 
     def _digest(self, *more):
+        if self.places is not None:
+            more = (*more, self.places.tolist())
         return hashlib.sha256(repr((self.builder.info.full_name, self.keys, self.pieces, *more)).encode()).digest()
 
     def divide(self, share, seed):
@@ -80,7 +83,7 @@ class TfdsSplit(Split):
 
     def joined(self, others):
         """As `Split.joined`."""
-        return TfdsSplit(self.builder, self.keys, [piece for one in (self, *others) for piece in one.pieces])
+        return self._with_pieces([piece for split in (self, *others) for piece in split.pieces])
 
     def sample(self, count):
         """As `Split.sample`; the first ones, as the order is random already."""
@@ -93,7 +96,7 @@ class TfdsSplit(Split):
             SourceError: if the files are damaged.
         """
         label = self.keys[1]
-        batches = self._read(only=(label,)).map(lambda one: tf.cast(one[label], tf.int64)).batch(1024)
+        batches = self._read(only=(label,)).map(lambda example: self._label(example[label])).batch(1024)
         with self._naming():
             return np.concatenate([np.zeros(0, "int64"), *batches.as_numpy_iterator()])
 
@@ -106,7 +109,7 @@ class TfdsSplit(Split):
         image, label = self.keys
         with self._naming():
             for one in self._read(encoded=True).as_numpy_iterator():
-                yield one[image], int(one[label])
+                yield one[image], int(self._label(one[label]))
 
     def fault(self, error):
         """As `Split.fault`; found by reading once more, as TensorFlow does not say whose file it was."""
@@ -162,7 +165,7 @@ class TfdsSplit(Split):
 
         def decoded(record):
             one = example(record)
-            return one[image], tf.cast(one[label], tf.int64)
+            return one[image], self._label(one[label])
 
         return decoded
 
@@ -191,7 +194,21 @@ class TfdsSplit(Split):
             if begin < end:
                 pieces.append((name, first + begin, first + end))
             before += last - first
-        return TfdsSplit(self.builder, self.keys, pieces or [(self.pieces[0][0], 0, 0)])
+        return self._with_pieces(pieces or [(self.pieces[0][0], 0, 0)])
+
+    def _with_pieces(self, pieces):
+        return TfdsSplit(self.builder, self.keys, pieces)._copy(places=self.places, class_names=self.class_names)
+
+    def _relabeled(self, places, class_names):
+        places = places if self.places is None else places[self.places]
+        return self._copy(places=places, class_names=class_names)
+
+    def _label(self, label):
+        """Return a label of the data set as int64, as it is numbered here."""
+        label = tf.cast(label, tf.int64)
+        if self.places is None:
+            return label
+        return tf.where(label < 0, label, tf.gather(self.places, tf.maximum(label, 0)))
 
     @contextlib.contextmanager
     def _naming(self):
@@ -208,7 +225,7 @@ def _damaged(spec, path, reason):
 
 
 def open_tfds(spec, data_dir, download, test_share, seed):
-    """Return (class names, image shape, splits) of "tfds:NAME"."""
+    """Return (class names, image shape, splits, notes) of "tfds:NAME"; the notes are those of `Source`."""
     name = spec.removeprefix("tfds:")
     if not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)?(:[0-9.*]+)?", name):
         raise ArgumentError(f"after 'tfds:' stands a data set's name, as in tfds:cifar10. Received: source={spec!r}")
@@ -235,16 +252,19 @@ def open_tfds(spec, data_dir, download, test_share, seed):
         for part in ("train", "validation", "test")
         if part in builder.info.splits
     }
+    notes = {}
     if "test" not in splits:
         # Some sets publish labels of train and validation alone: then the latter is what one is measured on.
         if "validation" in splits:
             splits["test"] = splits.pop("validation")
+            notes["test"] = ("test is the set's validation split, as it has no test split with labels",)
         else:
             splits["train"], splits["test"] = splits["train"].divide(test_share, seed)
+            notes["test"] = (f"test is the last {test_share:.0%} of the set's training split, as it has no other",)
     height, width, channels = features[keys[0]].shape
     if channels not in (1, 3):
         channels = 3
-    return tuple(features[keys[1]].names), (height, width, channels), splits
+    return tuple(features[keys[1]].names), (height, width, channels), splits, notes
 
 
 def _builder(spec, name, data_dir):

@@ -110,7 +110,7 @@ class RepeatedSplit(Split):
     def __init__(self, base, places, originals, noise=0.0, seed=0):
         super().__init__(len(places))
         self.base, self.places, self.originals, self.noise, self.seed = base, places, originals, noise, seed
-        self.labels = base.labels[places]
+        self.labels, self.class_names = base.labels[places], base.class_names
         self.faults, self.skipped = base.faults, base.skipped  # its split decodes a picture
 
     def elements(self):
@@ -160,6 +160,10 @@ class RepeatedSplit(Split):
     def partition(self, shares, seed):
         """Refuse, as `divide` does."""
         self.divide(tuple(shares), seed)
+
+    def _relabeled(self, places, class_names):
+        base = self.base._relabeled(places, class_names)
+        return self._copy(base=base, labels=base.labels[self.places], class_names=class_names)
 
     def sample(self, count):
         """As `Split.sample`, of the pictures without repeats."""

@@ -41,5 +41,6 @@ def on_disk(data, folder, name, split):
         picture = tf.reshape(tf.io.decode_raw(tf.strings.substr(record, 32, -1), tf.uint8), head[:3])
         return tf.ensure_shape(picture, data.element_spec[0].shape), head[3]
 
+    split.caches.append(path)
     kept = tf.data.TFRecordDataset(str(path), buffer_size=8 << 20).map(parse, **PARALLEL)
     return kept.apply(tf.data.experimental.assert_cardinality(int(path.stem.rpartition("-")[2])))

@@ -6,7 +6,15 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns.data.pictures import DIVISORS, decode_jpeg, plan_window, read_file, read_picture, read_window
+from keras_cnns.data.pictures import (
+    DIVISORS,
+    decode_jpeg,
+    plan_window,
+    read_file,
+    read_picture,
+    read_window,
+    warn_if_damaged,
+)
 from keras_cnns.data.splits import PARALLEL, LabeledSplit
 from keras_cnns.errors import SourceError
 
@@ -50,8 +58,10 @@ class FileSplit(LabeledSplit):
         def plan(paths, draws):
             ways, windows = [], []
             for path, row in zip(paths.tolist(), draws.tolist(), strict=True):
+                content = read_file(path)
+                warn_if_damaged(path.decode(), content)
                 divisor, window = plan_window(
-                    read_file(path), channels, lambda height, width, row=row: choose(height, width, row), size
+                    content, channels, lambda height, width, row=row: choose(height, width, row), size
                 )
                 ways.append(DIVISORS.index(divisor))
                 windows.append(window)
@@ -111,6 +121,15 @@ class FileSplit(LabeledSplit):
     def fingerprint(self):
         """As `Split.fingerprint`: labels and names."""
         return self._digest(repr(self.keys()).encode())
+
+    def _turn(self, label):
+        """As text: folders were once numbered in this order, and a recorded division must give the same parts."""
+        return str(label) if self.class_names is None or label < 0 else self.class_names[label]
+
+    def _class_of(self, label):
+        """Return what an error calls a class, with its folder."""
+        place = int(np.flatnonzero(self.labels == label)[0])
+        return f"{super()._class_of(label)} ({os.path.dirname(self.items[place])})"
 
     def _contents(self):
         """Return what tells that a file has changed, without reading it."""

@@ -66,6 +66,7 @@ def split_source(source, shares, seed=0):
     return dataclasses.replace(
         source,
         splits={name: every[name] for name in PARTS if name in every},
+        notes={name: notes for name, notes in source.notes.items() if name not in divided},
         divisions=(*source.divisions, {"shares": shares, "seed": seed}),
     )
 

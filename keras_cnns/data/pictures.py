@@ -1,13 +1,28 @@
 """One picture file -> uint8 pixels, whatever its format, or an error that names the file."""
 
+import contextlib
+import functools
 import io
+import os
+import sys
+import tempfile
+import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from keras_cnns.errors import SourceError
+from keras_cnns.errors import SourceError, SourceWarning
 
-SUFFIXES = frozenset(".avif .bmp .gif .jfif .jpeg .jpg .png .ppm .pgm .tif .tiff .webp".split())
+SUFFIXES = frozenset(
+    ".apng .avif .bmp .dib .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
+HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+# Formats that are known by their first bytes; of others a file's content alone says too little
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+DAMAGED = "{path}: is a JPEG that is damaged in its middle ({reason}), so that a part of it shows wrong. Replace it."
+# What may follow 0xFF after the start of a JPEG's pixels: 0 and 0xFF stand for themselves; else restarts, and the
+# headers of further scans
+STRAY = np.array([not (code in (0, 0xC4, 0xFE, 0xFF) or 0xD0 <= code <= 0xEF) for code in range(256)])
 MINIMUM_SIDE = 4  # pixels; in less than that no network sees anything
 DIVISORS = (0, 1, 2, 4, 8)  # of a JPEG's size while it is decoded; 0: by TensorFlow not at all
 
@@ -29,10 +44,15 @@ def read_picture(path, channels=3):
         SourceError: if the file is missing, no picture, damaged or smaller than 4 pixels a side.
     """
     try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(_eight_bit(ImageOps.exif_transpose(picture)).convert("L" if channels == 1 else "RGB"))
+        with _open(path) as picture:
+            turned = ImageOps.exif_transpose(picture)
+            pixels = np.asarray(_eight_bit(turned, picture.format).convert("L" if channels == 1 else "RGB"))
     except UnidentifiedImageError:
-        raise SourceError(f"{path}: is no picture in a format that is known. Remove it or convert it to PNG.") from None
+        if is_heif(path):
+            fault = "is a HEIC image, which needs pillow-heif. Run pip install pillow-heif, or convert it to JPEG"
+        else:
+            fault = "is no image in a format that is known. Remove it or convert it to PNG"
+        raise SourceError(f"{path}: {fault}.") from None
     except Exception as error:  # each decoder has its own
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SourceError(f"{path}: cannot be read as a picture ({reason}). Replace or remove it.") from None
@@ -43,6 +63,48 @@ def read_picture(path, channels=3):
             f"Use a picture of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels."
         )
     return pixels.reshape(height, width, channels)
+
+
+@functools.cache
+def can_read_heif():
+    """Return whether HEIC images can be read; if the package pillow-heif is there, Pillow learns it from it."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def is_image(path):
+    """Return whether a file's first bytes are those of an image that `read_picture` knows; no pixel is decoded."""
+    can_read_heif()
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    with contextlib.suppress(Exception), Image.open(path, formats=formats):  # each decoder has its own errors
+        return True
+    return False
+
+
+def _open(path):
+    """Return an image file as Pillow opens it, a HEIC one with the help of pillow-heif where that is installed."""
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if not (is_heif(path) and can_read_heif()):
+            raise
+        return Image.open(path)
+
+
+def is_heif(path):
+    """Return whether a file, by its path or open, begins as HEIC images do."""
+    with contextlib.suppress(OSError, AttributeError), contextlib.ExitStack() as stack:
+        file = path if hasattr(path, "read") else stack.enter_context(open(path, "rb"))
+        file.seek(0)
+        head = file.read(12)
+        file.seek(0)
+        return head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+    return False
 
 
 def plan_window(content, channels, choose=None, size=None):
@@ -84,6 +146,7 @@ def read_window(path, channels=3, choose=None, size=None):
         SourceError: as `read_picture`. Damage below the window may go unseen, but for a file cut off.
     """
     content = read_file(path)
+    warn_if_damaged(path, content)
     divisor, window = plan_window(content, channels, choose, size)
     if divisor:
         import tensorflow as tf
@@ -104,6 +167,57 @@ def read_file(path):
             return file.read()
     except OSError:
         return b""
+
+
+def warn_if_damaged(path, content):
+    """Warn of a JPEG that holds markers where only pixels should be: something has overwritten a part of it."""
+    if _has_stray_markers(content):
+        warnings.warn(DAMAGED.format(path=path, reason="markers among its pixels"), SourceWarning, stacklevel=2)
+
+
+def _has_stray_markers(content):
+    """Return whether the pixels of a JPEG are interrupted by a marker that cannot be there."""
+    start = 2
+    while content.startswith(b"\xff\xd8\xff") and start + 4 <= len(content) and content[start] == 0xFF:
+        length = int.from_bytes(content[start + 2 : start + 4], "big")
+        if content[start + 1] == 0xDA:
+            pixels = np.frombuffer(content, "uint8", offset=start + 2 + length)
+            markers = pixels[1:][pixels[:-1] == 0xFF]
+            ends = np.flatnonzero(markers == 0xD9)
+            markers = markers[: ends[0]] if len(ends) else markers
+            return bool(STRAY[markers].any())
+        start += 2 + length
+    return False
+
+
+def decoder_warning(content):
+    """Return what libjpeg says of damage that it passes over in a JPEG, "" of any other file.
+
+    It prints that to stderr, and no library for Python hands it on: so the stream is caught while TensorFlow decodes.
+    What others print meanwhile goes on to stderr. Not for several threads at once.
+    """
+    if not content.startswith(b"\xff\xd8\xff"):
+        return ""
+    import tensorflow as tf
+
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            with tf.device("CPU"):
+                tf.raw_ops.DecodeJpeg(contents=content, ratio=8)
+        except tf.errors.InvalidArgumentError:
+            pass  # read_picture says what it is
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+        caught.seek(0)
+        lines = caught.read().splitlines(keepends=True)
+    own = [line for line in lines if line.startswith((b"Corrupt JPEG data", b"Premature end", b"Inconsistent prog"))]
+    if others := b"".join(line for line in lines if line not in own):
+        os.write(2, others)
+    return own[0].decode("ascii", "replace").strip() if own else ""
 
 
 def decode_jpeg(content, window, channels, divisor):
@@ -148,14 +262,22 @@ def _plain_jpeg(content, channels):
         return None
 
 
-def _eight_bit(picture):
-    """Return the picture without transparency, at most 8 bits a channel."""
+def _eight_bit(picture, format=None):
+    """Return the image without transparency, at most 8 bits a channel.
+
+    Args:
+        picture: Pillow's image.
+        format: of its file, as Pillow names it. It says what is white where the mode does not: 32-bit integers have no
+            fixed white, but Pillow itself scales those of a PGM file to 16 bits.
+    """
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no fixed white; convert it to 8 bits")
     if picture.mode.startswith("I"):
         wide = np.asarray(picture).astype("int64")
         if wide.min() < 0 or wide.max() > 65535:
             raise ValueError("more than 16 bits a pixel; convert it to 8 bits")
+        if picture.mode == "I" and format not in ("PNG", "PPM") and wide.max() <= 255:
+            return Image.fromarray(wide.astype("uint8"))
         return Image.fromarray((wide // 257).astype("uint8"))
     if picture.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")

@@ -1,6 +1,7 @@
 """Source + Preprocessing + augmentation -> batched `tf.data.Dataset`."""
 
 import math
+import warnings
 
 import numpy as np
 import tensorflow as tf
@@ -8,12 +9,12 @@ import tensorflow as tf
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, batch_steps
 from keras_cnns.data.crops import DRAWS
 from keras_cnns.data.disk import on_disk
-from keras_cnns.data.pictures import read_picture
+from keras_cnns.data.pictures import DAMAGED, decoder_warning, read_file, read_picture
 from keras_cnns.data.position import seed_of
 from keras_cnns.data.shares import Share
 from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split, reading, untuned
 from keras_cnns.data.whitening import fit_components
-from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.errors import ArgumentError, SourceWarning, nearest
 
 CACHE_BYTES = 1 << 30  # decoded pictures up to so much stay in memory
 CACHE_FORMAT = 1  # of pictures kept on disk; another one is not read
@@ -47,8 +48,16 @@ def read_files(paths, preprocessing):
 
     Raises:
         SourceError: naming the first file that cannot be read.
+
+    Warns:
+        SourceWarning: naming each JPEG in which the decoder meets damage that it passes over.
     """
-    return np.stack([prepare(read_picture(path, preprocessing.channels), preprocessing) for path in paths])
+    images = []
+    for path in paths:
+        images.append(prepare(read_picture(path, preprocessing.channels), preprocessing))
+        if reason := decoder_warning(read_file(path)):
+            warnings.warn(DAMAGED.format(path=path, reason=reason), SourceWarning, stacklevel=2)
+    return np.stack(images)
 
 
 def resized(picture, shorter_side):

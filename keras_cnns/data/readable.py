@@ -27,19 +27,28 @@ def without_broken(source):
         SourceError: if a class is left without a picture to train on.
     """
     broken, splits = {}, dict(source.splits)
-    with ThreadPoolExecutor(READERS) as pool:
-        for name, split in source.splits.items():
-            if isinstance(split, FileSplit):
-                paths = split.items.tolist()
-                faults = list(pool.map(_fault, paths))
-                broken |= {path: fault for path, fault in zip(paths, faults, strict=True) if fault}
-                splits[name] = split.take(np.flatnonzero([not fault for fault in faults]))
+    for name, split in source.splits.items():
+        if isinstance(split, FileSplit):
+            paths = split.items.tolist()
+            faults = unreadable(paths)
+            broken |= faults
+            splits[name] = split.take(np.flatnonzero([path not in faults for path in paths]))
     training = splits["train"]
     if broken and (empty := sorted(set(range(len(source.class_names))) - set(training.labels.tolist()))):
         raise SourceError(
             f"{source.name}: no picture of the class {source.class_names[empty[0]]!r} can be read. Replace its files."
         )
     return dataclasses.replace(source, splits=splits), broken
+
+
+def unreadable(paths) -> dict[str, SourceError]:
+    """Return the image files that cannot be read, each with what is wrong with it.
+
+    Args:
+        paths: of the files; each is read whole.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        return {path: fault for path, fault in zip(paths, pool.map(_fault, paths), strict=True) if fault}
 
 
 def _fault(path):

@@ -3,7 +3,7 @@
 import os
 
 from keras_cnns.data.partition import split_source
-from keras_cnns.data.sources import open_source
+from keras_cnns.data.sources import means_folder, open_source
 from keras_cnns.errors import ArgumentError
 
 
@@ -27,6 +27,8 @@ def reopen_source(record, name=None, *, data_dir=None, download=False):
     recorded = record.get("source")
     if name is None and recorded is None:
         raise ArgumentError("the model does not say which pictures it was trained on; name them. Received: name=None")
+    if recorded == "digits":
+        recorded = "sklearn:digits"  # a folder of that name is recorded as ./digits
     if name is not None and (recorded is None or _place(name) != _place(recorded)):
         return open_source(name, data_dir=data_dir, download=download)
     source = open_source(name or recorded, data_dir=data_dir or record.get("data_dir"), download=download)
@@ -48,4 +50,6 @@ def reopen_source(record, name=None, *, data_dir=None, download=False):
 def _place(name):
     """Return what is the same for all ways to spell one source."""
     name = str(name)
-    return name if name == "digits" or name.startswith("tfds:") else os.path.realpath(name)
+    if name == "digits" and not means_folder(name):
+        name = "sklearn:digits"
+    return name if name.startswith(("tfds:", "sklearn:")) else os.path.realpath(name)

@@ -1,11 +1,13 @@
 """Part of a source: pictures and labels, in memory or as files, and how a part is divided."""
 
 import contextlib
+import copy
 import hashlib
 
 import numpy as np
 import tensorflow as tf
 
+from keras_cnns.data.classes import match_classes
 from keras_cnns.data.partition import drawn_by_class, exact_counts
 from keras_cnns.data.pictures import cut
 from keras_cnns.errors import ArgumentError, SourceError
@@ -34,9 +36,28 @@ def reading(*splits):
         yield
     except Exception as error:
         for split in splits:
-            if fault := split.fault(error):
+            if fault := _damaged_cache(split.caches, error) or split.fault(error):
                 raise fault from None
         raise
+
+
+def _damaged_cache(paths, error):
+    """Return the error that names the damaged one among the files of prepared images, which is removed; else None."""
+    if not isinstance(error, (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)):
+        return None
+    for path in tuple(paths):
+        try:
+            whole = sum(1 for _ in tf.data.TFRecordDataset(str(path))) == int(path.stem.rpartition("-")[2])
+        except (tf.errors.DataLossError, tf.errors.NotFoundError):
+            whole = False
+        if not whole:
+            paths.remove(path)
+            path.unlink(missing_ok=True)
+            return SourceError(
+                f"{path}: this file of prepared images was damaged, and has been removed. Start again with the same "
+                "`cache`: it is then written again."
+            )
+    return None
 
 
 class Split:
@@ -44,16 +65,50 @@ class Split:
 
     Attributes:
         examples: number of pictures.
-        labels: int64 array (examples,), or None where only the data set itself knows them.
+        labels: int64 array (examples,), or None where only the data set itself knows them; -1 where there is none.
+        class_names: of the labels, in order; None where the split does not know them. A `Source` tells its splits.
         faults: errors met while reading; a tf.data pipeline can only say that an op failed, this says why.
         skipped: from the path of each picture that was left out as broken, where that was asked for, to its error.
+        caches: paths of the files in which prepared images are kept.
     """
 
     labels = None
+    class_names = None
 
     def __init__(self, examples):
         self.examples = examples
-        self.faults, self.skipped = [], {}
+        self.faults, self.skipped, self.caches = [], {}, []
+
+    def named(self, class_names):
+        """Return this split with `class_names`, one per label; itself where it has them."""
+        return self if self.class_names == class_names else self._copy(class_names=class_names)
+
+    def with_classes(self, class_names, ids=(), source=None):
+        """Return this split with its labels numbered as in `class_names`, matched by name.
+
+        Args:
+            class_names: of a model, in the order of its outputs.
+            ids, source: as for `match_classes`.
+
+        Raises:
+            ArgumentError: if the split has a class that is not among them. A split without class names is taken to
+                have these.
+        """
+        class_names = tuple(class_names)
+        if self.class_names in (None, class_names):
+            return self.named(class_names)
+        places = match_classes(self.class_names, class_names, ids, source)
+        return self._relabeled(places, class_names)
+
+    def _copy(self, **changes):
+        """Return a split of the same images, which shares `faults` and `skipped`, with some attributes changed."""
+        twin = copy.copy(self)
+        vars(twin).update(changes)
+        return twin
+
+    def _relabeled(self, places, class_names):
+        """Return this split with other class names, and the label `places[k]` for each label k; -1 stays."""
+        raise TypeError(f"{type(self).__name__} cannot be relabeled")
 
     def elements(self):
         """Return a `tf.data.Dataset` of (element, label int64)."""
@@ -163,27 +218,54 @@ class LabeledSplit(Split):
         return np.ascontiguousarray(self.items).data
 
     def divide(self, share, seed):
-        """As `Split.divide`."""
-        first, second = _stratified(self.labels, self.keys(), share, seed)
-        return self.take(first), self.take(second)
+        """As `Split.divide`; of every class the second gets its share, rounded, and at least one image.
+
+        Which examples go there is drawn from the hash of seed and key, so that a folder in which images are added or
+        removed later keeps its split but for those and, at most, one image per class.
+        """
+        drawn, second = drawn_by_class(self.labels, self.keys(), seed), []
+        if single := [label for label, members in drawn.items() if len(members) < 2]:
+            where = ", ".join(self._class_of(label) for label in single[:5]) + (", ..." if single[5:] else "")
+            have = "this class has" if len(single) == 1 else f"these {len(single)} classes have"
+            raise SourceError(
+                f"a split that keeps the shares of the classes needs two images of each, and {have} one: {where}. "
+                "Add an image to each, or remove it."
+            )
+        for members in drawn.values():
+            second += members[: min(max(1, round(len(members) * share)), len(members) - 1)].tolist()
+        return self.take(np.setdiff1d(np.arange(self.examples), second)), self.take(np.sort(second).astype("int64"))
 
     def partition(self, shares, seed):
         """As `Split.partition`."""
         drawn = drawn_by_class(self.labels, self.keys(), seed)
-        counts = exact_counts([len(members) for members in drawn.values()], shares)
+        drawn = [drawn[label] for label in sorted(drawn, key=self._turn)]
+        counts = exact_counts([len(members) for members in drawn], shares)
         # The last part, which is the test split, gets the first ones drawn, as in `divide`
         cuts = np.cumsum(counts[:, ::-1], axis=1)[:, :-1]
-        pieces = [np.split(members, cut)[::-1] for members, cut in zip(drawn.values(), cuts, strict=True)]
+        pieces = [np.split(members, cut)[::-1] for members, cut in zip(drawn, cuts, strict=True)]
         return tuple(self.take(np.sort(np.concatenate(part))) for part in zip(*pieces, strict=True))
+
+    def _turn(self, label):
+        """Return the key by which classes take turns in `partition`, where shares do not come out even."""
+        return label
+
+    def _class_of(self, label):
+        """Return what an error calls a class."""
+        return f"label {label}" if self.class_names is None else repr(self.class_names[label])
+
+    def _relabeled(self, places, class_names):
+        labels = np.where(self.labels < 0, self.labels, places[np.maximum(self.labels, 0)])
+        return self._copy(labels=labels.astype("int64"), class_names=class_names)
 
     def joined(self, others):
         """As `Split.joined`."""
         every = [self, *others]
-        return type(self)(*(np.concatenate([getattr(one, field) for one in every]) for field in ("items", "labels")))
+        items, labels = (np.concatenate([getattr(split, field) for split in every]) for field in ("items", "labels"))
+        return type(self)(items, labels).named(self.class_names)
 
     def take(self, places):
         """Return a split of the pictures at `places`, an array of indices in which one may stand repeatedly."""
-        return type(self)(self.items[places], self.labels[places])
+        return type(self)(self.items[places], self.labels[places]).named(self.class_names)
 
     def sample(self, count):
         """As `Split.sample`."""
@@ -222,23 +304,6 @@ class ArraySplit(LabeledSplit):
             return order.map(lambda place: (tf.gather(items, place), tf.gather(labels, place)))
 
         return shuffled
-
-
-def _stratified(labels, keys, share, seed):
-    """Return two sorted index arrays, the second with `share` of every class, rounded, and at least one of each.
-
-    Which examples go there is drawn from the hash of seed and key, so that a folder in which pictures are added
-    or removed later keeps its split but for those and, at most, one picture a class.
-    """
-    second = []
-    for label, drawn in drawn_by_class(labels, keys, seed).items():
-        if len(drawn) < 2:
-            raise SourceError(
-                "a split that keeps the classes' shares needs two pictures of each; the class with label "
-                f"{label} has one. Add a picture to it."
-            )
-        second += drawn[: min(max(1, round(len(drawn) * share)), len(drawn) - 1)].tolist()
-    return np.setdiff1d(np.arange(len(labels)), second), np.sort(second)
 
 
 def _with_channels(picture, channels):

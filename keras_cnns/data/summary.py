@@ -9,8 +9,10 @@ import numpy as np
 from PIL import Image
 
 from keras_cnns._text import counted
+from keras_cnns.data.duplicates import SIDE, draw_for_near, in_two_splits, near_duplicates, under_two_labels
 from keras_cnns.data.files import FileSplit
-from keras_cnns.data.pictures import read_picture
+from keras_cnns.data.folders import Skipped
+from keras_cnns.data.pictures import decoder_warning, read_picture
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, SourceError
 
@@ -26,9 +28,11 @@ class Finding:
     """Something that is wrong with a source, or may be.
 
     Attributes:
-        kind: "unreadable", "duplicate", "missing" (a class of a split), "few", "imbalance", "gray" or "small".
+        kind: "unreadable", "damaged" (a JPEG whose decoder complains), "duplicate" (in two splits), "labels" (the same
+            image under two), "near" (all but the same image in two splits or under two labels), "missing" (a class of
+            a split), "few", "imbalance", "gray" or "small".
         text: one sentence.
-        names: the pictures or classes meant, none if all are; of duplicates both, joined by " = ".
+        names: the images or classes meant, none if all are; of duplicates both, joined by " = ".
     """
 
     kind: str
@@ -52,6 +56,8 @@ class Summary:
         mean: of each channel of the training pictures, in pixel units; each picture weighs the same.
         deviation: as `mean`, standard deviation.
         findings: what is wrong.
+        skipped: `Skipped` files of the source, which are in no split.
+        notes: sentences on how its splits came about.
     """
 
     source: str
@@ -64,6 +70,8 @@ class Summary:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     findings: tuple[Finding, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def unreadable(self):
@@ -77,6 +85,9 @@ class Summary:
 
 def summarize(source, *, sample=SAMPLE, seed=0, progress=None):
     """Look through a source: what it holds, and what is wrong with it.
+
+    Time and memory grow with the number of images examined: about one decoding and half a kilobyte for each. Near
+    duplicates are looked for among 10,000 of them at most, by comparing all pairs of their thumbnails (seconds).
 
     Args:
         source: `Source`, as it was opened or divided.
@@ -130,21 +141,28 @@ def summarize(source, *, sample=SAMPLE, seed=0, progress=None):
         modes=dict(collections.Counter(one.mode for one in good).most_common()),
         mean=mean,
         deviation=deviation,
-        findings=tuple(_findings(looks, counts, source.class_names, examined == examples)),
+        findings=tuple(_findings(looks, counts, source.class_names, examined == examples, seed)),
+        skipped=source.skipped,
+        notes=tuple(sentence for sentences in source.notes.values() for sentence in sentences),
     )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)  # there may be a million of them
 class _Look:
-    """What is kept of a picture: its size is None if it cannot be read, and `fault` then says why."""
+    """What is kept of an image: its size is None if it cannot be read, and `fault` then says why.
+
+    `thumbnail` is its gray values at `SIDE` x `SIDE`, and `damage` what the decoder complained of.
+    """
 
     name: str
     label: int
     size: tuple[int, int] | None = None
     mode: str = ""
     digest: bytes = b""
+    thumbnail: bytes = b""
     gray: bool = False
     fault: str = ""
+    damage: str = ""
 
 
 class _Named(io.BytesIO):
@@ -180,6 +198,7 @@ def _contents(split, name, chosen, count):
 
 def _look(name, label, content, channels):
     """Return the `_Look` of one picture, and its pixels (positions, channels) if it can be read."""
+    damage = ""
     if isinstance(content, np.ndarray):
         pixels, mode = content, "L" if content.shape[-1] == 1 else "RGB"
         digest = hashlib.sha256(repr(content.shape).encode() + content.tobytes()).digest()
@@ -194,10 +213,12 @@ def _look(name, label, content, channels):
             return _Look(name, label, fault=reason), None
         with Image.open(io.BytesIO(content)) as picture:
             mode = picture.mode
-        digest = hashlib.sha256(content).digest()
+        digest, damage = hashlib.sha256(content).digest(), decoder_warning(content)
     values = pixels.reshape(-1, pixels.shape[-1])
     gray = values.shape[1] == 1 or bool((values == values[:, :1]).all())
-    return _Look(name, label, pixels.shape[:2], mode, digest, gray), values
+    shown = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).convert("L")
+    thumbnail = shown.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
+    return _Look(name, label, pixels.shape[:2], mode, digest, thumbnail, gray, damage=damage), values
 
 
 def _mean_and_deviation(moments):
@@ -208,21 +229,38 @@ def _mean_and_deviation(moments):
     return tuple(mean.tolist()), tuple(np.sqrt(np.maximum(square - mean**2, 0)).tolist())
 
 
-def _findings(looks, counts, class_names, whole):
+def _findings(looks, counts, class_names, whole, seed):
     """Yield what is wrong, the worst first; `whole` is whether every picture was examined."""
     every = [one for some in looks.values() for one in some]
     bad, good = [one for one in every if one.size is None], [one for one in every if one.size]
     if bad:
         text = f"{counted(len(bad), 'picture')} cannot be read, the first: {bad[0].fault}"
         yield Finding("unreadable", text, tuple(one.name for one in bad))
-    if pairs := tuple(_duplicates(looks)):
-        among = "" if whole else ", among those examined"
+    if damaged := [look for look in good if look.damage]:
+        text = (
+            f"{counted(len(damaged), 'JPEG')} damaged in the middle, so that a part shows wrong; replace, the first: "
+            f"{damaged[0].name} ({damaged[0].damage})"
+        )
+        yield Finding("damaged", text, tuple(look.name for look in damaged))
+    among = "" if whole else ", among those examined"
+    if pairs := tuple(in_two_splits(looks)):
         yield Finding(
             "duplicate", f"{counted(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs
         )
+    if pairs := tuple(under_two_labels(good, class_names)):
+        text = f"{counted(len(pairs), 'image')} under two labels{among}, the first: {pairs[0]}"
+        yield Finding("labels", text, pairs)
+    some = draw_for_near(looks, seed)
+    if pairs := tuple(near_duplicates(some, class_names)):
+        among = "" if whole and len(some) == len(good) else f", among {len(some):,} images"
+        text = (
+            f"{counted(len(pairs), 'image')} all but the same in two splits or under two labels{among}, the first: "
+            f"{pairs[0]}"
+        )
+        yield Finding("near", text, pairs)
     for split, numbers in counts.items():
         if none := tuple(name for name, count in zip(class_names, numbers, strict=True) if not count):
-            yield Finding("missing", f"{split} has no picture of {_listed(none)}", none)
+            yield Finding("missing", f"{split} has no image of {_listed(none)}", none)
     training = {name: count for name, count in zip(class_names, counts["train"], strict=True) if count}
     if few := tuple(name for name, count in training.items() if count < FEW):
         yield Finding("few", f"fewer than {FEW} training pictures: {_listed(few)}", few)
@@ -242,17 +280,6 @@ def _findings(looks, counts, class_names, whole):
     elif small:
         text = f"{counted(len(small), 'picture')} with a side of less than {SMALL} pixels: {_listed(small)}"
         yield Finding("small", text, small)
-
-
-def _duplicates(looks):
-    """Yield "this = that" for pictures in two splits, by which a test measures what was learned by heart."""
-    first = {}
-    for split, some in looks.items():
-        for one in some:
-            if one.size:
-                earlier = first.setdefault(one.digest, (split, one.name))
-                if earlier[0] != split:
-                    yield f"{earlier[1]} = {one.name}"
 
 
 def _listed(names, most=5):

@@ -64,8 +64,7 @@ def robustness(model, split, preprocessing, *, corruptions=None, seed=0, batch_s
     for name in names:
         _check(name)
     check_examples(split.examples)
-    model, random = _models.main_output(model), np.random.default_rng(seed)
-    _models.one_image_input(model)
+    model, random = _models.as_classifier(model), np.random.default_rng(seed)
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     clean, right = 0, {name: np.zeros(5, "int64") for name in names}
 

@@ -32,7 +32,8 @@ def dense_model(model):
 
     Args:
         model: functional or sequential `keras.Model` from (batch, height, width, channels) to (batch, classes);
-            auxiliary heads and the softmax are left out. Its layers are shared; dense layers are copied.
+            auxiliary heads and the softmax are left out, and one sigmoid becomes the logits of two classes. Its layers
+            are shared; dense layers are copied.
 
     Returns:
         Functional `keras.Model` from (batch, any height, any width, channels) to (batch, rows, columns, classes).
@@ -45,7 +46,7 @@ def dense_model(model):
         K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
         section 3.2; P. Sermanet et al.: OverFeat, ICLR 2014, section 3.5.
     """
-    main = _models.main_output(model)
+    main = _models.two_classes(_models.main_output(model))
     channels = _models.one_image_input(main)[-1]
     logits = _graph.graph_of(_models.without_softmax(main))
     try:

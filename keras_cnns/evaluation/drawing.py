@@ -18,7 +18,7 @@ def draw_predictions(model, split, preprocessing, class_names, path, title, *, c
     """
     from keras_cnns.data.pipeline import read_pixels
 
-    model = _models.main_output(model)
+    model = _models.as_classifier(model, class_names)
     images, labels = read_pixels(split.sample(count), preprocessing)
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
     _render.prediction_grid(images, labels, probabilities, class_names, path, title)

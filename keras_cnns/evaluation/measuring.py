@@ -15,12 +15,17 @@ def evaluate(
 ):
     """Return the `Result` of a model, or of several whose probabilities are averaged.
 
+    A model that was trained in mixed precision computes in float32 here, as its exports do, so that every processor
+    gives the same numbers, and those without bfloat16 are not slow.
+
     Args:
-        model: functional `keras.Model` from (batch, height, width, channels) to (batch, classes), logits or
-            probabilities; or a list of such models.
+        model: functional or sequential `keras.Model` from (batch, height, width, channels) to (batch, classes), logits
+            or probabilities; of two classes also to (batch, 1), the second one's; or a list of such models.
         split: `Split` of a source; every picture counts once, whatever the batch size.
         preprocessing: `Preprocessing` that the model was trained with; of several models a list.
-        class_names: of the split's labels, in order.
+        class_names: of the model, in the order of its outputs, as `ModelInfo.class_names`. Where the split knows its
+            own (`Split.class_names`, as those of a `Source` do), its labels are matched to these by name; a split that
+            does not is taken to have these.
         protocol: which views of a picture are shown: "center" (one, resized and cropped as the record says),
             "ten-crop", "144-crop", "dense", or a `Protocol`.
         scales: shorter sides in pixels that pictures are resized to, in place of the protocol's own; the
@@ -29,35 +34,42 @@ def evaluate(
         progress: function from the batches to the same batches, that shows how far one is.
 
     Raises:
-        ArgumentError: (a ValueError) if a model's outputs are not as many as the classes, the split is empty, a scale
-            is smaller than the input, or a model cannot be made dense.
+        ArgumentError: (a ValueError) if a model's outputs are not as many as the classes, or are several sigmoids
+            (multi-label), the split is empty or has a class that is not among them, a scale is smaller than the input,
+            or a model cannot be made dense.
         SourceError: if a picture cannot be read.
     """
     options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": progress}
-    for one in model if isinstance(model, list | tuple) else [model]:
-        check_outputs(one, class_names)
-    return score(*predict_split(model, split, preprocessing, **options), class_names)
+    several = isinstance(model, list | tuple)
+    classifiers = [check_outputs(member, class_names) for member in (model if several else [model])]
+    split = split.with_classes(class_names)
+    found = predict_split(classifiers if several else classifiers[0], split, preprocessing, **options)
+    return score(*found, class_names)
 
 
 def check_outputs(model, class_names):
-    """Raise ArgumentError if a model does not tell as many classes apart as there are names."""
-    main = _models.main_output(model)
-    _models.one_image_input(main)
+    """Return a model as `_models.as_classifier` does, if it tells as many classes apart as there are names.
+
+    Raises:
+        ArgumentError: if it does not, or is no classifier.
+    """
+    main = _models.as_classifier(model, class_names)
     outputs = main.outputs[0].shape[-1]
     if outputs != len(class_names):
         raise ArgumentError(
             f"{main.name} tells {outputs} classes apart and the pictures have {len(class_names)}; choose the source "
             f"that the model was trained for. Received: class_names={tuple(class_names)[:10]}"
         )
+    return main
 
 
 def predict_split(model, split, preprocessing, *, protocol="center", scales=None, batch_size=None, progress=None):
     """Return (probabilities, labels) of a split: float32 (pictures, classes) and int64 (pictures,), in its order.
 
-    Of each picture the probabilities are the mean over its views; of a dense view they are the softmax of the mean
-    over the map of logits.
+    A model computes in float32, whatever it was trained in. Of each picture the probabilities are the mean over its
+    views; of a dense view they are the softmax of the mean over the map of logits.
 
-    Args, Raises: as in `evaluate`.
+    Args, Raises: as in `evaluate`; without class names, one output must be a sigmoid.
     """
     several = isinstance(model, list | tuple)
     models, records = (model, preprocessing) if several else ([model], [preprocessing])
@@ -71,8 +83,7 @@ def predict_split(model, split, preprocessing, *, protocol="center", scales=None
     check_examples(split.examples)
     protocol, total = find_protocol(protocol), 0
     for one, record in zip(models, records, strict=True):
-        one = _models.main_output(one)
-        _models.one_image_input(one)
+        one = _models.as_float32(_models.as_classifier(one))
         probabilities, labels = _predict(one, split, record, protocol, scales, batch_size, progress or iter)
         total = total + probabilities / len(models)
     return np.asarray(total, "float32"), labels
@@ -132,7 +143,7 @@ def _collected(batches, probabilities, progress):
     return np.concatenate(found), np.concatenate(labels)
 
 
-def predict_pictures(model, paths, preprocessing, *, batch_size=None):
+def predict_pictures(model, paths, preprocessing, *, batch_size=None, class_names=()):
     """Return the probabilities (pictures, classes), float32, for picture files of any size and format.
 
     Args:
@@ -140,15 +151,15 @@ def predict_pictures(model, paths, preprocessing, *, batch_size=None):
         paths: of the files.
         preprocessing: `Preprocessing` that the model was trained with.
         batch_size: pictures at a time; None: as many as suit the input's size.
+        class_names: of the model, () if unknown; two of them make one output without an activation a logit.
 
     Raises:
-        ArgumentError: if the model gives values that are not finite.
+        ArgumentError: if the model tells no classes apart, or gives values that are not finite.
         SourceError: naming the first file that cannot be read; nothing is predicted then.
     """
     from keras_cnns.data.pipeline import read_files
 
-    model = _models.main_output(model)
-    _models.one_image_input(model)
+    model = _models.as_float32(_models.as_classifier(model, class_names))
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     images = read_files(paths, preprocessing)
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))

@@ -34,7 +34,7 @@ class Result:
         top1: share of pictures whose most probable class is theirs; of equal ones the first counts.
         top5: share of pictures whose class is among the five most probable; 1.0 with five classes or fewer.
         loss: mean cross-entropy, in nats.
-        per_class: class name to top-1 of its pictures, None for a class without any.
+        per_class: class name to top-1 of its pictures, which is its recall; None for a class without any.
         confusion: rows are true classes, columns predicted ones, in pictures.
         calibration_error: expected calibration error: how far confidence and accuracy are apart, mean over all
             pictures.
@@ -54,10 +54,39 @@ class Result:
     calibration_error: float
     reliability: tuple[Bin, ...]
 
+    @property
+    def precision(self) -> dict[str, float | None]:
+        """Class name to the share of the images predicted as it that are of it; None if none was predicted as it."""
+        predicted = np.sum(self.confusion, axis=0).tolist()
+        return {
+            name: self.confusion[k][k] / predicted[k] if predicted[k] else None for k, name in enumerate(self.per_class)
+        }
+
+    @property
+    def recall(self) -> dict[str, float | None]:
+        """Class name to the share of its images that are predicted as it, as `per_class`; None without images."""
+        return dict(self.per_class)
+
+    @property
+    def f1(self) -> dict[str, float | None]:
+        """Class name to the harmonic mean of precision and recall; None for a class of no image, true or predicted.
+
+        It is 0 for a class that has images and of which none is predicted rightly.
+        """
+        sums = (np.sum(self.confusion, axis=0) + np.sum(self.confusion, axis=1)).tolist()
+        return {name: 2 * self.confusion[k][k] / sums[k] if sums[k] else None for k, name in enumerate(self.per_class)}
+
     def to_json(self):
         """Return a dictionary of JSON values."""
         values = dataclasses.asdict(self)
-        return {**values, "confusion": list(map(list, self.confusion)), "reliability": list(values["reliability"])}
+        return {
+            **values,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "confusion": list(map(list, self.confusion)),
+            "reliability": list(values["reliability"]),
+        }
 
     def summary(self):
         """Return the numbers alone, as model files and manifests keep them."""

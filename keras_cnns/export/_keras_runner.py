@@ -13,11 +13,13 @@ def open_keras(path, threads=0):
     A call is what people call, `predict_on_batch`; it takes uint8 pixels, as artifacts do, and first normalizes them as
     the record says. Without one the network gets them as they are.
     """
-    from keras_cnns import _models, saving
+    from keras_cnns import _custom, _models, saving
     from keras_cnns.export import _runner
     from keras_cnns.export.formats import INPUT, LOGITS, OUTPUT, PROBABILITIES
 
     _runner.limit_tensorflow(threads)
+    for module in sys.argv[4:]:
+        _custom.import_layers(module)
     info, model = saving.read_info(path), saving.load_model(path)
     record = info.preprocessing
     output = PROBABILITIES if _models.gives_probabilities(model) else LOGITS if info.class_names else OUTPUT
@@ -32,6 +34,7 @@ def open_keras(path, threads=0):
     card = {
         "classes": list(info.class_names),
         "outputs": [output],
+        "multi_label": _models.is_multi_label(model),
         "preprocessing": {**record.to_json(), "inside": True} if record else {},
         "options": {"quantize": "none"},
     }

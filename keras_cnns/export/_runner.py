@@ -3,10 +3,10 @@
 A module of the package, and a program too, which verification and benchmarks start so that a runtime has a process of
 its own:
 
-    python -P _runner.py FORMAT PATH THREADS
+    python -P _runner.py FORMAT PATH THREADS [MODULE...]
 
 It reads one request a line from stdin, JSON, and answers each with a line on stdout. THREADS is 0 for the runtime's own
-choice.
+choice; a MODULE is for `_keras_runner`, which imports it.
 """
 
 import json
@@ -267,7 +267,7 @@ def main():
     for line in sys.stdin:
         try:
             if run is None:
-                format, path, threads = sys.argv[1:]
+                format, path, threads = sys.argv[1:4]
                 run = OPEN[format](path, int(threads))
             said = answer(run, json.loads(line))
         except Exception as error:  # whatever a runtime raises: who asked must hear of it

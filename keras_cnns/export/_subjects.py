@@ -5,13 +5,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cnns import _models, saving
+from keras_cnns import _custom, _models, saving
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, ArtifactError
 from keras_cnns.export import _keras_runner, _runner, inspection
 from keras_cnns.export._keras_runner import KERAS
 from keras_cnns.export.formats import FORMATS, OUTPUT
 from keras_cnns.export.runtimes import RuntimeProcess
+from keras_cnns.export.verification import by_class
 
 
 class Subject(RuntimeProcess):
@@ -21,6 +22,7 @@ class Subject(RuntimeProcess):
         path, format, threads: as in `RuntimeProcess`; the format may be `KERAS` too.
         name: as the table shows it.
         bytes: of its file.
+        modules: that define layers of its own, as `_custom.import_layers` takes them; of `KERAS` alone.
 
     Attributes, once it is loaded:
         fixed_batch: the only batch size that it takes, None if it takes any.
@@ -28,12 +30,14 @@ class Subject(RuntimeProcess):
         normalizes: whether it takes pixels, 0 to 255, and not normalized values.
         preprocessing: its `Preprocessing`, None if it does not say.
         class_names: () if it does not say.
+        is_multi_label: whether its classes do not exclude each other, so that it has no accuracy.
         main: name of the output that tells the class, `OUTPUT` if none does.
         quantize: a name of `QUANTIZATIONS`, None if it does not say.
     """
 
-    def __init__(self, path, format, threads, name, bytes):
+    def __init__(self, path, format, threads, name, bytes, modules=()):
         super().__init__(path, format, threads, (_keras_runner if format == KERAS else _runner).__file__)
+        self.command += modules
         self.name, self.format, self.bytes = name, format, bytes
         self.runtime = "Keras" if format == KERAS else FORMATS[format].runtime
 
@@ -43,7 +47,8 @@ class Subject(RuntimeProcess):
             return super().ask(**request)
         except ArtifactError as error:
             cure = (
-                "It is loaded in a process of its own, where only Keras's layers and those of keras_cnns are known"
+                "It is loaded in a process of its own, where layers that a program defines are not known: put them "
+                "into a module"
                 if self.format == KERAS
                 else "Export the model again"
             )
@@ -68,6 +73,7 @@ class Subject(RuntimeProcess):
         self.normalizes = record.pop("inside", True)
         self.preprocessing = Preprocessing.from_json(record) if record else None
         self.class_names = tuple(card.get("classes", ()))
+        self.is_multi_label = card.get("multi_label", False)
         self.main = card.get("outputs", self.outputs)[0]
         self.quantize = card.get("options", {}).get("quantize")
 
@@ -81,14 +87,19 @@ class Subject(RuntimeProcess):
 
     def accuracy(self, pictures):
         """Return the share of `Pictures` that it classifies rightly; None if it has no classes or they no labels."""
-        if pictures.labels is None or self.main == OUTPUT:
+        if pictures.labels is None or self.main == OUTPUT or self.is_multi_label:
             return None
-        best = self.run(self.given(pictures.images))[self.main].argmax(axis=1)
+        outputs = self.run(self.given(pictures.images))[self.main]
+        best = by_class(outputs, self.main).argmax(axis=1)
         return float((best == pictures.labels).mean())
 
 
 def save_model(model, info, path):
-    """Write a model as its process reads it; return (its name, bytes of its file, its record or None)."""
+    """Write a model as its process reads it.
+
+    Returns:
+        (its name, bytes of its file, modules that its process must import, its record or None).
+    """
     file = None
     if not isinstance(model, keras.Model):
         file = Path(model)
@@ -98,7 +109,7 @@ def save_model(model, info, path):
     _models.one_image_input(main)
     known = (tuple(info.class_names), info.preprocessing) if info else ()
     saving.save_model(main, path, saving.ModelInfo(*known))
-    return (file.name if file else model.name), inspection.size(file or path), info
+    return (file.name if file else model.name), inspection.size(file or path), _custom.modules_of(main), info
 
 
 def in_common(subjects):
@@ -126,11 +137,8 @@ def in_common(subjects):
 
 
 def _alike(names, others):
-    """Return whether class names may mean the same; none, and numbers, say nothing of what a class is."""
-    if not names or not others:
-        return True
-    numbers = tuple(map(str, range(len(names))))
-    return len(names) == len(others) and (names == others or numbers in (names, others))
+    """Return whether class names may mean the same; none say nothing of what a class is."""
+    return not names or not others or tuple(names) == tuple(others)
 
 
 def _plain(subject):

@@ -117,9 +117,9 @@ def benchmark(
 
     All processes live at once, and in each round every one of them, in an order drawn anew, is asked for one call of
     each batch size: so what else the machine does hits all alike. A call takes pixels and gives outputs; that of Keras,
-    on TensorFlow, is `predict_on_batch` with NumPy's normalization before it. The model's layers must be Keras's own or
-    this package's. An artifact without preprocessing gets its values normalized, which is not measured; one that
-    another program wrote gets the pixels, 0 to 255, as they are.
+    on TensorFlow, is `predict_on_batch` with NumPy's normalization before it. Layers that are neither Keras's nor this
+    package's must be defined in a module, which the process imports. An artifact without preprocessing gets its values
+    normalized, which is not measured; one that another program wrote gets the pixels, 0 to 255, as they are.
 
     Args:
         model: functional or sequential `keras.Model`, or the path of a `.keras` file, or None: artifacts alone.
@@ -157,8 +157,8 @@ def benchmark(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_cnns-")))
         subjects = []
         if model is not None:
-            name, size, info = save_model(model, info, folder / "model.keras")
-            subjects.append(Subject(folder / "model.keras", KERAS, threads, name, size))
+            name, size, modules, info = save_model(model, info, folder / "model.keras")
+            subjects.append(Subject(folder / "model.keras", KERAS, threads, name, size, modules))
         for path, format in zip(paths, formats, strict=True):
             name = str(path) if alike else path.name
             subjects.append(Subject(path, format, threads, name, inspection.size(path)))

@@ -1,13 +1,14 @@
 """From a model to verified artifacts and the report that proves them."""
 
 import contextlib
+import dataclasses
 import re
 import time
 from pathlib import Path
 
 import keras
 
-from keras_cnns import _files, saving
+from keras_cnns import _files, _models, saving
 from keras_cnns.errors import (
     ArgumentError,
     ArtifactError,
@@ -236,14 +237,20 @@ def _check_targets(targets, overwrite):
 
 def _on_pictures(prepared, info, say):
     """Return (pictures to verify on, the model's outputs for them, their largest logits, its accuracy or None)."""
-    options, classes = prepared.options, prepared.model.outputs[0].shape[-1]
+    options, classes = prepared.options, _models.class_count(prepared.model.outputs[0])
     say("choosing pictures to verify on")
     pictures = choose_pictures(
         prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.known_names, classes, say
     )
+    if pictures.labels is not None and prepared.is_multi_label:
+        say(
+            f"{prepared.whole.name} ends with several sigmoids (multi-label): its accuracy is not measured, as each "
+            "picture here has one label"
+        )
+        pictures = dataclasses.replace(pictures, labels=None)
     expected, largest = prepared.expected(pictures.images)
-    best = expected[prepared.outputs[0]].argmax(1)
-    known = pictures.labels is not None and prepared.is_classifier and classes > 1
+    best = verification.by_class(expected[prepared.outputs[0]], prepared.outputs[0]).argmax(1)
+    known = pictures.labels is not None and prepared.is_classifier
     return pictures, expected, largest, float((best == pictures.labels).mean()) if known else None
 
 

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from keras_cnns._models import check_classes
 from keras_cnns._text import counted
 from keras_cnns.errors import ArgumentError, SourceError
 
@@ -57,7 +56,7 @@ def choose_pictures(
     def of_source(name):
         source = reopen_source(info and info.data, name, data_dir=data_dir)
         if class_names:
-            check_classes(class_names, source.class_names, name, getattr(info, "class_ids", ()))
+            source = source.with_classes(class_names, getattr(info, "class_ids", ()))
         part = "test" if "test" in source.splits else "train"
         images, labels = read_pixels(source.split(part).sample(MOST_PICTURES), preprocessing)
         known = classes in (None, len(source.class_names))

@@ -26,7 +26,7 @@ class Prepared:
         model: float32 `keras.Model` from normalized pictures to one or more outputs.
         whole: the float32 model that it came from, whose first output tells what logits must be.
         outputs: names of the outputs, the main one first.
-        softmax: for each output, whether a softmax follows it.
+        softmax: for each output, whether a softmax follows it; a sigmoid, where it has one value.
         preprocessing: `Preprocessing` of the pictures.
         class_names: in the order of the main output, () if they have none.
         known_names: those that the model itself carries, which sources of pictures have too.
@@ -48,6 +48,11 @@ class Prepared:
     def is_classifier(self):
         """Whether the main output tells classes apart."""
         return self.outputs[0] != OUTPUT
+
+    @property
+    def is_multi_label(self):
+        """Whether classes do not exclude each other, so that a picture with one label has no accuracy."""
+        return _models.is_multi_label(self.whole)
 
     def given(self, images):
         """Return what the artifact is given for uint8 pictures: they themselves, or float32, normalized or not."""
@@ -99,6 +104,7 @@ class Prepared:
                 "values": "pixels, 0 to 255" if options.preprocess else "normalized by `preprocessing`",
             },
             "outputs": list(self.outputs),
+            **({"multi_label": True} if self.is_multi_label else {}),
             "preprocessing": {**self.preprocessing.to_json(), "inside": options.preprocess},
             "options": {name: getattr(options, name) for name in SHAPING},
             "source": self.source,
@@ -124,9 +130,8 @@ def prepare_model(model, info, options, name, sha256=None):
     if options.auxiliary and len(model.outputs) == len(main.outputs):
         raise ArgumentError(f"{model.name} has no auxiliary heads to keep. Received: auxiliary=True")
     whole = _with_split_groups(_models.as_float32(model if options.auxiliary else main))
-    classes = whole.outputs[0].shape[-1]
     class_names = tuple(options.labels or (info and info.class_names) or ())
-    _check_labels(class_names, classes)
+    _check_labels(class_names, _models.class_count(whole.outputs[0]))
     preprocessing = _preprocessing(main, info, options)
     _check_normalization(preprocessing, options)
     if None in _models.one_image_input(main):
@@ -201,7 +206,7 @@ def _check_labels(names, classes):
         return
     if len(names) != classes:
         raise ArgumentError(
-            f"the class names must be as many as the model has outputs, {classes}, one a line. "
+            f"the class names must be as many as the model tells classes apart, {classes}, one a line. "
             f"Received: {len(names)} labels, {', '.join(names[:5])}{', ...' if names[5:] else ''}"
         )
     if broken := [name for name in names if len(name.splitlines()) != 1]:

@@ -5,7 +5,6 @@ import hashlib
 
 import numpy as np
 
-from keras_cnns._models import check_classes
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.export.formats import QUANTIZATIONS
 
@@ -84,7 +83,7 @@ def _of_source(name, info, options, preprocessing, class_names):
             f"the pictures that the model was trained on are not at hand; name others with --calibration ({error})"
         ) from None
     if class_names:
-        check_classes(class_names, source.class_names, name, getattr(info, "class_ids", ()))
+        source = source.with_classes(class_names, getattr(info, "class_ids", ()))
     split = source.split("train")
     if split.examples > options.calibration_samples:
         share = options.calibration_samples / split.examples

@@ -38,7 +38,7 @@ class Parity:
             the logarithms of probabilities above 1e-6; small networks' probabilities alone say little.
         logit_bound: what that may be, None as `bound`.
         signal_to_noise: of these logits, in decibels, or of outputs that tell no classes apart; None if they are equal.
-        needed_signal_to_noise: what that must be at least, None where classes are told apart.
+        needed_signal_to_noise: what that must be at least, None where classes are told apart by several values.
         examples: pictures compared.
         disagreements: pictures with another top-1 although the model's own top two lie further apart than
             twice the tolerance.
@@ -89,11 +89,23 @@ class Parity:
         return {**dataclasses.asdict(self), "agreement": self.agreement}
 
 
+def by_class(outputs, name):
+    """Return outputs (pictures, values) with a column for each class; see `_models.by_class`.
+
+    Args:
+        outputs: float array.
+        name: of the output: what one value is, the probability or the logit of the second of two classes.
+    """
+    if outputs.shape[1] == 1 and name == LOGITS:
+        return np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+    return outputs if name == OUTPUT else _models.by_class(outputs)
+
+
 def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance=None, min_agreement=None, largest=0.0):
     """Return the `Parity` of an artifact's outputs (pictures, classes) with the model's.
 
     Args:
-        reference, outputs: float32 arrays.
+        reference, outputs: float32 arrays. One value of a classifier is that of the second of two classes.
         name: of the output, which says what it is: probabilities, logits or another.
         labels: whole numbers (pictures,), or None.
         quantize, tolerance, min_agreement: as in `Options`.
@@ -108,7 +120,8 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
         raise ArtifactError("it gives values that are not finite")
     tolerance = TOLERANCE if tolerance is None else float(tolerance)
     least = QUANTIZATIONS[quantize].agreement if min_agreement is None else min_agreement
-    tells_classes = name != OUTPUT and reference.shape[1] > 1
+    tells_classes = name != OUTPUT
+    by_value = tells_classes and reference.shape[1] > 1  # one value a picture says as much as another output
     if softened := name == PROBABILITIES:
         seen = (reference > 1e-6) & (outputs > 1e-6)
         ours, theirs = (np.log(np.where(seen, values, 1.0), dtype="float64") for values in (reference, outputs))
@@ -120,17 +133,18 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
     logit_bound = tolerance * max(1.0, float(np.abs(ours).max()), largest)
     # Of classes the differences within a picture say something, of other outputs those from picture to picture
     noise = float(np.square(ours - theirs).sum())
-    signal = float(np.square(ours - ours.mean(axis=int(tells_classes), keepdims=True)).sum())
+    signal = float(np.square(ours - ours.mean(axis=int(by_value), keepdims=True)).sum())
     ratio = None if not noise else float(10 * np.log10(max(signal, 1e-30) / noise))
-    ordered = np.sort(reference, axis=1)
-    margin = ordered[:, -1] - ordered[:, -2] if reference.shape[1] > 1 else np.zeros(len(reference))
-    best, own = outputs.argmax(1), reference.argmax(1)
+    classes, own_classes = by_class(outputs, name), by_class(reference, name)
+    ordered = np.sort(own_classes, axis=1)
+    margin = ordered[:, -1] - ordered[:, -2] if own_classes.shape[1] > 1 else np.zeros(len(reference))
+    best, own = classes.argmax(1), own_classes.argmax(1)
     # The numbers that the last bits decide are no proof of anything
     decided = margin > 2 * size * (tolerance if quantize == "none" else TOLERANCE)
     disagreements = int(((best != own) & decided).sum())
     examples, exact = len(reference), quantize == "none"
     few = examples < ENOUGH_PICTURES and not exact and min_agreement is None
-    if reference.shape[1] == 1:  # nothing that a label could be compared with
+    if not tells_classes:  # nothing that a label could be compared with
         labels = None
     accuracy, own_accuracy = (None if labels is None else float(np.mean(one == labels)) for one in (best, own))
     return Parity(
@@ -139,11 +153,11 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
         max_logit_difference=float(np.abs(ours - theirs).max()),
         logit_bound=logit_bound if exact else None,
         signal_to_noise=ratio,
-        needed_signal_to_noise=None if tells_classes else QUANTIZATIONS[quantize].signal_to_noise,
+        needed_signal_to_noise=None if by_value else QUANTIZATIONS[quantize].signal_to_noise,
         examples=examples,
         disagreements=disagreements,
         allowed=max(int(few), int(np.floor((1 - least) * examples + 1e-9))),
-        top5_agreement=float(np.mean((np.argsort(-outputs, axis=1)[:, :5] == own[:, None]).any(1))),
+        top5_agreement=float(np.mean((np.argsort(-classes, axis=1)[:, :5] == own[:, None]).any(1))),
         accuracy=accuracy,
         # One picture is no loss where there are few
         needed_accuracy=None if labels is None else min(KEPT_ACCURACY * own_accuracy, own_accuracy - few / examples),
@@ -264,7 +278,7 @@ def _check_files(process, prepared, images):
     expected, found = expected[main], process.run_files(contents)
     fault = compare(expected, found[main], main, tolerance=prepared.options.tolerance, largest=largest[main]).fault
     if not fault and prepared.is_classifier:
-        indices = found["top_indices"]
+        indices, expected = found["top_indices"], by_class(expected, main)
         best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
         if np.abs(np.take_along_axis(expected, indices, axis=1) - best).max() > TOLERANCE * max(
             1.0, np.abs(best).max()

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_cnns import _models
 from keras_cnns._quiet import quiet
 from keras_cnns.data.pipeline import prepare
 from keras_cnns.export import _runner
-from keras_cnns.export.formats import INPUT
+from keras_cnns.export.formats import INPUT, PROBABILITIES
 from keras_cnns.export.quantization import Calibration
 
 TOP = 5  # labels that `serve_image_bytes` names
@@ -76,7 +77,7 @@ class Servable(tf.Module):
 
         def named(values):
             values = zip(prepared.outputs, prepared.softmax, keras.tree.flatten(values), strict=True)
-            return {name: tf.nn.softmax(one) if softmax else tf.identity(one) for name, softmax, one in values}
+            return {name: _softmax(one) if softmax else tf.identity(one) for name, softmax, one in values}
 
         height, width, channels = prepared.preprocessing.shape
         shape = (channels, height, width) if layout == "nchw" else (height, width, channels)
@@ -93,6 +94,11 @@ class Servable(tf.Module):
         self.serve, self.compute = serve, compute
         cells = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
         self.recurrent = {places[id(variable)] for layer in cells for variable in layer.variables}
+
+
+def _softmax(logits):
+    """Return probabilities (batch, classes); of one logit of two classes the second one's, (batch, 1)."""
+    return tf.nn.sigmoid(logits) if logits.shape[-1] == 1 else tf.nn.softmax(logits)
 
 
 def _normalization(preprocessing, quantized):
@@ -135,7 +141,7 @@ def write_saved_model(job, path):
 def _serve_image_bytes(servable, prepared):
     """Return the `tf.function` from JPEG or PNG files to outputs and, of a classifier, its best classes."""
     record, options = prepared.preprocessing, prepared.options
-    best = min(TOP, prepared.model.outputs[0].shape[-1])
+    best = min(TOP, _models.class_count(prepared.model.outputs[0]))
 
     def picture(content):
         pixels = tf.io.decode_image(content, channels=record.channels, expand_animations=False)
@@ -149,7 +155,10 @@ def _serve_image_bytes(servable, prepared):
         if not prepared.is_classifier:
             return results
         main = prepared.outputs[0]
-        values, indices = tf.math.top_k(results[main], best)
+        classes = results[main]
+        if classes.shape[-1] == 1:  # of the second of two classes
+            classes = tf.concat([(1 - classes) if main == PROBABILITIES else tf.zeros_like(classes), classes], axis=-1)
+        values, indices = tf.math.top_k(classes, best)
         named = {"top_labels": tf.gather(tf.constant(prepared.class_names), indices)} if prepared.class_names else {}
         return {**results, f"top_{main}": values, "top_indices": indices, **named}
 

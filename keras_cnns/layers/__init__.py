@@ -1,9 +1,13 @@
 """The layers that Keras lacks, or has slowly. Importing this module registers them for `keras.saving`."""
 
-from keras_cnns.layers.channels import LocalResponseNormalization, Maxout, SplitConv2D, ZeroPadShortcut
-from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
-from keras_cnns.layers.normalization import BatchNormalization
-from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
+from keras_cnns import _quiet
+from keras_cnns._lazy import dir_of
+
+with _quiet.starting():
+    from keras_cnns.layers.channels import LocalResponseNormalization, Maxout, SplitConv2D, ZeroPadShortcut
+    from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
+    from keras_cnns.layers.normalization import BatchNormalization
+    from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
 
 __all__ = [
     "BatchNormalization",
@@ -19,3 +23,4 @@ __all__ = [
     "ceil_pooling",
     "scaled_tanh",
 ]
+__dir__ = dir_of(__all__)

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_cnns.layers._numbers import plain
+
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class LocalResponseNormalization(keras.layers.Layer):
@@ -40,7 +42,9 @@ class LocalResponseNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         if n < 1 or n % 2 == 0:
             raise ValueError(f"`n` must be odd, so that the window has a middle. Received: n={n}")
-        self.n, self.k, self.alpha, self.beta, self.divide_alpha = n, k, alpha, beta, divide_alpha
+        # NumPy's scalars would widen the dtype of what is computed, and are no JSON
+        self.n, self.k, self.alpha, self.beta = int(n), float(k), float(alpha), float(beta)
+        self.divide_alpha = bool(divide_alpha)
 
     def call(self, inputs):
         """Normalize `inputs`."""
@@ -94,7 +98,7 @@ class Maxout(keras.layers.Layer):
         super().__init__(**kwargs)
         if pieces < 1:
             raise ValueError(f"`pieces` must be at least 1. Received: pieces={pieces}")
-        self.pieces = pieces
+        self.pieces = int(pieces)
 
     def build(self, input_shape):
         self.compute_output_shape(input_shape)  # which checks it
@@ -149,7 +153,7 @@ class SplitConv2D(keras.layers.Conv2D):
     """
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+        super().__init__(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
         if self.data_format != "channels_last":
             raise ValueError(f"`data_format` must be 'channels_last'. Received: data_format={self.data_format!r}")
 
@@ -192,7 +196,7 @@ class ZeroPadShortcut(keras.layers.Layer):
 
     def __init__(self, filters, strides=1, **kwargs):
         super().__init__(**kwargs)
-        self.filters, self.strides = filters, strides
+        self.filters, self.strides = int(filters), int(strides)
 
     def build(self, input_shape):
         self.compute_output_shape(input_shape)  # which checks it

@@ -52,13 +52,13 @@ class ConnectionTableConv2D(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.table = tuple(tuple(row) for row in table)
+        self.table = tuple(tuple(map(int, row)) for row in table)
         if any(list(row) != sorted(set(row)) or not row or row[0] < 0 for row in self.table):
             raise ValueError(
                 f"`table` must name the input maps of each output map once, in increasing order. "
                 f"Received: table={self.table}"
             )
-        self.kernel_size = kernel_size
+        self.kernel_size = int(kernel_size)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)

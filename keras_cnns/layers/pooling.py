@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_cnns.layers._numbers import plain
+
 
 def _ceil_extra(size, pool, stride):
     """Rows that the last window of a pool which rounds up reaches beyond `size`; `stride - 1` if unknown."""
@@ -13,7 +15,7 @@ class _CeilPooling:
     """What the two ceil poolings share: how far to pad, and the shape that comes out."""
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+        super().__init__(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
         if self.padding != "valid" or self.data_format != "channels_last":
             raise ValueError(
                 f"{type(self).__name__} rounds up by itself: leave `padding` at 'valid' and `data_format` at "
@@ -112,6 +114,8 @@ def ceil_pooling(kind, pool_size, strides, name):
         "max": (keras.layers.MaxPooling2D, CeilMaxPooling2D),
         "average": (keras.layers.AveragePooling2D, CeilAveragePooling2D),
     }[kind]
+
+    pool_size, strides = int(pool_size), int(strides)
 
     def pool(x):
         sizes = x.shape[1:3]

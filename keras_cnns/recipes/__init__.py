@@ -1,6 +1,7 @@
 """How a network is trained: frozen records, one constant a paper. Standard library only."""
 # ruff: noqa: F401  the constants are this package's names
 
+from keras_cnns._lazy import dir_of
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.recipes.imagenet import (
     ALEXNET_IMAGENET,
@@ -43,6 +44,13 @@ from keras_cnns.recipes.small_pictures import (
 )
 
 PAPERS = (*SMALL_PICTURES, *IMAGENET)
+__all__ = sorted(
+    [
+        *(name for name, value in list(vars().items()) if isinstance(value, Recipe)),
+        *("PAPERS", "RECIPES", "Recipe", "default_recipe", "get_recipe"),
+    ]
+)
+__dir__ = dir_of(__all__)
 RECIPES = {recipe.name: recipe for recipe in (*MODERN, *PAPERS)}
 
 
@@ -71,4 +79,4 @@ def default_recipe(builder, source, weights=None):
     """Return the recipe where none is named: `FINE_TUNING` with trained weights, else `NIN_DIGITS` or `SHORT`."""
     if weights is not None:
         return FINE_TUNING
-    return NIN_DIGITS if (builder, source) == ("NiN", "digits") else SHORT
+    return NIN_DIGITS if builder == "NiN" and source in ("digits", "sklearn:digits") else SHORT

@@ -98,6 +98,8 @@ def train(
         _files.refuse_existing(*(output / name for name in FILES))
     if folders := [output / name for name in FILES if (output / name).is_dir()]:
         raise ArgumentError(f"a file is written there, and a folder has its name. Received: output={str(folders[0])!r}")
+    if weights:
+        source = _in_order_of(weights, source)
     training, validation = source.split("train"), source.splits.get("validation")
     if validation is None:
         training, validation = training.divide(VALIDATION_SHARE, seed)
@@ -227,6 +229,15 @@ def _from_weights(build, weights, class_names, **network):
                 stacklevel=2,
             )
     return model
+
+
+def _in_order_of(weights, source):
+    """Return the source with its classes in the order that trained weights have them, if they are the same classes."""
+    for names in (weights.class_names, weights.class_ids):
+        if len(names) == len(source.class_names):
+            with contextlib.suppress(ArgumentError):
+                return source.with_classes(names)
+    return source
 
 
 def _compute_the_same():

@@ -85,6 +85,7 @@ def test_relus_written_as_layers_and_operations():
     np.testing.assert_allclose(guided(model, x).gradients, guided(plain, x).gradients, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.kernels
 def test_targets_batches_and_heads():
     model, x = dense_network(16), pictures(7, 3, 4, 2)
     probabilities = np.asarray(model(x))
@@ -95,7 +96,8 @@ def test_targets_batches_and_heads():
     for n, target in enumerate(targets):
         one = guided(model, x[n : n + 1], int(target))
         np.testing.assert_allclose(whole.gradients[n], one.gradients[0], rtol=1e-5, atol=1e-7)
-        np.testing.assert_allclose(whole.scores[n], one.scores[0], rtol=1e-5)
+        # A score is a sum of products; where they cancel, only their own size says how it may round
+        np.testing.assert_allclose(whole.scores[n], one.scores[0], rtol=1e-5, atol=1e-6)
     parts = guided(model, x, targets, batch_size=3)
     np.testing.assert_allclose(parts.gradients, whole.gradients, rtol=1e-5, atol=1e-7)
     # Auxiliary heads are left out, and logits may be given as such

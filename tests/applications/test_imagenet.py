@@ -159,14 +159,20 @@ def pictures_of_imagenet(path, class_names, each=1):
 
 @pytest.mark.slow
 def test_pictures_may_be_named_by_wordnet(resnet50, cli, tmp_path):
-    """As ImageNet's folders and tensorflow-datasets have them; a file keeps these ids, and another order is refused."""
+    """As ImageNet's folders and tensorflow-datasets have them, in any order; a file keeps these ids."""
     source = pictures_of_imagenet(tmp_path / "ids.npz", IDS)
     code, out, err = cli("evaluate", "resnet50:imagenet", "--data", source, "--json")
     assert code == 0, err
     assert list(json.loads(out)["per_class"]) == NAMES
     other = pictures_of_imagenet(tmp_path / "other.npz", IDS[::-1])
-    code, out, err = cli("evaluate", "resnet50:imagenet", "--data", other)
-    assert code == 2 and one_sentence(err, "the classes of the pictures must be those of the model")
+    code, out, err = cli("evaluate", "resnet50:imagenet", "--data", other, "--json")
+    counts = np.sum(json.loads(out)["confusion"], axis=1)
+    assert code == 0 and {999 - int(place): int(counts[place]) for place in np.flatnonzero(counts)} == dict.fromkeys(
+        CRANES, 2
+    )
+    unknown = pictures_of_imagenet(tmp_path / "unknown.npz", ["n00000000", *IDS[1:]])
+    code, out, err = cli("evaluate", "resnet50:imagenet", "--data", unknown)
+    assert code == 2 and one_sentence(err, "the classes of the images must be those of the model")
     path, record, _ = _common.model_file("resnet50:imagenet")
     assert read_info(path).class_ids == record.class_ids == tuple(IDS)
 
@@ -220,7 +226,8 @@ def test_without_a_network(publisher, tmp_path, monkeypatch, cli):
         applications.ResNet50(weights="imagenet")
     publisher.shutdown()
     publisher.server_close()
-    with pytest.raises(ModelFileError, match="cannot be fetched .*refused"):
+    with monkeypatch.context() as patched, pytest.raises(ModelFileError, match="cannot be fetched .*refused"):
+        patched.setattr(keras.layers, "Input", lambda *_, **__: pytest.fail("a network was built before the check"))
         applications.ResNet50(weights="imagenet")
     monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX", None)
     monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX_PATH", publisher.url + "names.json")

@@ -19,7 +19,7 @@ from families import (
     small,
 )
 
-from keras_cnns import applications
+from keras_cnns import applications, saving
 from keras_cnns.analysis import account
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.saving import load_model, save_model
@@ -312,6 +312,14 @@ def test_averaged_maps_take_any_size(name):
         ("ResNet20", {"dropout": True}, "`dropout` must be a share"),
         ("LeNet5", {"codes": [[1], [1, 2]]}, r"`codes` must be an array \(10, 84\)"),
         ("LeNet5", {"head": "softmax", "codes": np.ones((10, 84))}, "`codes` are those of head='rbf'"),
+        (
+            "NiN",
+            {"include_top": "cifar10"},
+            "`include_top` must be True.*pass weights='cifar10'. Received: include_top='c",
+        ),
+        ("NiN", {"include_top": None}, "`include_top` must be True, or False .* Received: include_top=None"),
+        ("NiN", {"input_shape": (3, 32, 32)}, r"the channels last: \(32, 32, 3\). Received: input_shape=\(3, 32, 32\)"),
+        ("LeNet5Modern", {"input_shape": (1, 28, 28)}, r"the channels last: \(28, 28, 1\)"),
         ("NiNImageNet", {"widths": 5}, "`widths` must be four whole numbers"),
         ("NiNImageNet", {"widths": (96, 256, 384)}, "`widths` must be four whole numbers"),
         ("NiNImageNet", {"mlp_layers": "2"}, "`mlp_layers` at least 1"),
@@ -481,7 +489,7 @@ def test_a_record_settles_options_left_out(tmp_path):
 
 JAX = """
 import sys, numpy as np, keras
-from keras_cnns import applications
+from keras_cnns import applications, saving
 assert "tensorflow" not in sys.modules and keras.backend.backend() == "jax"
 import jax
 models = []
@@ -526,3 +534,22 @@ def test_under_jax(cases, tmp_path, python):
         outputs = model(pictures(model, 4), training=False)
         ours = outputs[0] if isinstance(outputs, list) else outputs
         np.testing.assert_allclose(ours, np.load(tmp_path / f"{k}.npy"), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("NiNImageNet", {"widths": np.array([4, 4, 4, 4]), "mlp_layers": np.int64(1), "input_shape": (64, 64, 3)}),
+        ("NiN", {"input_shape": np.array([32, 32, 3]), "include_top": np.bool_(True)}),
+        ("AlexNetOneTower", {"input_shape": (63, 63, 3)}),
+        ("GoogLeNet", {"input_shape": (64, 64, 3), "auxiliary": np.bool_(False)}),
+    ],
+)
+def test_numbers_of_numpy_are_numbers(name, options, tmp_path):
+    """In the network too, so that it can be saved and loaded."""
+    options |= {"classes": np.int64(3), "dropout": np.float32(0.25), "kernel_initializer": "zeros"}
+    model = getattr(applications, name)(**options)
+    saving.save_model(model, tmp_path / "model.keras")
+    loaded = saving.load_model(tmp_path / "model.keras")
+    assert [weight.shape for weight in loaded.weights] == [weight.shape for weight in model.weights]
+    assert {layer.rate for layer in loaded.layers if isinstance(layer, keras.layers.Dropout)} == {0.25}

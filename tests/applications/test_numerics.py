@@ -62,11 +62,17 @@ NUMPY = [
     ("ResNet50V2", {"residual": False}, (64, 71, 3), 1),
 ]
 SLOW = ("ResNet50", "ResNet50V2", "GoogLeNet")
+KERNELS = ("LeNet5", "NiN", "AlexNet", "ResNet20")  # these hold every kind of layer
+
+
+def marked(case):
+    marks = [pytest.mark.slow] if case[0] in SLOW else [pytest.mark.kernels] if case[0] in KERNELS else []
+    return pytest.param(*case, marks=marks)
 
 
 @pytest.mark.parametrize(
     "name, options, shape, size",
-    [pytest.param(*case, marks=pytest.mark.slow) if case[0] in SLOW else case for case in NUMPY],
+    map(marked, NUMPY),
     ids=str,
 )
 def test_forward_equals_numpy(name, options, shape, size):

@@ -49,7 +49,7 @@ def test_without_arguments_a_model_is_exported_and_measured(cli, tmp_path):
 
 def test_artifacts_alone(cli, folder):
     paths = [folder / "nin.tflite", folder / "four.tflite", folder / "nin.onnx"]
-    arguments = ("--data", "digits", "--rounds", 2, "--batch", 1, "--batch", 8, "--threads", 1)
+    arguments = ("--data", "digits", "--rounds", 2, "--batch", 1, "--batch", 8, "--threads", 1, "--wide")
     code, out, err = cli("benchmark", *paths, *arguments)
     assert code == 0 and "nin:digits" not in err and "writing" not in err
     assert out.startswith("On 360 test pictures of digits; medians of 2 calls, 1 thread each, ")
@@ -59,7 +59,7 @@ def test_artifacts_alone(cli, folder):
     assert list(rows) == ["nin.tflite", "four.tflite", "nin.onnx"]
     assert all("99.72%" in row for row in rows.values())
     assert rows["four.tflite"].count(" ms ") == 2 and rows["nin.tflite"].count(" ms ") == 4
-    assert "four.tflite takes 4 pictures a call and no other number." in out and "Accuracy was not" not in out
+    assert "four.tflite takes 4 images per call and no other number." in out and "Accuracy was not" not in out
 
 
 def test_without_labels(cli, folder):

@@ -1,5 +1,6 @@
 """The commands: what they print, and one clear sentence with the right exit code for each bad input."""
 
+import csv
 import json
 import os
 import signal
@@ -41,9 +42,57 @@ def test_predict(cli, digit_pictures):
     for one in answers:
         shown = [pair["probability"] for pair in one["predictions"]]
         assert len(shown) == 5 and shown == sorted(shown, reverse=True) and sum(shown) <= 1.0001
-    code, out, err = cli("predict", "LeNet5", paths[0], "--top", 2)  # one set of weights ships with it
+    code, out, err = cli("predict", "LeNet5", paths[0], "--top", 2, "--wide")  # one set of weights ships with it
     lines = [line.split() for line in out.splitlines() if "%" in line]
     assert code == 0 and len(lines) == 2 and lines[0][0] == str(paths[0])
+
+
+def test_predict_folders(cli, digit_pictures, tmp_path):
+    """Subfolders too, in order of names; hidden files are passed over, others named; CSV and JSON say the same."""
+    paths, labels = digit_pictures
+    folder = tmp_path / "of digits"
+    for name, path in (("b/2.png", 0), ("b/10.jpg", 1), ("a.PNG", 2), (".hidden/x.png", 3), (".y.png", 4)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(paths[path].read_bytes())
+    (folder / "notes.txt").write_text("no image")
+    table = tmp_path / "new" / "table.csv"
+    arguments = ("nin:digits", folder, paths[5], "--top", 2)
+    code, out, err = cli("predict", *arguments, "--csv", "--output", table)
+    assert (code, out) == (0, "") and "passed over 1 file that is no image: notes.txt" in err and "4 images" in err
+    rows = list(csv.DictReader(table.read_text("utf8").splitlines()))
+    expected = [folder / "a.PNG", folder / "b" / "10.jpg", folder / "b" / "2.png", paths[5]]
+    assert [row["path"] for row in rows] == [str(path) for path in expected for _ in range(2)]
+    assert [row["rank"] for row in rows] == ["1", "2"] * 4
+    assert [int(row["class"]) for row in rows[::2]] == [labels[k] for k in (2, 1, 0, 5)]
+    code, out, err = cli("predict", *arguments, "--csv")
+    assert code == 0 and out == table.read_text("utf8")
+    code, out, err = cli("predict", *arguments, "--json")
+    found = json.loads(out)
+    assert [one["image"] for one in found] == [str(path) for path in expected]
+    assert [pair["probability"] for one in found for pair in one["predictions"]] == pytest.approx(
+        [float(row["probability"]) for row in rows]
+    )
+    code, out, err = cli("predict", *arguments, "--csv", "--output", table)
+    assert code == 2 and one_sentence(err, "the output exists", "--force")
+    (folder / "b" / "3.png").write_bytes(b"no image")
+    code, out, err = cli("predict", *arguments, "--csv")
+    assert (code, out) == (3, "") and one_sentence(err, "3.png: is no ")
+    code, out, err = cli("predict", *arguments, "--csv", "--skip-broken")
+    assert code == 0 and out == table.read_text("utf8") and "left out: " in err and "3.png" in err
+
+
+def test_predict_with_bad_options(cli, digit_pictures, tmp_path):
+    paths, _ = digit_pictures
+    (tmp_path / "empty").mkdir()
+    for arguments, code, part in (
+        ((paths[0], "--csv", "--json"), 2, "give one of them"),
+        ((paths[0], "--output", "x.csv"), 2, "--output goes with --csv or --json"),
+        ((tmp_path / "empty",), 3, "there is no image in this folder"),
+        ((tmp_path / "A.png",), 3, "No such file or folder. Did you mean 'a.png'?"),
+        (("https://example.org/a.png",), 3, "Download the image"),
+    ):
+        found, out, err = cli("predict", "nin:digits", *arguments)
+        assert (found, out) == (code, "") and one_sentence(err, part)
 
 
 def test_predict_with_bad_pictures(cli, digit_pictures, tmp_path):
@@ -71,6 +120,8 @@ def test_predict_with_bad_pictures(cli, digit_pictures, tmp_path):
         ("NiNImageNet", 2, ["no weights ship with NiNImageNet"]),
         ("NiN", 2, ["MODEL needs weights: choose one of nin:cifar10, nin:digits"]),
         ("missing.keras", 2, ["there is no such model file"]),
+        ("https://example.org/model.keras", 2, ["MODEL is no address: download the file"]),
+        ("/proc", 2, ["MODEL is a .keras file, and this is a folder: it holds no .keras file"]),
     ],
 )
 @pytest.mark.parametrize(
@@ -144,14 +195,14 @@ def test_evaluate(cli, tmp_path):
     code, out, err = cli("evaluate", "nin:digits", "--data", "digits", "--plot", plot)
     assert code == 2 and out == "" and one_sentence(err, "the output exists", "--force")
     code, out, err = cli("evaluate", "nin:digits", "--data", "digits", "--split", "train", "--batch-size", 100)
-    assert code == 0 and "1437" in out and f"{'all':<5}" in out
+    assert code == 0 and "1,437" in out and f"{'all':<5}" in out
 
 
 @pytest.mark.parametrize(
     "arguments, code, parts",
     [
         (("--data", "digit"), 2, ["Did you mean 'digits'?"]),
-        (("--data", "digits", "--split", "tset"), 2, ["it has train, test. Did you mean 'test'?"]),
+        (("--data", "digits", "--split", "tset"), 2, ["it has train, test, all. Did you mean 'test'?"]),
         (("--data", "none.npz"), 2, ["there is no such file"]),
         (("--data", "tfds:mnist", "--data-dir", "."), 3, ["is not on disk", "tfds build mnist --data_dir ."]),
         ((), 2, []),
@@ -211,7 +262,7 @@ def test_evaluate_with_bad_protocols(cli, arguments, part):
 
 def test_evaluate_on_pictures_of_other_classes(cli, folder_of_pictures):
     code, out, err = cli("evaluate", "nin:digits", "--data", folder_of_pictures)
-    assert code == 2 and one_sentence(err, "the classes of the pictures must be those of the model", "blue, red")
+    assert code == 2 and one_sentence(err, "the classes of the images must be those of the model", "blue, red")
 
 
 def test_a_model_without_a_record_is_told_about(cli, tmp_path):
@@ -220,6 +271,7 @@ def test_a_model_without_a_record_is_told_about(cli, tmp_path):
     keras.Model(inputs, x).save(tmp_path / "plain.keras")
     code, out, err = cli("evaluate", tmp_path / "plain.keras", "--data", "digits")
     assert code == 0 and "carries no preprocessing record: it gets the pixels, 0 to 255" in err
+    assert "does not name its classes; its outputs are taken for those of digits, in this order: 0, 1, 2" in err
 
 
 # ---- export
@@ -405,7 +457,7 @@ def test_train_from_trained_weights(cli, small_npz, tmp_path, monkeypatch):
     code, out, err = cli("train", "nin:mnist", "--data", "small.npz", "--epochs", 1, "--json")
     info = json.loads(out)
     assert code == 0 and info["training"]["weights"] == "mnist" and info["network"]["classes"] == 2
-    assert "NiN from mnist on small.npz: 80 training pictures, 2 classes; recipe fine-tuning" in err
+    assert "NiN from mnist on small.npz: 80 training images, 2 classes; recipe fine-tuning" in err
     assert "cccp6 must be trained anew" in err and "UserWarning" not in err
     path = "runs/nin-small/model.keras"
     code, out, err = cli("train", path, "--data", "small.npz", "--epochs", 1, "--output", "next")
@@ -484,7 +536,7 @@ def test_train_with_bad_pictures(cli, folder_of_pictures, small_npz, tmp_path, m
     monkeypatch.chdir(tmp_path)
     (folder_of_pictures / "red" / "0.png").write_bytes(b"no picture")
     code, out, err = cli("train", "NiN", "--data", folder_of_pictures, "--output", "run", "--input-size", 12)
-    assert code == 3 and one_sentence(err, "red/0.png: is no picture")
+    assert code == 3 and one_sentence(err, "red/0.png: is no image")
     with np.load(small_npz) as file:
         members = dict(file)
     members["x_train"] = members["x_train"].astype("float32")

@@ -13,7 +13,7 @@ from keras_cnns.data import open_source, summarize
 def test_digits(cli):
     code, out, err = cli("data", "digits")
     assert code == 0 and not err
-    assert out.startswith("digits: 10 classes\ntrain: 1,437 pictures\ntest: 360 pictures\n")
+    assert out.startswith("digits: 10 classes\ntrain: 1,437 images\ntest: 360 images\n")
     assert "smallest 32x32" in out and "modes: L 1,797" in out and "mean 78.8; deviation 89.2" in out
     rows = [line.split() for line in out.splitlines() if line.startswith("  ") and line.strip()]
     assert rows[:3] == [["class", "train", "test"], ["0", "142", "36"], ["1", "146", "36"]]
@@ -34,6 +34,19 @@ def test_warnings_do_not_fail(cli, folder_of_pictures):
     assert "a side of less than 32 pixels" in warnings[1]
 
 
+def test_what_is_left_out_is_told_once_on_stderr_and_in_a_row(cli, folder_of_pictures):
+    deeper = folder_of_pictures / "red" / "more"
+    deeper.mkdir()
+    for k in range(3):
+        Image.new("RGB", (40, 40), "red").save(deeper / f"{k}.png")
+    text = f"3 files in folders inside a class folder, as {deeper / '0.png'}"
+    code, out, err = cli("data", folder_of_pictures)
+    assert code == 0 and err.splitlines() == [f"{folder_of_pictures}: left out {text}"]
+    assert f"left out: {text}\n" in out and "note: the test split is 20% of each class" in out
+    code, out, _ = cli("data", folder_of_pictures, "--json")
+    assert [len(skipped["paths"]) for skipped in json.loads(out)["skipped"]] == [3]
+
+
 def test_unreadable_pictures_fail(cli, folder_of_pictures, tmp_path):
     bad = folder_of_pictures / "red" / "3.png"
     bad.write_bytes(bad.read_bytes()[:100])
@@ -52,7 +65,7 @@ def test_a_sample_is_said_to_be_one(cli, folder_of_pictures, monkeypatch):
 
     monkeypatch.setattr(summary, "SAMPLE", 5)
     code, out, _ = cli("data", folder_of_pictures)
-    assert code == 0 and "of the pictures examined: 5 of train, 4 of test; --all takes all" in out
+    assert code == 0 and "of the images examined: 5 of train, 4 of test; --all takes all" in out
     code, out, _ = cli("data", folder_of_pictures, "--all")
     assert code == 0 and "examined" not in out
 

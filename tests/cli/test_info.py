@@ -1,6 +1,7 @@
 """cnn-info: the table of networks, the layers of one, comparisons, recipes, pictures."""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from keras_cnns.applications._facts import FACTS
 
 
 def test_all_networks(cli):
-    code, out, _ = cli("info")
+    code, out, _ = cli("info", "--wide")
     assert code == 0
     for name, facts in FACTS.items():
         (line,) = (line for line in out.splitlines() if line.split()[:1] == [name])
@@ -41,8 +42,27 @@ main([])
     assert done.returncode == 0 and "ResNet152" in done.stdout, done.stderr
 
 
+def test_versions_need_no_framework(python):
+    import importlib.metadata
+
+    source = (
+        "import sys, atexit, json\nfrom keras_cnns.cli.info import main\n"
+        "atexit.register(lambda: print({'keras', 'tensorflow'} & set(sys.modules), file=sys.stderr))\n"
+        "main(['--versions', *sys.argv[1:]])"
+    )
+    done = python(source, "--json", KERAS_BACKEND="torch", TF_ENABLE_ONEDNN_OPTS="0")
+    values = json.loads(done.stdout)
+    assert done.returncode == 0 and done.stderr.strip() == "set()"
+    assert {name: importlib.metadata.version(name) for name in values["packages"]} == values["packages"]
+    assert {"keras", "tensorflow", "onnxruntime", "ai-edge-litert"} <= set(values["packages"])
+    assert values["settings"]["KERAS_BACKEND"] == "torch" and values["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert int(values["cores"]) >= 1 and values["python"].startswith(sys.version.split()[0])
+    lines = python(source).stdout.splitlines()
+    assert ["keras", values["packages"]["keras"]] in [line.split() for line in lines] and max(map(len, lines)) <= 80
+
+
 def test_layers_of_one(cli):
-    code, out, _ = cli("info", "lenet5")
+    code, out, _ = cli("info", "lenet5", "--wide")
     assert code == 0 and out.startswith("LeNet5: LeCun et al. 1998")
     assert "60,000 parameters trained, 840 fixed; 326,520 multiply-adds; 340,908 connections" in out
     assert "error, MNIST: 0.95 %" in out
@@ -75,7 +95,7 @@ def test_models_from_files(cli, digits_file, tmp_path):
 
 
 def test_comparison(cli):
-    code, out, _ = cli("info", "LeNet5", "NiN", "nin:digits")
+    code, out, _ = cli("info", "LeNet5", "NiN", "nin:digits", "--wide")
     rows = [line for line in out.splitlines() if line.startswith("  ") and "%" in line]
     assert code == 0 and [row.split()[0] for row in rows] == ["LeNet5", "NiN", "nin:digits"]
     assert "966,986" in rows[1] and "CIFAR-10 10.41 %" in rows[1] and "digits test, top-1 0.28 %" in rows[2]
@@ -131,7 +151,10 @@ def test_recipes(cli, digits_file, tmp_path):
         (["missing.keras"], "there is no such model file"),
         (["LeNet5", "missing.keras"], "there is no such model file"),
         (["--recipe"], "--recipe takes one network or model"),
+        (["NiN", "--versions"], "--versions stands alone"),
+        (["https://example.org/model.keras"], "download the file"),
         (["NiN", "LeNet5", "--recipe"], "--recipe takes one network or model"),
+        (["NiN", "--plot", "layers.pdf"], "end the name in .png"),
         (["--input-size", "32"], "--input-size takes a network or model"),
     ],
 )

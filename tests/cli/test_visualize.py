@@ -57,6 +57,7 @@ def test_what_cannot_be_drawn_is_said(cli, digit, tmp_path):
         (["--target", "11", "IMAGE"], "by its number, 0 to 9"),
         (["--report", "--target", "11", "IMAGE"], "by its number, 0 to 9"),
         (["--what", "deconvnet", "IMAGE"], "'deconv'"),
+        (["/proc"], "IMAGE is a file, and this is a folder: /proc"),
         (["--what", "guided", "--data", "digits", "IMAGE"], None),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_broken_repeat_is_named(files):
     balanced = repeat_scarce(files, noise=3.0)
     with open(files.items[-1], "wb") as file:
         file.write(b"no picture")
-    with pytest.raises(SourceError, match="is no picture"), reading(balanced):
+    with pytest.raises(SourceError, match="is no image"), reading(balanced):
         pixels(balanced, Preprocessing((8, 8)))
 
 

@@ -216,7 +216,7 @@ def test_an_unusable_cache_is_told(photographs, tmp_path):
         make_dataset(photographs, Preprocessing((16, 16)), 7, cache=tmp_path / "taken")
     with open(photographs.items[3], "wb"):
         pass
-    with pytest.raises(SourceError, match=r"03.jpg: is no picture"):
+    with pytest.raises(SourceError, match=r"03.jpg: is no image"):
         make_dataset(photographs, Preprocessing((16, 16)), 7, cache=tmp_path / "cache")
     assert not any((tmp_path / "cache").iterdir())  # nothing half written
 
@@ -251,7 +251,7 @@ def test_a_broken_picture_in_the_middle_is_named_or_left_out(photographs, augmen
         with reading(photographs):
             return data, np.concatenate([labels.numpy() for _, labels in data]).tolist()
 
-    with pytest.raises(SourceError, match=r"(13.jpg|23.png): (is no picture|cannot be read)"):
+    with pytest.raises(SourceError, match=r"(13.jpg|23.png): (is no image|cannot be read)"):
         read()
     assert not photographs.skipped
     with pytest.raises(SourceError):
@@ -319,3 +319,26 @@ def test_real_photographs(flowers):
     data = make_dataset(source.split("test"), Preprocessing((48, 48), shorter_side=56), 16, normalize=False)
     images = np.concatenate([images.numpy() for images, _ in data])
     assert images.shape == (80, 48, 48, 3) and 60 < images.mean() < 180 and images.std() > 40
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_a_damaged_file_of_prepared_images_is_named_and_written_again(folder_of_pictures, tmp_path, damage):
+    train = open_source(folder_of_pictures).split("train")
+
+    def images():
+        with reading(train):
+            data = make_dataset(train, Preprocessing((8, 8)), 4, cache=tmp_path / "c")
+            return np.concatenate([batch for batch, _ in data])
+
+    before, (file,) = images(), (tmp_path / "c").glob("*.tfrecord")
+    content = bytearray(file.read_bytes())
+    content[-40] ^= 1
+    data = make_dataset(train, Preprocessing((8, 8)), 4, cache=tmp_path / "c")
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content if damage == "flipped" else content[: len(content) // 20 * 19])
+    with pytest.raises(SourceError, match=f"{file.name}: this file of prepared images was damaged"), reading(train):
+        for _ in data:
+            pass
+    np.testing.assert_array_equal(images(), before)

@@ -48,7 +48,7 @@ def test_training_with_and_without(damaged, cli, tmp_path):
     code, _, err = cli(*line)
     assert code == 3 and "5.png" in err or "3.png" in err
     code, out, err = cli(*line, "--force", "--skip-broken", "--json")
-    assert code in (0, 1) and "2 pictures that cannot be read were left out" in err and "left out: " in err
+    assert code in (0, 1) and "left out because they cannot be read: 2 images" in err and "left out: " in err
     if code == 0:
         import json
 

@@ -59,7 +59,7 @@ def test_the_same_parts_again(kind, request):
     assert not same(once, twice)
 
 
-def test_only_the_recorded_source_is_divided(npz, tmp_path, monkeypatch):
+def test_only_the_recorded_source_is_divided(npz, folder_of_pictures, tmp_path, monkeypatch):
     source = split_source(open_source(npz), SHARES)
     other = tmp_path / "other.npz"
     other.write_bytes(npz.read_bytes())
@@ -69,6 +69,18 @@ def test_only_the_recorded_source_is_divided(npz, tmp_path, monkeypatch):
     assert same(reopen_source(noted(source), "numbers.npz"), source)  # spelled otherwise
     (tmp_path / "digits").mkdir()
     assert reopen_source({"source": "./digits", "divisions": source.divisions}, "digits").divisions == ()
+    (tmp_path / "digits").rmdir()
+    folder_of_pictures.rename(tmp_path / "digits")
+    folder = open_source("digits")
+    assert folder.class_names == ("blue", "red") and "scikit-learn's digits are sklearn:digits" in folder.notes[""][0]
+    assert (
+        reopen_source(noted(folder)).class_names
+        == reopen_source(noted(folder), "digits").class_names
+        == ("blue", "red")
+    )
+    digits = open_source("sklearn:digits")
+    for again in (reopen_source(noted(digits)), reopen_source(noted(digits), "sklearn:digits")):
+        assert digits.name == "digits" and again.class_names == tuple("0123456789")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Sources: what each gives, and one clear sentence for each way of being wrong."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data.pipeline import reading
+from keras_cnns.data.sources import _enlarged
 from keras_cnns.data.splits import ArraySplit
-from keras_cnns.errors import ArgumentError, SourceError
+from keras_cnns.errors import ArgumentError, SourceError, SourceWarning
 
 
 def arrays(**changes):
@@ -38,6 +41,19 @@ def test_digits():
     assert shares.min() > 0.18 and shares.max() < 0.22
     again = open_source("digits").split("test")
     np.testing.assert_array_equal(again.items, test.items)
+
+
+def test_digits_are_the_same_pixels_on_every_processor():
+    """Those of TensorFlow's cubic, which rounds a few of them by its processor's float32."""
+    import tensorflow as tf
+    from sklearn.datasets import load_digits
+
+    images = np.concatenate([split.items for split in open_source("digits").splits.values()])
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
+    assert digest == "6ed1263a38f554ef234c8e44a65ba8e2a7c75735da224f749b674ea2dec5a770"
+    small = np.round(load_digits().images * (255 / 16)).astype("uint8")
+    exact = np.clip(tf.image.resize(small[..., None], (32, 32), method="bicubic").numpy()[..., 0], 0, 255)
+    assert np.abs(_enlarged(small) - exact).max() < 0.5 + 1e-3
 
 
 def test_digits_are_scikit_learns():
@@ -76,11 +92,14 @@ def test_npz(tmp_path):
         ({"x_train": np.zeros((0, 8, 8), "uint8"), "y_train": np.zeros(0, int)}, r"Received: shape=\(0, 8, 8, 1\)"),
         ({"x_test": np.zeros((8, 9, 8), "uint8")}, "Make them equal"),
         ({"x_train": np.full((20, 8, 8), np.nan)}, "x_train holds values that are not finite"),
-        ({"x_train": np.random.default_rng(0).random((20, 8, 8))}, "Multiply pictures of 0 to 1 by 255"),
-        ({"x_train": np.full((20, 8, 8), 300)}, "pixels from 0 to 255.*from 300 to 300"),
+        ({"x_train": np.random.default_rng(0).random((20, 8, 8))}, "Multiply images of 0 to 1 by 255"),
+        ({"x_train": np.full((20, 8, 8), 300)}, "pixels from 0 to 255.*Divide 16-bit pixels.*by 257.*from 300 to 300"),
+        ({"x_train": np.full((20, 8, 8), -1.0)}, r"Undo the normalization.*as \(x \+ 1\) \* 127.5"),
         ({"x_train": np.full((20, 8, 8), "a")}, "must hold numbers"),
-        ({"y_train": np.arange(19) % 4}, r"one whole number a picture, shape \(20,\)"),
-        ({"y_train": np.eye(4)[np.arange(20) % 4]}, "for one-hot labels store their argmax"),
+        ({"y_train": np.arange(19) % 4}, r"whole number or class name per image, shape \(20,\)"),
+        ({"y_train": np.arange(20) % 4 / 1}, "Convert them with .astype"),
+        ({"y_test": np.array(["0", "1", "2", "3", "4", "x", "0", "0"])}, "not among the classes, .*Received: 4, x"),
+        ({"y_train": np.eye(4)[np.arange(20) % 4]}, "Store the argmax of one-hot labels"),
         ({"y_test": np.array([0, 1, 2, 3, 4, 0, 0, 0])}, "y_test must lie between 0 and 3.*labels from 0 to 4"),
         ({"y_train": np.arange(20) % 4 - 1}, "labels from -1 to 2"),
         ({"y_train": np.zeros(20, int), "y_test": np.zeros(8, int)}, "has one class only"),
@@ -94,6 +113,23 @@ def test_wrong_npz_files(tmp_path, changes, message):
     with pytest.raises(SourceError, match=message) as caught:
         open_source(npz(tmp_path / "wrong.npz", **changes))
     assert "wrong.npz" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_labels_of_an_npz_file_may_be_names(tmp_path):
+    names = np.array(["dog", "cat", "10", "9"])
+    source = open_source(npz(tmp_path / "a.npz", y_train=names[np.arange(20) % 4], y_test=names[np.arange(8) % 2]))
+    assert source.class_names == ("10", "9", "cat", "dog")
+    assert source.split("train").labels[:4].tolist() == [3, 2, 0, 1]
+    assert source.notes == {"test": ("test has no image of 10, 9",)}
+    changes = {"class_names": names, "y_train": names[np.arange(20) % 4].astype("S"), "y_test": np.arange(8) % 4}
+    named = open_source(npz(tmp_path / "b.npz", **changes))
+    assert named.class_names == tuple(names) and named.split("train").labels[:4].tolist() == [0, 1, 2, 3]
+
+
+def test_all_images_of_a_source(folder_of_pictures):
+    source = open_source(folder_of_pictures)
+    assert source.split("all").examples == 24 and source.split("all").class_names == ("blue", "red")
+    assert set(source.split("all").items) == {*source.split("train").items, *source.split("test").items}
 
 
 @pytest.mark.parametrize("size", [0, 10, 500])
@@ -142,16 +178,16 @@ def test_a_folder_with_splits(folder_of_pictures, tmp_path):
     shutil.copytree(folder_of_pictures, tmp_path / "parts" / "val")
     assert open_source(tmp_path / "parts").split("validation").examples == 24
     shutil.rmtree(tmp_path / "parts" / "val")
-    with pytest.raises(ArgumentError, match="has no such split; it has train, test. Did you mean 'test'"):
+    with pytest.raises(ArgumentError, match="has no such split; it has train, test, all. Did you mean 'test'"):
         source.split("tests")
     (tmp_path / "parts" / "test" / "red").rename(tmp_path / "parts" / "test" / "rot")
-    with pytest.raises(SourceError, match="must have the same class folders.*red, rot"):
+    with pytest.raises(SourceError, match="test: has class folders that .*train lacks: rot"):
         open_source(tmp_path / "parts")
 
 
 def test_wrong_folders(folder_of_pictures, tmp_path):
     (folder_of_pictures / "green").mkdir()
-    with pytest.raises(SourceError, match="green: has no pictures"):
+    with pytest.raises(SourceError, match="green: has no images. Add"):
         open_source(folder_of_pictures)
     (tmp_path / "one" / "only").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "one" / "only" / "a.png")
@@ -162,7 +198,7 @@ def test_wrong_folders(folder_of_pictures, tmp_path):
     with pytest.raises(SourceError, match="flat: has no folders in it"):
         open_source(tmp_path / "flat")
     (folder_of_pictures / "green" / "a.png").write_bytes(b"")
-    with pytest.raises(SourceError, match="the class with label 1 has one"):
+    with pytest.raises(SourceError, match=r"needs two images of each, and this class has one: 'green' \(.*/green\)"):
         open_source(folder_of_pictures)
 
 
@@ -180,7 +216,8 @@ def test_what_a_folder_may_hold_beside_pictures(folder_of_pictures, tmp_path):
     Image.new("RGB", (8, 8)).save(outside / "A.PNG")
     Image.new("RGB", (8, 8)).save(outside / "b.jpeg")
     (folder_of_pictures / "grün 花").symlink_to(outside)
-    source = open_source(folder_of_pictures)
+    with pytest.warns(SourceWarning, match=r"1 file of another kind \(.txt\), as .*red/notes.txt"):
+        source = open_source(folder_of_pictures)
     assert source.class_names == ("blue", "grün 花", "red")
     files = [file for split in source.splits.values() for file in split.items]
     assert len(files) == 12 + 13 + 2 and all(isinstance(file, str) for file in files)
@@ -203,7 +240,7 @@ def test_a_class_whose_pictures_lie_deeper(folder_of_pictures):
     deeper = folder_of_pictures / "green" / "part 1"
     deeper.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(deeper / "a.png")
-    with pytest.raises(SourceError, match="green: has no pictures of its own; those in folders inside it"):
+    with pytest.raises(SourceError, match="green: has no images that can be read, but 1 file in folders"):
         open_source(folder_of_pictures)
 
 
@@ -262,7 +299,7 @@ def test_a_name_that_is_no_utf8_is_told(folder_of_pictures):
     import os
 
     os.rename(folder_of_pictures / "red" / "3.png", os.fsencode(folder_of_pictures / "red") + b"/caf\xe9.png")
-    with pytest.raises(SourceError, match="the name is no UTF-8"):
+    with pytest.raises(SourceError, match="the name is not UTF-8"):
         open_source(folder_of_pictures)
 
 
@@ -281,7 +318,7 @@ def test_an_unreadable_picture_is_named(folder_of_pictures):
     "name, message",
     [
         ("digit", "Did you mean 'digits'.*Received: source='digit'"),
-        ("no/such/folder", "a source of pictures is"),
+        ("no/such/folder", "a source of images is"),
         ("missing.npz", "there is no such file"),
         ("", "needs a name, as 'digits'"),
         ("tfds:mnist/zzz", "cannot open it|has no data set"),

@@ -9,7 +9,7 @@ from PIL import Image
 from keras_cnns.data import Source, open_source, repeat_scarce, split_source
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.partition import exact_counts, exact_totals
-from keras_cnns.data.splits import ArraySplit, _stratified
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, SourceError
 
 SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
@@ -113,12 +113,13 @@ def test_too_few_pictures():
 
 
 def test_stratified_splits_share_every_class():
-    labels = np.repeat([0, 1, 2], [50, 30, 2])
+    items = np.arange(82, dtype="uint8").reshape(82, 1, 1, 1)
+    whole = ArraySplit(items, np.repeat([0, 1, 2], [50, 30, 2]))
     for seed in range(20):
-        first, second = _stratified(labels, range(82), 0.2, seed)
-        assert sorted([*first, *second]) == list(range(82))
-        assert np.bincount(labels[second]).tolist() == [10, 6, 1]
-    assert second.tolist() != _stratified(labels, range(82), 0.2, 0)[1].tolist()
+        first, second = whole.divide(0.2, seed)
+        assert sorted([*first.items[:, 0, 0, 0], *second.items[:, 0, 0, 0]]) == list(range(82))
+        assert np.bincount(second.labels).tolist() == [10, 6, 1]
+    assert second.items.tolist() != whole.divide(0.2, 0)[1].items.tolist()
 
 
 def test_a_folder_that_grows_keeps_its_split(folder_of_pictures):

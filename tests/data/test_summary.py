@@ -117,6 +117,37 @@ def test_the_same_picture_in_two_splits(parts):
     assert found.names == ("train[19] = test[0]",)
 
 
+def test_the_same_image_under_two_labels_and_all_but_the_same_one(parts):
+    original = parts / "train" / "a" / "03.png"
+    copied, smaller, darker = (parts / "train" / "b" / f"{name}.png" for name in ("copy", "smaller", "darker"))
+    copied.write_bytes(original.read_bytes())
+    noise = np.random.default_rng(9).integers(0, 256, (16, 16, 3), dtype="uint8")
+    scene = Image.fromarray(noise).resize((200, 160))
+    scene.save(parts / "train" / "a" / "scene.png")
+    scene.resize((150, 120)).save(smaller)
+    scene.save(parts / "test" / "a" / "scene.jpg", quality=60)
+    scene.point(lambda value: value // 2).save(darker)
+    Image.new("RGB", (40, 40), "red").save(parts / "train" / "a" / "plain.png")
+    Image.new("RGB", (41, 40), "red").save(parts / "train" / "b" / "plain.png")  # which shows nothing
+    summary = summarize(open_source(parts))
+    assert finding(summary, "labels").names == (f"{original} (a) = {copied} (b)",)
+    assert "1 image under two labels, the first: " in finding(summary, "labels").text
+    near = finding(summary, "near").names
+    scenes = [parts / "train" / "a" / "scene.png", smaller, parts / "test" / "a" / "scene.jpg"]
+    told = [f"{path} ({path.parent.name})" for path in scenes]
+    assert set(near) == {f"{told[0]} = {told[1]}", f"{told[0]} = {told[2]}", f"{told[1]} = {told[2]}"}
+
+
+def test_jpegs_whose_decoder_complains_are_named(parts):
+    path = parts / "train" / "a" / "damaged.jpg"
+    Image.fromarray(np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype="uint8")).save(path)
+    whole = path.read_bytes()
+    assert not summarize(open_source(parts)).findings
+    path.write_bytes(whole[: len(whole) // 2] + whole[len(whole) // 2 + 500 :])
+    found = finding(summarize(open_source(parts)), "damaged")
+    assert found.names == (str(path),) and "1 JPEG damaged in the middle" in found.text and "Corrupt" in found.text
+
+
 def test_gray_and_small_ones(parts):
     gray = parts / "train" / "b" / "00.png"
     Image.open(gray).convert("L").save(gray)

@@ -1,5 +1,6 @@
 """Metrics against plain loops; every picture counted once."""
 
+import json
 import warnings
 
 import keras
@@ -7,12 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cnns._models import check_classes
-from keras_cnns.data import Preprocessing
+from keras_cnns.data import Preprocessing, Source
 from keras_cnns.data.sources import open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
-from keras_cnns.evaluation import draw_mistakes, draw_predictions, draw_result, evaluate, predict_pictures, score
+from keras_cnns.evaluation import (
+    draw_mistakes,
+    draw_predictions,
+    draw_result,
+    evaluate,
+    predict_pictures,
+    predict_split,
+    score,
+)
 
 
 def test_score_equals_plain_loops():
@@ -35,6 +43,45 @@ def test_score_equals_plain_loops():
     assert result.per_class["c7"] is None
     assert result.per_class["c0"] == pytest.approx(confusion[0, 0] / confusion[0].sum())
     assert set(result.summary()) == {"examples", "top1", "top5", "loss"}
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_model_is_measured_in_float32(policy, tmp_path):
+    """Whatever it was trained in: or the accuracy would depend on the processor, and the export would have another."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), dtype="uint8")
+    split, record = ArraySplit(images, np.arange(12) % 4), Preprocessing((6, 5))
+    Image.fromarray(images[0]).save(tmp_path / "image.png")
+
+    def built(policy):
+        x = inputs = keras.Input((6, 5, 3))
+        x = keras.layers.Flatten(dtype=policy)(keras.layers.Conv2D(8, 3, activation="relu", dtype=policy)(x))
+        return keras.Model(inputs, keras.layers.Dense(4, activation="softmax", dtype=policy)(x))
+
+    plain, mixed = built("float32"), built(policy)
+    mixed.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(
+        predict_split(mixed, split, record)[0], predict_split([plain, plain], split, record)[0]
+    )
+    paths = [tmp_path / "image.png"]
+    np.testing.assert_array_equal(predict_pictures(mixed, paths, record), predict_pictures(plain, paths, record))
+
+
+def test_precision_recall_and_f1_equal_those_of_scikit_learn():
+    from sklearn.metrics import precision_recall_fscore_support
+
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 5, 60)  # no images of the last two classes
+    predicted = np.where(random.random(60) < 0.6, labels, random.integers(0, 4, 60))
+    predicted[predicted == 2] = 5  # class 2 has images and no prediction, class 5 the reverse, class 6 neither
+    result = score(np.eye(7)[predicted], labels, "abcdefg")
+    theirs = precision_recall_fscore_support(labels, predicted, labels=range(7), zero_division=np.nan)
+    for ours, expected in zip((result.precision, result.recall, result.f1), theirs, strict=False):
+        assert [np.nan if value is None else value for value in ours.values()] == pytest.approx(expected, nan_ok=True)
+    assert result.precision["c"] is None and result.f1["c"] == 0 and result.recall["f"] is None
+    assert result.precision["g"] is result.recall["g"] is result.f1["g"] is None
+    values = json.loads(json.dumps(result.to_json()))
+    assert values["precision"] == result.precision and values["f1"] == result.f1 and values["recall"]["g"] is None
 
 
 def test_few_classes_and_ties():
@@ -126,15 +173,21 @@ def test_models_and_classes_that_do_not_fit():
     flat = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
     with pytest.raises(ArgumentError, match="must take one batch of pictures"):
         evaluate(flat, split, Preprocessing((6, 6)), "ab")
-    check_classes(["a", "b"], ["a", "b"], "s")
-    check_classes(["a", "b"], ["0", "1"], "s")  # numbers say nothing
-    check_classes(["a", "b"], ["n1", "n2"], "s", ("n1", "n2"))
-    with pytest.raises(ArgumentError, match="in the same order: a, b"):
-        check_classes(["a", "b"], ["0", "1", "2"], "s")
-    with pytest.raises(ArgumentError, match="in the same order: a, b. Received: source='s' with b, a"):
-        check_classes(["a", "b"], ["b", "a"], "s")
-    with pytest.raises(ArgumentError, match="with n2, n1"):
-        check_classes(["a", "b"], ["n2", "n1"], "s", ("n1", "n2"))
+
+
+def test_a_splits_own_classes_are_matched_by_name():
+    """The class is the brightest channel: a split whose labels are in another order counts all the same."""
+    images = np.zeros((6, 6, 6, 3), "uint8")
+    images[np.arange(6), ..., np.arange(6) % 3] = 200
+    named = Source("made", ("b", "c", "a"), (6, 6, 3), {"test": ArraySplit(images, (np.arange(6) - 1) % 3)})
+    record = Preprocessing((6, 6))
+    assert named.split("test").class_names == ("b", "c", "a")
+    assert evaluate(linear_model("softmax"), named.split("test"), record, "abc").top1 == 1
+    by_position = ArraySplit(images, (np.arange(6) - 1) % 3)
+    assert evaluate(linear_model("softmax"), by_position, record, "abc").top1 == 0
+    with pytest.raises(ArgumentError, match="it does not know x, y, z.*classes x, y, z"):
+        other = Source("other", ("x", "y", "z"), (6, 6, 3), {"test": by_position})
+        evaluate(linear_model("softmax"), other.split("test"), record, "abc")
 
 
 def test_the_shipped_network_is_as_good_as_its_record_says(digits_model):

@@ -191,7 +191,10 @@ def test_labels(export, digits_model, tmp_path):
         assert run.card["classes"] == names, format
     (tmp_path / "labels.txt").write_text("one\ntwo\n\nthree\n", "utf8")
     assert read_labels(tmp_path / "labels.txt") == ("one", "two", "three")
-    for labels, message in ((names[:9], "as many as the model has outputs, 10"), (["a"] * 10, "'a' more than once")):
+    for labels, message in (
+        (names[:9], "as many as the model tells classes apart, 10"),
+        (["a"] * 10, "'a' more than once"),
+    ):
         with pytest.raises(ArgumentError, match=message):
             export(["onnx"], labels=labels)
     (tmp_path / "labels.txt").write_bytes("\ufeffone\r\ntwo\r\n".encode())  # as a Windows editor writes it

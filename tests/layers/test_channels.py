@@ -4,7 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cnns.layers import LocalResponseNormalization, Maxout, SplitConv2D, ZeroPadShortcut
+from keras_cnns.layers import (
+    BatchNormalization,
+    CeilAveragePooling2D,
+    CeilMaxPooling2D,
+    ConnectionTableConv2D,
+    LocalResponseNormalization,
+    Maxout,
+    SplitConv2D,
+    ZeroPadShortcut,
+)
 from keras_cnns.saving import load_model, save_model
 
 
@@ -173,3 +182,30 @@ def test_layers_survive_saving(layer, tmp_path):
 def test_an_even_window_has_no_middle():
     with pytest.raises(ValueError, match="`n` must be odd"):
         LocalResponseNormalization(4)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LocalResponseNormalization(
+            np.int64(3), np.float64(2), np.float64(1e-4), np.float64(0.5), np.bool_(True)
+        ),
+        lambda: LocalResponseNormalization(np.int32(3), np.float32(2), np.float32(1e-4), np.float32(0.75)),
+        lambda: Maxout(np.int64(2)),
+        lambda: SplitConv2D(np.int64(4), np.int64(3), groups=np.int64(2)),
+        lambda: ZeroPadShortcut(np.int64(8), np.int64(2)),
+        lambda: ConnectionTableConv2D(np.array([[0, 1], [2, 5]]), np.int64(3)),
+        lambda: CeilMaxPooling2D(np.int64(3), np.array([2, 2])),
+        lambda: CeilAveragePooling2D(np.int64(3), np.int64(2)),
+        lambda: BatchNormalization(axis=np.int64(3), momentum=np.float64(0.9), epsilon=np.float32(1e-3)),
+    ],
+)
+def test_numbers_of_numpy_are_numbers(make, tmp_path):
+    """They are what a sweep with np.linspace or np.arange passes."""
+    inputs = keras.Input((8, 8, 6))
+    model = keras.Model(inputs, make()(inputs))
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 6)).astype("float32")
+    expected = model.predict_on_batch(x)
+    assert expected.dtype == np.float32
+    save_model(model, tmp_path / "model.keras")
+    np.testing.assert_array_equal(load_model(tmp_path / "model.keras").predict_on_batch(x), expected)

@@ -327,6 +327,7 @@ def convolutions(channels=3):
     return model
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_exports_fold_it_into_the_convolution(policy, tmp_path):
     """And the numbers are right: export compares them with the model's."""

@@ -1,0 +1,195 @@
+"""Models of two classes that end with one value: the probability, or the logit, of the second class."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+from keras_cnns import _models, analysis, applications, data, evaluation, saving
+from keras_cnns.data import Preprocessing
+from keras_cnns.errors import ArgumentError
+from keras_cnns.export.verification import compare
+
+NAMES = ("cat", "dog")
+RECORD = Preprocessing((16, 16), 3, scale=(1 / 255,))
+
+
+def ending(units, activation, nested=False):
+    """A small network; all that the function returns have the same weights up to the last layer."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = layers.GlobalAveragePooling2D(name="gap")(layers.Conv2D(4, 3, activation="relu", name="conv1")(inputs))
+    model = keras.Model(inputs, layers.Dense(units, activation, name="fc")(x), name="small")
+    return keras.Model(outer := keras.Input((16, 16, 3)), model(outer), name="small") if nested else model
+
+
+@pytest.fixture
+def twins():
+    """(a model that ends with one sigmoid, the softmax of two classes that says the same)."""
+    binary, twin = ending(1, "sigmoid"), ending(2, "softmax")
+    kernel = np.array([[3.0], [-2.0], [2.0], [-2.5]], "float32")
+    binary.get_layer("fc").set_weights([kernel, np.array([0.3], "float32")])
+    twin.get_layer("fc").set_weights([kernel * [[-0.5, 0.5]], np.array([-0.15, 0.15], "float32")])
+    return binary, twin
+
+
+@pytest.fixture
+def images():
+    return (
+        np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype="uint8")
+        // np.arange(1, 25, dtype="uint8")[:, None, None, None]
+    )
+
+
+@pytest.fixture
+def source(images, tmp_path):
+    labels = np.arange(24) % 2
+    np.savez(tmp_path / "two.npz", x_train=images, y_train=labels, x_test=images, y_test=labels, class_names=NAMES)
+    return data.open_source(str(tmp_path / "two.npz"))
+
+
+def test_it_is_measured_as_its_twin_of_two_classes(twins, source):
+    binary, twin = (evaluation.evaluate(model, source.split("test"), RECORD, NAMES) for model in twins)
+    assert 0 < binary.top1 < 1 and len(binary.confusion) == 2  # both classes are predicted
+    assert binary.top1 == twin.top1 and binary.confusion == twin.confusion and binary.per_class == twin.per_class
+    np.testing.assert_allclose(binary.loss, twin.loss, rtol=1e-5)
+    for protocol in ("ten-crop", "dense"):
+        both = [evaluation.predict_split(m, source.split("test"), RECORD, protocol=protocol)[0] for m in twins]
+        np.testing.assert_allclose(*both, atol=1e-6)
+    both = [evaluation.robustness(m, source.split("test"), RECORD, corruptions=["blur"]).to_json() for m in twins]
+    assert both[0] == both[1]
+
+
+def test_its_maps_are_those_of_its_twin(twins, images):
+    normalized = np.asarray(RECORD.normalize(images[:6].astype("float32")))
+    for target in (None, 0, 1):
+        one, other = (analysis.class_activation_map(model, normalized, target) for model in twins)
+        np.testing.assert_array_equal(one.targets, other.targets)
+        np.testing.assert_allclose(one.maps, other.maps, atol=1e-6)
+        one, other = (analysis.saliency(model, normalized, target).gradients for model in twins)
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    one, other = (analysis.occlusion_map(model, normalized[:1]).scores for model in twins)
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    one, other = (analysis.gradient_flow(model, normalized, np.arange(6) % 2) for model in twins)
+    assert [flow.layer for flow in one] == [flow.layer for flow in other] == ["conv1", "fc"]
+    np.testing.assert_allclose(one[0].gradient_norm, other[0].gradient_norm, rtol=1e-4)
+    assert analysis.features(twins[0], normalized).shape == (6, 4)
+
+
+def test_a_sigmoid_in_a_nested_model_counts_too(source):
+    found = [
+        evaluation.predict_split(ending(1, "sigmoid", nested), source.split("test"), RECORD)[0]
+        for nested in (False, True)
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+def test_one_number_is_a_logit_where_two_classes_are_named(twins, source, tmp_path):
+    linear = ending(1, None)
+    linear.set_weights(twins[0].get_weights())
+    result = evaluation.evaluate(linear, source.split("test"), RECORD, NAMES)
+    assert result.confusion == evaluation.evaluate(twins[0], source.split("test"), RECORD, NAMES).confusion
+    file = tmp_path / "image.png"
+    Image.fromarray(source.split("test").items[0]).save(file)
+    both = [evaluation.predict_pictures(m, [file], RECORD, class_names=NAMES) for m in (linear, twins[0])]
+    np.testing.assert_allclose(*both, atol=1e-6)
+    with pytest.raises(ArgumentError, match="small gives one number per image and ends without a sigmoid.*--labels"):
+        evaluation.predict_pictures(linear, [file], RECORD)
+    with pytest.raises(ArgumentError, match="ends with an activation that makes it neither a probability nor a logit"):
+        evaluation.predict_pictures(ending(1, "tanh"), [file], RECORD, class_names=NAMES)
+
+
+@pytest.mark.parametrize(
+    "units, activation, message",
+    [(3, "sigmoid", "small ends with 3 sigmoids.*multi-label"), (1, "softmax", "softmax of one number, which is 1")],
+)
+def test_what_tells_no_classes_apart_is_refused_by_name(units, activation, message, source):
+    model = ending(units, activation)
+    for call in (
+        lambda: evaluation.evaluate(model, source.split("test"), RECORD, NAMES),
+        lambda: evaluation.predict_split(model, source.split("test"), RECORD),
+        lambda: evaluation.robustness(model, source.split("test"), RECORD, corruptions=["blur"]),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            call()
+
+
+def test_artifacts_are_compared_by_class():
+    reference = np.array([[0.9], [0.2], [0.50001], [0.8]], "float32")
+    labels = np.array([1, 0, 1, 0])
+    assert compare(reference, reference, "probabilities", labels).accuracy == 0.75
+    turned = np.array([[0.9], [0.7], [0.49999], [0.8]], "float32")
+    parity = compare(reference, turned, "probabilities", labels, quantize="int8")
+    assert parity.disagreements == 1 and parity.accuracy == 0.25  # the third is as good as undecided
+    logits = np.array([[2.0], [-1.0], [0.1], [3.0]], "float32")
+    assert compare(logits, logits, "logits", labels).accuracy == 0.75
+    assert compare(logits, -logits, "logits", labels, quantize="int8").disagreements == 4
+    assert compare(reference, reference, "output", labels).accuracy is None
+
+
+def test_predictions_are_decoded_by_class():
+    assert applications.decode_predictions([[0.75], [0.25]], NAMES) == [
+        [("dog", 0.75), ("cat", 0.25)],
+        [("cat", 0.75), ("dog", 0.25)],
+    ]
+
+
+def test_a_file_may_name_both_classes(twins, tmp_path):
+    saving.save_model(twins[0], tmp_path / "m.keras", saving.ModelInfo(NAMES, RECORD))
+    model, info = saving.load_with_info(tmp_path / "m.keras")
+    assert info.class_names == NAMES and _models.as_classifier(model).output_shape == (None, 2)
+
+
+def test_commands(cli, twins, source, images, tmp_path):
+    twins[0].save(tmp_path / "binary.keras")
+    Image.fromarray(images[0]).save(tmp_path / "image.png")
+    expected = float(twins[0].predict_on_batch(images[:1] / np.float32(255))[0, 0])
+    given = (tmp_path / "binary.keras", "--scale", "1/255", "--json")
+    code, out, err = cli("predict", given[0], tmp_path / "image.png", *given[1:])
+    found = {one["class"]: one["probability"] for one in json.loads(out)[0]["predictions"]}
+    assert code == 0 and found["class 1"] == pytest.approx(expected, abs=1e-6)
+    assert found["class 0"] == pytest.approx(1 - expected, abs=1e-6)
+    code, out, err = cli("evaluate", *given, "--data", tmp_path / "two.npz")
+    result = evaluation.evaluate(twins[0], source.split("test"), RECORD, NAMES)
+    assert code == 0 and json.loads(out)["confusion"] == [list(row) for row in result.confusion]
+    output = tmp_path / "seen"
+    code, out, err = cli(
+        "visualize", given[0], tmp_path / "image.png", *given[1:3], "--target", "1", "--output", output
+    )
+    assert code == 0 and (output / "cam.png").is_file(), err
+    ending(3, "sigmoid").save(tmp_path / "several.keras")
+    code, out, err = cli("predict", tmp_path / "several.keras", tmp_path / "image.png")
+    assert (code, out) == (2, "") and f"{tmp_path / 'several.keras'}: small ends with 3 sigmoids" in err
+
+
+@pytest.mark.slow
+def test_exports_keep_their_one_output(twins, source, tmp_path):
+    """Two class names, and an accuracy; `serve_image_bytes` names the class."""
+    import tensorflow as tf
+
+    from keras_cnns import export
+
+    info = saving.ModelInfo(NAMES, RECORD, data={"source": str(tmp_path / "two.npz")})
+    result = evaluation.evaluate(twins[0], source.split("test"), RECORD, NAMES)
+    report = export.export_model(twins[0], tmp_path / "out", ["saved_model", "tflite", "onnx"], info=info)
+    assert report.accuracy == result.top1
+    for artifact in report.artifacts:
+        assert artifact.parity.agreement == 1 and artifact.parity.accuracy == result.top1
+        assert artifact.outputs["probabilities"]["shape"] == [None, 1]
+    served = tf.saved_model.load(str(tmp_path / "out" / "small_saved_model")).signatures["serve_image_bytes"]
+    found = served(image_bytes=tf.constant([tf.io.encode_png(image).numpy() for image in source.split("test").items]))
+    best = evaluation.predict_split(twins[0], source.split("test"), RECORD)[0].argmax(1)
+    assert [names[0].decode() for names in found["top_labels"].numpy()] == [NAMES[k] for k in best]
+    rows = export.benchmark(twins[0], [a.path for a in report.artifacts], info=info, batches=(1,), rounds=1).rows
+    assert [row.accuracy for row in rows] == [result.top1] * 4
+    linear = ending(1, None)
+    linear.set_weights(twins[0].get_weights())
+    report = export.export_model(linear, tmp_path / "logit", ["onnx"], info=info)  # the names make it a logit
+    assert report.accuracy == result.top1 and set(report.artifacts[0].outputs) == {"probabilities"}
+    several = export.export_model(
+        ending(2, "sigmoid"), tmp_path / "several", ["onnx"], info=info, progress=(said := []).append
+    )
+    assert several.accuracy is None and any("multi-label" in line for line in said)
