@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "_lazy": {"_quiet"},
     "_files": {"errors"},
     "_quiet": set(),
-    "_render": {"_files", "_lazy"},
+    "_text": set(),
+    "_render": {"_files", "_lazy", "_text"},
     "layers": {"_lazy", "_quiet", "errors"},
     "recipes": {"_lazy", "errors"},
     "data.whitening": set(),
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "_graph": {"errors"},
     "_custom": {"errors"},
     "saving": {"_files", "_lazy", "_quiet", "layers", "data.preprocessing", "errors"},
-    "data": {"_lazy", "data", "errors"},
+    "data": {"_lazy", "_text", "data", "errors"},
     "applications._facts": set(),
     "applications._registry": {"applications", "errors"},
     "applications._imagenet": {"_files", "_models", "errors", "applications.resnet"},
@@ -52,8 +53,8 @@ MAY_IMPORT = {
     "applications": {"_lazy", "applications._builder", "applications._facts", "layers", "errors"},
     "training": {"_lazy", "_files", "_models", "_render", "data", "recipes", "saving", "evaluation", "errors"},
     "evaluation": {"_lazy", "_files", "_graph", "_models", "_render", "saving", "data", "layers", "errors"},
-    "analysis": {"_lazy", "_files", "_graph", "_models", "_render", "saving", "data", "layers", "errors"},
-    "export": {"_lazy", "_files", "_quiet", "_custom", "_models", "saving", "data", "layers", "errors"},
+    "analysis": {"_lazy", "_files", "_graph", "_models", "_render", "_text", "saving", "data", "layers", "errors"},
+    "export": {"_lazy", "_files", "_quiet", "_custom", "_models", "_text", "saving", "data", "layers", "errors"},
 }
 TENSORFLOW_AT_TOP = {
     "data/sources.py",
@@ -77,6 +78,7 @@ TENSORFLOW_AT_TOP = {
 LIGHT = (
     "click",
     "keras_cnns.cli",
+    "keras_cnns._text",
     "keras_cnns.errors",
     "keras_cnns.export.formats",
     "keras_cnns.evaluation.protocols",
