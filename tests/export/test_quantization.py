@@ -173,7 +173,7 @@ def test_calibration_folders(digits_model, folder_of_pictures, tmp_path, cli):
     for source, code, message in (
         (tmp_path / "empty", 3, "has no folders in it"),
         (folder_of_pictures, 2, "the classes of the images must be those of the model"),
-        (tmp_path / "nowhere", 2, "a source of pictures is"),
+        (tmp_path / "nowhere", 2, "a source of images is"),
     ):
         found, _, err = cli(
             *(
