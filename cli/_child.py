@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _common, _streams
 
 STEP = "KERAS_CNNS_STEP"  # variable of the child: the file that tells its parent what it is doing
 GRACE = 2.0  # seconds in which a child that is told to stop may clean up itself
@@ -44,6 +44,9 @@ def run(command, module, arguments=None):
         folder = command.make_context(command.name, list(arguments)).params.get("output")
     except click.ClickException:
         return _common.run(command)  # which says what is wrong
+    if sys.stdout is None:
+        return _common.run(command)  # likewise
+    _streams.prepare()  # or the child's pipe would get the number of a closed stream
     return sys.exit(_supervise(command.name, module, arguments, folder and Path(folder)))
 
 

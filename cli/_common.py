@@ -619,7 +619,7 @@ def echo(text):
 
 def note(text):
     """Print a line of progress on stderr, with escapes for what cannot be shown there."""
-    click.echo(_streams.printable(text, sys.stderr), err=True)
+    click.echo(_streams.printable(str(text), sys.stderr), err=True)
 
 
 @contextlib.contextmanager

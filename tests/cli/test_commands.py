@@ -455,6 +455,7 @@ def test_train_in_two_parts(cli, small_npz, tmp_path, monkeypatch):
 def test_train_from_trained_weights(cli, small_npz, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = cli("train", "nin:mnist", "--data", "small.npz", "--epochs", 1, "--json")
+    assert code == 0, err[-600:]
     info = json.loads(out)
     assert code == 0 and info["training"]["weights"] == "mnist" and info["network"]["classes"] == 2
     assert "NiN from mnist on small.npz: 80 training images, 2 classes; recipe fine-tuning" in err
