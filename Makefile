@@ -5,7 +5,7 @@ PROCESSES ?= 2
 # Folder of cifar10.npz, mnist.npz, ..., for accuracy and pictures
 DATA ?= .
 
-.PHONY: demo test test-all kernels bench accuracy pictures lint clean
+.PHONY: demo test test-all kernels bench accuracy pictures runtimes lint clean
 
 demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --epochs 15 --output runs/demo --force
@@ -18,7 +18,7 @@ test: lint
 	$(MAKE) kernels
 
 # In parts, each with fresh processes: TensorFlow gives back little memory, and every network adds to it.
-test-all: .venv/.installed-test-all lint
+test-all: .venv/.installed-test-all .venv-runtimes/.installed lint
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/applications
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/export
 	$(BIN)/python -m pytest -n $(PROCESSES) --ignore=tests/applications --ignore=tests/export
@@ -47,6 +47,10 @@ accuracy: .venv/.installed
 pictures: .venv/.installed
 	$(BIN)/python scripts/draw_shipped.py "$(DATA)"
 
+# docs/runtimes.md: the networks that ship in runtimes of others
+runtimes: .venv/.installed .venv-runtimes/.installed
+	$(BIN)/python scripts/runtimes_table.py
+
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,5 +66,15 @@ lint: .venv/.installed-test
 	$(BIN)/python -m pip install --quiet --no-compile -e .[$*]
 	touch $@
 
+# Runtimes that run artifacts and are no dependencies, in an environment of their own; tests skip those that are missing
+.venv-runtimes/.installed:
+	test -x .venv-runtimes/bin/python || $(PYTHON) -m venv .venv-runtimes
+	for package in numpy openvino opencv-python-headless tflite-micro onnx; do \
+		.venv-runtimes/bin/python -m pip install --quiet --no-compile $$package || echo "$$package is missing"; done
+	mkdir -p .venv-runtimes/node
+	cd .venv-runtimes/node && echo '{"private": true}' > package.json && \
+		npm install --no-audit --no-fund --silent onnxruntime-web || echo "onnxruntime-web is missing"
+	touch $@
+
 clean:
-	rm -rf .venv build dist runs exports *.egg-info .ruff_cache
+	rm -rf .venv .venv-runtimes build dist runs exports *.egg-info .ruff_cache

@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
-from onnx import numpy_helper
+from onnx import numpy_helper, version_converter
+
+from keras_cnns.export.formats import OPSET
 
 LARGE = 16_384  # values; smaller weights cost nothing, and the converter can fold them
 
@@ -37,7 +39,11 @@ def convert(compute, variables, constant, input_spec, opset):
         return compute(image, [named.get(f"weight_{k}", value) for k, value in enumerate(variables)])
 
     captured = _captured(function.get_concrete_function())
-    proto, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=opset)
+    written = min(opset, OPSET)  # tf2onnx's own limit is 18, at which it puts transposes around global pooling
+    proto, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=written)
+    if written != opset:
+        proto = version_converter.convert_version(proto, opset)  # large weights are still inputs: nothing is copied
+        proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
     graph = proto.graph
     arrays = {**large, **captured}
     kept = [value for value in graph.input if value.name not in arrays]

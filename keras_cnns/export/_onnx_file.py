@@ -10,8 +10,8 @@ import onnx
 
 import keras_cnns
 from keras_cnns._quiet import quiet
-from keras_cnns.export import _onnx, _runner
-from keras_cnns.export.formats import INPUT, OPSET
+from keras_cnns.export import _noise, _onnx, _runner, inspection
+from keras_cnns.export.formats import INPUT, OPSET, OPSET_INT8
 from keras_cnns.export.writers import Servable
 from keras_cnns.layers import LocalResponseNormalization, RBFOutput
 
@@ -24,19 +24,20 @@ def write(job, path):
         weights = [tensor.numpy() for tensor in servable.tensors]
         spec = servable.serve.input_signature[0]
         # tf2onnx knows a recurrent layer by its weights
-        proto = _onnx.convert(servable.compute, weights, servable.recurrent, spec, options.opset or OPSET)
-        exact = _exact_nodes(proto, prepared.model)
+        opset = options.opset or (OPSET_INT8 if options.quantize == "int8" else OPSET)
+        proto = _onnx.convert(servable.compute, weights, servable.recurrent, spec, opset)
+        exact, noise = _exact_nodes(proto, prepared.model), None
         if options.quantize == "float16":
             proto = _float16(proto, exact)
         if options.quantize == "int8":
-            proto = _int8(proto, exact, job)
-        _describe(proto, job)
+            proto, noise = _int8(proto, exact, job)
+        _describe(proto, job, noise)
         onnx.checker.check_model(proto)
     onnx.save(proto, str(path))
 
 
-def _describe(proto, job):
-    """Name the batch dimension, and write card, labels and maker into the file."""
+def _describe(proto, job, noise):
+    """Name the batch dimension, and write card, labels, maker and the layers' signal-to-noise into the file."""
     options = job.prepared.options
     for value in (*proto.graph.input, *proto.graph.output):
         first = value.type.tensor_type.shape.dim[0]
@@ -46,9 +47,12 @@ def _describe(proto, job):
         else:
             first.dim_param = "batch"
     proto.producer_name, proto.producer_version = "keras_cnns", keras_cnns.__version__
-    for key, text in ((_runner.CARD, json.dumps(job.card, ensure_ascii=False)), (_runner.LABELS, job.labels_text)):
-        one = proto.metadata_props.add()
-        one.key, one.value = key, text
+    texts = {_runner.CARD: json.dumps(job.card, ensure_ascii=False), _runner.LABELS: job.labels_text}
+    if noise:
+        texts[inspection.NOISE] = json.dumps(noise)
+    for key, text in texts.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, text
 
 
 def _exact_nodes(proto, model):
@@ -95,7 +99,11 @@ def _join_exact(graph, exact):
 
 
 def _int8(proto, exact, job):
-    """Return the model with int8 weights by channel and int8 activations, as QuantizeLinear and DequantizeLinear."""
+    """Return the model with int8 weights by channel and uint8 activations, and the layers' signal-to-noise.
+
+    QuantizeLinear and DequantizeLinear stand around what is quantized. The softmax stays in float32: of steps of 1/255
+    the small probabilities would all be zero.
+    """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -121,12 +129,19 @@ def _int8(proto, exact, job):
         plain, ready, done = (Path(folder) / f"{name}.onnx" for name in ("plain", "ready", "done"))
         onnx.save(proto, plain)
         quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
+        prepared_graph = onnx.load(ready)
+        softmax = [node.name for node in prepared_graph.graph.node if node.op_type == "Softmax"]
         quantization.quantize_static(
             str(ready),
             str(done),
             Reader(),
+            # Unsigned: with signed ones OpenVINO's max pooling gives zeros on AVX2; ONNX Runtime's results are the same
+            activation_type=quantization.QuantType.QUInt8,
             per_channel=True,
-            nodes_to_exclude=exact,
+            reduce_range=prepared.options.weight_bits == 7,
+            nodes_to_exclude=exact + softmax,
             quant_format=quantization.QuantFormat.QDQ,
         )
-        return onnx.load(done)
+        quantized = onnx.load(done)
+    layers = {layer.name for layer in prepared.model._flatten_layers()}
+    return quantized, _noise.by_layer(prepared_graph, quantized, pictures, layers)

@@ -124,11 +124,13 @@ def open_tflite(path, threads=0):
     return Runner(inputs, outputs, read_card(path), lambda image: runner(**{next(iter(inputs)): image}), labels)
 
 
-def open_onnx(path, threads=0):
-    """Return the `Runner` of an ONNX file."""
+def open_onnx(path, threads=0, fused=True):
+    """Return the `Runner` of an ONNX file, with ONNX Runtime's optimizations of the graph or without any."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if fused else level.ORT_DISABLE_ALL
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -149,7 +151,17 @@ def open_onnx(path, threads=0):
     return Runner(inputs, outputs, json.loads(metadata.get(CARD, "{}")), call, metadata.get(LABELS))
 
 
-OPEN = {"saved_model": open_saved_model, "tflite": open_tflite, "onnx": open_onnx}
+def open_unfused_onnx(path, threads=0):
+    """Return the `Runner` of an ONNX file as it stands: no kernel computes two operators at once."""
+    return open_onnx(path, threads, fused=False)
+
+
+OPEN = {
+    "saved_model": open_saved_model,
+    "tflite": open_tflite,
+    "onnx": open_onnx,
+    "onnx-unfused": open_unfused_onnx,
+}
 
 
 def _described(dtype, shape, scale=None, zero_point=None):

@@ -11,6 +11,8 @@ OUTPUT = "output"  # of its output, if it is not
 
 TOLERANCE = 1e-4  # of float32 outputs, times the largest of them where that is above one
 ENOUGH_PICTURES = 200  # to measure an agreement on; on fewer, one picture may differ
+LOST_TO_FUSION = 6.0  # decibels of a quantized artifact's signal-to-noise that fused kernels may cost: one bit
+ENOUGH_SIGNAL = 40.0  # decibels at which noise decides nothing, whatever it was without them
 KEPT_ACCURACY = 0.99  # share of float32's that every artifact must keep
 
 
@@ -87,7 +89,7 @@ FORMATS = {
             "LiteRT",
             "ai-edge-litert",
             ("none", "float16", "dynamic", "int8", "int16x8"),
-            options=("integer_only",),
+            options=("integer_only", "c_array"),
         ),
         Format(
             "onnx",
@@ -95,7 +97,7 @@ FORMATS = {
             "ONNX Runtime",
             "onnxruntime",
             ("none", "float16", "int8"),
-            options=("opset", "layout"),
+            options=("opset", "layout", "target"),
             instead={
                 "dynamic": "ONNX Runtime's dynamic int8 is slower than float32, and sometimes wrong",
                 "int16x8": "ONNX Runtime has no kernels for it",
@@ -104,8 +106,12 @@ FORMATS = {
     )
 }
 
-OPSETS = range(13, 19)  # 13 has scales by channel; tf2onnx writes none above 18
+OPSETS = range(13, 24)  # 13 has scales by channel; above 17 `onnx.version_converter` converts what tf2onnx wrote
 OPSET = 17  # unless another is asked for: with 18 tf2onnx puts transposes around global pooling
+OPSET_INT8 = 19  # below 19, onnx's own reference evaluator has no DequantizeLinear
+# Processors that an int8 ONNX file is made for, and the bits of its weights there. Without VNNI, x86's int8 kernels add
+# two products in 16 bits, into which 2 * 255 * 64 fits and 2 * 255 * 127 does not.
+TARGETS = {"vnni": 8, "avx2": 7, "arm": 8}
 LAYOUTS = ("nhwc", "nchw")
 INPUT_TYPES = ("uint8", "float32", "int8")
 

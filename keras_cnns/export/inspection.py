@@ -10,6 +10,7 @@ from pathlib import Path
 from keras_cnns.errors import ArtifactError
 from keras_cnns.export import _runner
 
+NOISE = "keras_cnns.noise.json"  # key of ONNX's metadata: the signal-to-noise of each quantized layer
 FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16")
 
 
@@ -23,6 +24,7 @@ class Contents:
         floats: names of TFLite's float tensors.
         dynamic: names of TFLite's tensors without a fixed shape.
         opset: of ONNX, None elsewhere.
+        layers: of int8 ONNX, the signal-to-noise ratio of each quantized layer's output in decibels, {} elsewhere.
     """
 
     operators: Mapping[str, int]
@@ -30,6 +32,7 @@ class Contents:
     floats: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
     opset: int | None = None
+    layers: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def inspect(path, format):
@@ -84,7 +87,8 @@ def _onnx(path):
     kinds = collections.Counter(node.op_type for node in model.graph.node)
     foreign = {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
     opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
-    return Contents(dict(kinds.most_common()), tuple(sorted(foreign)), opset=opset)
+    noise = next((entry.value for entry in model.metadata_props if entry.key == NOISE), "{}")
+    return Contents(dict(kinds.most_common()), tuple(sorted(foreign)), opset=opset, layers=json.loads(noise))
 
 
 def read_card(path, format):

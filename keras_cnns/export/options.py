@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_cnns.errors import ArgumentError, SourceError, nearest
-from keras_cnns.export.formats import FORMATS, INPUT_TYPES, LAYOUTS, OPSETS, OWNERS, QUANTIZATIONS
+from keras_cnns.export.formats import FORMATS, INPUT_TYPES, LAYOUTS, OPSETS, OWNERS, QUANTIZATIONS, TARGETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,13 @@ class Options:
         labels: class names, in the order of the outputs; None: those that the model carries.
         opset: version of ONNX's operators.
         layout: of ONNX's input, "nhwc" or "nchw".
+        target: processor that an int8 ONNX file is for, a name of `TARGETS`: "vnni" and "arm" get weights of 8 bits,
+            "avx2", whose int8 kernels would saturate with these, of 7 bits; None: any of them, so 7 bits.
         integer_only: whether the TFLite file must be integer from input to output.
-        calibration: a source of pictures, as `data.open_source` takes it, whose training split the ranges are fitted
-            on, or a uint8 array (pictures, height, width, channels); None: the source that the model was trained on.
+        c_array: whether to write the TFLite file as a C array too, NAME.cc and NAME.h, for microcontrollers.
+        calibration: a source of images, as `data.open_source` takes it, whose training split the ranges are fitted
+            on, a folder of images without class folders, or a uint8 array (images, height, width, channels); None: the
+            source that the model was trained on.
         calibration_samples: how many pictures of it.
         seed: which ones.
         verify: whether to run the artifact and compare it with the model.
@@ -50,7 +54,9 @@ class Options:
     labels: Sequence[str] | None = None
     opset: int | None = None
     layout: str | None = None
+    target: str | None = None
     integer_only: bool = False
+    c_array: bool = False
     calibration: Any = None
     calibration_samples: int = 200
     seed: int = 0
@@ -94,7 +100,7 @@ class Options:
 
     def _check_values(self):
         _one_of("quantize", self.quantize, QUANTIZATIONS)
-        for name, known in (("io", INPUT_TYPES), ("layout", LAYOUTS), ("opset", OPSETS)):
+        for name, known in (("io", INPUT_TYPES), ("layout", LAYOUTS), ("opset", OPSETS), ("target", TARGETS)):
             if getattr(self, name) is not None:
                 _one_of(name, getattr(self, name), known)
         for name in ("batch", "input_size", "calibration_samples"):
@@ -105,6 +111,11 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ArgumentError(f"`{name}` must lie between 0 and 1. Received: {name}={value!r}")
+        if self.target is not None and self.quantize != "int8":
+            raise ArgumentError(
+                "`target` decides the bits of int8 weights; leave it out, or choose --quantize int8. "
+                f"Received: quantize={self.quantize}, target={self.target}"
+            )
         if self.calibration is not None and not QUANTIZATIONS[self.quantize].calibrated:
             needing = " or ".join(one.name for one in QUANTIZATIONS.values() if one.calibrated)
             raise ArgumentError(
@@ -136,6 +147,11 @@ class Options:
     def input_type(self):
         """The input's dtype: that of `io`, or what fits `preprocess`."""
         return self.io or ("uint8" if self.preprocess else "float32")
+
+    @property
+    def weight_bits(self):
+        """Bits of an int8 ONNX file's weights: 7 where the target is unknown, as 8 are wrong on some processors."""
+        return TARGETS[self.target or "avx2"]
 
     @property
     def integer_output(self):

@@ -15,7 +15,9 @@ from keras_cnns.export.options import Options
 from keras_cnns.layers import SplitConv2D
 
 # The options that decide what an artifact is, whatever pictures it was fitted or verified on
-SHAPING = "quantize io batch input_size preprocess bake_whitening logits auxiliary opset layout integer_only".split()
+SHAPING = (
+    "quantize io batch input_size preprocess bake_whitening logits auxiliary opset layout target integer_only".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)

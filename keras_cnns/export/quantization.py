@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 
 import numpy as np
 
@@ -71,7 +72,29 @@ def choose_calibration(options, preprocessing, info, class_names):
 
 
 def _of_source(name, info, options, preprocessing, class_names):
+    from keras_cnns.data.folders import open_images
     from keras_cnns.data.pipeline import read_pixels
+
+    flat = _is_flat(name)
+    split = open_images(name) if flat else _training_split(name, info, options, class_names)
+    if split.examples > options.calibration_samples:
+        share = options.calibration_samples / split.examples
+        _, split = split.partition((1 - share, share), options.seed)
+    images, _ = read_pixels(split, preprocessing)
+    _check_range(images, str(name))
+    return Calibration(images, f"{len(images)} {'images' if flat else 'training pictures'} of {name}", options.seed)
+
+
+def _is_flat(name):
+    """Return whether a source is a folder of files without folders in it: images without classes."""
+    if not os.path.isdir(name):
+        return False
+    with os.scandir(name) as entries:
+        kinds = {entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+    return kinds == {False}
+
+
+def _training_split(name, info, options, class_names):
     from keras_cnns.data.reopening import reopen_source
 
     try:
@@ -84,13 +107,7 @@ def _of_source(name, info, options, preprocessing, class_names):
         ) from None
     if class_names:
         source = source.with_classes(class_names, getattr(info, "class_ids", ()))
-    split = source.split("train")
-    if split.examples > options.calibration_samples:
-        share = options.calibration_samples / split.examples
-        _, split = split.partition((1 - share, share), options.seed)
-    images, _ = read_pixels(split, preprocessing)
-    _check_range(images, str(name))
-    return Calibration(images, f"{len(images)} training pictures of {name}", options.seed)
+    return source.split("train")
 
 
 def _checked(images, preprocessing):

@@ -12,10 +12,12 @@ from keras_cnns.errors import ArtifactError
 from keras_cnns.export import inspection
 from keras_cnns.export.formats import (
     ENOUGH_PICTURES,
+    ENOUGH_SIGNAL,
     FORMATS,
     INPUT,
     KEPT_ACCURACY,
     LOGITS,
+    LOST_TO_FUSION,
     OUTPUT,
     PROBABILITIES,
     QUANTIZATIONS,
@@ -24,7 +26,7 @@ from keras_cnns.export.formats import (
 from keras_cnns.export.runtimes import RuntimeProcess
 
 ORDINARY_LOGIT = 20.0  # that trained networks reach; it is a probability of 2e-9 against one
-FILES = 3  # pictures that `serve_image_bytes` is tried with
+FILES = 3  # images that logits and `serve_image_bytes` are tried with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Parity:
         top5_agreement: share of pictures whose class by the model is among the artifact's five best.
         accuracy: share of pictures rightly classified by the artifact, None without labels.
         needed_accuracy: what that must be at least, None without labels.
+        classes: how many different classes the model gives the pictures; an agreement on one class says little;
+            0 where outputs tell no classes.
+        unfused: of an ONNX file, the same for at most `ENOUGH_PICTURES` of them without optimizations of the graph;
+            None elsewhere.
     """
 
     max_difference: float
@@ -60,11 +66,21 @@ class Parity:
     top5_agreement: float
     accuracy: float | None
     needed_accuracy: float | None
+    classes: int = 0
+    unfused: "Parity | None" = None
 
     @property
     def agreement(self):
         """Share of pictures with the model's top-1, or where the model itself hardly decides."""
         return 1 - self.disagreements / self.examples
+
+    @property
+    def agreement_interval(self) -> tuple[float, float]:
+        """Exact 95 % confidence interval (Clopper and Pearson, 1934) of the agreement on all images like these."""
+        from scipy.stats import binomtest
+
+        interval = binomtest(self.examples - self.disagreements, self.examples).proportion_ci(0.95, method="exact")
+        return float(interval.low), float(interval.high)
 
     @property
     def fault(self):
@@ -86,7 +102,8 @@ class Parity:
 
     def to_json(self):
         """Return a dictionary of JSON values."""
-        return {**dataclasses.asdict(self), "agreement": self.agreement}
+        own = {"agreement": self.agreement, "agreement_interval": list(self.agreement_interval)}
+        return {**dataclasses.asdict(self), **own, "unfused": self.unfused and self.unfused.to_json()}
 
 
 def by_class(outputs, name):
@@ -161,7 +178,39 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
         accuracy=accuracy,
         # One picture is no loss where there are few
         needed_accuracy=None if labels is None else min(KEPT_ACCURACY * own_accuracy, own_accuracy - few / examples),
+        classes=len(np.unique(own)) if tells_classes else 0,
     )
+
+
+def check_provable(expected: np.ndarray, tolerance: float | None = None) -> None:
+    """Raise ArtifactError if the model's outputs are the same for all images: a constant would pass for the model.
+
+    Args:
+        expected: the model's main output, float32 (images, classes).
+        tolerance: as in `Options`.
+    """
+    size = max(1.0, float(np.abs(expected).max()))
+    spread = float(np.ptp(expected, axis=0).max())
+    if len(expected) > 1 and spread <= (TOLERANCE if tolerance is None else tolerance) * size:
+        raise ArtifactError(
+            f"the model gives the same output for all {len(expected)} images (they differ by {spread:.1g} at most), so "
+            "nothing is proven"
+        )
+
+
+def check_fusion(fused: Parity, unfused: Parity) -> None:
+    """Raise ArtifactError if ONNX Runtime's fused kernels lose what the file itself holds.
+
+    Int8 kernels for AVX2 and AVX-512 without VNNI add two products in 16 bits, which saturate for weights of 8 bits.
+    """
+    if fused.bound is not None or fused.signal_to_noise is None:
+        return
+    alone = ENOUGH_SIGNAL + LOST_TO_FUSION if unfused.signal_to_noise is None else unfused.signal_to_noise
+    if fused.signal_to_noise < min(ENOUGH_SIGNAL, alone - LOST_TO_FUSION):
+        raise ArtifactError(
+            f"with fused kernels its outputs have a signal-to-noise ratio of {fused.signal_to_noise:.1f} dB, without "
+            f"them of {alone:.1f}: this processor's int8 kernels saturate; export for it with --target avx2"
+        )
 
 
 def check(path, format, prepared, pictures, expected, largest):
@@ -189,23 +238,46 @@ def check(path, format, prepared, pictures, expected, largest):
         outputs = process.run(prepared.given(pictures.images))
         if format == "saved_model" and options.preprocess:
             _check_files(process, prepared, pictures.images[:FILES])
-    first, *others = (
-        compare(
-            expected[name],
+    parities = _parities(prepared, pictures, expected, outputs, largest)
+    if format != "onnx":
+        _refuse_faults(parities, prepared)
+        return parities[0], found["inputs"], found["outputs"]
+    few = pictures.images[:ENOUGH_PICTURES]
+    with RuntimeProcess(path, "onnx-unfused") as process:
+        unfused = _parities(prepared, pictures, expected, process.run(prepared.given(few)), largest)
+    same = {name: values[: len(few)] for name, values in outputs.items()}
+    # First, as it names the cure
+    check_fusion(_parities(prepared, pictures, expected, same, largest)[0], unfused[0])
+    _refuse_faults(parities, prepared)
+    _refuse_faults(unfused, prepared, " without fused kernels")
+    return dataclasses.replace(parities[0], unfused=unfused[0]), found["inputs"], found["outputs"]
+
+
+def _parities(prepared, pictures, expected, outputs, largest):
+    """Return the `Parity` of each output, the main one first, for as many of the pictures as there are outputs."""
+    options, parities = prepared.options, []
+    for k, name in enumerate(prepared.outputs):
+        count = len(outputs[name])
+        labels = pictures.labels if k == 0 and prepared.is_classifier else None
+        parity = compare(
+            expected[name][:count],
             outputs[name],
             name if name in (PROBABILITIES, LOGITS) else _meaning(prepared),
-            pictures.labels if k == 0 and prepared.is_classifier else None,
+            None if labels is None else labels[:count],
             quantize=options.quantize,
             tolerance=options.tolerance,
             min_agreement=options.min_agreement,
             largest=largest[name],
         )
-        for k, name in enumerate(prepared.outputs)
-    )
-    for parity, name in zip((first, *others), prepared.outputs, strict=True):
+        parities.append(parity)
+    return parities
+
+
+def _refuse_faults(parities, prepared, how=""):
+    """Raise ArtifactError for the first output that is over a bound."""
+    for parity, name in zip(parities, prepared.outputs, strict=True):
         if parity.fault:
-            raise ArtifactError(parity.fault if name == prepared.outputs[0] else f"output {name}: {parity.fault}")
-    return first, found["inputs"], found["outputs"]
+            raise ArtifactError(("" if name == prepared.outputs[0] else f"output {name}: ") + parity.fault + how)
 
 
 def _meaning(prepared):
@@ -257,38 +329,69 @@ def _check_card(found, prepared):
             raise ArtifactError(f"its labels are not the model's: {how}")
     if card["source"]["weights_sha256"] != wanted["source"]["weights_sha256"]:
         raise ArtifactError("it was made of other weights (their sha256 differs)")
+    # Files of earlier versions lack the options that were added since
+    card = {**card, "options": {**dict.fromkeys(wanted["options"]), **card.get("options", {})}}
     for name in ("input", "outputs", "preprocessing", "options"):
         if card.get(name) != json.loads(json.dumps(wanted[name])):
             raise ArtifactError(f"what it says of its {name} is not so: {card.get(name)}")
 
 
 def _check_files(process, prepared, images):
-    """Raise ArtifactError if `serve_image_bytes` does not find in PNG files what the model finds in the pictures."""
-    from PIL import Image
+    """Raise ArtifactError if `serve_image_bytes` does not find in image files what the model finds in their pixels."""
+    from keras_cnns.data.pipeline import read_files
 
-    from keras_cnns.data.pipeline import prepare
-
-    contents, images = [], [images[0].repeat(2, axis=0).repeat(3, axis=1), *images[1:]]  # one of another size
-    for image in images:
-        file = io.BytesIO()
-        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
-        contents.append(file.getvalue())
+    files = _image_files(images)
     main = prepared.outputs[0]
-    expected, largest = prepared.expected(np.stack([prepare(image, prepared.preprocessing) for image in images]))
-    expected, found = expected[main], process.run_files(contents)
-    fault = compare(expected, found[main], main, tolerance=prepared.options.tolerance, largest=largest[main]).fault
-    if not fault and prepared.is_classifier:
-        indices, expected = found["top_indices"], by_class(expected, main)
-        best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
-        if np.abs(np.take_along_axis(expected, indices, axis=1) - best).max() > TOLERANCE * max(
-            1.0, np.abs(best).max()
-        ):
-            fault = "its best classes are not the model's"
-        names = np.array(prepared.class_names)
-        if len(names) and found["top_labels"].tolist() != names[indices].tolist():
-            fault = "its labels are not the model's"
+    expected, largest = prepared.expected(read_files(map(io.BytesIO, files.values()), prepared.preprocessing))
+    expected, found = expected[main], process.run_files(list(files.values()))
+    for k, kind in enumerate(files):
+        parity = compare(
+            expected[k : k + 1],
+            found[main][k : k + 1],
+            main,
+            tolerance=prepared.options.tolerance,
+            largest=largest[main],
+        )
+        if parity.fault:
+            raise ArtifactError(f"serve_image_bytes, for {kind}: {parity.fault}")
+    if not prepared.is_classifier:
+        return
+    fault, indices, names = "", found["top_indices"], np.array(prepared.class_names)
+    expected = by_class(expected, main)
+    best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
+    if np.abs(np.take_along_axis(expected, indices, axis=1) - best).max() > TOLERANCE * max(1.0, np.abs(best).max()):
+        fault = "its best classes are not the model's"
+    if len(names) and found["top_labels"].tolist() != names[indices].tolist():
+        fault = "its labels are not the model's"
     if fault:
         raise ArtifactError(f"serve_image_bytes: {fault}")
+
+
+def _image_files(images):
+    """Return image files of the kinds that servers are sent, as {kind: bytes}, made of uint8 images of one size."""
+    from PIL import ExifTags, Image
+
+    first, last = (
+        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in (images[0], images[-1])
+    )
+    larger = first.resize((3 * first.width, 2 * first.height), Image.NEAREST)
+    transparent = larger.copy()
+    transparent.putalpha(Image.linear_gradient("L").resize(larger.size))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6  # the camera was held upright
+    kinds = {
+        "a PNG": (last, "PNG", {}),
+        "a larger PNG": (larger, "PNG", {}),
+        "a JPEG turned by its camera": (larger, "JPEG", {"exif": turned}),
+        "a transparent PNG": (transparent, "PNG", {}),
+        "a 16-bit PNG": (Image.fromarray(np.asarray(larger.convert("L")) * np.uint16(257)), "PNG", {}),
+    }
+    files = {}
+    for kind, (image, format, settings) in kinds.items():
+        file = io.BytesIO()
+        image.save(file, format, **settings)
+        files[kind] = file.getvalue()
+    return files
 
 
 def inspect_artifact(path, format, prepared):

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from families import small
+from image_files import image_files
 
 from keras_cnns import applications
 from keras_cnns._models import predict_pixels, without_softmax
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ArgumentError, SourceError
+from keras_cnns.evaluation import predict_pictures
 from keras_cnns.export import FORMATS, QUANTIZATIONS, Options, export_model, open_artifact
 from keras_cnns.export.formats import table
 from keras_cnns.export.options import read_labels
@@ -246,10 +248,8 @@ def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
 
 @pytest.mark.slow
 def test_pictures_as_files(digits_model, tmp_path):
-    """`serve_image_bytes`: any size, JPEG and PNG in one batch; the best five by name."""
+    """`serve_image_bytes`: JPEG and PNG of all kinds in one batch, as cnn-predict; the best five by name."""
     import tensorflow as tf
-
-    from keras_cnns.data.pipeline import prepare
 
     x = keras.Input((20, 24, 3))
     y = keras.layers.Dense(7, "softmax")(keras.layers.Flatten()(keras.layers.AveragePooling2D(4)(x)))
@@ -257,17 +257,19 @@ def test_pictures_as_files(digits_model, tmp_path):
     names = tuple("abcdefg")
     info = ModelInfo(class_names=names, preprocessing=Preprocessing((20, 24), 3, shorter_side=30, scale=(1 / 255,)))
     export_model(model, tmp_path, ["saved_model"], info=info)
-    random = np.random.default_rng(0)
-    pixels = [random.integers(0, 256, (*size, 3), dtype="uint8") for size in ((50, 40), (21, 90))]
-    files = [tf.io.encode_png(pixels[0]), tf.io.encode_jpeg(pixels[1], quality=100)]
+    files, refused = image_files()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
     loaded = tf.saved_model.load(str(tmp_path / "small_saved_model"))
-    found = {k: v.numpy() for k, v in loaded.signatures["serve_image_bytes"](image_bytes=tf.stack(files)).items()}
-    seen = [pixels[0], tf.io.decode_jpeg(files[1]).numpy()]
-    expected = predict_pixels(model, np.stack([prepare(one, info.preprocessing) for one in seen]), info.preprocessing)
+    serve = loaded.signatures["serve_image_bytes"]
+    found = {k: v.numpy() for k, v in serve(image_bytes=tf.constant(list(files.values()))).items()}
+    expected = predict_pictures(model, [tmp_path / name for name in files], info.preprocessing)
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     order = np.argsort(-expected, axis=1)[:, :5]
     assert [[one.decode() for one in row] for row in found["top_labels"]] == np.array(names)[order].tolist()
     np.testing.assert_allclose(found["top_probabilities"], np.take_along_axis(expected, order, 1), atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[1\] is a CMYK JPEG"):
+        serve(image_bytes=tf.constant([files["rgb.png"], refused["cmyk.jpg"]]))
 
 
 def test_grouped_convolutions_are_split(export):
@@ -337,8 +339,8 @@ def test_paths_and_numbers_of_numpy_as_options(export, tmp_path):
 
 
 def test_sequential_models(export, tmp_path):
-    layers = [keras.Input((12, 12, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
-    model = keras.Sequential([*layers, keras.layers.Dense(3, "softmax")], name="row")
+    layers = [keras.Input((12, 12, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3)]
+    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(3, "softmax")], name="row")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 12, 3), dtype="uint8")
     for options in ({}, {"logits": True}):
         (values,) = export(["onnx"], model, None, **options)["onnx"](pixels).values()
@@ -390,3 +392,60 @@ np.savez(sys.argv[1] + "/jax.npz", x=x, y=model.predict(record.normalize(x.astyp
     with np.load(tmp_path / "jax.npz") as kept:
         for one in report.artifacts:
             np.testing.assert_allclose(open_artifact(one.path)(kept["x"])["probabilities"], kept["y"], atol=1e-4)
+
+
+def test_all_formats_that_can_hold_a_quantization(digits_model, tmp_path, cli, monkeypatch):
+    from keras_cnns import export
+
+    asked = []
+
+    def noted(model, output, formats, *_, **__):
+        asked.extend(formats)
+        raise ArgumentError("enough")
+
+    monkeypatch.setattr(export, "export_model", noted, raising=False)
+    code, _, err = cli("export", "nin:digits", "--format", "all", "--quantize", "int8", "--output", tmp_path)
+    assert code == 2 and asked == ["tflite", "onnx"]
+    assert "saved_model is left out with --quantize int8: TensorFlow would only compute in float32 again" in err
+    code, _, err = cli("export", "--format", "all", "--quantize", "int7", "--output", tmp_path)
+    assert code == 2 and "Did you mean 'int8'" in err
+
+
+def test_a_c_array_holds_the_same_bytes(export, digits_model, tmp_path):
+    import shutil
+    import subprocess
+
+    from keras_cnns.errors import OutputExistsError
+    from keras_cnns.export.c_array import c_sources
+
+    export(["tflite"], c_array=True, verify=False)
+    model, source = next(tmp_path.glob("*.tflite")), next(tmp_path.glob("*.cc"))
+    assert source.with_suffix(".h").exists() and source.stem == model.stem
+    found = bytes(int(value, 16) for value in re.findall(r"0x(\w\w)", source.read_text()))
+    assert found == model.read_bytes()
+    digits, record = digits_model
+    model.unlink()
+    with pytest.raises(OutputExistsError, match=re.escape(str(source))):
+        export_model(digits, tmp_path, ["tflite"], Options(c_array=True, verify=False), info=record)
+    with pytest.raises(ArgumentError, match="--c-array is a matter of the format tflite"):
+        export(["onnx"], c_array=True)
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed: the array was compared and not compiled")
+    content = bytes(range(256))
+    for name, text in c_sources(content, "2 nets-int8").items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "main.cc").write_text(
+        """
+#include <cstdint>
+#include <cstdio>
+#include "2 nets-int8.h"
+int main() {
+  fwrite(model_2_nets_int8, 1, model_2_nets_int8_len, stdout);
+  return reinterpret_cast<uintptr_t>(model_2_nets_int8) % 16;
+}
+"""
+    )
+    program, sources = tmp_path / "program", [tmp_path / "main.cc", tmp_path / "2 nets-int8.cc"]
+    subprocess.run([compiler, "-Wall", "-Werror", "-o", program, *sources], check=True)
+    assert subprocess.run([program], capture_output=True, check=True).stdout == content

@@ -173,7 +173,7 @@ def test_calibration_folders(digits_model, folder_of_pictures, tmp_path, cli):
     for source, code, message in (
         (tmp_path / "empty", 3, "has no folders in it"),
         (folder_of_pictures, 2, "the classes of the images must be those of the model"),
-        (tmp_path / "nowhere", 2, "a source of pictures is"),
+        (tmp_path / "nowhere", 2, "a source of images is"),
     ):
         found, _, err = cli(
             *(
@@ -249,3 +249,15 @@ def test_outputs_that_tell_no_classes_apart_are_compared_too(kind, tmp_path, mon
     monkeypatch.setattr(_tflite, "Servable", blind)
     with pytest.raises(VerificationError, match="outputs have a signal-to-noise ratio of"):
         export_model(model, tmp_path / "blind", ["tflite"], Options(quantize="float16"), info=info)
+
+
+def test_a_folder_of_images_without_classes(digits_model, tmp_path):
+    """A folder of whatever the camera took is enough to calibrate on."""
+    from PIL import Image
+
+    _, record = digits_model
+    for k, image in enumerate(data.open_source("digits").split("train").items[:12]):
+        Image.fromarray(image.squeeze(-1)).save(tmp_path / f"{k:02}.png")
+    options = Options(quantize="int8", calibration=str(tmp_path), calibration_samples=8)
+    found = choose_calibration(options, record.preprocessing, record, record.class_names)
+    assert found.images.shape == (8, 32, 32, 1) and found.description == f"8 images of {tmp_path}"

@@ -1,0 +1,49 @@
+"""A TFLite file as a C array, for programs without a file system. Standard library only."""
+
+import re
+
+HEADER = """\
+// {name}: TensorFlow Lite model of {length} bytes, written by keras_cnns.
+#ifndef {guard}
+#define {guard}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+extern const unsigned char {array}[];
+extern const unsigned int {array}_len;
+#ifdef __cplusplus
+}}
+#endif
+
+#endif  // {guard}
+"""
+SOURCE = """\
+#include "{name}.h"
+
+// TensorFlow Lite Micro reads the model in place and wants it aligned
+alignas(16) const unsigned char {array}[] = {{
+{rows}
+}};
+const unsigned int {array}_len = {length};
+"""
+
+
+def c_sources(content: bytes, name: str) -> dict[str, str]:
+    """Return the text of a C++ source and its header that hold a file's bytes.
+
+    Args:
+        content: of the file.
+        name: of the source and header, before the suffix. The array has the same name, with an underscore for each
+            character that C does not allow, and "model_" before a digit.
+
+    Returns:
+        {"NAME.cc": text, "NAME.h": text}. The array is `NAME`, its length in bytes `NAME_len`.
+    """
+    array = re.sub(r"\W", "_", name, flags=re.ASCII)
+    array = f"model_{array}" if array[:1].isdigit() else array
+    rows = ",\n".join(
+        "    " + ", ".join(f"0x{byte:02x}" for byte in content[k : k + 16]) for k in range(0, len(content), 16)
+    )
+    values = {"name": name, "array": array, "guard": f"{array.upper()}_H_", "length": len(content), "rows": rows}
+    return {f"{name}.cc": SOURCE.format(**values), f"{name}.h": HEADER.format(**values)}
