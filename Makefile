@@ -8,7 +8,7 @@ DATA ?= .
 .PHONY: demo test test-all kernels bench accuracy pictures runtimes lint clean
 
 demo: .venv/.installed
-	$(BIN)/cnn-train NiN --data digits --output runs/demo --force
+	$(BIN)/cnn-train NiN --data digits --epochs 15 --output runs/demo --force
 	$(BIN)/cnn-evaluate runs/demo/model.keras --data digits --plot runs/demo/digits.png --force
 	$(BIN)/cnn-export runs/demo/model.keras --format all --output runs/demo/exports --force
 	@echo "The picture: runs/demo/digits.png"

@@ -17,9 +17,11 @@ import click
 from keras_cnns.cli import _streams
 
 import keras_cnns
+from keras_cnns._text import counted as counted  # the commands call it as one of their own helpers
 from keras_cnns.errors import OutputError
 
 ASKED_BACKEND = os.environ.get("KERAS_BACKEND")
+OTHER_IMAGES = (".jpg", ".jpeg", ".pdf", ".svg", ".eps", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 NARROW = 52  # columns; on a narrower terminal --help changes its layout
 WIDE = "keras_cnns.wide"  # whether --wide was given, in the context's notes
 EXIT_CODES = """
@@ -550,9 +552,15 @@ def tell(source, split=None):
 
 
 def prepare_plot(path, force):
-    """Raise an error if a picture cannot be written there, before the work and not after it."""
+    """Raise an error if an image cannot be written there, before the work and not after it."""
     from keras_cnns import _files
+    from keras_cnns.errors import ArgumentError
 
+    suffix = Path(path).suffix
+    if suffix.lower() in OTHER_IMAGES:
+        raise ArgumentError(
+            f"drawings are PNG files and {suffix} says otherwise; end the name in .png. Received: output={str(path)!r}"
+        )
     if not force:
         _files.refuse_existing(path)
     _files.make_folder(os.path.dirname(path) or ".")
@@ -604,11 +612,6 @@ def print_json(values):
     click.echo(text if _streams.can_encode(text) else json.dumps(values, indent=2))
 
 
-def counted(count, noun):
-    """Return a number with its noun: "1 image", "1,437 images"."""
-    return f"{count:,} {noun if count == 1 else noun + ('es' if noun.endswith('s') else 's')}"
-
-
 def echo(text):
     """Print a line of the result on stdout, with escapes for what cannot be shown there."""
     click.echo(_streams.printable(text))
@@ -616,7 +619,7 @@ def echo(text):
 
 def note(text):
     """Print a line of progress on stderr, with escapes for what cannot be shown there."""
-    click.echo(_streams.printable(text, sys.stderr), err=True)
+    click.echo(_streams.printable(str(text), sys.stderr), err=True)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import tempfile
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _child, _common
 from keras_cnns.cli.export import DEFAULT_MODEL
 
 
@@ -62,7 +62,7 @@ def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_j
     with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
         if not artifacts:
             artifacts = benchmarking.export_usual(
-                loaded, folder, record, stem=stem, data_dir=data_dir, progress=_common.note
+                loaded, folder, record, stem=stem, data_dir=data_dir, progress=_child.noted(_common.note)
             )
         measured = benchmarking.benchmark(
             loaded,
@@ -73,7 +73,7 @@ def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_j
             threads=threads,
             rounds=rounds,
             data_dir=data_dir,
-            progress=_common.note,
+            progress=_child.noted(_common.note),
         )
     if as_json:
         _common.print_json(measured.to_json())
@@ -154,5 +154,5 @@ def _draw(measured, path, model):
 
 
 def main(arguments=None):
-    """Run the command."""
-    _common.run(command, arguments)
+    """Run the command; as a program, in a child process."""
+    _child.run(command, __name__, arguments)

@@ -119,7 +119,7 @@ def _draw(source, path, augmentation, input_size, seed):
         _common.note(f"{path}: not written, as none of the pictures chosen for it can be read")
         return
     names = [source.class_names[label] if label >= 0 else "no label" for label in labels.numpy()]
-    title = f"{source.name}, training pictures at {width}x{height}, augmentation {augmentation}"
+    title = f"{source.name}, training images at {width}x{height}, augmentation {augmentation}"
     _render.picture_grid(images.numpy(), names, path, title)
 
 

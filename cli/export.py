@@ -1,7 +1,7 @@
 """cnn-export: a model as artifacts for deployment, verified."""
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _child, _common
 
 from keras_cnns.export.formats import (
     FORMATS,
@@ -129,7 +129,9 @@ def command(
     data_dir,
     **given,
 ):
-    """Export MODEL (a .keras file, or NAME:WEIGHTS), run the artifacts with their own runtimes, and compare.
+    """Export MODEL, run the artifacts with their own runtimes, and compare.
+
+    MODEL is a .keras file, or NAME:WEIGHTS; without it, nin:digits is exported, which ships with keras_cnns.
 
     An artifact takes uint8 pictures, `image`, and gives `probabilities`; preprocessing, softmax and class names are
     inside. If it differs from the model, nothing is kept and the exit code is 1.
@@ -139,7 +141,10 @@ def command(
     if verify_only:
         _refuse_beside_verify_only()
     elif not formats:
-        raise click.UsageError(f"Missing option '--format': {', '.join([*FORMATS, 'all'])}.")
+        missing = "option '--format'" if model else "argument 'MODEL' and option '--format'"
+        raise click.UsageError(
+            f"Missing {missing}, one of {', '.join([*FORMATS, 'all'])}. Without MODEL, {DEFAULT_MODEL} is exported."
+        )
     for name in formats:
         if name not in (*FORMATS, "all"):
             raise ArgumentError(
@@ -172,6 +177,7 @@ def command(
     _common.preprocessing_note(record, model, loaded)
     measured = None
     with _common.stoppable() as note:
+        note = _child.noted(note)
         if verify_only:
             report = export.verify(
                 verify_only,
@@ -298,5 +304,5 @@ def artifact_table(report):
 
 
 def main(arguments=None):
-    """Run the command."""
-    _common.run(command, arguments)
+    """Run the command; as a program, in a child process."""
+    _child.run(command, __name__, arguments)

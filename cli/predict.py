@@ -85,7 +85,7 @@ def _files(images):
     Raises:
         SourceError: if there is no such file, or no image in a folder.
     """
-    from keras_cnns.data.pictures import SUFFIXES
+    from keras_cnns.data.pictures import HEIF_SUFFIXES, SUFFIXES
     from keras_cnns.errors import SourceError, nearest
 
     paths = []
@@ -104,7 +104,7 @@ def _files(images):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(name for name in names if not name.startswith(".")):
                 suffix = os.path.splitext(name)[1].lower()
-                (found if suffix in SUFFIXES else others).append(os.path.join(folder, name))
+                (found if suffix in SUFFIXES | HEIF_SUFFIXES else others).append(os.path.join(folder, name))
         if others:
             more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
             named = ", ".join(os.path.relpath(path, given) for path in others[:3])

@@ -62,10 +62,29 @@ def _train_on_jax(device):
     metavar="NAME",
     help="How to train, as nin-cifar10; by default one that suits NETWORK and SOURCE. A name that is none lists all.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Passes over the training images; more, with --resume, extend a run."
+)
 @click.option("--batch-size", type=click.IntRange(1), help="Pictures a step.")
 @click.option(
     "--scale-learning-rate", is_flag=True, help="Let the rate grow with --batch-size, as the recipe's is for its own."
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="RATE",
+    help="The recipe's highest learning rate.",
+)
+@click.option(
+    "--augmentation",
+    metavar="NAME",
+    help="How training images are changed at random, as cnn-data --preview shows it. An unknown name lists them all.",
+)
+@click.option(
+    "--freeze",
+    multiple=True,
+    metavar="PATTERN",
+    help="Layers that keep their weights (batch normalization its statistics too), as 'conv*'; may be repeated.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of everything random.")
 @click.option(
@@ -89,6 +108,11 @@ def _train_on_jax(device):
     type=click.IntRange(1),
     metavar="N",
     help="Stop when the validation loss has not fallen for N epochs.",
+)
+@click.option(
+    "--restore-best",
+    is_flag=True,
+    help="At the end, give model.keras the weights of the epoch with the highest validation accuracy.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in the output folder, wherever it was stopped.")
 @click.option(
@@ -132,11 +156,15 @@ def command(
     epochs,
     batch_size,
     scale_learning_rate,
+    learning_rate,
+    augmentation,
+    freeze,
     seed,
     precision,
     input_size,
     balance,
     early_stopping,
+    restore_best,
     resume,
     max_minutes,
     deterministic,
@@ -160,28 +188,32 @@ def command(
     .keras file; for other classes the classifier alone starts anew.
 
     The test split is read once, after the last epoch. A run that was stopped, by Ctrl-C or worse, goes on with the same
-    command and --resume.
+    command and --resume. A complete one with more --epochs goes on too.
     """
     import re
     import warnings
     from pathlib import Path
 
     from keras_cnns import applications, recipes
+    from keras_cnns.training._signals import stop_signals
 
+    click.get_current_context().with_resource(stop_signals(hard=True))
     name, weights = _beginning(network)
-    chosen = recipes.get_recipe(recipe, name) if recipe else recipes.default_recipe(name, source, weights)
+    chosen = recipes.get_recipe(recipe, name) if recipe else None
+    if learning_rate and scale_learning_rate:
+        raise click.UsageError("--learning-rate is the rate itself, --scale-learning-rate another: give one of them.")
     if resume and force:
-        raise click.UsageError("--resume goes on with a run, --force starts anew: give one of them.")
+        raise click.UsageError("--resume goes on with a run, --force starts from scratch: give one of them.")
     changes = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "augmentation": augmentation,
+        "freeze": freeze or None,
         "precision": precision,
         "balance": balance,
         "early_stopping": early_stopping,
     }
-    if scale_learning_rate and batch_size:
-        changes["learning_rate"] = chosen.learning_rate * batch_size / chosen.batch_size
-    chosen = chosen.replace(**{key: value for key, value in changes.items() if value is not None})
     if output is None:
         stem = source if source.startswith("tfds:") else Path(source).resolve().stem
         words = re.sub(r"[^\w]+", "-", stem).strip("-")
@@ -191,7 +223,8 @@ def command(
         _train_on_jax(device)
     _common.load_keras()
     from keras_cnns.data import open_source, without_broken
-    from keras_cnns.training import distribution, train, use_device
+    from keras_cnns.training import distribution, holds_photographs, train, use_device
+    from keras_cnns.training.folder import recorded_recipe
 
     use_device(device)
     together = distribution(devices, coordinator=coordinator, num_processes=num_processes, process_id=process_id)
@@ -208,6 +241,12 @@ def command(
         note(f"left out because they cannot be read: {_common.counted(len(broken), 'image')}")
     if not quiet and together.writes:
         _common.tell(opened)
+    if chosen is None:
+        recorded = recorded_recipe(output, name) if resume else None
+        chosen = recorded or recipes.default_recipe(name, source, weights, holds_photographs(opened))
+    if scale_learning_rate and batch_size:
+        changes["learning_rate"] = chosen.learning_rate * batch_size / chosen.batch_size
+    chosen = chosen.replace(**{key: value for key, value in changes.items() if value is not None})
     start = f" from {weights}" if weights else ""
     note(
         f"{name}{start} on {source}: {_common.counted(opened.split('train').examples, 'training image')}, "
@@ -230,6 +269,7 @@ def command(
             deterministic=deterministic,
             max_minutes=max_minutes,
             tensorboard=tensorboard,
+            restore_best=restore_best,
             quiet=quiet,
             data={**({"data_dir": data_dir} if data_dir else {}), **({"skipped": len(broken)} if broken else {})},
             command=click.get_current_context().obj,

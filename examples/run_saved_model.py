@@ -1,18 +1,18 @@
-"""Classify a picture with an exported SavedModel: prints its best classes, up to five, with their probabilities.
+"""Classify an image with an exported SavedModel: prints its best classes, up to five, with their probabilities.
 
     pip install tensorflow
-    python run_saved_model.py nin-digits_saved_model picture.png
+    python run_saved_model.py nin-digits_saved_model image.png
 
-For folders with the preprocessing inside (the default) and class names. The SavedModel itself decodes the picture,
-resizes it and names the classes, as it does for a server.
+For folders with the preprocessing inside (the default) and class names. The SavedModel itself decodes the image,
+resizes it and names the classes, as it does for a server: JPEG and PNG files, others are refused.
 """
 
 import sys
 
 import tensorflow as tf
 
-folder, picture = sys.argv[1:]
+folder, image = sys.argv[1:]
 model = tf.saved_model.load(folder)
-results = model.signatures["serve_image_bytes"](image_bytes=tf.io.read_file(picture)[None])
+results = model.signatures["serve_image_bytes"](image_bytes=tf.io.read_file(image)[None])
 for name, probability in zip(results["top_labels"][0].numpy(), results["top_probabilities"][0].numpy(), strict=True):
     print(f"{name.decode()}  {probability:.1%}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import re
@@ -10,6 +11,8 @@ import shutil
 from pathlib import Path
 
 from keras_cnns.errors import OutputError, OutputExistsError
+
+CLAIM = ".claim"  # suffix of the file that tells that an output is being written
 
 
 def refuse_existing(*paths):
@@ -67,12 +70,97 @@ def locked(folder, wait=True):
         os.close(descriptor)
 
 
-def sweep(path):
-    """Remove what `writing(path)` has left of a process that was killed; the caller must hold the folder's lock."""
+@contextlib.contextmanager
+def made_folder(path):
+    """Make a folder as `make_folder` does; if the body fails, remove again what was made and is still empty."""
+    folder = Path(path)
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        make_folder(folder)
+        yield
+    except BaseException:
+        for place in missing:
+            with contextlib.suppress(OSError):  # something is in it, or it was never made
+                place.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def claimed(path):
+    """Hold an output path, in a folder that exists, against other processes; nothing where the system has no locks.
+
+    The claim is a locked file beside it, which ends with the process. What a process that was killed left of this
+    output is removed.
+
+    Raises:
+        OutputExistsError: if another process holds it.
+        OutputError: if the folder cannot be written to.
+    """
     path = Path(path)
-    for leftover in path.parent.glob(f".{path.stem}-*{path.suffix}"):
-        if re.fullmatch(r"[0-9a-f]{12}", leftover.stem.removeprefix(f".{path.stem}-")):
-            leftover.unlink(missing_ok=True)
+    claim = path.with_name(f".{path.name}{CLAIM}")
+    try:
+        descriptor = _locked_file(claim, path)
+    except ImportError:  # of fcntl
+        yield
+        return
+    try:
+        sweep(path)
+        yield
+    finally:
+        _remove(claim)  # while it is locked: another process then sees that its own lock is of a removed file
+        os.close(descriptor)
+
+
+def _locked_file(claim, path):
+    """Return the descriptor of the claim of an output, which this process has then locked."""
+    import fcntl
+
+    while True:
+        try:
+            descriptor = os.open(claim, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise OutputError.from_os(path, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OutputExistsError(
+                "another process is writing this output; wait until it is done, or choose another place. "
+                f"Received: output={str(path)!r}"
+            ) from None
+        except OSError:  # some file systems have no locks
+            return descriptor
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(claim)):
+                return descriptor
+        os.close(descriptor)  # whoever held it before has just removed it
+
+
+def sweep(path):
+    """Remove what `writing(path)` has left of a process that was killed; the caller must hold a lock or a claim."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}-*{glob.escape(path.suffix)}"):
+        if re.fullmatch(r"[0-9a-f]{12}", leftover.name.removesuffix(path.suffix).removeprefix(f".{path.stem}-")):
+            _remove(leftover)
+
+
+def sweep_claims(folder):
+    """Remove what killed processes have left of the outputs in a folder that they had claimed."""
+    for claim in Path(folder).glob(f".*{CLAIM}"):
+        with (
+            contextlib.suppress(OutputError, OutputExistsError),
+            claimed(claim.with_name(claim.name[1:].removesuffix(CLAIM))),
+        ):
+            pass
+
+
+def _remove(path):
+    """Remove a file or a folder, if it is there and can be."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -107,11 +195,7 @@ def writing(path):
         raise OutputError.from_os(path, error) from error
     finally:
         for leftover in (temporary, old):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    leftover.unlink(missing_ok=True)
+            _remove(leftover)
 
 
 def write_json(path, values):

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT
+from image_files import image_files
 from PIL import Image
 
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data.pictures import read_picture
 from keras_cnns.data.pipeline import prepare
+from keras_cnns.errors import SourceError
 from keras_cnns.export import FORMATS, Options, export_model, open_artifact
 from keras_cnns.saving import ModelInfo
 
@@ -77,8 +80,11 @@ def test_they_import_what_they_say_and_are_short(program):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module.split(".")[0])
+    if "read_image" in imported:
+        assert "read_image.py beside it" in ast.get_docstring(tree)
+        imported |= {"numpy", "PIL"}
     said = re.search(r"^    pip install (.+)$", ast.get_docstring(tree, clean=False), re.M)[1].split()
-    needed = imported - set(sys.stdlib_module_names)
+    needed = imported - {*sys.stdlib_module_names, "read_image"}
     assert sorted(DISTRIBUTIONS.get(name, name) for name in needed) == sorted(said)
     assert not needed & {"keras", "keras_cnns"}
     assert ("tensorflow" in needed) == (program == PROGRAMS["saved_model"])
@@ -120,13 +126,44 @@ def test_color_pictures_of_another_size(shorter_side, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (25, 35, 3), dtype="uint8").repeat(3, 0).repeat(3, 1)
     turned = Image.Exif()
     turned[0x0112] = 6  # orientation: the camera was held upright
-    for name, exif in (("plain", Image.Exif()), ("turned", turned)):
-        path = tmp_path / f"{name}.jpg"
-        Image.fromarray(pixels).save(path, quality=95, exif=exif)
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", quality=95, exif=turned)
+    (tmp_path / "transparent.png").write_bytes(image_files()[0]["rgba.png"])
+    for path in (tmp_path / "turned.jpg", tmp_path / "transparent.png"):
         picture = prepare(read_picture(path, 3), info.preprocessing).numpy()
         expected = model.predict(info.preprocessing.normalize(np.float32(picture[None])), verbose=0)[0]
         for artifact in report.artifacts:
             check(run(PROGRAMS[artifact.format], artifact.path, path), expected, names)
+
+
+def read_image(path, height, width, channels, shorter_side=None):
+    """Return what examples/read_image.py gives for an artifact of that input."""
+    card = {"input": {"shape": [None, height, width, channels]}, "preprocessing": {"shorter_side": shorter_side}}
+    return runpy.run_path(EXAMPLES / "read_image.py")["read_image"](path, card)[0]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("height, width, shorter_side", [(20, 24, None), (20, 24, 30), (48, 60, None)])
+def test_they_read_image_files_as_the_package_does(channels, height, width, shorter_side, tmp_path):
+    record = Preprocessing((height, width), channels, shorter_side)
+    readable, refused = image_files()
+    for name, content in {**readable, **refused}.items():
+        (tmp_path / name).write_bytes(content)
+    gray = np.arange(48 * 60, dtype="int32").reshape(48, 60)
+    Image.fromarray(gray % 256).save(tmp_path / "narrow.tif")
+    Image.fromarray(gray * 20).save(tmp_path / "wide.tif")
+    for path in tmp_path.iterdir():
+        name = path.name
+        try:
+            expected = prepare(read_picture(path, channels), record).numpy().astype("float32")
+        except SourceError:
+            continue
+        found = read_image(path, height, width, channels, shorter_side)
+        assert found.shape == expected.shape and found.dtype == "float32", name
+        # Sums in another order: what lies between two whole numbers may be rounded otherwise
+        assert np.abs(found - expected).max() <= 1 and (found != expected).mean() < 0.08, name
+    Image.fromarray(np.float32([[0.5] * 8] * 8)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="float.tif: has more than 16 bits"):
+        read_image(tmp_path / "float.tif", 8, 8, 1)
 
 
 @pytest.mark.slow
@@ -145,6 +182,7 @@ def test_the_runtimes_alone_are_enough(digits, tmp_path):
     for name in ("tensorflow", "keras", "keras_cnns"):
         assert f"No module named '{name}'" in command(python, "-c", f"import {name}").stderr
     for format in ("tflite", "onnx"):
+        shutil.copy(EXAMPLES / "read_image.py", tmp_path)
         program = shutil.copy(PROGRAMS[format], tmp_path)
         for path, _, probabilities in pictures:
             check(run(program, artifacts[format], path, python), probabilities, "0123456789")

@@ -72,14 +72,17 @@ def test_the_pictures_are_there():
 @pytest.mark.parametrize("number", range(README.count("```python")))
 def test_the_programs_run(number, tmp_path):
     program = re.findall(r"```python\n(.*?)```", README, re.S)[number]
-    if "picture.png" in program:  # uses what the shell lines above it have made
+    if "read_image" in program:  # uses what the shell lines above it have made
         from PIL import Image
 
         from keras_cnns import data, export
 
         export.export_model(applications.weights_info("NiN", "digits").path, tmp_path / "exports", ["tflite"])
-        Image.fromarray(data.open_source("digits").split("test").items[0].squeeze(-1)).save(tmp_path / "picture.png")
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        Image.fromarray(data.open_source("digits").split("test").items[0].squeeze(-1)).save(tmp_path / "image.png")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "examples")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     if "imagenet" in program and "cannot be fetched" in done.stderr:
         pytest.skip("Keras's files cannot be fetched here")
     assert done.returncode == 0, done.stderr

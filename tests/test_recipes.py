@@ -247,4 +247,6 @@ def test_wrong_recipes_are_named(call, message):
 def test_the_default_recipe():
     assert recipes.default_recipe("NiN", "digits") is recipes.NIN_DIGITS
     assert recipes.default_recipe("NiN", "digits", "mnist") is recipes.FINE_TUNING
+    assert recipes.default_recipe("NiN", "flowers", photographs=True) is recipes.PHOTOGRAPHS
+    assert recipes.default_recipe("NiN", "flowers", "mnist", photographs=True) is recipes.FINE_TUNING
     assert recipes.default_recipe("NiN", "tfds:cifar10") is recipes.default_recipe("Other", "digits") is recipes.SHORT

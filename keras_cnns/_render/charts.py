@@ -2,7 +2,22 @@
 
 import numpy as np
 
-from keras_cnns._render._figure import BLUE, GRAY, GREEN, ORANGE, RED, any_script, new_figure, save, short
+from keras_cnns._render._figure import (
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    RED,
+    lay_out,
+    legend_below,
+    logarithmic,
+    new_figure,
+    plain_numbers,
+    save,
+    short,
+)
+from keras_cnns._render._labels import fit, text_width
+from keras_cnns._text import counted
 
 # Of the runtimes, whichever of them were measured
 RUNTIMES = {"Keras": BLUE, "tf.saved_model": ORANGE, "LiteRT": GREEN, "ONNX Runtime": RED}
@@ -14,21 +29,22 @@ def training_curve(history, path, title):
     Args:
         history: dictionary from "loss", "val_loss", "accuracy", "val_accuracy" to one value an epoch.
         path: PNG file to write.
-        title: above the picture.
+        title: above the whole.
     """
-    figure, axes = new_figure(9, 3.6, ncols=2)
-    figure.suptitle(title)
+    figure, axes = new_figure(9, 3.9, title, ncols=2)
     epochs = np.arange(1, len(history["loss"]) + 1)
     for axis, key, label in zip(axes, ("loss", "accuracy"), ("loss (nats)", "accuracy"), strict=True):
-        axis.plot(epochs, history[key], color=BLUE, marker=".", label="training")
+        lines = axis.plot(epochs, history[key], color=BLUE, marker=".")
         if f"val_{key}" in history:
-            axis.plot(epochs, history[f"val_{key}"], color=ORANGE, marker=".", label="validation")
+            lines += axis.plot(epochs, history[f"val_{key}"], color=ORANGE, marker=".")
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False, loc="upper right" if key == "loss" else "lower right")
+        if len(epochs) == 1:
+            axis.set(xlim=(0, 2), xticks=[1])
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(top=1.02)
+    legend_below(figure, lines, ["training", "validation"][: len(lines)])
     save(figure, path)
 
 
@@ -38,17 +54,16 @@ def network_bars(rows, path, title):
     Args:
         rows: (layer, output shape, multiply-adds or None, parameters) of each layer, from input to output.
         path: PNG file to write.
-        title: above the picture.
+        title: above the whole.
     """
-    names = [f"{layer}   {'x'.join(map(str, shape))}" for layer, shape, *_ in rows]
+    names = [fit(layer, 2.2, 7, tail=f"   {'x'.join(map(str, shape))}") for layer, shape, *_ in rows]
     # One color a resolution, from light (large maps) to dark; vectors are gray
     sides = sorted({shape[0] for _, shape, *_ in rows if len(shape) == 3}, reverse=True)
     shades = {side: shade for side, shade in zip(sides, np.linspace(0.35, 0.95, len(sides)), strict=True)}
     from matplotlib import colormaps
 
     colors = [colormaps["Blues"](shades[shape[0]]) if len(shape) == 3 else GRAY for _, shape, *_ in rows]
-    figure, axes = new_figure(11, 1.3 + 0.17 * len(rows), ncols=2, sharey=True)
-    figure.suptitle(title, fontsize=10)
+    figure, axes = new_figure(11, 1.3 + 0.17 * len(rows), title, ncols=2, sharey=True)
     places = np.arange(len(rows))
     for axis, column, label in zip(axes, (2, 3), ("multiply-adds", "parameters"), strict=True):
         values = [row[column] or 0 for row in rows]
@@ -74,25 +89,25 @@ def network_bubbles(points, path, title, label):
     Args:
         points: (name, multiply-adds, parameters, value) of each network, the value a number.
         path: PNG file to write.
-        title: above the picture.
+        title: above the whole.
         label: of the values.
     """
-    figure, axis = new_figure(10, 6.5)
-    figure.suptitle(title, fontsize=10)
+    figure, axis = new_figure(10, 6.5, title)
     macs, parameters, values = (np.array(column, float) for column in list(zip(*points, strict=True))[1:])
     scale = 2500 / parameters.max()
     axis.scatter(macs, values, s=scale * parameters, color=BLUE, alpha=0.3, edgecolor=BLUE)
     axis.scatter(macs, values, s=6, color=BLUE)
-    axis.set(xscale="log", xlabel="multiply-adds of one picture", ylabel=label)
-    axis.xaxis.set_major_formatter(lambda value, _: short(value))
-    axis.grid(alpha=0.3, which="both")
+    axis.set(xlabel="multiply-adds of one image", ylabel=fit(label, 5, 10, lines=2))
     axis.margins(0.15)
+    logarithmic(axis.xaxis)
+    axis.xaxis.set_major_formatter(lambda value, _: short(value))
+    axis.grid(alpha=0.3)
     for size in (1, 10, 100):
         share = 10.0 ** (int(np.log10(parameters.max())) - 2) * size
         axis.scatter([], [], s=scale * share, color=GRAY, alpha=0.3, label=short(share))
     legend = {"labelspacing": 2.5, "handletextpad": 2.5, "borderpad": 2, "frameon": False}
     axis.legend(title="parameters", loc="center left", bbox_to_anchor=(1, 0.5), **legend)
-    figure.draw_without_rendering()
+    lay_out(figure)
     figure.set_layout_engine("none")  # the texts go where the points are now
     _name_points(axis, [name for name, *_ in points], macs, values)
     save(figure, path)
@@ -105,8 +120,8 @@ def benchmark_chart(rows, path, title, batch=1):
         rows: (name, runtime, accuracy or None, seconds of a call, bytes of the file) of each. If one has no accuracy,
             the file size goes upwards instead.
         path: PNG file to write.
-        title: above the picture.
-        batch: pictures a call.
+        title: above the whole.
+        batch: images a call.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -116,8 +131,7 @@ def benchmark_chart(rows, path, title, batch=1):
     ys = megabytes if by_size else 100 * np.array(accuracies)
     scale = 900 / megabytes.max()
     areas = np.full(len(rows), 60.0) if by_size else scale * megabytes
-    figure, axis = new_figure(10, 5.5)
-    figure.suptitle(title, fontsize=10)
+    figure, axis = new_figure(10, 5.5, title)
     colors = [RUNTIMES.get(runtime, GRAY) for runtime in runtimes]
     axis.scatter(xs, ys, s=areas, color=[(color, 0.35) for color in colors], edgecolor=colors)
     axis.scatter(xs, ys, s=6, color=colors)
@@ -126,21 +140,24 @@ def benchmark_chart(rows, path, title, batch=1):
     for size in () if by_size else megabytes.max() * np.array([0.25, 1]):
         axis.scatter([], [], s=scale * size, color="none", edgecolor=GRAY, label=f"{short(1e6 * size)}B")
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, labelspacing=2, handletextpad=1.5, borderpad=1)
-    calls = "one picture" if batch == 1 else f"{batch} pictures"
-    axis.set(xscale="log", xlabel=f"latency of {calls}, ms", ylabel="file size, MB" if by_size else "accuracy, %")
+    axis.set(
+        xscale="log",
+        xlabel=f"latency of {counted(batch, 'image')}, ms",
+        ylabel="file size, MB" if by_size else "accuracy, %",
+    )
     axis.set_xlim(xs.min() / 2, 2 * xs.max())
     room = 0.25 * ys.max() if by_size else max(0.4, 0.3 * np.ptp(ys))
     low, high = ys.min() - room, ys.max() + room
     axis.set_ylim(low, high)
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    plain_numbers(axis.xaxis)
     axis.xaxis.set_minor_formatter(NullFormatter())
     most = high if by_size else min(high, 100)
     axis.set_yticks([value for value in axis.get_yticks() if max(0, low) <= value <= most])
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    plain_numbers(axis.yaxis)
     axis.grid(alpha=0.3)
     axis.set_axisbelow(True)
-    figure.draw_without_rendering()
+    lay_out(figure)
     figure.set_layout_engine("none")  # the texts go where the points are now
     _name_points(axis, names, xs, ys, np.sqrt(areas / np.pi) * figure.dpi / 72)
     save(figure, path)
@@ -154,18 +171,17 @@ def _name_points(axis, names, xs, ys, radii=None):
         names, xs, ys: of the points.
         radii: of their marks in pixels, which the names keep clear of; None: of the points themselves.
     """
-    from matplotlib.textpath import TextPath
-
     points = 8
-    with any_script():
-        widths = [TextPath((0, 0), name, points * axis.figure.dpi / 72).get_extents().width + 6 for name in names]
+    names = [fit(name, 2.5, points) for name in names]
+    widths = [axis.figure.dpi * text_width(name, points) + 6 for name in names]
     centers = axis.transData.transform(np.column_stack([xs, ys]))
     radii = np.full(len(names), 4.0) if radii is None else np.asarray(radii)
     taken = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(centers, radii, strict=True)]
     inside = axis.get_window_extent()
-    ring = [(radius, angle) for radius in (8, 20, 34, 50, 68, 88, 110, 140) for angle in range(-30, 330, 30)]
+    radii_tried = (8, 20, 34, 50, 68, 88, *range(110, int(max(inside.width, inside.height)), 30))
+    ring = [(radius, angle) for radius in radii_tried for angle in range(-30, 330, 30)]
     for k in np.argsort(-centers[:, 1], kind="stable"):
-        (x, y), (width, height) = centers[k], (widths[k], 14)
+        (x, y), (width, height) = centers[k], (widths[k], 18)
         for radius, angle in ring:
             left = x + (radii[k] + radius) * np.cos(np.radians(angle)) - (width if 90 < angle < 270 else 0)
             bottom = y + (radii[k] + radius) * np.sin(np.radians(angle)) - height / 2
@@ -175,5 +191,5 @@ def _name_points(axis, names, xs, ys, radii=None):
                 break
         taken.append(box)
         line = {"arrowstyle": "-", "color": GRAY, "lw": 0.5, "shrinkA": 0}
-        place = {"xytext": (left - x, bottom + 3 - y), "textcoords": "offset pixels"}
+        place = {"xytext": (left - x, bottom + 2 - y), "textcoords": "offset pixels", "va": "bottom"}
         axis.annotate(names[k], (xs[k], ys[k]), **place, fontsize=points, arrowprops=line)

@@ -2,54 +2,67 @@
 
 import numpy as np
 
-from keras_cnns._render._figure import GRAY, RED, SERIES, as_pixels, new_figure, save
+from keras_cnns._render._figure import (
+    GRAY,
+    RED,
+    SERIES,
+    as_pixels,
+    caption,
+    caption_height,
+    new_figure,
+    save,
+    show_image,
+)
+from keras_cnns._render._labels import fit
 
 COLORS = [color for color in SERIES if color != GRAY]
 VALUES = "viridis"  # from dark to light, so that color-blind eyes and gray paper keep the order
 AROUND_ZERO = "PuOr_r"  # violet below, white at zero, orange above
 MOST = 64  # tiles of a drawing
 GAP, TEXT_GAP = 0.08, 0.22  # between tiles of width 1, and where a text stands between them
+CELL, PANEL = 1.5, 2.2  # inches, the width of an image in a grid and of one of three panels
 INTO_GRAY = 0.299, 0.587, 0.114  # brightness of red, green and blue
 
 
 def class_map_grid(images, maps, texts, path, title, label, limits=None, columns=6):
-    """Draw pictures, and below each a map laid over it.
+    """Draw images, and below each a map laid over it.
 
     Args:
-        images: uint8 array (pictures, height, width, 1 or 3).
-        maps: float array (pictures, height, width), as `on_pictures()` of a class map gives them.
-        texts: one a picture, at most two lines.
+        images: uint8 array (images, height, width, 1 or 3).
+        maps: float array (images, height, width), as `on_pictures()` of a class map gives them.
+        texts: for each image the parts of its caption, below each other: (text, tail), the tail never shortened.
         path: PNG file to write.
         title: above the whole.
         label: what the maps' values are, with their unit; beside the color bar.
         limits: values of the darkest and the lightest color. None: the least and the largest one.
-        columns: pictures a row.
+        columns: images a row.
     """
     columns = min(columns, len(images))
-    rows = 2 * -(-len(images) // columns)
-    size = 1.5 * columns + 1.1, 1.65 * rows + 0.4
-    figure, axes = new_figure(*size, nrows=rows, ncols=columns, squeeze=False)
-    figure.suptitle(title, fontsize=10)
+    rows = -(-len(images) // columns)
+    captions = [caption(parts, CELL) for parts in texts]
+    size = (CELL + 0.1) * columns + 1.1, (2 * CELL + 0.2 + caption_height(captions)) * rows + 0.4
+    rows *= 2
+    figure, axes = new_figure(*size, title, nrows=rows, ncols=columns, squeeze=False)
     low, high = (np.nanmin(maps), np.nanmax(maps)) if limits is None else limits
     _hide(axes)
     pairs = [pair for k in range(0, rows, 2) for pair in zip(axes[k], axes[k + 1], strict=True)]
-    for (above, below), image, values, text in zip(pairs, images, maps, texts, strict=False):
-        _show(above, image)
+    for (above, below), image, values, text in zip(pairs, images, maps, captions, strict=False):
+        show_image(above, image)
         above.set_title(text, fontsize=8, pad=3)
-        _show(below, _gray(image))
+        show_image(below, _gray(image))
         drawn = below.imshow(values, cmap=VALUES, vmin=low, vmax=high, alpha=0.6)
     _color_bar(figure, drawn, axes, label)
     save(figure, path)
 
 
 def occlusion_grid(images, occlusion, class_names, path, title):
-    """Draw pictures, the probability of the class with each part hidden, and the class that is then predicted.
+    """Draw images, the probability of the class with each part hidden, and the class that is then predicted.
 
     Each value stands at the middle of the window that was hidden. Zeiler and Fergus 2014, figure 7 (a, d, e).
 
     Args:
-        images: uint8 array (pictures, height, width, 1 or 3).
-        occlusion: the `OcclusionMap` of these pictures.
+        images: uint8 array (images, height, width, 1 or 3).
+        occlusion: the `OcclusionMap` of these images.
         class_names: of all classes.
         path: PNG file to write.
         title: above the whole.
@@ -57,8 +70,7 @@ def occlusion_grid(images, occlusion, class_names, path, title):
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch, Rectangle
 
-    figure, axes = new_figure(9.6, 2.5 * len(images) + 0.7, nrows=len(images), ncols=3, squeeze=False)
-    figure.suptitle(title, fontsize=10)
+    figure, axes = new_figure(10, 2.7 * len(images) + 0.7, title, nrows=len(images), ncols=3, squeeze=False)
     (height, width), (tall, wide) = occlusion.picture_size, occlusion.size
     edges = _edges(occlusion.lefts + wide / 2), _edges(occlusion.tops + tall / 2)
     # The most frequent classes have colors of their own, so that a few strange ones do not take them
@@ -69,26 +81,33 @@ def occlusion_grid(images, occlusion, class_names, path, title):
     for k, (row, image) in enumerate(zip(axes, images, strict=True)):
         target = occlusion.targets[k]
         for axis in row:
-            _show(axis, image if axis is row[0] else _gray(image), extent=(0, width, height, 0))
+            show_image(axis, image if axis is row[0] else _gray(image), extent=(0, width, height, 0))
             axis.set(xlim=(0, width), ylim=(height, 0))
             axis.tick_params(labelsize=7)
+            for side in (axis.xaxis, axis.yaxis):
+                side.get_major_locator().set_params(integer=True)
         row[0].add_patch(Rectangle((0, 0), wide, tall, facecolor="none", edgecolor=RED, lw=1.5))
         row[0].set_ylabel("pixel row", fontsize=8)
-        named = f"{class_names[target]}\n{occlusion.unoccluded[k]:.1%} with nothing hidden"
-        row[0].set_title(named, fontsize=8, pad=4)
+        name = class_names[target]
+        unhidden = f"{occlusion.unoccluded[k]:.1%} with nothing hidden"
+        row[0].set_title(caption([(name, ""), (unhidden, "")], PANEL), fontsize=8, pad=4)
         over = {"alpha": 0.75, "edgecolors": "none"}
         drawn = row[1].pcolormesh(*edges, occlusion.scores[k], cmap=VALUES, vmin=0, vmax=1, **over)
-        row[1].set_title(f"probability of {class_names[target]}\nat the middle of the hidden window", fontsize=8, pad=4)
+        above = [(f"probability of {name}", ""), ("at the middle of the hidden window", "")]
+        row[1].set_title(caption(above, PANEL), fontsize=8, pad=4)
         found = np.vectorize(lambda number: place.get(number, len(shown)))(occlusion.predictions[k])
         row[2].pcolormesh(*edges, found, cmap=ListedColormap(colors), vmin=-0.5, vmax=len(colors) - 0.5, **over)
-        row[2].set_title("predicted class\nat the middle of the hidden window", fontsize=8, pad=4)
+        above = [("predicted class", ""), ("at the middle of the hidden window", "")]
+        row[2].set_title(caption(above, PANEL), fontsize=8, pad=4)
     for axis in axes[-1]:
         axis.set_xlabel("pixel column", fontsize=8)
     _color_bar(figure, drawn, axes[:, 1], "probability")
-    names = [*(class_names[number] for number in shown), *(["others"] if len(classes) > len(shown) else [])]
-    patches = [Patch(color=color, label=name, alpha=0.75) for color, name in zip(colors, names, strict=False)]
-    patches.append(Patch(facecolor="none", edgecolor=RED, label=f"size of the window\n({tall}x{wide} pixels)"))
-    axes[0, 2].legend(handles=patches, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
+    names = [fit(class_names[number], 1.5, 8, lines=2) for number in shown]
+    names += ["others"] if len(classes) > len(shown) else []
+    patches = [Patch(color=color, alpha=0.75) for color, _ in zip(colors, names, strict=False)]
+    patches.append(Patch(facecolor="none", edgecolor=RED))
+    names.append(f"size of the window\n({tall}x{wide} pixels)")
+    axes[0, 2].legend(patches, names, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -152,8 +171,8 @@ def _draw_tiles(tiles, texts, columns, title, inches, **options):
     tall, gap = tiles[0].shape[0] / tiles[0].shape[1], GAP if texts is None else TEXT_GAP
     rows, across = -(-len(tiles) // columns), min(columns, len(tiles))
     width, height = across * (1 + GAP) + GAP, rows * (tall + gap) + GAP
-    figure, axis = new_figure(max(inches * width + 1.2, 4.5), inches * height + 0.6)
-    figure.suptitle(title, fontsize=10)
+    numbers = 0.4 if texts is None else 0  # inches below the tiles
+    figure, axis = new_figure(inches * width + 1.2, inches * height + 0.6 + numbers, title)
     for k, tile in enumerate(tiles):
         left, top = k % columns * (1 + GAP), k // columns * (tall + gap)
         drawn = axis.imshow(tile, extent=(left, left + 1, top + tall, top), **options)
@@ -178,10 +197,6 @@ def _name_rows_and_columns(axis, rows, columns, tall):
 def _hide(axes):
     for axis in axes.flat:
         axis.set_axis_off()
-
-
-def _show(axis, image, **options):
-    axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, **options)
 
 
 def _gray(image):

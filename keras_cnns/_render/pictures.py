@@ -1,53 +1,64 @@
-"""Grids of pictures, each with a line of text."""
+"""Grids of images, each with a caption."""
 
 import numpy as np
 
-from keras_cnns._render._figure import RED, new_figure, save, shortened
+from keras_cnns._render._figure import RED, caption, caption_height, new_figure, save, show_image
+
+CELL = 1.35  # inches, the side of an image and the width of its caption
+GAP = 0.12  # inches between two cells
 
 
 def prediction_grid(images, labels, probabilities, class_names, path, title, columns=8):
-    """Draw pictures, each with its predicted class and the probability; errors in red, with the true class.
+    """Draw images, each with its predicted class and the probability; errors in red, with the true class.
 
     Args:
-        images: uint8 array (pictures, height, width, 1 or 3).
-        labels: true classes (pictures,), whole numbers.
-        probabilities: array (pictures, classes).
+        images: uint8 array (images, height, width, 1 or 3).
+        labels: true classes (images,), whole numbers.
+        probabilities: array (images, classes).
         class_names: one a column of `probabilities`.
         path: PNG file to write.
-        title: above the picture.
-        columns: pictures a row.
+        title: above the whole.
+        columns: images a row.
     """
-    captions = []
+    captions, colors = [], []
     for label, row in zip(labels, probabilities, strict=False):
         best = int(np.argmax(row))
-        right = best == label
-        text = f"{class_names[best]}  {row[best]:.1%}" + ("" if right else f"\ntrue: {class_names[label]}")
-        captions.append((text, "black" if right else RED))
-    _grid(images, captions, path, title, columns, (1.1, 1.35))
+        parts = [(class_names[best], f"  {row[best]:.1%}")]
+        if best != label:
+            parts.append((f"true: {class_names[label]}", ""))
+        captions.append(parts)
+        colors.append("black" if best == label else RED)
+    _grid(images, captions, colors, path, title, columns)
 
 
 def picture_grid(images, texts, path, title, columns=8):
-    """Draw pictures, each with a text above it.
+    """Draw images, each with a text above it.
 
     Args:
-        images: uint8 array (pictures, height, width, 1 or 3).
-        texts: one a picture; long ones are cut off.
+        images: uint8 array (images, height, width, 1 or 3).
+        texts: one an image; long ones are wrapped, then shortened.
         path: PNG file to write.
         title: above the whole.
-        columns: pictures a row.
+        columns: images a row.
     """
-    captions = [(shortened(text), "black") for text in texts]
-    _grid(images, captions, path, title, columns, (1.35, 1.55))
+    _grid(images, [[(text, "")] for text in texts], ["black"] * len(texts), path, title, columns)
 
 
-def _grid(images, captions, path, title, columns, size):
-    """Draw pictures row by row, each below its (text, color), with so many inches (across, down) for one."""
-    rows, (across, down) = -(-len(images) // columns), size
-    figure, axes = new_figure(across * columns, down * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
-    figure.suptitle(title, fontsize=10)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, image, (text, color) in zip(axes.flat, images, captions, strict=False):
-        axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(text, fontsize=8, color=color, pad=2)
+def _grid(images, captions, colors, path, title, columns):
+    """Draw images row by row, each below its caption of parts as `fit` takes them.
+
+    All are in one axis, whose unit is an inch: an axis for each would take seconds.
+    """
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    captions = [caption(parts, CELL) for parts in captions]
+    tall, above = CELL * images.shape[1] / images.shape[2], caption_height(captions) + GAP
+    width, height = columns * (CELL + GAP) - GAP, rows * (tall + above)
+    figure, axis = new_figure(width + 0.2, height + 0.4, title)
+    for k, (image, text, color) in enumerate(zip(images, captions, colors, strict=True)):
+        left, top = k % columns * (CELL + GAP), k // columns * (tall + above) + above
+        show_image(axis, image, extent=(left, left + CELL, top + tall, top))
+        axis.text(left + CELL / 2, top - 0.02, text, fontsize=8, color=color, ha="center", va="bottom")
+    axis.set(xlim=(0, width), ylim=(height, 0))
+    axis.set_axis_off()
     save(figure, path)

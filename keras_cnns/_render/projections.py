@@ -1,8 +1,8 @@
-"""What excites units: pictures beside their projections."""
+"""What excites units: images beside their projections."""
 
 import numpy as np
 
-from keras_cnns._render._figure import as_pixels, new_figure, save
+from keras_cnns._render._figure import as_pixels, caption, new_figure, save
 
 OUTSIDE = (205, 224, 240)  # between pictures and beyond their edges: neither black, white nor gray
 
@@ -17,7 +17,7 @@ def projection_grid(units, path, title, columns=2):
             float arrays (pictures, height, width, 1 or 3); whole numbers (pictures, 4): top, left, bottom, right of
             the part to show.
         path: PNG file to write.
-        title: above the picture.
+        title: above the whole.
         columns: units a row.
     """
     columns = min(columns, len(units))
@@ -30,8 +30,7 @@ def projection_grid(units, path, title, columns=2):
     rows = -(-len(units) // columns)
     widths = ([1, 1, 0.15] * columns)[:-1]  # room between two units
     size = sum(widths) * inches, rows * (inches + 0.4) + 0.3
-    figure, axes = new_figure(*size, nrows=rows, width_ratios=widths, ncols=len(widths), squeeze=False)
-    figure.suptitle(title, fontsize=10)
+    figure, axes = new_figure(*size, title, nrows=rows, width_ratios=widths, ncols=len(widths), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
         axis.set_anchor("N")
@@ -39,8 +38,10 @@ def projection_grid(units, path, title, columns=2):
     for (left, right), (text, values, pictures, projections) in zip(pairs, blocks, strict=False):
         left.imshow(pictures)
         right.imshow(projections)
-        left.set_title(f"{text}\nstrongest pictures", fontsize=8, pad=3)
-        right.set_title(f"activation {values[0]:.3g} to {values[-1]:.3g}\nprojections", fontsize=8, pad=3)
+        excited = f"activation {values[0]:.3g}" + (f" to {values[-1]:.3g}" if len(values) > 1 else "")
+        strongest = "strongest images" if len(values) > 1 else "strongest image"
+        left.set_title(caption([(text, ""), (strongest, "")], inches), fontsize=8, pad=3)
+        right.set_title(caption([(excited, ""), ("projections", "")], inches), fontsize=8, pad=3)
     save(figure, path)
 
 

@@ -8,38 +8,53 @@ class Kind:
     """A way of looking inside.
 
     Attributes:
+        title: what a newcomer would call it.
         shows: what its drawing shows.
         needs: "nothing" but the model, "pictures", or "labels" of pictures too.
     """
 
+    title: str
     shows: str
     needs: str = "pictures"
 
 
 KINDS = {
-    "filters": Kind("What each filter of a convolution multiplies its window with.", "nothing"),
-    "features": Kind("What a layer gives for the first picture, a tile a channel."),
+    "filters": Kind("Filters", "What each filter of a convolution multiplies its window with.", "nothing"),
+    "features": Kind("Feature maps", "What a layer gives for the first image, a tile a channel."),
     "deconv": Kind(
-        "The pictures that excite units of a layer most, as far as the units see, beside what of them does so: the "
+        "What excites single units",
+        "The images that excite units of a layer most, as far as the units see, beside what of them does so: the "
         "activation projected down to the pixels by a deconvnet. Zeiler and Fergus 2014, figure 2.",
     ),
     "cam": Kind(
+        "Where it looks",
         "Where the evidence for the class lies: the class activation map, whose mean plus the bias is the logit; for "
-        "networks that do not end with a global average pool, Grad-CAM."
+        "networks that do not end with a global average pool, Grad-CAM.",
     ),
     "occlusion": Kind(
-        "What the network says with a part of the picture hidden: the probability of the class, and the predicted "
-        "class. Zeiler and Fergus 2014, figure 7."
+        "Which parts it needs",
+        "What the network says with a part of the image hidden: the probability of the class, and the predicted "
+        "class. Zeiler and Fergus 2014, figure 7.",
     ),
-    "saliency": Kind("Which pixels the class's score reacts to most: its gradient. Simonyan et al. 2013."),
-    "guided": Kind("The gradient that passes each ReLU only where it is positive. Springenberg et al. 2015."),
+    "saliency": Kind(
+        "Which pixels it reacts to",
+        "Which pixels the class's score reacts to most: its gradient. Simonyan et al. 2013.",
+    ),
+    "guided": Kind(
+        "Guided gradient", "The gradient that passes each ReLU only where it is positive. Springenberg et al. 2015."
+    ),
     "invariance": Kind(
-        "How far features of the first and the last layer move, and what becomes of the class, as the picture is "
-        "shifted, enlarged or rotated. Zeiler and Fergus 2014, figure 5."
+        "What happens when the image moves",
+        "How far features of the first and the last layer move, and what becomes of the class, as the image is "
+        "shifted, enlarged or rotated. Zeiler and Fergus 2014, figure 5.",
     ),
-    "activity": Kind("Which units never were above zero for these pictures, and how sparse the layers are."),
-    "gradients": Kind("How much of the loss's gradient reaches the weights of each layer.", "labels"),
+    "activity": Kind(
+        "Activity of the units", "Which units never were above zero for these images, and how sparse the layers are."
+    ),
+    "gradients": Kind("Gradients", "How much of the loss's gradient reaches the weights of each layer.", "labels"),
     "embedding": Kind(
-        "The pictures as points: the last layer's features, in the two directions in which they vary most.", "labels"
+        "Images by their features",
+        "The images as points: the last layer's features, in the two directions in which they vary most.",
+        "labels",
     ),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_cnns import _graph, _models, _render
-from keras_cnns._render._figure import shortened
+from keras_cnns._text import counted
 from keras_cnns.analysis import _classes, _outputs
 from keras_cnns.analysis.activations import feature_maps, top_activations
 from keras_cnns.analysis.class_maps import class_activation_map, grad_cam, last_maps
@@ -105,7 +105,7 @@ def _filters(model, path, pictures, names, layer, units, target):
     found = filters(model, layer)
     count, height, width, channels = found.shape
     _render.filter_grid(found, path, f"{model.name}: filters of {layer}", _units(units, count, layer))
-    return f"{layer}: {count} filters of {height}x{width} on {channels} channels."
+    return f"{layer}: {counted(count, 'filter')} of {height}x{width} on {counted(channels, 'channel')}."
 
 
 def _features(model, path, pictures, names, layer, units, target):
@@ -116,7 +116,7 @@ def _features(model, path, pictures, names, layer, units, target):
     title = f"{model.name}: what {layer} gives for {pictures.names[0]}"
     _render.feature_map_grid(maps[0], path, title, _units(units, maps.shape[-1], layer))
     silent = int((maps[0] <= 0).all((0, 1)).sum())
-    size = f"{maps.shape[1]}x{maps.shape[2]}, {maps.shape[3]} channels"
+    size = f"{maps.shape[1]}x{maps.shape[2]}, {counted(maps.shape[3], 'channel')}"
     return f"{layer}: {size}, {silent} of which are nowhere above zero for {pictures.names[0]}."
 
 
@@ -128,7 +128,7 @@ def _deconv(model, path, pictures, names, layer, units, target):
         units = sorted(range(count), key=lambda unit: -every[unit].values[0])[:UNITS]
     tops = draw_projections(model, pictures.images, layer, units, path)
     strongest = ", ".join(f"unit {top.unit}: {pictures.names[top.indices[0]]}" for top in tops)
-    return f"{layer}, of {len(pictures.images)} pictures the one that excites most: {strongest}."
+    return f"{layer}, the image that excites most among {counted(len(pictures.images), 'image')}: {strongest}."
 
 
 def _cam(model, path, pictures, names, layer, units, target):
@@ -140,7 +140,7 @@ def _cam(model, path, pictures, names, layer, units, target):
     if found is None:
         found, what, label = grad_cam(model, pictures.images, layer, target), "Grad-CAM", "evidence (no unit)"
     texts = [
-        f"{shortened(name)}\n{names[chosen]}: {score:.1f}"
+        [(name, ""), (names[chosen], f": {score:.1f}")]
         for name, chosen, score in zip(pictures.names, found.targets, found.scores, strict=True)
     ]
     title = f"{model.name}: {what} at {found.layer}; the class and its logit"
@@ -166,7 +166,7 @@ def _saliency(model, path, pictures, names, layer, units, target, of=saliency, w
     found = of(model, pictures.images, target)
     maps = found.maps
     maps = maps / np.maximum(maps.max((1, 2), keepdims=True), 1e-30)
-    texts = [f"{shortened(name)}\n{names[chosen]}" for name, chosen in zip(pictures.names, found.targets, strict=True)]
+    texts = [[(name, ""), (names[k], "")] for name, k in zip(pictures.names, found.targets, strict=True)]
     title = f"{model.name}: {what}"
     _render.class_map_grid(pictures.pixels, maps, texts, path, title, "gradient, share of the largest", (0, 1))
     return f"{what} of {', '.join(names[chosen] for chosen in dict.fromkeys(found.targets.tolist()))}."
@@ -182,23 +182,26 @@ def _invariance(model, path, pictures, names, layer, units, target):
         invariance_curve(model, pictures.images, kind, target=target, first=None, last=layer)
         for kind in ("translation", "scale", "rotation")
     ]
-    _render.invariance_curves(curves, path, f"{model.name}: {len(pictures.images)} pictures moved", names)
+    _render.invariance_curves(curves, path, f"{model.name}: {counted(len(pictures.images), 'image')} moved", names)
     said = ", ".join(f"{curve.kind} {curve.probability.min(1).mean():.1%}" for curve in curves)
-    return f"lowest probability of the class, mean of {len(pictures.images)} pictures: {said}."
+    return f"lowest probability of the class, mean of {counted(len(pictures.images), 'image')}: {said}."
 
 
 def _activity(model, path, pictures, names, layer, units, target):
     found = unit_activity(model, pictures.images, None if layer is None else [layer])
-    _render.unit_activity_chart(found, path, f"{model.name}: activity of its units on {len(pictures.images)} pictures")
-    dead, units = sum(len(one.dead) for one in found), sum(len(one.mean) for one in found)
-    return f"{dead} of {units} units dead; {np.mean([one.sparsity for one in found]):.0%} zeros, mean of the layers."
+    title = f"{model.name}: activity of its units on {counted(len(pictures.images), 'image')}"
+    _render.unit_activity_chart(found, path, title)
+    dead, units = sum(len(layer.dead) for layer in found), sum(len(layer.mean) for layer in found)
+    zeros = np.mean([layer.sparsity for layer in found])
+    return f"{dead} of {counted(units, 'unit')} dead; {zeros:.0%} zeros, mean of the layers."
 
 
 def _gradients(model, path, pictures, names, layer, units, target):
     count = _models.batch_size_for(*pictures.images.shape[1:3]) // 4
     pictures = pictures.first(max(1, count))
     found = gradient_flow(model, pictures.images, pictures.labels)
-    _render.gradient_flow_chart(found, path, f"{model.name}: gradient of the loss of {len(pictures.images)} pictures")
+    title = f"{model.name}: gradient of the loss of {counted(len(pictures.images), 'image')}"
+    _render.gradient_flow_chart(found, path, title)
     ends = (f"{one.gradient_norm:.2g} at {one.layer}" for one in (found[0], found[-1]))
     return f"norm of the gradient from {' to '.join(ends)}."
 
@@ -206,9 +209,9 @@ def _gradients(model, path, pictures, names, layer, units, target):
 def _embedding(model, path, pictures, names, layer, units, target):
     layer = layer or _outputs.last_layer(_outputs.subject(model))
     points = embed(features(model, pictures.images, layer))
-    title = f"{model.name}: {len(points)} pictures by their features at {layer}"
+    title = f"{model.name}: {counted(len(points), 'image')} by their features at {layer}"
     _render.embedding_scatter(points, pictures.labels, names, path, title)
-    return f"{len(points)} pictures by {layer}."
+    return f"{counted(len(points), 'image')} by {layer}."
 
 
 DRAWN = {

@@ -1,4 +1,7 @@
-"""One page on a model: what it is, what it says of pictures, and every look inside. It needs no network."""
+"""One page on a model: what it says of images, where it looks, and, folded, every other look inside.
+
+The page needs no network.
+"""
 
 import base64
 import html
@@ -7,19 +10,24 @@ import io
 import numpy as np
 
 from keras_cnns import _files
+from keras_cnns._text import counted
 from keras_cnns.analysis.accounting import account
 from keras_cnns.analysis.fields import receptive_fields
 from keras_cnns.analysis.kinds import KINDS
 
+FIRST = ("cam", "occlusion", "saliency")  # what answers "where did it look?" stands open, all else is folded
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1em }
+h1, h2, figcaption, p { overflow-wrap: anywhere }
 h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc }
+details { margin: 1em 0; border-bottom: 1px solid #eee } details div { overflow-x: auto }
+summary { font-weight: bold; cursor: pointer }
 table { border-collapse: collapse; font-size: 13px } td, th { padding: 2px 10px; text-align: right }
 th { border-bottom: 1px solid #888 } td:first-child, th:first-child { text-align: left }
 td:nth-child(2), th:nth-child(2) { text-align: left }
 img { max-width: 100% } .pictures { display: flex; flex-wrap: wrap; gap: 14px }
-figure { margin: 0; width: 150px; font-size: 13px }
-figure img { width: 150px; image-rendering: pixelated } .skipped { color: #666 } summary { cursor: pointer }
+figure { margin: 0; width: 150px; font-size: 13px } figcaption span { unicode-bidi: isolate }
+figure img { width: 150px } .small { image-rendering: pixelated } .skipped { color: #666 }
 """
 
 
@@ -30,7 +38,7 @@ def write_report(path, model, pictures, probabilities, class_names, shown, title
         path: file to write.
         model: the `keras.Model`.
         pictures: `Pictures`, of which the first are shown with their predictions.
-        probabilities: float array (pictures, classes).
+        probabilities: float array (images, classes).
         class_names: in order.
         shown: from a kind of `KINDS` to (PNG file or None, sentence): what was drawn, or why it was not.
         title: of the page.
@@ -42,20 +50,18 @@ def write_report(path, model, pictures, probabilities, class_names, shown, title
     found, fields = account(model, shape), receptive_fields(model, shape)
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<p>{found.trainable:,} trained parameters, {found.macs / 1e6:,.1f} M multiply-adds for one picture of "
-        f"{'x'.join(map(str, shape))}.</p>",
-        "<h2>Pictures and predictions</h2>",
+        "<h2>What it says</h2>",
         f'<div class="pictures">{"".join(_figures(pictures, probabilities, class_names))}</div>',
     ]
-    for kind, (file, sentence) in shown.items():
-        parts.append(f"<h2>{kind}</h2><p>{html.escape(KINDS[kind].shows)}</p>")
-        if file is None:
-            parts.append(f'<p class="skipped">Not drawn: {html.escape(sentence)}</p>')
-        else:
-            with open(file, "rb") as png:
-                parts.append(f"<p>{html.escape(sentence)}</p>{_image(png.read(), kind)}")
+    parts += [f"<h2>{KINDS[kind].title}</h2>{_drawing(kind, *shown[kind])}" for kind in FIRST if kind in shown]
+    parts.append("<h2>Details</h2>")
+    for kind, drawn in shown.items():
+        if kind not in FIRST:
+            parts.append(f"<details><summary>{KINDS[kind].title}</summary>{_drawing(kind, *drawn)}</details>")
     parts.append(
-        f"<h2>Layers</h2><details><summary>{len(found.rows)} layers</summary>{_table(found, fields)}</details>"
+        f"<details><summary>{counted(len(found.rows), 'layer')}</summary>"
+        f"<p>{found.trainable:,} trained parameters, {found.macs / 1e6:,.1f} M multiply-adds for one image of "
+        f"{'x'.join(map(str, shape))}.</p><div>{_table(found, fields)}</div></details>"
     )
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
@@ -65,16 +71,27 @@ def write_report(path, model, pictures, probabilities, class_names, shown, title
         temporary.write_text(page, "utf8")
 
 
+def _drawing(kind, file, sentence):
+    """Return a drawing of one kind with what it shows, or why it was not drawn."""
+    shows = f"<p>{html.escape(KINDS[kind].shows)}</p>"
+    if file is None:
+        return f'{shows}<p class="skipped">Not drawn: {html.escape(sentence)}</p>'
+    with open(file, "rb") as png:
+        return f"{shows}<p>{html.escape(sentence)}</p>{_image(png.read(), KINDS[kind].title)}"
+
+
 def _figures(pictures, probabilities, class_names, count=12, top=3):
     from PIL import Image
 
+    known = "true class: " if pictures.labels is not None else ""
     for pixels, name, row in zip(pictures.pixels[:count], pictures.names, probabilities, strict=False):
         file = io.BytesIO()
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
         best = np.argsort(-row, kind="stable")[:top]
-        said = "<br>".join(f"{html.escape(class_names[k])} {row[k]:.1%}" for k in best)
-        picture = _image(file.getvalue(), name)
-        yield f"<figure>{picture}<figcaption><b>{html.escape(name)}</b><br>{said}</figcaption></figure>"
+        first, *others = (f"<span>{html.escape(class_names[k])}</span> {row[k]:.1%}" for k in best)
+        said = "<br>".join([f"<b>{first}</b>", *others, f'<span class="skipped">{known}{html.escape(name)}</span>'])
+        picture = _image(file.getvalue(), name, small=max(pixels.shape[:2]) < 150)
+        yield f"<figure>{picture}<figcaption>{said}</figcaption></figure>"
 
 
 def _table(found, fields):
@@ -93,5 +110,7 @@ def _table(found, fields):
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
-def _image(png, text):
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+def _image(png, text, small=False):
+    """Return an image for a page; a `small` one is enlarged with its pixels as they are."""
+    name = ' class="small"' if small else ""
+    return f'<img{name} alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

@@ -44,7 +44,15 @@ def prepare(picture, preprocessing):
 
 
 def read_files(paths, preprocessing):
-    """Return picture files as a network's input is before it is normalized, uint8 (pictures, height, width, channels).
+    """Return image files as a network's input is before it is normalized, uint8 (images, height, width, channels).
+
+    This defines "from file to pixels" for the whole package: `read_picture` decodes, `prepare` resizes and crops. Two
+    others must give the same pixels, and tests compare them with these: `image_bytes.decode_image_bytes` in a graph
+    without Python, and examples/read_image.py without this package.
+
+    Args:
+        paths: of the files, or files that are open for reading.
+        preprocessing: `Preprocessing`.
 
     Raises:
         SourceError: naming the first file that cannot be read.

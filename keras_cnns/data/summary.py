@@ -8,6 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_cnns._text import counted
 from keras_cnns.data.duplicates import SIDE, draw_for_near, in_two_splits, near_duplicates, under_two_labels
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.folders import Skipped
@@ -233,25 +234,27 @@ def _findings(looks, counts, class_names, whole, seed):
     every = [one for some in looks.values() for one in some]
     bad, good = [one for one in every if one.size is None], [one for one in every if one.size]
     if bad:
-        text = f"{_many(len(bad), 'picture')} cannot be read, the first: {bad[0].fault}"
+        text = f"{counted(len(bad), 'picture')} cannot be read, the first: {bad[0].fault}"
         yield Finding("unreadable", text, tuple(one.name for one in bad))
     if damaged := [look for look in good if look.damage]:
         text = (
-            f"{_many(len(damaged), 'JPEG')} damaged in the middle, so that a part shows wrong; replace, the first: "
+            f"{counted(len(damaged), 'JPEG')} damaged in the middle, so that a part shows wrong; replace, the first: "
             f"{damaged[0].name} ({damaged[0].damage})"
         )
         yield Finding("damaged", text, tuple(look.name for look in damaged))
     among = "" if whole else ", among those examined"
     if pairs := tuple(in_two_splits(looks)):
-        yield Finding("duplicate", f"{_many(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs)
+        yield Finding(
+            "duplicate", f"{counted(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs
+        )
     if pairs := tuple(under_two_labels(good, class_names)):
-        text = f"{_many(len(pairs), 'image')} under two labels{among}, the first: {pairs[0]}"
+        text = f"{counted(len(pairs), 'image')} under two labels{among}, the first: {pairs[0]}"
         yield Finding("labels", text, pairs)
     some = draw_for_near(looks, seed)
     if pairs := tuple(near_duplicates(some, class_names)):
         among = "" if whole and len(some) == len(good) else f", among {len(some):,} images"
         text = (
-            f"{_many(len(pairs), 'image')} all but the same in two splits or under two labels{among}, the first: "
+            f"{counted(len(pairs), 'image')} all but the same in two splits or under two labels{among}, the first: "
             f"{pairs[0]}"
         )
         yield Finding("near", text, pairs)
@@ -270,17 +273,13 @@ def _findings(looks, counts, class_names, whole, seed):
         yield Finding("imbalance", text, (most, least))
     gray = tuple(one.name for one in good if one.gray)
     if 0 < len(gray) < len(good):
-        yield Finding("gray", f"{_many(len(gray), 'gray picture')} among color ones: {_listed(gray)}", gray)
+        yield Finding("gray", f"{counted(len(gray), 'gray picture')} among color ones: {_listed(gray)}", gray)
     small = tuple(one.name for one in good if min(one.size) < SMALL)
     if small and len(small) == len(good):
         yield Finding("small", f"all pictures have a side of less than {SMALL} pixels", ())
     elif small:
-        text = f"{_many(len(small), 'picture')} with a side of less than {SMALL} pixels: {_listed(small)}"
+        text = f"{counted(len(small), 'picture')} with a side of less than {SMALL} pixels: {_listed(small)}"
         yield Finding("small", text, small)
-
-
-def _many(count, thing):
-    return f"{count:,} {thing}" + ("s" if count != 1 else "")
 
 
 def _listed(names, most=5):

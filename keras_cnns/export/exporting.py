@@ -28,6 +28,12 @@ from keras_cnns.export.quantization import choose_calibration
 from keras_cnns.export.reports import Artifact, Report
 from keras_cnns.export.runtimes import format_of_existing
 
+# Peak memory of a process that exports, measured with VGG-16: libraries, and copies of the weights. `ulimit -v` counts
+# address space, which is larger.
+BASE_MEMORY = 900_000_000
+ADDRESS_SPACE = 3_500_000_000
+WEIGHT_COPIES = {"saved_model": 5, "tflite": 7.5, "onnx": 6.5}
+
 
 def export_model(
     model,
@@ -49,6 +55,9 @@ def export_model(
     float32. Nothing is moved into place before all artifacts have passed; `manifest.json` beside them says what they
     are.
 
+    All is done in this process. Where there is far too little memory, a converter may end it; `cnn-export` works in a
+    child process for that reason.
+
     Args:
         model: functional or sequential `keras.Model`, one picture in, one vector out; or the path of a `.keras` file.
         output: folder to write into.
@@ -69,8 +78,9 @@ def export_model(
         ArgumentError: for a format, option or model that cannot be used.
         SourceError: if pictures cannot be read.
         ModelFileError: if the file cannot be read.
+        OutputExistsError: if an artifact is there already, or another process is writing it.
         OutputError: if an artifact cannot be written.
-        ConversionError: if a format cannot hold the model.
+        ConversionError: if a format cannot hold the model, or memory runs out.
         VerificationError: if an artifact differs from the model; nothing is left of any.
         ModuleNotFoundError: if a runtime is not installed.
     """
@@ -78,23 +88,32 @@ def export_model(
     formats = list(dict.fromkeys([formats] if isinstance(formats, str) else formats))
     options.check(formats)
     _need_tensorflow()
-    model, info, name, digest = _opened(model, info)
-    prepared = prepare_model(model, info, options, name, digest)
+    name = model.name if isinstance(model, keras.Model) else Path(model).name
     stem = name.removesuffix(".keras") if stem is None else stem
     if not stem or Path(stem).name != stem:
         raise ArgumentError(f"`stem` must be the name of a file, and no path. Received: stem={stem!r}")
     if options.quantize != "none":
         stem = f"{stem}-{options.quantize}{'-integer' if options.integer_only else ''}"
     output = Path(output)
-    targets = {one: output / f"{stem}{FORMATS[one].suffix}" for one in formats}
+    targets = {format: output / f"{stem}{FORMATS[format].suffix}" for format in formats}
     arrays = [output / f"{stem}{suffix}" for suffix in (".cc", ".h")] if options.c_array else []
-    _check_targets(targets, overwrite, arrays)
-    manifest.read(output)
+    with contextlib.ExitStack() as held:
+        held.enter_context(_files.made_folder(output))
+        for path in [*targets.values(), *arrays]:  # at the start, so that of two exports one is told before its work
+            held.enter_context(_files.claimed(path))
+        _check_targets(targets, overwrite, arrays)
+        manifest.read(output)
+        return _write_all(model, info, options, output, stem, targets, arrays, overwrite, command, say)
 
+
+def _write_all(model, info, options, output, stem, targets, arrays, overwrite, command, say):
+    """As `export_model`, into targets {format: path}, and C arrays, that this process holds."""
+    model, info, name, digest = _opened(model, info)
+    with _of_file(digest and name):
+        prepared = prepare_model(model, info, options, name, digest)
     calibration = choose_calibration(options, prepared.preprocessing, info, prepared.known_names)
     pictures, *expected, accuracy = _on_pictures(prepared, info, say) if options.verify else (None, None)
 
-    _files.make_folder(output)
     card = prepared.card(stem)
     artifacts = []
     with contextlib.ExitStack() as until_moved, contextlib.ExitStack() as stack:
@@ -102,7 +121,8 @@ def export_model(
         noted = stack.enter_context(_files.writing(output / manifest.NAME))
         staged = {one: stack.enter_context(_files.writing(path)) for one, path in targets.items()}
         for one, path in staged.items():
-            say(f"writing {targets[one].name}")
+            needed = needed_memory(one, prepared.model) / 1e9
+            say(f"writing {targets[one].name}{f' (takes about {needed:.0f} GB of memory)' if needed > 2 else ''}")
             seconds = _write(one, path, targets[one], prepared, card, calibration)
             if pictures:
                 say(f"running {targets[one].name} with {FORMATS[one].runtime} on {pictures.description}")
@@ -122,6 +142,7 @@ def export_model(
         report = _report(stem, prepared, pictures, accuracy, fitted, artifacts, command)
         say("moving into place")
         until_moved.enter_context(_files.locked(output))  # another export there may be noting its own
+        _files.sweep(output / manifest.NAME)
         _check_targets(targets, overwrite, arrays)
         noted.write_text(manifest.text(output, report.entries()), "utf8")
     return report
@@ -181,7 +202,8 @@ def verify(
         labels=labels or (None if info and info.class_names else classes),
     )
     options.check([format])
-    prepared = prepare_model(model, info, options, name, digest)
+    with _of_file(digest and name):
+        prepared = prepare_model(model, info, options, name, digest)
     pictures, *expected, accuracy = _on_pictures(prepared, info, say)
     say(f"running {artifact.name} with {shown.runtime} on {pictures.description}")
     with _naming(artifact.name, shown, pictures, kept=True):
@@ -223,6 +245,17 @@ def _opened(model, info):
     path = Path(model)
     loaded, own = saving.load_with_info(path)
     return loaded, info or own, path.name, inspection.sha256(path)
+
+
+@contextlib.contextmanager
+def _of_file(name):
+    """Name the model's file, if it came from one, in what is wrong with the model or does not fit it."""
+    try:
+        yield
+    except ArgumentError as error:
+        if name is None:
+            raise
+        raise ArgumentError(f"{name}: {error}") from error
 
 
 def _check_targets(targets, overwrite, arrays):
@@ -286,19 +319,56 @@ def _write(format, path, target, prepared, card, calibration):
     start = time.monotonic()
     try:
         writers.WRITERS[format](writers.Job(prepared, card, calibration), path)
-    except (MemoryError, ModuleNotFoundError, ArgumentError, SourceError):
+    except (ModuleNotFoundError, ArgumentError, SourceError):
         raise
     except OSError as error:
         raise OutputError.from_os(error.filename or target, error) from error
     except Exception as error:  # each converter has its own
-        text = " ".join(str(error).split())
-        named = re.search(r"TF Select ops: ([\w, ]+)|Op registered for (\w+)", text)
-        why = f"it has no operator for {named[1] or named[2]}" if named else f"{type(error).__name__}: {text[:300]}"
+        received = f"Nothing was kept. Received: format={format}, quantize={prepared.options.quantize}"
+        if _is_out_of_memory(error, prepared.model):
+            needed = needed_memory(format, prepared.model)
+            raise ConversionError(
+                f"{target.name}: there is not enough memory to write {prepared.whole.name}, which takes about "
+                f"{needed / 1e9:.1f} GB: raise the limit (a container's; that of ulimit -v to "
+                f"{(needed + ADDRESS_SPACE) // 1_000_000}000), close other programs, or use a larger machine. "
+                f"{received}"
+            ) from error
         raise ConversionError(
-            f"{target.name}: the converter cannot write {prepared.whole.name} ({why}). Nothing was kept. Received: "
-            f"format={format}, quantize={prepared.options.quantize}"
+            f"{target.name}: the converter cannot write {prepared.whole.name} ({_why(error, format, prepared)}). "
+            f"{received}"
         ) from error
     return round(time.monotonic() - start, 2)
+
+
+def _is_out_of_memory(error, model):
+    """Return whether a converter failed for lack of memory; each library says it in its own way."""
+    import tensorflow as tf
+
+    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+        return True
+    # A protocol buffer fails so too where it is larger than its format allows
+    small = 4 * model.count_params() < 2_000_000_000
+    return small and re.search(r"bad_alloc|Unable to allocate|Failed to serialize proto", str(error)) is not None
+
+
+def _why(error, format, prepared):
+    """Return why a converter failed, and the cure where it is known."""
+    layers = prepared.model._flatten_layers()
+    looping = [layer for layer in layers if isinstance(layer, keras.layers.RNN) and not layer.unroll]
+    if format == "tflite" and looping and prepared.options.static_batch is None:
+        return (
+            f"its recurrent layer {looping[0].name} needs a fixed batch there; give --batch 1, or build the layer with "
+            "unroll=True"
+        )
+    text = " ".join(str(error).split())
+    if named := re.search(r"TF Select ops: ([\w, ]+)|Op registered for (\w+)", text):
+        return f"it has no operator for {named[1] or named[2]}"
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def needed_memory(format, model):
+    """Return about how many bytes of memory this process has at its peak while it writes a model in a format."""
+    return round(BASE_MEMORY + WEIGHT_COPIES[format] * 4 * model.count_params())  # float32
 
 
 def _read_card(path, format):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_cnns._text import counted
 from keras_cnns.errors import ArgumentError, SourceError
 
 MOST_PICTURES = 1000
@@ -59,7 +60,7 @@ def choose_pictures(
         part = "test" if "test" in source.splits else "train"
         images, labels = read_pixels(source.split(part).sample(MOST_PICTURES), preprocessing)
         known = classes in (None, len(source.class_names))
-        return Pictures(images, labels if known else None, f"{len(images)} {part} pictures of {name}")
+        return Pictures(images, labels if known else None, f"{counted(len(images), f'{part} picture')} of {name}")
 
     if verify_data is not None:
         return of_source(verify_data)

@@ -26,7 +26,7 @@ from keras_cnns.export.formats import (
 from keras_cnns.export.runtimes import RuntimeProcess
 
 ORDINARY_LOGIT = 20.0  # that trained networks reach; it is a probability of 2e-9 against one
-FILES = 3  # pictures that `serve_image_bytes` is tried with
+FILES = 3  # images that logits and `serve_image_bytes` are tried with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -337,32 +337,61 @@ def _check_card(found, prepared):
 
 
 def _check_files(process, prepared, images):
-    """Raise ArtifactError if `serve_image_bytes` does not find in PNG files what the model finds in the pictures."""
-    from PIL import Image
+    """Raise ArtifactError if `serve_image_bytes` does not find in image files what the model finds in their pixels."""
+    from keras_cnns.data.pipeline import read_files
 
-    from keras_cnns.data.pipeline import prepare
-
-    contents, images = [], [images[0].repeat(2, axis=0).repeat(3, axis=1), *images[1:]]  # one of another size
-    for image in images:
-        file = io.BytesIO()
-        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
-        contents.append(file.getvalue())
+    files = _image_files(images)
     main = prepared.outputs[0]
-    expected, largest = prepared.expected(np.stack([prepare(image, prepared.preprocessing) for image in images]))
-    expected, found = expected[main], process.run_files(contents)
-    fault = compare(expected, found[main], main, tolerance=prepared.options.tolerance, largest=largest[main]).fault
-    if not fault and prepared.is_classifier:
-        indices, expected = found["top_indices"], by_class(expected, main)
-        best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
-        if np.abs(np.take_along_axis(expected, indices, axis=1) - best).max() > TOLERANCE * max(
-            1.0, np.abs(best).max()
-        ):
-            fault = "its best classes are not the model's"
-        names = np.array(prepared.class_names)
-        if len(names) and found["top_labels"].tolist() != names[indices].tolist():
-            fault = "its labels are not the model's"
+    expected, largest = prepared.expected(read_files(map(io.BytesIO, files.values()), prepared.preprocessing))
+    expected, found = expected[main], process.run_files(list(files.values()))
+    for k, kind in enumerate(files):
+        parity = compare(
+            expected[k : k + 1],
+            found[main][k : k + 1],
+            main,
+            tolerance=prepared.options.tolerance,
+            largest=largest[main],
+        )
+        if parity.fault:
+            raise ArtifactError(f"serve_image_bytes, for {kind}: {parity.fault}")
+    if not prepared.is_classifier:
+        return
+    fault, indices, names = "", found["top_indices"], np.array(prepared.class_names)
+    expected = by_class(expected, main)
+    best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
+    if np.abs(np.take_along_axis(expected, indices, axis=1) - best).max() > TOLERANCE * max(1.0, np.abs(best).max()):
+        fault = "its best classes are not the model's"
+    if len(names) and found["top_labels"].tolist() != names[indices].tolist():
+        fault = "its labels are not the model's"
     if fault:
         raise ArtifactError(f"serve_image_bytes: {fault}")
+
+
+def _image_files(images):
+    """Return image files of the kinds that servers are sent, as {kind: bytes}, made of uint8 images of one size."""
+    from PIL import ExifTags, Image
+
+    first, last = (
+        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in (images[0], images[-1])
+    )
+    larger = first.resize((3 * first.width, 2 * first.height), Image.NEAREST)
+    transparent = larger.copy()
+    transparent.putalpha(Image.linear_gradient("L").resize(larger.size))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6  # the camera was held upright
+    kinds = {
+        "a PNG": (last, "PNG", {}),
+        "a larger PNG": (larger, "PNG", {}),
+        "a JPEG turned by its camera": (larger, "JPEG", {"exif": turned}),
+        "a transparent PNG": (transparent, "PNG", {}),
+        "a 16-bit PNG": (Image.fromarray(np.asarray(larger.convert("L")) * np.uint16(257)), "PNG", {}),
+    }
+    files = {}
+    for kind, (image, format, settings) in kinds.items():
+        file = io.BytesIO()
+        image.save(file, format, **settings)
+        files[kind] = file.getvalue()
+    return files
 
 
 def inspect_artifact(path, format, prepared):

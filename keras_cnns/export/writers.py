@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_cnns import _models
 from keras_cnns._quiet import quiet
+from keras_cnns.data.image_bytes import decode_image_bytes
 from keras_cnns.data.pipeline import prepare
 from keras_cnns.export import _runner
 from keras_cnns.export.formats import INPUT, PROBABILITIES
@@ -139,18 +140,22 @@ def write_saved_model(job, path):
 
 
 def _serve_image_bytes(servable, prepared):
-    """Return the `tf.function` from JPEG or PNG files to outputs and, of a classifier, its best classes."""
+    """Return the `tf.function` from JPEG or PNG files to outputs and, of a classifier, its best classes.
+
+    It gives what the model gives for the pixels of `data.pipeline.read_files`, or fails; see `data.image_bytes`.
+    """
     record, options = prepared.preprocessing, prepared.options
     best = min(TOP, _models.class_count(prepared.model.outputs[0]))
 
-    def picture(content):
-        pixels = tf.io.decode_image(content, channels=record.channels, expand_animations=False)
-        pixels.set_shape((None, None, record.channels))
-        return prepare(pixels, record)
+    def pixels_of(numbered):
+        number, content = numbered
+        name = tf.strings.join(["image_bytes[", tf.strings.as_string(number), "]"])
+        return prepare(decode_image_bytes(content, record.channels, name), record)
 
     @tf.function(input_signature=[tf.TensorSpec((options.static_batch,), tf.string, "image_bytes")])
     def serve_image_bytes(image_bytes):
-        pixels = tf.map_fn(picture, image_bytes, fn_output_signature=tf.TensorSpec(record.shape, tf.uint8))
+        numbered = (tf.range(tf.size(image_bytes)), image_bytes)
+        pixels = tf.map_fn(pixels_of, numbered, fn_output_signature=tf.TensorSpec(record.shape, tf.uint8))
         results = servable.serve(tf.cast(pixels, options.input_type))
         if not prepared.is_classifier:
             return results

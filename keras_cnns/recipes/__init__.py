@@ -27,6 +27,7 @@ from keras_cnns.recipes.modern import (
     NIN_MNIST_MODERN,
     NIN_MODERN,
     NIN_MODERN_AGAIN,
+    PHOTOGRAPHS,
     RESNET_CIFAR10_MODERN,
     RESNET_MODERN,
     SHORT,
@@ -75,8 +76,20 @@ def get_recipe(name, builder=None):
     return recipe
 
 
-def default_recipe(builder, source, weights=None):
-    """Return the recipe where none is named: `FINE_TUNING` with trained weights, else `NIN_DIGITS` or `SHORT`."""
+def default_recipe(builder, source, weights=None, photographs=False):
+    """Return the recipe where none is named.
+
+    Args:
+        builder: public name of the network.
+        source: SOURCE, as `data.open_source` takes it.
+        weights: what the network starts from; None: random weights.
+        photographs: whether the source is a folder of photographs, as `training.holds_photographs` finds out.
+
+    Returns:
+        `FINE_TUNING` with weights, `NIN_DIGITS` for NiN on the digits, `PHOTOGRAPHS` for photographs, else `SHORT`.
+    """
     if weights is not None:
         return FINE_TUNING
+    if photographs:
+        return PHOTOGRAPHS
     return NIN_DIGITS if builder == "NiN" and source in ("digits", "sklearn:digits") else SHORT

@@ -17,6 +17,12 @@ SHORT = Recipe(
     epochs=20,
 )
 
+# For people's own photographs, the default for a folder of them. On 220 flower photographs of five classes at 64 pixels
+# (80 test images; November 2026) crops of random area lowered the test loss against "short": ResNet-20's from 1.36 to
+# 1.07 and from 1.40 to 1.14 (seeds 0 and 1), NiN's from 1.20 to 1.08 (seed 0). Top-1 was 59 % and 59 % against 61 % and
+# 56 %, and 58 % against 56 %: one or two images apart. "crop-flip" (seed 0) gave 1.11 and 64 %, and 1.11 and 46 %.
+PHOTOGRAPHS = SHORT.replace(name="photographs", augmentation="inception-crop")
+
 # For networks that start from trained weights: steps small enough that what they know is not lost while the classifier
 # learns. On 220 flower photographs at 32 pixels nin:cifar10 had 67 % of the 80 test pictures right after it, and 66 %
 # with twice the loss after "short"; from nothing that gave 55 % (one seed each, November 2026).
@@ -130,6 +136,7 @@ INCEPTION_MODERN = RESNET_MODERN.replace(
 
 MODERN = (
     SHORT,
+    PHOTOGRAPHS,
     FINE_TUNING,
     NIN_DIGITS,
     LENET5_MODERN,

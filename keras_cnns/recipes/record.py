@@ -1,6 +1,7 @@
 """Everything that decides a training but the pictures: one frozen record. Standard library only."""
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 
@@ -36,6 +37,8 @@ class Recipe:
             not hold at once. The schedule and the moving average go by batches.
         rates: pattern of layer names, as "conv*", to the factor of the learning rate there; the first one that fits
             counts. Gradients are then clipped by the norm of each such part.
+        freeze: names of layers, or patterns as "conv*", that keep their weights, and as batch normalization their
+            statistics.
         schedule: "constant"; "step" (times `decay_factor` at `decay_at`); "plateau" (times `decay_factor` when the
             validation loss has not fallen for `patience` epochs); "polynomial" (to zero, (1 - share) ** `power`);
             "exponential" (times `decay_factor` every `decay_epochs`); "inverse" (Caffe's "inv": (1 + `gamma` * step) **
@@ -73,6 +76,7 @@ class Recipe:
     moving_average: float | None = None
     accumulation: int = 1
     rates: Mapping = dataclasses.field(default_factory=dict)
+    freeze: tuple[str, ...] = ()
     schedule: str = "cosine"
     decay_at: tuple[float, ...] = ()
     decay_factor: float | tuple[float, ...] = 0.1
@@ -100,7 +104,7 @@ class Recipe:
     def __post_init__(self):
         for field in ("network", "biases", "rates"):
             object.__setattr__(self, field, types.MappingProxyType(dict(getattr(self, field))))
-        for field in ("decay_at", "builder", "decay_factor"):
+        for field in ("decay_at", "builder", "decay_factor", "freeze"):
             if isinstance(getattr(self, field), list | tuple):
                 object.__setattr__(self, field, tuple(getattr(self, field)))
         for field, allowed in (
@@ -116,6 +120,14 @@ class Recipe:
                     f"`{field}` must be one of {', '.join(allowed)}.{nearest(value, allowed)} "
                     f"Received: {field}={value!r}"
                 )
+        if isinstance(self.freeze, str):
+            raise ArgumentError(
+                f"`freeze` must be a list of layers' names or patterns. Received: freeze={self.freeze!r}"
+            )
+        if not 0 < self.learning_rate < math.inf:
+            raise ArgumentError(
+                f"`learning_rate` must be a number above 0. Received: learning_rate={self.learning_rate}"
+            )
         for field in ("momentum", "rho", "label_smoothing"):
             if not 0 <= getattr(self, field) < 1:
                 value = getattr(self, field)
@@ -167,6 +179,8 @@ class Recipe:
     def to_json(self):
         """Return a dictionary of JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if not self.freeze:  # as in files and checkpoints from before there was this field
+            del values["freeze"]
         lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
         return {**values, **lists, **{name: dict(values[name]) for name in ("network", "biases", "rates")}}
 

@@ -11,6 +11,7 @@ __all__, __getattr__, __dir__ = lazy(
         "Distribution": "devices",
         "distribution": "devices",
         "freeze": "transfer",
+        "holds_photographs": "datasets",
         "make_datasets": "datasets",
         "policy_for": "compilation",
         "set_biases": "compilation",

@@ -3,15 +3,14 @@
 import contextlib
 import dataclasses
 import math
-import signal
-import threading
 import time
 
 import keras
 
 from keras_cnns.errors import TrainingError
 from keras_cnns.saving import ModelInfo, save_model
-from keras_cnns.training._variables import put_back
+from keras_cnns.training._signals import TRAINING, VALIDATING
+from keras_cnns.training._variables import array, finite, put_back
 
 EXACT = "_exactly"  # how the names of weighted metrics end that replace others in validation
 
@@ -33,55 +32,50 @@ class LossError(TrainingError):
 
 
 class CtrlC(keras.callbacks.Callback):
-    """Stops the training behind the step in which Ctrl-C came; a second Ctrl-C stops it at once.
+    """Stop the training after the step, or the epoch's validation, during which Ctrl-C or SIGTERM came.
 
-    Python raises KeyboardInterrupt wherever it happens to be, and where that is a destructor or a callback from C, the
-    interrupt is lost.
+    After the last step of an epoch the validation comes first: a checkpoint stands between two steps, or between two
+    epochs.
 
     Args:
-        checkpoint: `Checkpoint`, which writes where the training stands; None: none.
-        tell: function to call in place of stopping, where others must stop at the same step; None: none.
+        signals: `StopSignals`, which wait for this callback. If they tell other processes, those decide.
+        checkpoint: `Checkpoint` before this one, which writes where the training stands.
     """
 
-    def __init__(self, checkpoint=None, tell=None):
+    def __init__(self, signals, checkpoint):
         super().__init__()
-        self.came, self.checkpoint, self.tell, self._told = False, checkpoint, tell, False
-
-    def __enter__(self):
-        self.main = threading.current_thread() is threading.main_thread()  # signals are for it alone
-        if self.main:
-            self.before = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *error):
-        if self.main:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _note(self, *signal_and_frame):
-        if self.came or self._told:
-            raise KeyboardInterrupt
-        if self.tell is None:
-            self.came = True
-        else:
-            self._told = True
-            self.tell()
-
-    def check(self, step=None, logs=None):
-        """Raise KeyboardInterrupt if Ctrl-C came."""
-        if self.came:
-            raise KeyboardInterrupt
-
-    on_test_batch_end = check
+        self.signals, self.checkpoint = signals, checkpoint
 
     def on_train_batch_end(self, batch, logs=None):
         """Write where the training stands, and raise KeyboardInterrupt, if Ctrl-C came."""
-        if self.came and self.checkpoint and self.checkpoint.within:
-            self.checkpoint.write()
-        self.check()
+        if self.checkpoint.within:
+            self._stop_if_asked()
+
+    def on_test_begin(self, logs=None):
+        """Let an acknowledgement say that a validation has begun."""
+        self.signals.doing = VALIDATING
+        if self.signals.came and self.signals.tell is None:
+            self.signals.say(f"stopping: {VALIDATING}")
+
+    def on_test_end(self, logs=None):
+        """Let an acknowledgement speak of steps again."""
+        self.signals.doing = TRAINING
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop between two epochs."""
+        self._stop_if_asked()
+
+    def _stop_if_asked(self):
+        if self.signals.came and self.signals.tell is None:
+            self.checkpoint.save()
+            raise KeyboardInterrupt
 
 
 class TimeBudget(keras.callbacks.Callback):
-    """Stops a training when its time is over: by `TimeUp` behind a step, or without a position behind an epoch.
+    """Stop a training when its time is over: after a step, or after the epoch if that was its last step.
+
+    It raises `TimeUp`; where data cannot start in the middle of an epoch, it sets `stop_training` after an epoch. The
+    last epoch's end is no place to stop: the training is complete.
 
     Args:
         minutes: from the start of `fit`.
@@ -99,13 +93,33 @@ class TimeBudget(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Write and raise if the time is over."""
         if self.checkpoint.within and time.monotonic() >= self.end:
-            self.checkpoint.write()
+            self.checkpoint.save()
             raise TimeUp
 
     def on_epoch_end(self, epoch, logs=None):
-        """Stop where data cannot go on in the middle of an epoch."""
-        if self.checkpoint.position is None and time.monotonic() >= self.end:
+        """Stop between two epochs; where an epoch is one call of the compiled function, there is no other place."""
+        if time.monotonic() < self.end or self.checkpoint.ends_with(epoch):
+            return
+        if self.checkpoint.position is None:
             self.model.stop_training = True
+        else:
+            self.checkpoint.save()
+            raise TimeUp
+
+
+class FiniteWeights(keras.callbacks.Callback):
+    """Raise `LossError` after an epoch whose last update left weights that are NaN or infinite.
+
+    The loss of a step is that before its update, so that the next epoch's first step would tell; after the last epoch
+    nothing would. It must stand before the callbacks that keep weights.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Look at the weights if the validation loss is not finite."""
+        if math.isfinite(float((logs or {}).get("val_loss", 0.0))):
+            return
+        if not all(finite(array(weight)) for weight in self.model.trainable_variables):
+            raise LossError(epoch, (self.params.get("steps") or 1) - 1)
 
 
 class FiniteLoss(keras.callbacks.Callback):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import time
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from keras_cnns.errors import ArgumentError, ModelFileError
 from keras_cnns.training._variables import array, assign, finite
 
 FORMAT = 1
+LENGTH = "recipe.epochs"  # the one field in which a run may differ from that which it extends
 SHARE = 0.02  # of the time, at most, goes into writing
 # What the callbacks of Keras that decide something go by
 MEMORY = {
@@ -39,12 +41,16 @@ class Checkpoint(keras.callbacks.Callback):
         others: callbacks of this training that may have something to remember.
         history: `keras.callbacks.History` that goes on too.
         resume: whether to take up the file; without one, the training starts.
+        extends: with `resume`, the last file of a complete training, to take up where `path` does not exist. Its run
+            may have had fewer epochs.
         minutes: between two times of writing within an epoch.
         before: called before each time of writing.
         writes: whether this process writes; others read alone.
 
     Attributes:
         epoch, step: where the training stands.
+        extends: whether it extends a complete training; False once it has begun.
+        extended: epochs of the trainings that were complete before they were extended.
         seconds: of training behind it, from its start.
     """
 
@@ -58,6 +64,7 @@ class Checkpoint(keras.callbacks.Callback):
         others=(),
         history=None,
         resume=False,
+        extends=None,
         minutes=5.0,
         before=None,
         writes=True,
@@ -67,10 +74,17 @@ class Checkpoint(keras.callbacks.Callback):
         self.others, self.history = others, history
         self.pause, self.before, self.writes = 60 * minutes, before, writes
         self.epoch = self.step = 0
+        self._written = None
         self.seconds, self._metrics, self._cost = 0.0, None, 0.0
-        self._found = read(self.path, self.run) if resume and self.path.exists() else None
+        self.extends = bool(resume and extends is not None and not self.path.exists() and Path(extends).exists())
+        self.extended, self._found = [], None
+        if self.extends:
+            self._found = read(extends, self.run, but=(LENGTH,))
+        elif resume and self.path.exists():
+            self._found = read(self.path, self.run)
         if self._found:
             state = self._found[0]
+            self.extended = [*state.get("extended", ()), *([state["epoch"]] if self.extends else [])]
             self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
             if self.step and position is None:
                 raise ArgumentError(
@@ -97,6 +111,9 @@ class Checkpoint(keras.callbacks.Callback):
         # As Keras's own BackupAndRestore tells `fit` where to go on
         self.model._initial_epoch = self.epoch
         self._found = None
+        if self.extends:  # from now on the run is unfinished
+            self.write()
+            self.extends = False
         if self.step and keras.backend.backend() == "tensorflow":
             self._leave_out(self.step)
 
@@ -124,7 +141,17 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Write, unless it was done a moment ago."""
         self.epoch, self.step = epoch + 1, 0
-        if time.monotonic() - self._last >= self._cost / SHARE:
+        # After the last epoch always: what is measured then must not cost training if it is interrupted
+        if self.ends_with(epoch) or time.monotonic() - self._last >= self._cost / SHARE:
+            self.write()
+
+    def ends_with(self, epoch):
+        """Return whether the training is complete at the end of an epoch, counted from 0."""
+        return self.model.stop_training or epoch + 1 >= (self.params or {}).get("epochs", math.inf)
+
+    def save(self):
+        """Write where the training stands, unless the file says so already."""
+        if self._written != (self.epoch, self.step):
             self.write()
 
     def _take_up_metrics(self):
@@ -189,6 +216,7 @@ class Checkpoint(keras.callbacks.Callback):
             "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
+            "extended": self.extended,
             "history": {name: list(map(float, values)) for name, values in self.history.history.items()}
             if self.history
             else {},
@@ -198,16 +226,17 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = {f"{name}.{k}": one for name, some in groups.items() for k, one in enumerate(some)}
         with _files.writing(self.path) as temporary, open(temporary, "wb") as file:
             np.savez(file, state=np.frombuffer(json.dumps(state).encode(), "uint8"), **arrays)
-        self._last = time.monotonic()
+        self._last, self._written = time.monotonic(), (self.epoch, self.step)
         self._cost = self._last - begin
 
 
-def read(path, run=None):
+def read(path, run=None, but=()):
     """Return (state, arrays by name) of a checkpoint.
 
     Args:
         path: of the file.
         run: what tells the training from others; None: any training's file.
+        but: names of values of `run`, as "recipe.epochs", that may differ.
 
     Raises:
         ModelFileError: if the file is damaged or none of ours.
@@ -231,8 +260,9 @@ def read(path, run=None):
         raise ModelFileError(path, f"cannot be read ({error.strerror or error})", cure) from None
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
         raise ModelFileError(path, f"is no whole checkpoint ({error})", cure) from None
-    if run is not None and (other := differences(state["run"], run)):
-        name, theirs, ours = other[0]
+    others = [] if run is None else [other for other in differences(state["run"], run) if other[0] not in but]
+    if others:
+        name, theirs, ours = others[0]
         raise ArgumentError(
             f"{path} belongs to another training: its {name} is {theirs!r}, not {ours!r}. Go on with the command that "
             f"began it, or choose another folder. Received: resume=True"

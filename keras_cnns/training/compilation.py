@@ -3,6 +3,8 @@
 import fnmatch
 import functools
 import math
+import os
+import warnings
 from pathlib import Path
 
 import keras
@@ -10,14 +12,26 @@ import keras
 from keras_cnns import _models
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.training._callbacks import EXACT
+from keras_cnns.training.transfer import freeze
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def policy_for(precision):
     """Return the dtype policy's name for a recipe's `precision`; "auto" looks at the device.
 
     bfloat16 on GPUs and TPUs that have it, float16 on older GPUs, bfloat16 on CPUs that multiply in it, else float32.
+    A precision that this device emulates is returned with a warning.
     """
-    return _automatic() if precision == "auto" else precision
+    if precision == "auto":
+        return _automatic()
+    if reason := _emulated(precision):
+        warnings.warn(
+            f"{precision} is emulated here: {reason}. A training step takes up to a hundred times as long; train with "
+            "--precision float32 (in code: precision='float32')",
+            stacklevel=2,
+        )
+    return precision
 
 
 def use_device(name):
@@ -51,7 +65,26 @@ def use_device(name):
             ) from None
 
 
-@functools.cache
+def _emulated(precision):
+    """Return why the device of TensorFlow computes in a mixed precision slowly; None if it does not."""
+    if not precision.startswith("mixed") or keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    if tf.config.get_visible_devices("GPU"):
+        return None
+    return "CPUs have no kernels for it" if precision == "mixed_float16" else _no_bfloat16()
+
+
+def _no_bfloat16():
+    """Return why TensorFlow emulates bfloat16 on this CPU; None if oneDNN, which it uses, has kernels for it."""
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").strip().lower() in ("0", "false"):
+        return "TF_ENABLE_ONEDNN_OPTS=0 switches the kernels for it off"
+    lines = CPUINFO.read_text("utf8", "replace").splitlines() if CPUINFO.is_file() else ()
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ())
+    return None if {"amx_bf16", "avx512_bf16"} & set(flags) else "this CPU has neither AVX512-BF16 nor AMX"
+
+
 def _automatic():
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -60,10 +93,7 @@ def _automatic():
         if gpus := tf.config.get_visible_devices("GPU"):
             capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (8, 0))
             return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
-        # oneDNN, which TensorFlow uses, has bfloat16 kernels for these
-        cpu = Path("/proc/cpuinfo")
-        flags = cpu.read_text().split() if cpu.is_file() else ()
-        return "mixed_bfloat16" if {"amx_bf16", "avx512_bf16"} & set(flags) else "float32"
+        return "float32" if _no_bfloat16() else "mixed_bfloat16"
     if backend == "jax":
         import jax
 
@@ -192,6 +222,8 @@ def set_biases(model, recipe):
 def compile_model(model, recipe, steps_per_epoch, *, steps_per_execution=None, distribution=None):
     """Compile a classifier with the recipe's optimizer and schedule, cross-entropy and accuracy.
 
+    Layers that `recipe.freeze` names are frozen first, as `freeze` does it.
+
     Args:
         model: functional `keras.Model` giving logits or probabilities (batch, classes), and perhaps the same from
             auxiliary heads behind the first output; `targets` gives each its labels.
@@ -206,13 +238,15 @@ def compile_model(model, recipe, steps_per_epoch, *, steps_per_execution=None, d
 
     Raises:
         ArgumentError: if the model has auxiliary heads and the recipe no weight for them, or the other way round, or
-            no layer that fits a pattern of `recipe.rates`.
+            no layer that fits a pattern of `recipe.rates` or `recipe.freeze`.
     """
     if (len(model.outputs) > 1) != (recipe.auxiliary_weight > 0):
         raise ArgumentError(
             f"a network with auxiliary heads needs a recipe with a weight for them, and one without needs 0; "
             f"{model.name} has {len(model.outputs) - 1}. Received: auxiliary_weight={recipe.auxiliary_weight}"
         )
+    if recipe.freeze:
+        freeze(model, recipe.freeze)
     from_logits = not _models.gives_probabilities(model)
     if recipe.soft_labels:
         loss = keras.losses.CategoricalCrossentropy(from_logits, recipe.label_smoothing)

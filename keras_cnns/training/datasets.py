@@ -1,13 +1,18 @@
 """From two splits and a recipe to what `model.fit` takes."""
 
+from PIL import Image
+
 from keras_cnns.data.augment import AUGMENTATIONS
 from keras_cnns.data.balance import repeat_scarce, weighing
 from keras_cnns.data.crops import RATIO
+from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pipeline import fit_color, make_dataset
 from keras_cnns.data.position import of_length
 from keras_cnns.training.compilation import targets
 
 VALIDATION_BATCH = 256
+SAMPLE = 32  # images of a folder that are looked at
+PHOTOGRAPH = 64  # pixels
 
 
 def make_datasets(model, recipe, preprocessing, training, validation, seed=0, position=None, share=None):
@@ -71,6 +76,29 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0, po
 def balanced(split, recipe, seed=0):
     """Return the training split, with scarce pictures repeated if the recipe says so."""
     return repeat_scarce(split, seed) if recipe.balance == "repeat" else split
+
+
+def holds_photographs(source):
+    """Return whether a source is a folder of photographs, by the headers of a sample of its training images.
+
+    Photographs are color images whose shorter side has at least `PHOTOGRAPH` pixels; most of the sample must be.
+
+    Args:
+        source: `Source`.
+    """
+    split = source.split("train")
+    if not isinstance(split, FileSplit):
+        return False
+    paths = split.items[:: -(-len(split.items) // SAMPLE)]
+    return sum(map(_is_photograph, paths)) > len(paths) / 2
+
+
+def _is_photograph(path):
+    try:
+        with Image.open(path) as image:
+            return image.mode in ("RGB", "CMYK", "YCbCr") and min(image.size) >= PHOTOGRAPH
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False  # training says what is wrong with it
 
 
 def shorter_side(source, size, recipe):

@@ -2,13 +2,16 @@
 
 import contextlib
 import dataclasses
+import os
 
 import numpy as np
 
 from keras_cnns import _models
 from keras_cnns.errors import Interrupted, SourceError, TrainingError
 from keras_cnns.evaluation.measuring import evaluate
-from keras_cnns.training.folder import CHECKPOINT, going_on, write
+from keras_cnns.saving import load_with_info
+from keras_cnns.training._signals import MEASURING, SAVING
+from keras_cnns.training.folder import BEST, CHECKPOINT, FINAL, going_on, write
 
 
 def finish(fitting, twin, info, stopped, held_out, source, run):
@@ -25,6 +28,7 @@ def finish(fitting, twin, info, stopped, held_out, source, run):
     """
     output, recipe, model, done = fitting.output, fitting.recipe, twin, fitting.history
     best, writes = fitting.best, fitting.distribution.writes
+    signals = fitting.signals
     if twin is not fitting.model:
         twin.set_weights(fitting.model.get_weights())
     notes = {
@@ -37,6 +41,8 @@ def finish(fitting, twin, info, stopped, held_out, source, run):
         "interrupted": stopped == "interrupted",
         "complete": stopped is None,
     }
+    if fitting.checkpoint.extended:
+        notes["extended"] = fitting.checkpoint.extended
     metrics = {}
     if "val_accuracy" in done and recipe.moving_average is None:  # else those were not the weights that are saved
         values = {"top1": done["val_accuracy"][-1], "loss": done["val_loss"][-1]}
@@ -48,10 +54,16 @@ def finish(fitting, twin, info, stopped, held_out, source, run):
             f"interrupted in the first epoch; {output / 'model.keras'} is the earlier run's. To go on: {go_on}"
         )
     # Saved before anything else that could fail: a damaged test picture must not cost a night's training.
-    if writes:
-        write(output, model, info, done, run)
-    if best:
-        best.flush()
+    with signals.stage(SAVING, waits=True):
+        if writes:
+            write(output, model, info, done, run)
+        if best:
+            best.flush()
+        if stopped is None and run.get("restore_best"):
+            info = _restore_best(fitting, model, info)
+            notes = info.training
+            if writes:
+                write(output, model, info, done, run)
     if stopped:
         if stopped == "interrupted":
             raise Interrupted(
@@ -59,28 +71,58 @@ def finish(fitting, twin, info, stopped, held_out, source, run):
                 f"{output / 'model.keras'}. To go on: {go_on}"
             )
         return info
-    _check_alive(model, held_out, recipe, notes["seed"])
-    # Validation anew: the training's own loss may be that of smoothed labels, or of weights before their mean
-    measured = {"validation": fitting.splits[1], "test": source.splits.get("test")}
+    # Once more: the training's own loss may be that of smoothed labels, or of weights before their mean
+    measured, metrics = {"validation": fitting.splits[1], "test": source.splits.get("test")}, {}
     try:
-        for name, split in measured.items():
-            if split is not None:
-                metrics[name] = evaluate(model, split, info.preprocessing, source.class_names).summary()
+        with signals.stage(MEASURING):
+            signals.check()
+            _check_alive(model, held_out, recipe, notes["seed"])
+            for name, split in measured.items():
+                if split is not None:
+                    metrics[name] = evaluate(model, split, info.preprocessing, source.class_names).summary()
+            signals.check()  # a Ctrl-C that some library swallowed
     except SourceError as error:
         raise SourceError(f"{error} The trained network is safe in {output / 'model.keras'}.") from None
+    except KeyboardInterrupt:
+        if signals.again:
+            raise
+        raise Interrupted(
+            f"interrupted while the trained network was measured; it is safe in {output / 'model.keras'}. To measure "
+            f"it: {go_on}"
+        ) from None
     info = dataclasses.replace(info, metrics=metrics)
     if not writes:
         return info
-    write(output, model, info, done, run)
-    with contextlib.suppress(OSError):
-        (output / CHECKPOINT).unlink()
+    with signals.stage(SAVING, waits=True):
+        write(output, model, info, done, run)
+        with contextlib.suppress(OSError):
+            os.replace(output / CHECKPOINT, output / FINAL)
     return info
 
 
+def _restore_best(fitting, model, info):
+    """Give the network the weights of best.keras, which all processes read, and return its `ModelInfo`."""
+    if fitting.distribution.processes > 1:
+        from jax.experimental.multihost_utils import sync_global_devices
+
+        sync_global_devices("best.keras is written")
+    best, record = load_with_info(fitting.output / BEST)
+    model.set_weights(best.get_weights())
+    return dataclasses.replace(
+        info, metrics=record.metrics, training={**info.training, "restored_epoch": record.training["epochs"]}
+    )
+
+
 def _check_alive(model, data, recipe, seed):
-    """Raise TrainingError if a trained network says the same of all pictures: nothing passes its ReLUs any more."""
+    """Raise TrainingError if a trained network says NaN, or the same of all images: nothing passes its ReLUs."""
     model, (images, *_) = _models.main_output(model), next(iter(data))
-    if len(images) > 1 and not np.ptp(np.asarray(model.predict_on_batch(np.asarray(images))), axis=0).any():
+    outputs = np.asarray(model.predict_on_batch(np.asarray(images)))
+    if np.isnan(outputs).any():
+        raise TrainingError(
+            "the trained network's outputs are NaN: its last steps were too large. Train again (with --force) with a "
+            f"lower learning rate or a longer warm-up. Received: recipe={recipe.name!r}, seed={seed}"
+        )
+    if len(images) > 1 and not np.ptp(outputs, axis=0).any():
         raise TrainingError(
             "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
             "(with --force) with another seed, a lower learning rate or a longer warm-up. "

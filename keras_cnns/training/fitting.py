@@ -12,6 +12,7 @@ from keras_cnns.errors import OutputError, TrainingError
 from keras_cnns.training import checkpoint as checkpoints
 from keras_cnns.training._callbacks import Best, CtrlC, LossError, TimeUp
 from keras_cnns.training._processes import Together, stop_all
+from keras_cnns.training._signals import NOW, TRAINING
 from keras_cnns.training._variables import array
 from keras_cnns.training.diagnosis import find_fault
 from keras_cnns.training.folder import CHECKPOINT
@@ -29,10 +30,11 @@ class Fitting:
         position: `Position` of the training data.
         splits: (training, validation) `Split`.
         distribution: `Distribution`, in whose scope `fit` is called.
+        signals: `StopSignals`.
     """
 
-    def __init__(self, model, recipe, output, watching, position, splits, distribution):
-        self.distribution = distribution
+    def __init__(self, model, recipe, output, watching, position, splits, distribution, signals):
+        self.distribution, self.signals = distribution, signals
         self.model, self.recipe, self.output, self.position, self.splits = model, recipe, output, position, splits
         self.watching, self.progress = watching, None
         self.checkpoint = self.of(checkpoints.Checkpoint)
@@ -54,12 +56,15 @@ class Fitting:
         `waited` is what `watched` returned, or None.
         """
         several = self.distribution.processes > 1
-        checkpoint, ctrl_c = self.checkpoint, CtrlC(self.checkpoint, stop_all if several else None)
+        checkpoint, signals = self.checkpoint, self.signals
+        signals.began, signals.tell = True, stop_all if several else None
         quiet = quiet or not self.distribution.writes
         self.position.stay(self.distribution.mirrored)  # its iterators read ahead from the moment they are made
         self.progress = progress = Progress(
             self.recipe.batch_size, self.recipe.epochs, checkpoint.steps, waited, checkpoint.step, show=not quiet
         )
+        # First what names the logs, then what shows them: others may end an epoch by raising
+        main_head, *others = self.watching
         try:
             with contextlib.ExitStack() as stack:
                 # Keras prints on stdout, which is for results; and but on TensorFlow an epoch taken up in its middle is
@@ -68,7 +73,7 @@ class Fitting:
                 stack.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("ignore", "Your input ran out of data")
                 stack.enter_context(reading(*self.splits))
-                stack.enter_context(ctrl_c)
+                stack.enter_context(signals.stage(TRAINING, waits=True))
                 stack.enter_context(progress)
                 self.model.fit(
                     batches,
@@ -76,9 +81,8 @@ class Fitting:
                     epochs=checkpoint.epoch if checkpoint.ended else self.recipe.epochs,
                     shuffle=False,  # the pipeline does
                     verbose=0,
-                    callbacks=[*self.watching, progress, ctrl_c],
+                    callbacks=[main_head, progress, *others, CtrlC(signals, checkpoint)],
                 )
-                ctrl_c.check()
         except LossError as error:
             raise self._explained(error, batches) from None
         except OutputError:
@@ -89,10 +93,13 @@ class Fitting:
         except OSError as error:
             raise OutputError.from_os(self.output / "log.csv", error) from error
         except (KeyboardInterrupt, TimeUp) as stop:
-            if several and not self.of(Together).stops:  # a second Ctrl-C, of this process alone
+            # A second Ctrl-C, or one of this process alone
+            if signals.again or (several and not self.of(Together).stops):
                 raise
             self._finish_moving_average()
             return "time" if isinstance(stop, TimeUp) else "interrupted"
+        finally:
+            signals.doing, signals.tell = NOW, None
         return None
 
     def _finish_moving_average(self):

@@ -18,18 +18,21 @@ from keras_cnns.data.statistics import fit_preprocessing
 from keras_cnns.errors import ArgumentError
 from keras_cnns.saving import ModelInfo, versions
 from keras_cnns.training._processes import agree, noticing
-from keras_cnns.training.compilation import compile_model, policy_for, set_biases
+from keras_cnns.training._signals import active, interruptible
+from keras_cnns.training.compilation import compile_model, learning_rate, policy_for, set_biases
 from keras_cnns.training.datasets import balanced, make_datasets, shorter_side
 from keras_cnns.training.devices import ONE_DEVICE
 from keras_cnns.training.finishing import finish
 from keras_cnns.training.fitting import Fitting
-from keras_cnns.training.folder import BEST, FILES, alone, complete_run, seen
+from keras_cnns.training.folder import BEST, FILES, FINAL, alone, complete_run, refuse_run, seen
+from keras_cnns.training.transfer import freeze
 from keras_cnns.training.watching import callbacks
 
 VALIDATION_SHARE = 0.1  # of the training pictures, where the source has no validation split
 
 
 @noticing
+@interruptible
 def train(
     build,
     source,
@@ -44,6 +47,7 @@ def train(
     deterministic=False,
     max_minutes=None,
     tensorboard=False,
+    restore_best=False,
     quiet=False,
     data=None,
     command=None,
@@ -52,7 +56,10 @@ def train(
     """Train a network on a source of pictures; write model.keras, best.keras, log.csv, curve.png and run.json.
 
     Progress goes to stderr. The test split, where there is one, is read once, at the end. Meanwhile checkpoint.npz
-    says where the training stands; a run that was stopped, however hard, goes on from there with `resume`.
+    says where the training stands; a run that was stopped, however hard, goes on from there with `resume`. Of a
+    complete run it becomes final_state.npz, from which the same run with more epochs goes on.
+
+    The first Ctrl-C or SIGTERM is acknowledged on stderr at once, and stops the training after the step.
 
     Args:
         build: a function of `keras_cnns.applications`, or another that takes `classes`, `input_shape` and the
@@ -69,12 +76,15 @@ def train(
             where they are all alike, else the network's own; with `weights` theirs, and most take no other.
         seed: of the weights, the order of the pictures, the augmentation and the validation split.
         overwrite: whether files of an earlier run in `output` may be replaced.
-        resume: whether to go on with the run in `output`. One that is complete is left as it is, and where none is,
-            one starts.
+        resume: whether to go on with the run in `output`. One that is complete is left as it is, or extended if
+            `recipe.epochs` alone is larger now; its schedule is then that of the new length. Where no run is, one
+            starts.
         deterministic: whether to compute so that the same run on the same machine gives the very same weights, resumed
             or not, which is slower.
         max_minutes: time after which the run ends well and can be resumed; None: when it is complete.
         tensorboard: whether to write for TensorBoard, into a folder of `output`.
+        restore_best: whether model.keras of a complete run gets the weights of best.keras: those of the epoch with the
+            highest validation accuracy, in place of the last one's.
         quiet: whether to show no progress.
         data: what to note of the source beside its name, as {"data_dir": ...}.
         command: the command line, to be noted, and to be named when the run stops early.
@@ -87,15 +97,22 @@ def train(
 
     Raises:
         ArgumentError, SourceError: for a network, source or folder that cannot be used, a recipe that does not fit
-            the network, a folder into which another run writes, or, with `resume`, in which another one began.
+            the network, a folder into which another run writes, or, with `resume`, in which another one began; without
+            `resume` and `overwrite`, for a folder that holds a run.
         ModelFileError: if the checkpoint to go on from is damaged.
         OutputError: if something cannot be written.
         TrainingError: if the loss stops being a number, the network died, or another process has gone; the log is kept.
-        Interrupted: (a KeyboardInterrupt) after Ctrl-C, when what was learned has been saved.
+        Interrupted: (a KeyboardInterrupt) after Ctrl-C or SIGTERM, when what was learned has been saved; before the
+            first step, with `output` as it was.
     """
     output, distribution = Path(output), distribution or ONE_DEVICE
     if not (overwrite or resume):
-        _files.refuse_existing(*(output / name for name in FILES))
+        refuse_run(output)
+    if restore_best and recipe.moving_average is not None:
+        raise ArgumentError(
+            "with a moving average the weights that are validated are not those that are saved, and no epoch is the "
+            f"best one; leave out `restore_best`. Received: restore_best=True, recipe={recipe.name!r}"
+        )
     if folders := [output / name for name in FILES if (output / name).is_dir()]:
         raise ArgumentError(f"a file is written there, and a folder has its name. Received: output={str(folders[0])!r}")
     if weights:
@@ -105,6 +122,7 @@ def train(
         training, validation = training.divide(VALIDATION_SHARE, seed)
     training = balanced(training, recipe, seed)
 
+    signals = active()
     if deterministic:
         _compute_the_same()
     origin = {"weights": str(weights.name)} if weights else {}  # no word on it otherwise, as in older runs
@@ -121,6 +139,12 @@ def train(
         network["input_shape"] = shape
     steps = -(-training.examples // recipe.batch_size)
     built = functools.partial(_from_weights, build, weights, source.class_names) if weights else build
+    if recipe.freeze and not weights:
+        warnings.warn(
+            f"the layers frozen by {', '.join(recipe.freeze)} keep random weights: start from trained ones, as "
+            "NAME:WEIGHTS or a .keras file (in code: weights=...)",
+            stacklevel=3,
+        )
     model, twin = _networks(built, network, policy, recipe, steps, seed, distribution)
     height, width, channels = network["input_shape"] = tuple(model.inputs[0].shape[1:])
 
@@ -135,13 +159,11 @@ def train(
             "seed": seed,
             "precision": policy,
             **origin,
+            **({"restore_best": True} if restore_best else {}),
         }
         run = json.loads(json.dumps(run, default=repr))  # as it comes back from a file
         if resume and (complete := complete_run(output, run)):
             return complete
-        # Of the run that is overwritten; the rest stays until there is something better
-        if not resume and distribution.writes:
-            (output / BEST).unlink(missing_ok=True)
         resizing = {"size": (height, width), "shorter_side": shorter_side(source, (height, width), recipe)}
         if weights and weights.preprocessing:
             preprocessing = dataclasses.replace(weights.preprocessing, **resizing)
@@ -170,6 +192,7 @@ def train(
         with reading(validation):  # a picture that cannot be read is told now, not after the first epoch
             for _ in held_out:
                 pass
+        signals.check()  # a Ctrl-C that some library swallowed
         watching = callbacks(
             output,
             recipe,
@@ -184,7 +207,13 @@ def train(
             twin=twin,
         )
         batches, waited = watched(batches)
-        fitting = Fitting(model, recipe, output, watching, position, (training, validation), distribution)
+        fitting = Fitting(model, recipe, output, watching, position, (training, validation), distribution, signals)
+        if fitting.checkpoint.extends and distribution.writes and not quiet:
+            signals.say(_extension(fitting.checkpoint, recipe, steps))
+        # Of the run that is overwritten; the rest stays until there is something better
+        if not resume and distribution.writes:
+            for name in (BEST, FINAL):
+                (output / name).unlink(missing_ok=True)
         with distribution.scope():
             stopped = fitting.fit(batches, held_out, waited, quiet)
         return finish(fitting, twin, info, stopped, held_out, source, run)
@@ -202,6 +231,8 @@ def _networks(build, network, policy, recipe, steps, seed, distribution):
             model = build(**network)
         _models.one_image_input(_models.main_output(model))
         set_biases(model, recipe)
+        if recipe.freeze:  # the twin too, which is what is saved
+            freeze(model, recipe.freeze)
         return model
 
     twin = None if distribution.engine is None else built()
@@ -209,6 +240,19 @@ def _networks(build, network, policy, recipe, steps, seed, distribution):
         model = built()
         compile_model(model, recipe, steps, distribution=distribution)
     return model, twin or model
+
+
+def _extension(checkpoint, recipe, steps):
+    """Return what becomes of the schedule of a complete run that is extended, as a line."""
+    line = f"extends the complete run of {checkpoint.epoch} epochs to {recipe.epochs}"
+    if recipe.schedule not in ("cosine", "polynomial", "step"):  # the others do not depend on the length
+        return line
+    rate = learning_rate(recipe, steps * recipe.epochs)
+    now = rate(checkpoint.epoch * steps) if callable(rate) else rate
+    return (
+        f"{line}: the {recipe.schedule} schedule is that of {recipe.epochs} epochs, so that the learning rate goes on "
+        f"at {float(now):.2g}, higher than where it ended. The result is not that of {recipe.epochs} epochs in one run"
+    )
 
 
 def _from_weights(build, weights, class_names, **network):

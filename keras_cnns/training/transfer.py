@@ -1,5 +1,8 @@
 """Weights from another network, layer by layer, and layers that keep theirs."""
 
+import difflib
+import fnmatch
+
 from keras_cnns.errors import ArgumentError, nearest
 
 
@@ -48,17 +51,35 @@ def transfer_weights(model, source_model, layers=None):
 
 
 def freeze(model, names):
-    """Let layers keep their weights in a training, and batch normalization its statistics; compile the model after it.
+    """Keep the weights of layers in a training; compile the model after it.
+
+    Frozen batch normalization computes in training as in prediction, with the statistics that it has, and keeps them:
+    that is Keras's meaning of `trainable=False`. A saved file keeps it too.
 
     Args:
         model: `keras.Model`.
-        names: of its layers, those with weights.
+        names: of its layers, those with weights; patterns as "conv*" freeze every layer that fits.
 
     Raises:
-        ArgumentError: if one is missing or has no weights; nothing has been frozen then.
+        ArgumentError: if a name or pattern fits no layer with weights, or if no weights are left to train; nothing has
+            been frozen then.
     """
     known = {layer.name: layer for layer in model.layers if layer.weights}
-    for layer in [_find(model, known, name, "names") for name in _names(names, "names")]:
+    frozen = {}
+    for name in _names(names, "names"):
+        fitting = [name] if name in known else fnmatch.filter(known, name)
+        if not fitting:
+            near = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or list(known)[:5]
+            raise ArgumentError(
+                f"{model.name} has no layer with weights that fits; the nearest are {', '.join(near)}. "
+                f"Received: names: {name!r}"
+            )
+        frozen.update((fit, known[fit]) for fit in fitting)
+    if not any(layer.trainable_weights for name, layer in known.items() if name not in frozen):
+        raise ArgumentError(
+            f"{model.name} must keep layers that train; freeze fewer. Received: names={_names(names, 'names')}"
+        )
+    for layer in frozen.values():
         layer.trainable = False
 
 

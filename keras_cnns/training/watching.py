@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 
 from keras_cnns import _files
-from keras_cnns.training._callbacks import Best, FiniteLoss, MainHead, TimeBudget
+from keras_cnns.training._callbacks import Best, FiniteLoss, FiniteWeights, MainHead, TimeBudget
 from keras_cnns.training._processes import Together
 from keras_cnns.training.checkpoint import Checkpoint
-from keras_cnns.training.folder import BEST, CHECKPOINT
+from keras_cnns.training.folder import BEST, CHECKPOINT, FINAL
 
 
 def callbacks(
@@ -63,7 +63,7 @@ def callbacks(
     if recipe is not None and recipe.early_stopping:
         deciding.append(keras.callbacks.EarlyStopping("val_loss", patience=recipe.early_stopping))
     if run_dir is None:
-        return [MainHead(), *deciding, FiniteLoss()]
+        return [MainHead(), FiniteWeights(), *deciding, FiniteLoss()]
     folder, history, best = Path(run_dir), keras.callbacks.History(), None
     writes, several = distribution is None or distribution.writes, distribution and distribution.processes > 1
     _files.make_folder(folder)
@@ -79,6 +79,7 @@ def callbacks(
         others=deciding,
         history=history,
         resume=resume,
+        extends=folder / FINAL,
         minutes=minutes,
         before=best and best.flush,
         writes=writes,
@@ -86,7 +87,7 @@ def callbacks(
     log = folder / "log.csv"
     if (goes_on := bool(checkpoint.epoch or checkpoint.step)) and writes:
         _cut_log(log, checkpoint.epoch)
-    watching = [MainHead(), *deciding, history]
+    watching = [MainHead(), FiniteWeights(), *deciding, history]
     if writes:
         watching.append(keras.callbacks.CSVLogger(log, append=goes_on))
     if tensorboard and writes:

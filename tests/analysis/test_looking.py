@@ -119,6 +119,10 @@ def test_the_page_holds_everything(pictures, tmp_path):
     assert "&lt;small&gt;, looked into" in page and "a &lt;b&gt;bold&lt;/b&gt; class" in page
     assert "Not drawn: it has no ReLU &amp; cannot" in page
     assert "<td>conv2</td>" in page and "8x8" in page  # its field
+    # First what it says and where it looks, which stands open; filters, layers and numbers are folded below
+    parts = ("What it says", "Where it looks", "<details>", "Filters", "trained parameters")
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places) and page.count("<details>") == page.count("</details>") == 3
 
 
 def test_the_page_in_a_browser(pictures, tmp_path):

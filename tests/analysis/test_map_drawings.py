@@ -28,14 +28,15 @@ def test_class_maps(tmp_path, channels):
     images = np.zeros((3, 16, 16, channels), "uint8")
     maps = np.zeros((3, 16, 16))
     maps[1, :8] = 2
-    _render.class_map_grid(images, maps, ["a", "b", "c"], tmp_path / "a.png", "title", "logit", columns=2)
+    texts = [[(name, "")] for name in "abc"]
+    _render.class_map_grid(images, maps, texts, tmp_path / "a.png", "title", "logit", columns=2)
     found = pixels(tmp_path / "a.png")
     assert found.shape[0] > 600 and found.shape[1] > 300
     # The color bar has the lightest color; over black pictures the maps are 60 % of theirs
     high, low = (0.6 * np.array(rgb) for rgb in ((253, 231, 37), (68, 1, 84)))
     areas = [(abs(found - color).max(axis=-1) < 4).sum() for color in (high, low)]
     assert areas[0] * 4 < areas[1] < areas[0] * 6  # half of one map of three
-    _render.class_map_grid(images, maps, ["a", "b", "c"], tmp_path / "b.png", "t", "logit", limits=(0, 4), columns=2)
+    _render.class_map_grid(images, maps, texts, tmp_path / "b.png", "t", "logit", limits=(0, 4), columns=2)
     assert (abs(pixels(tmp_path / "b.png") - high).max(axis=-1) < 4).sum() < areas[0] / 4
 
 

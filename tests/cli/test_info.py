@@ -154,6 +154,7 @@ def test_recipes(cli, digits_file, tmp_path):
         (["NiN", "--versions"], "--versions stands alone"),
         (["https://example.org/model.keras"], "download the file"),
         (["NiN", "LeNet5", "--recipe"], "--recipe takes one network or model"),
+        (["NiN", "--plot", "layers.pdf"], "end the name in .png"),
         (["--input-size", "32"], "--input-size takes a network or model"),
     ],
 )

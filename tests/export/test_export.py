@@ -10,8 +10,15 @@ import pytest
 from keras_cnns import applications
 from keras_cnns._models import as_float32, predict_pixels
 from keras_cnns.data import Preprocessing
-from keras_cnns.errors import ArgumentError, OutputError, OutputExistsError, SourceError, VerificationError
-from keras_cnns.export import FORMATS, Options, _tflite, export_model, exporting, open_artifact
+from keras_cnns.errors import (
+    ArgumentError,
+    ConversionError,
+    OutputError,
+    OutputExistsError,
+    SourceError,
+    VerificationError,
+)
+from keras_cnns.export import FORMATS, Options, _tflite, export_model, exporting, open_artifact, writers
 from keras_cnns.export import pictures as choosing
 from keras_cnns.saving import ModelInfo
 
@@ -96,7 +103,7 @@ def test_verification_sees_one_changed_weight(digits_model, format, tmp_path, mo
     monkeypatch.setattr(exporting, "_write", tampered)
     with pytest.raises(VerificationError, match=f"nin{FORMATS[format].suffix} does not compute what the model"):
         export_model(model, tmp_path / "out", [format], info=record)
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,7 @@ def test_verification_sees_wrong_artifacts(digits_model, fault, message, tmp_pat
     monkeypatch.setattr(_tflite, "Servable", wrong)
     with pytest.raises(VerificationError, match=message):
         export_model(model, tmp_path / "out", ["tflite"], info=record)
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
@@ -229,6 +236,36 @@ def test_models_that_cannot_be_exported_are_told_why(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_recurrent_layers_want_a_fixed_batch(tmp_path):
+    """The converter's own text names TensorFlow's operators, and no cure."""
+    rows = keras.Input((8, 8, 1))
+    states = keras.layers.GRU(4)(keras.layers.Reshape((8, 8))(rows))
+    model = keras.Model(rows, keras.layers.Dense(3, "softmax")(states), name="rows")
+    options = Options(verify=False)
+    with pytest.raises(ConversionError, match="rows.tflite: .*recurrent.* --batch 1, or build .*unroll=True") as fault:
+        export_model(model, tmp_path / "out", ["tflite"], options)
+    assert "TensorList" not in str(fault.value) and not (tmp_path / "out").exists()
+    (artifact,) = export_model(model, tmp_path, ["tflite"], dataclasses.replace(options, batch=1)).artifacts
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), dtype="uint8")
+    found = open_artifact(artifact.path)(image)["probabilities"]
+    np.testing.assert_allclose(found, model(image.astype("float32")), atol=1e-5)
+
+
+def test_too_little_memory_is_told_with_a_cure(digits_model, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    model, record = digits_model
+    protobuf = ValueError("Failed to serialize proto")  # as VGG-16 to ONNX ends under `ulimit -v 7500000`
+    for error in (MemoryError("9 GiB"), tf.errors.ResourceExhaustedError(None, None, "OOM"), protobuf):
+
+        def write(job, path, error=error):
+            raise error
+
+        monkeypatch.setitem(writers.WRITERS, "tflite", write)
+        with pytest.raises(ConversionError, match="nin.tflite: .*memory.*about [0-9.]+ GB.*ulimit -v"):
+            export_model(model, tmp_path / "out", ["tflite"], Options(verify=False), info=record)
+
+
 @pytest.mark.slow
 def test_a_free_input_size_is_fixed_by_the_record(tmp_path):
     free = applications.NiN(variant="mnist", input_shape=(None, None, 1))
@@ -284,7 +321,7 @@ for format in export.FORMATS:
     )
     for format in FORMATS:
         assert f"{format} " in done.stdout, done.stdout + done.stderr
-    assert done.stdout.count("cannot be written") == 3 and not list((tmp_path / "exports").iterdir())
+    assert done.stdout.count("cannot be written") == 3 and not (tmp_path / "exports").exists()
 
 
 def test_pictures_to_verify_on(digits_model, folder_of_pictures):

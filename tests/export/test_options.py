@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from families import small
+from image_files import image_files
 
 from keras_cnns import applications
 from keras_cnns._models import predict_pixels, without_softmax
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ArgumentError, SourceError
+from keras_cnns.evaluation import predict_pictures
 from keras_cnns.export import FORMATS, QUANTIZATIONS, Options, export_model, open_artifact
 from keras_cnns.export.formats import table
 from keras_cnns.export.options import read_labels
@@ -246,10 +248,8 @@ def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
 
 @pytest.mark.slow
 def test_pictures_as_files(digits_model, tmp_path):
-    """`serve_image_bytes`: any size, JPEG and PNG in one batch; the best five by name."""
+    """`serve_image_bytes`: JPEG and PNG of all kinds in one batch, as cnn-predict; the best five by name."""
     import tensorflow as tf
-
-    from keras_cnns.data.pipeline import prepare
 
     x = keras.Input((20, 24, 3))
     y = keras.layers.Dense(7, "softmax")(keras.layers.Flatten()(keras.layers.AveragePooling2D(4)(x)))
@@ -257,17 +257,19 @@ def test_pictures_as_files(digits_model, tmp_path):
     names = tuple("abcdefg")
     info = ModelInfo(class_names=names, preprocessing=Preprocessing((20, 24), 3, shorter_side=30, scale=(1 / 255,)))
     export_model(model, tmp_path, ["saved_model"], info=info)
-    random = np.random.default_rng(0)
-    pixels = [random.integers(0, 256, (*size, 3), dtype="uint8") for size in ((50, 40), (21, 90))]
-    files = [tf.io.encode_png(pixels[0]), tf.io.encode_jpeg(pixels[1], quality=100)]
+    files, refused = image_files()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
     loaded = tf.saved_model.load(str(tmp_path / "small_saved_model"))
-    found = {k: v.numpy() for k, v in loaded.signatures["serve_image_bytes"](image_bytes=tf.stack(files)).items()}
-    seen = [pixels[0], tf.io.decode_jpeg(files[1]).numpy()]
-    expected = predict_pixels(model, np.stack([prepare(one, info.preprocessing) for one in seen]), info.preprocessing)
+    serve = loaded.signatures["serve_image_bytes"]
+    found = {k: v.numpy() for k, v in serve(image_bytes=tf.constant(list(files.values()))).items()}
+    expected = predict_pictures(model, [tmp_path / name for name in files], info.preprocessing)
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     order = np.argsort(-expected, axis=1)[:, :5]
     assert [[one.decode() for one in row] for row in found["top_labels"]] == np.array(names)[order].tolist()
     np.testing.assert_allclose(found["top_probabilities"], np.take_along_axis(expected, order, 1), atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[1\] is a CMYK JPEG"):
+        serve(image_bytes=tf.constant([files["rgb.png"], refused["cmyk.jpg"]]))
 
 
 def test_grouped_convolutions_are_split(export):

@@ -190,7 +190,7 @@ def test_a_killed_child_keeps_everything_back(digits_model, tmp_path, monkeypatc
     monkeypatch.setattr(runtimes.RuntimeProcess.__init__, "__defaults__", (0, str(program)))
     with pytest.raises(VerificationError, match="killed by signal 11; its last line: out of luck"):
         export_model(model, tmp_path / "out", ["onnx"], info=record)
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_runtime_is_named(cli, tmp_path, monkeypatch):
@@ -200,7 +200,7 @@ def test_a_missing_runtime_is_named(cli, tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes.RuntimeProcess.__init__, "__defaults__", (0, str(program)))
     code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out")
     assert code == 4 and "this needs the package ai-edge-litert, which is not installed" in err and not out
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -307,6 +307,26 @@ def test_verify_sees_permuted_labels_in_a_saved_model(digits_model, tmp_path, mo
         export_model(model, tmp_path, ["saved_model"], info=record)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "part, wrong, kind",
+    [
+        ("_turned", lambda tf: lambda pixels, orientation: pixels, "a JPEG turned by its camera"),
+        ("_decode_png", lambda tf: lambda content, name: tf.io.decode_png(content, channels=3), "a transparent PNG"),
+    ],
+)
+def test_verify_sees_image_files_that_are_read_otherwise(digits_model, tmp_path, monkeypatch, part, wrong, kind):
+    """Plain PNG files alone are decoded rightly by anything."""
+    import tensorflow as tf
+
+    from keras_cnns.data import image_bytes
+
+    model, record = digits_model
+    monkeypatch.setattr(image_bytes, part, wrong(tf))
+    with pytest.raises(VerificationError, match=f"serve_image_bytes, for {kind}"):
+        export_model(model, tmp_path, ["saved_model"], info=record)
+
+
 def test_artifacts_that_are_none(tmp_path, digits_model, copied):
     model, record = digits_model
     with pytest.raises(ArgumentError, match="the name of an artifact ends in one of _saved_model, .tflite, .onnx"):
@@ -392,6 +412,28 @@ def test_a_folder_is_noted_in_by_one_at_a_time(tmp_path):
         order.append("first")
     other.join(5)
     assert order == ["first", "second"]
+
+
+def test_of_two_exports_of_one_output_the_second_is_told_before_its_work(digits_model, tmp_path, monkeypatch):
+    from keras_cnns import _files
+    from keras_cnns.export import exporting
+
+    def work(*_):
+        raise AssertionError("the model was opened")
+
+    model, record = digits_model
+    monkeypatch.setattr(exporting, "_opened", work)
+    left = tmp_path / ".nin-0123456789ab.onnx"
+    left.write_text("a process that was killed left this")
+    with _files.claimed(tmp_path / "nin.onnx"):
+        assert not left.exists()
+        with pytest.raises(OutputExistsError, match="another process is writing this output.*nin.onnx"):
+            export_model(model, tmp_path, ["tflite", "onnx"], info=record, overwrite=True)
+        with pytest.raises(AssertionError, match="the model was opened"):  # other outputs are free
+            export_model(model, tmp_path, ["tflite"], info=record)
+    with pytest.raises(AssertionError, match="the model was opened"):
+        export_model(model, tmp_path / "a" / "new" / "folder", ["onnx"], info=record)
+    assert not list(tmp_path.iterdir())
 
 
 def test_equal_exports_are_equal_tflite_files(digits_model, tmp_path):

@@ -75,7 +75,7 @@ def main(runs, logical=None, join=None):
     for output, settings in runs.items():
         settings = dict(settings)
         if step := settings.pop("stop_at", None):  # as Ctrl-C
-            at_step(step, lambda callback: callback._note())
+            at_step(step, lambda callback: callback.signals.note())
         if step := settings.pop("die_at", None):
             at_step(step, lambda callback: os.kill(os.getpid(), signal.SIGKILL))
         distribution = training.distribution(settings.pop("devices", "all"), **(join or {}))

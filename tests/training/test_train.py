@@ -1,7 +1,6 @@
 """The whole road on small pictures: what a run writes, and what it keeps when something goes wrong."""
 
 import json
-import re
 from pathlib import Path
 
 import keras
@@ -14,7 +13,7 @@ from keras_cnns.data.sources import Source, open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import Interrupted, OutputError, OutputExistsError, SourceError, TrainingError
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import compilation, compile_model, policy_for, train
+from keras_cnns.training import compilation, compile_model, train
 from keras_cnns.training import run as module
 
 QUICK = recipes.SHORT.replace(epochs=2, batch_size=16, precision="float32", warmup_steps=2)
@@ -41,11 +40,11 @@ def colors(train=80, test=20):
     return Source("colors", ("red", "green", "blue"), (12, 12, 3), {"train": split(train), "test": split(test)})
 
 
-def test_a_run_writes_five_files(tmp_path):
+def test_a_run_writes_six_files(tmp_path):
     recipe = QUICK.replace(epochs=12, learning_rate=2e-2)
     info = train(Tiny, colors(), recipe, tmp_path / "run", seed=3, command="cnn-train ...")
     written = sorted(one.name for one in (tmp_path / "run").iterdir())
-    assert written == ["best.keras", "curve.png", "log.csv", "model.keras", "run.json"]
+    assert written == ["best.keras", "curve.png", "final_state.npz", "log.csv", "model.keras", "run.json"]
     assert info.metrics["test"]["top1"] == 1.0 and info.metrics["test"]["examples"] == 20
     assert info.metrics["validation"]["examples"] == 9
     assert read_info(tmp_path / "run" / "model.keras") == info
@@ -108,7 +107,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
     info = read_info(tmp_path / "run" / "model.keras")
     assert info.training["interrupted"] and info.training["epochs"] == 1 and "test" not in info.metrics
     assert load_model(tmp_path / "run" / "model.keras").name == "tiny"
-    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted(module.FILES)
+    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted({*module.FILES} - {module.FINAL})
 
 
 def test_what_cannot_be_recorded_is_told_before_the_training(tmp_path):
@@ -197,13 +196,6 @@ def test_mixed_precision_leaves_the_users_policy_alone(tmp_path):
     assert keras.config.dtype_policy().name == "float32" and info.training["precision"] == "mixed_bfloat16"
     model = load_model(tmp_path / "run" / "model.keras")
     assert model.layers[1].compute_dtype == "bfloat16"
-
-
-def test_precisions():
-    assert policy_for("float32") == "float32" and policy_for("mixed_float16") == "mixed_float16"
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    expected = "mixed_bfloat16" if re.search(r"\b(amx_bf16|avx512_bf16)\b", flags) else "float32"
-    assert policy_for("auto") == expected
 
 
 @pytest.mark.parametrize("activation", ["softmax", None])

@@ -1,0 +1,42 @@
+"""Read an image file as an exported artifact takes it: the pixels that the network was trained on and cnn-predict sees.
+
+    pip install numpy pillow
+
+keras_cnns itself is not needed; its tests compare this file's pixels with its own.
+"""
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def read_image(path, card):
+    """Return an image file's pixels.
+
+    Args:
+        path: file in any format that Pillow reads, of any size.
+        card: what the artifact says of itself under keras_cnns.json.
+
+    Returns:
+        float32 array (1, height, width, channels) of whole numbers, 0 to 255.
+
+    Raises:
+        ValueError: if a pixel has more than 16 bits.
+    """
+    (_, height, width, channels), side = card["input"]["shape"], card["preprocessing"]["shorter_side"]
+    file = Image.open(path)
+    image = ImageOps.exif_transpose(file)
+    if image.mode[0] in "IF":  # 16 bits of gray, or 8 that stand in 32
+        wide = np.array(image)
+        if image.mode == "F" or wide.min() < 0 or wide.max() > 65535:
+            raise ValueError(f"{path}: has more than 16 bits a pixel; convert it to 8 bits")
+        is_narrow = image.mode == "I" and file.format not in ("PNG", "PPM") and wide.max() <= 255
+        image = Image.fromarray(np.uint8(wide if is_narrow else wide // 257))
+    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:  # shown on white
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = image.convert("L" if channels == 1 else "RGB")
+    # Stretched, or resized by its shorter side and the center cut out; in float32, as 8 bits would be rounded twice
+    size = [max(side, round(n * side / min(image.size))) for n in image.size] if side else (width, height)
+    bands = [band.convert("F").resize(size, Image.BILINEAR) for band in image.split()]
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return np.rint(np.stack(bands, axis=-1))[None, top : top + height, left : left + width]

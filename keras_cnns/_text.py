@@ -1,0 +1,12 @@
+"""Words for people. Standard library only."""
+
+
+def counted(count, noun):
+    """Return a number with its noun in the singular or plural: "1 image", "1,797 images".
+
+    Args:
+        count: how many.
+        noun: in the singular, of those that take an s or, after "s", "sh", "ch" and "x", an es.
+    """
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "sh", "ch", "x")) else "s"
+    return f"{count:,} {noun}{ending}"
