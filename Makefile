@@ -47,7 +47,7 @@ accuracy: .venv/.installed
 pictures: .venv/.installed
 	$(BIN)/python scripts/draw_shipped.py "$(DATA)"
 
-# docs/runtimes.md: the networks that ship in runtimes of others
+# docs/runtimes.md: the networks that ship, in other runtimes
 runtimes: .venv/.installed .venv-runtimes/.installed
 	$(BIN)/python scripts/runtimes_table.py
 

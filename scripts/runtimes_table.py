@@ -1,4 +1,4 @@
-"""Run the shipped networks' artifacts in runtimes of others, and write what was measured into docs/runtimes.md.
+"""Run the shipped networks' artifacts in other runtimes, and write what was measured into docs/runtimes.md.
 
 make runtimes                     # installs the runtimes in .venv-runtimes and runs this
 python scripts/runtimes_table.py nin:digits --no-write
@@ -38,13 +38,14 @@ ARTIFACTS = (
     ("TFLite `--integer-only`", "tflite", {"quantize": "int8", "integer_only": True}),
 )
 HEAD = """\
-# Artifacts in runtimes of others
+# Artifacts in other runtimes
 
-Written by `make runtimes` (`scripts/runtimes_table.py`), which runs each artifact on {images} images: digits of
-scikit-learn for gray networks, crops of its photographs for others, int8 calibrated on more of the same. A cell is the
-largest difference of a probability from the Keras model's, and how many images get another class, if any do. "no" means
-that the runtime refuses the file; its words stand below the table. TFLite Micro has no CAST from uint8, so float32
-files need `--io float32` there. OpenVINO computes with
+`make runtimes` (`scripts/runtimes_table.py`) writes this page. It runs each artifact on {images} images: digits of
+scikit-learn for gray networks, crops of its photographs for others; int8 is calibrated on more of the same. A cell is
+the largest difference of a probability from the Keras model's, and how many images get another class, if any do. "no"
+means that the runtime refuses the file; its words stand below the table.
+
+TFLite Micro has no CAST from uint8, so float32 files need `--io float32` there. OpenVINO computes with
 `INFERENCE_PRECISION_HINT=f32`: by default it uses bfloat16 where the processor has it, and there refuses int8 files.
 
 Versions: {versions}.
@@ -154,14 +155,14 @@ def page(results):
                     cells.append("-" if format not in formats else "not run")
                 elif found[0][2]:
                     cells.append("no")
-                    refusals.setdefault((shown, artifact), found[0][2])
+                    refusals.setdefault((shown, found[0][2]), {})[network] = True  # in their order
                 else:
                     difference, others, _ = found[0]
                     cells.append(f"{difference:.0e}" + (f", {others} of {IMAGES} other class" if others else ""))
             lines.append(f"| {network} | {artifact} | {' | '.join(cells)} |\n")
     if refusals:
         lines.append("\n")
-        lines += [f"- {shown}, {artifact}: {why.replace('|', '/')}\n" for (shown, artifact), why in refusals.items()]
+        lines += [f"- {shown} ({', '.join(names)}): {why}\n" for (shown, why), names in refusals.items()]
     return "".join(lines)
 
 

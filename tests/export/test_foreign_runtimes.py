@@ -22,7 +22,7 @@ def cells():
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", [runtime for _, runtime, _ in runtimes_table.RUNTIMES])
 @pytest.mark.parametrize("name", [full_name(entry) for entry in entries()])
-def test_artifacts_in_runtimes_of_others(name, runtime):
+def test_artifacts_in_other_runtimes(name, runtime):
     """What docs/runtimes.md says is measured again."""
     if runtime not in runtimes_table.installed():
         pytest.skip(f"{runtime} is not in .venv-runtimes; run make .venv-runtimes/.installed")
