@@ -3,12 +3,12 @@
 import tempfile
 
 import click
-from keras_cnns.cli import _child, _common
+from keras_cnns.cli import _child, _common, _foreign, _model
 from keras_cnns.cli.export import DEFAULT_MODEL
 
 
 @click.command("cnn-benchmark", epilog=_common.EXIT_CODES)
-@click.argument("paths", nargs=-1, metavar="[MODEL] [ARTIFACT]...", shell_complete=_common.complete_model)
+@click.argument("paths", nargs=-1, metavar="[MODEL] [ARTIFACT]...", shell_complete=_model.complete_model)
 @click.option(
     "--data",
     "source",
@@ -39,7 +39,7 @@ from keras_cnns.cli.export import DEFAULT_MODEL
     help="Draw accuracy by latency, with the file size as area.",
 )
 @_common.force_option
-@_common.model_options
+@_foreign.model_options
 @_common.options
 def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_json):
     """Measure MODEL (a .keras file, or NAME:WEIGHTS) and ARTIFACTs: size, memory, accuracy, latency, throughput.
@@ -52,11 +52,11 @@ def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_j
     model, artifacts = _model_and_artifacts(paths)
     loaded = record = None
     if model is not None:
-        loaded, record, stem = _common.open_model(model)
-        _common.preprocessing_note(record, model, loaded)
+        loaded, record, stem = _model.open_model(model)
+        _model.preprocessing_note(record, model, loaded)
     else:
         _refuse_model_options()
-        _common.load_keras()
+        _model.load_keras()
     from keras_cnns.export import benchmarking
 
     with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
@@ -101,7 +101,7 @@ def _model_and_artifacts(paths):
 def _refuse_model_options():
     """Raise UsageError for options that tell about a MODEL, where there is none."""
     for name in ("scale", "mean", "deviation", "labels"):
-        if _common.given(name):
+        if _foreign.given(name):
             raise click.UsageError(f"--{name} tells about a MODEL: give one before the artifacts.")
 
 

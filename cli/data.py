@@ -1,7 +1,7 @@
 """cnn-data: what a source of pictures holds, and what is wrong with it."""
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _common, _model
 
 PREVIEWED = 32  # pictures
 PREVIEW_SIZE = 224  # pixels a side, where the pictures have no size in common
@@ -14,7 +14,7 @@ class _Unreadable(Exception):
 
 
 @click.command("cnn-data", epilog=_common.EXIT_CODES)
-@click.argument("source", shell_complete=_common.complete_source)
+@click.argument("source", shell_complete=_model.complete_source)
 @click.option("--all", "every", is_flag=True, help="Open every picture, not a sample of 1,000 of each split.")
 @click.option(
     "--preview",
@@ -45,7 +45,7 @@ def command(source, every, preview, augmentation, input_size, seed, data_dir, do
     """
     if preview:
         _common.prepare_plot(preview, force)
-    _common.load_keras()
+    _model.load_keras()
     from keras_cnns.data import open_source, summarize
     from keras_cnns.data.summary import SAMPLE
 

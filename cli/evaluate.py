@@ -1,7 +1,7 @@
 """cnn-evaluate: how well models do on a split of pictures."""
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _common, _foreign, _model
 
 from keras_cnns.evaluation.protocols import PROTOCOLS
 
@@ -18,13 +18,13 @@ def _scales(context, parameter, text):
 
 
 @click.command("cnn-evaluate", epilog=_common.EXIT_CODES)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=_common.complete_model)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=_model.complete_model)
 @click.option(
     "--data",
     "source",
     required=True,
     metavar="SOURCE",
-    shell_complete=_common.complete_source,
+    shell_complete=_model.complete_source,
     help="Images: digits, FILE.npz, FILE.csv, a folder, or tfds:NAME.",
 )
 @click.option("--split", default="test", show_default=True, help="Which part of them; all: every image.")
@@ -58,7 +58,7 @@ def _scales(context, parameter, text):
 @_common.force_option
 @_common.data_dir_option
 @_common.download_option
-@_common.model_options
+@_foreign.model_options
 @_common.options
 def command(
     models,
@@ -84,17 +84,17 @@ def command(
     if plot:
         _common.prepare_plot(plot, force)
     written = _written(output, corruptions, force) if output else {}
-    opened_models = [_common.open_model(model) for model in models]
+    opened_models = [_model.open_model(model) for model in models]
     from keras_cnns.errors import ArgumentError
     from keras_cnns.evaluation import draw_predictions, predict_split, robustness, score
     from keras_cnns.evaluation.measuring import check_outputs
 
     records = [record for _, record, _ in opened_models]
     loaded = [model for model, _, _ in opened_models]
-    preprocessing = [_common.preprocessing_of(*one) for one in zip(loaded, records, models, strict=True)]
-    opened = _common.reopen(records[0], source, data_dir, download)
+    preprocessing = [_model.preprocessing_of(*one) for one in zip(loaded, records, models, strict=True)]
+    opened = _model.reopen(records[0], source, data_dir, download)
     _say_division(models[0], records[0], opened, source)
-    _common.tell(opened, split)
+    _model.tell(opened, split)
     for model, record in zip(models[1:], records[1:], strict=True):
         if record and record.class_names and opened.class_names not in (record.class_names, record.class_ids):
             raise ArgumentError(
@@ -109,7 +109,7 @@ def command(
 
     options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": track}
     loaded = [
-        check_outputs(_common.classifier(member, opened.class_names, text), opened.class_names)
+        check_outputs(_model.classifier(member, opened.class_names, text), opened.class_names)
         for member, text in zip(loaded, models, strict=True)
     ]
     probabilities, labels = predict_split(loaded, pictures, preprocessing, **options)

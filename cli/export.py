@@ -1,7 +1,7 @@
 """cnn-export: a model as artifacts for deployment, verified."""
 
 import click
-from keras_cnns.cli import _child, _common
+from keras_cnns.cli import _child, _common, _foreign, _model
 
 from keras_cnns.export.formats import (
     FORMATS,
@@ -32,7 +32,7 @@ def _choice(values):
 
 
 @click.command("cnn-export", epilog=_common.EXIT_CODES)
-@click.argument("model", required=False, shell_complete=_common.complete_model)
+@click.argument("model", required=False, shell_complete=_model.complete_model)
 @click.option(
     "--format",
     "formats",
@@ -111,7 +111,7 @@ def _choice(values):
 @click.option("--benchmark", is_flag=True, help="Also measure model and artifacts, as cnn-benchmark does.")
 @_common.data_dir_option
 @_common.force_option
-@_common.model_options
+@_foreign.model_options
 @_common.options
 @click.pass_obj
 def command(
@@ -158,7 +158,7 @@ def command(
     options = Options(
         **given,
         batch=None if batch == "dynamic" else int(batch),
-        labels=_common.given_labels(),
+        labels=_foreign.given_labels(),
         verify=not no_verify,
         data_dir=data_dir,
     )
@@ -167,14 +167,14 @@ def command(
     if model is None:
         _common.note(f"no MODEL was given: exporting {DEFAULT_MODEL}, which ships with keras_cnns")
         model = DEFAULT_MODEL
-    path, record, stem = _common.model_file(model)
-    _common.load_keras()
+    path, record, stem = _model.model_file(model)
+    _model.load_keras()
     from keras_cnns import export, saving
 
     loaded = None if record and record.preprocessing else saving.load_model(path)
     # Pictures are chosen by the names that the model itself carries
-    record = _common.described(record, loaded, model, options.input_size, rename=False)
-    _common.preprocessing_note(record, model, loaded)
+    record = _foreign.described(record, loaded, model, options.input_size, rename=False)
+    _model.preprocessing_note(record, model, loaded)
     measured = None
     with _common.stoppable() as note:
         note = _child.noted(note)

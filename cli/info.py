@@ -3,11 +3,11 @@
 import dataclasses
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _common, _foreign, _model
 
 
 @click.command("cnn-info", epilog=_common.EXIT_CODES)
-@click.argument("models", nargs=-1, metavar="[NETWORK|MODEL]...", shell_complete=_common.complete_network)
+@click.argument("models", nargs=-1, metavar="[NETWORK|MODEL]...", shell_complete=_model.complete_network)
 @click.option(
     "--input-size",
     type=click.IntRange(1, 4096),
@@ -23,7 +23,7 @@ from keras_cnns.cli import _common
 )
 @click.option("--versions", is_flag=True, help="Versions, processor, devices, settings: what a bug report needs.")
 @_common.force_option
-@_common.import_option
+@_foreign.import_option
 @_common.options
 def command(models, input_size, recipe, plot, versions, force, as_json):
     """Show all networks, or the layers of one (NETWORK as ResNet50, MODEL as in cnn-export), or compare several.
@@ -54,8 +54,8 @@ def command(models, input_size, recipe, plot, versions, force, as_json):
         _show_all(plot, as_json)
     else:
         for text in models:  # a misspelt one is answered at once
-            _common.locate(text) if _is_model(text) else canonical_name(text)
-        _common.load_keras()
+            _model.locate(text) if _is_model(text) else canonical_name(text)
+        _model.load_keras()
         shown = [_look_at(text, input_size) for text in models]
         if len(shown) == 1:
             _show_layers(shown[0], plot, as_json)
@@ -65,7 +65,7 @@ def command(models, input_size, recipe, plot, versions, force, as_json):
 
 def _is_model(text):
     """Return whether the argument is a MODEL, a file or NAME:WEIGHTS, and not just a network's name."""
-    return ":" in text or _common.is_file_name(text)
+    return ":" in text or _model.is_file_name(text)
 
 
 def _show_versions(as_json):
@@ -151,7 +151,7 @@ def _look_at(text, input_size):
 
     shape = None
     if _is_model(text):
-        model, record, _ = _common.open_model(text)
+        model, record, _ = _model.open_model(text)
         title, facts = text, FACTS.get(record and record.builder)
         errors = _measured_errors(record) if record else {}
         if input_size:
@@ -299,7 +299,7 @@ def _show_recipe(text, as_json):
     from keras_cnns.errors import ArgumentError
 
     if _is_model(text):
-        record = _common.read_record(*_common.locate(text))
+        record = _model.read_record(*_model.locate(text))
         if not record or not record.recipe:
             raise ArgumentError(f"the model carries no recipe. Received: MODEL={text!r}")
         found = [dict(record.recipe)]

@@ -3,13 +3,13 @@
 import os
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _common, _foreign, _model
 
 CHUNK = 256  # images read at a time, so that a folder of any size fits into memory
 
 
 @click.command("cnn-predict", epilog=_common.EXIT_CODES)
-@click.argument("model", shell_complete=_common.complete_model)
+@click.argument("model", shell_complete=_model.complete_model)
 @click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGE...")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to show.")
 @click.option(
@@ -23,7 +23,7 @@ CHUNK = 256  # images read at a time, so that a folder of any size fits into mem
 )
 @click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read; each is named.")
 @_common.force_option
-@_common.model_options
+@_foreign.model_options
 @_common.options
 def command(model, images, top, as_csv, output, skip_broken, force, as_json):
     """Show the most probable classes of each IMAGE, by MODEL (a .keras file, or NAME:WEIGHTS as nin:digits).
@@ -37,13 +37,13 @@ def command(model, images, top, as_csv, output, skip_broken, force, as_json):
         raise click.UsageError("--output goes with --csv or --json.")
     if output:
         _common.prepare_plot(output, force)
-    loaded, record, _ = _common.open_model(model)
+    loaded, record, _ = _model.open_model(model)
     paths = _files(images)
     from keras_cnns._models import main_output, names_of_classes
     from keras_cnns.applications import decode_predictions
 
-    loaded = _common.classifier(loaded, record and record.class_names, model)
-    preprocessing = _common.preprocessing_of(loaded, record, model)
+    loaded = _model.classifier(loaded, record and record.class_names, model)
+    preprocessing = _model.preprocessing_of(loaded, record, model)
     paths, probabilities = _predict(main_output(loaded), paths, preprocessing, skip_broken)
     names = names_of_classes(record and record.class_names, probabilities.shape[1])
     found = list(zip(paths, decode_predictions(probabilities, names, top=top), strict=True))

@@ -1,7 +1,7 @@
 """cnn-train: from pictures to one model file."""
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _common, _model
 
 
 def _devices(context, parameter, text):
@@ -21,8 +21,8 @@ def _beginning(text):
     from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError
 
-    if _common.is_file_name(text):
-        path, _, _ = _common.locate(text)
+    if _model.is_file_name(text):
+        path, _, _ = _model.locate(text)
         info = saving.read_info(path)
         if not info or not info.builder:
             raise ArgumentError(
@@ -48,13 +48,13 @@ def _train_on_jax(device):
 
 
 @click.command("cnn-train", epilog=_common.EXIT_CODES)
-@click.argument("network", metavar="NETWORK", shell_complete=_common.complete_network)
+@click.argument("network", metavar="NETWORK", shell_complete=_model.complete_network)
 @click.option(
     "--data",
     "source",
     required=True,
     metavar="SOURCE",
-    shell_complete=_common.complete_source,
+    shell_complete=_model.complete_source,
     help="Images: digits, FILE.npz, FILE.csv, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
 )
 @click.option(
@@ -221,7 +221,7 @@ def command(
 
     if coordinator:
         _train_on_jax(device)
-    _common.load_keras()
+    _model.load_keras()
     from keras_cnns.data import open_source, without_broken
     from keras_cnns.training import distribution, holds_photographs, train, use_device
     from keras_cnns.training.folder import recorded_recipe
@@ -240,7 +240,7 @@ def command(
             note(f"left out: {error}")
         note(f"left out because they cannot be read: {_common.counted(len(broken), 'image')}")
     if not quiet and together.writes:
-        _common.tell(opened)
+        _model.tell(opened)
     if chosen is None:
         recorded = recorded_recipe(output, name) if resume else None
         chosen = recorded or recipes.default_recipe(name, source, weights, holds_photographs(opened))

@@ -3,7 +3,7 @@
 import os
 
 import click
-from keras_cnns.cli import _common
+from keras_cnns.cli import _common, _foreign, _model
 
 from keras_cnns.analysis.kinds import KINDS
 
@@ -12,7 +12,7 @@ EPILOG = "\n\n".join([*(f"{name}: {kind.shows}" for name, kind in KINDS.items())
 
 
 @click.command("cnn-visualize", epilog=EPILOG)
-@click.argument("model", shell_complete=_common.complete_model)
+@click.argument("model", shell_complete=_model.complete_model)
 @click.argument("images", nargs=-1, type=click.Path(), metavar="[IMAGE]...")
 @click.option(
     "--what",
@@ -32,7 +32,7 @@ EPILOG = "\n\n".join([*(f"{name}: {kind.shows}" for name, kind in KINDS.items())
 @_common.force_option
 @_common.data_dir_option
 @_common.download_option
-@_common.model_options
+@_foreign.model_options
 @_common.options_without_table
 def command(
     model, images, what, layer, units, target, source, split, count, output, report, force, data_dir, download, as_json
@@ -47,12 +47,12 @@ def command(
     page = Path(output) / "report.html" if report else None
     for path in [*paths.values(), *([page] if page else [])]:
         _common.prepare_plot(path, force)
-    loaded, record, _ = _common.open_model(model)
+    loaded, record, _ = _model.open_model(model)
     from keras_cnns import _models
     from keras_cnns.analysis.looking import look
     from keras_cnns.errors import ArgumentError
 
-    preprocessing = _common.preprocessing_of(loaded, record, model)
+    preprocessing = _model.preprocessing_of(loaded, record, model)
     names = list(record.class_names) if record and record.class_names else None
     loaded = _models.two_classes(_models.main_output(loaded), names or ())
     pictures, sampled = _pictures(images, source, split, count, data_dir, download, record, preprocessing)
@@ -108,8 +108,8 @@ def _pictures(images, source, split, count, data_dir, download, record, preproce
 
     sampled = None
     if source:
-        opened = _common.reopen(record, source, data_dir, download)
-        _common.tell(opened, split)
+        opened = _model.reopen(record, source, data_dir, download)
+        _model.tell(opened, split)
         sampled = sample_pictures(opened.split(split), preprocessing, opened.class_names, count)
     return (read_pictures(images, preprocessing) if images else sampled), sampled
 

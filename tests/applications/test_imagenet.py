@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, one_sentence
 from families import randomize
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
-from keras_cnns.cli import _common
+from keras_cnns.cli import _model
 
 from keras_cnns import applications
 from keras_cnns.applications import _weights
@@ -173,7 +173,7 @@ def test_pictures_may_be_named_by_wordnet(resnet50, cli, tmp_path):
     unknown = pictures_of_imagenet(tmp_path / "unknown.npz", ["n00000000", *IDS[1:]])
     code, out, err = cli("evaluate", "resnet50:imagenet", "--data", unknown)
     assert code == 2 and one_sentence(err, "the classes of the images must be those of the model")
-    path, record, _ = _common.model_file("resnet50:imagenet")
+    path, record, _ = _model.model_file("resnet50:imagenet")
     assert read_info(path).class_ids == record.class_ids == tuple(IDS)
 
 

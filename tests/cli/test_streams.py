@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT, one_sentence
-from keras_cnns.cli import _common, _streams
+from keras_cnns.cli import _common, _model, _streams
 from PIL import Image
 
 INFO = "from keras_cnns.cli.info import main; main()"
@@ -157,7 +157,7 @@ _common.run(command, [])
 def test_another_backend_than_tensorflow_is_told_about(capfd, monkeypatch):
     for asked, told in (("torch", "KERAS_BACKEND=torch is not used"), (keras.backend.backend(), ""), (None, "")):
         monkeypatch.setattr(_common, "ASKED_BACKEND", asked)
-        _common.load_keras()
+        _model.load_keras()
         err = capfd.readouterr().err
         assert told in err if told else not err
 
