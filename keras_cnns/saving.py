@@ -7,17 +7,14 @@ needs `import keras_cnns.layers` first, batch normalization excepted; `load_mode
 import contextlib
 import dataclasses
 import errno
-import io
 import json
 import re
-import shutil
-import struct
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_cnns import _files, _quiet
+from keras_cnns import _archive, _files, _quiet
 from keras_cnns._lazy import dir_of
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ModelFileError, OutputError
@@ -34,13 +31,7 @@ __all__ = [
 __dir__ = dir_of(__all__)
 
 MEMBER = "keras_cnns.json"
-ARRAYS = "keras_cnns.npz"  # large arrays of the preprocessing, where it has some
 FORMAT = 1
-JSON_BYTES = 64 << 20  # more than any network's description takes
-ARRAY_BYTES = 1 << 30  # more than any mean image or whitening matrix takes
-BLOCK = 1 << 22  # bytes read at a time
-EXPANDED_BYTES = 1 << 28  # a member may be so large, however small it is packed
-EXPANSION = 100  # times its packed size
 
 # Layers that run code or programs kept in the file or beside it.
 CODE_LAYERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
@@ -162,7 +153,7 @@ def save_model(model, path, info=None, *, overwrite=False):
             if arrays:
                 import numpy as np
 
-                with archive.open(ARRAYS, "w", force_zip64=True) as file:
+                with archive.open(_archive.ARRAYS, "w", force_zip64=True) as file:
                     np.savez(file, **arrays)
 
 
@@ -189,9 +180,9 @@ def load_model(path, *, compile=False):
 
     from keras_cnns.layers import BatchNormalization  # with which the file's layers of ours are registered
 
-    _check_layers(path, json.loads(_read_member(path, "config.json")))
+    _check_layers(path, json.loads(_archive.read_member(path, "config.json")))
     try:
-        with _as_keras_reads_it(path) as readable:
+        with _archive.as_keras_reads_it(path) as readable:
             model = keras.saving.load_model(readable, compile=compile, safe_mode=True)
     except ModelFileError:
         raise
@@ -212,45 +203,6 @@ def load_model(path, *, compile=False):
         if type(layer) is keras.layers.BatchNormalization:
             layer.__class__ = BatchNormalization
     return model
-
-
-@contextlib.contextmanager
-def _as_keras_reads_it(path):
-    """Give the path of an archive with the same model that Keras reads without unpacking it elsewhere.
-
-    Of an archive with more members than its own three, Keras unpacks everything into a temporary folder, which it
-    leaves there where that fails. Raises ModelFileError for a member that is damaged or expands beyond measure.
-    """
-    needed = ("config.json", "metadata.json", "model.weights.h5")
-    with contextlib.ExitStack() as stack:
-        archive = stack.enter_context(zipfile.ZipFile(path))
-        members = [one for one in archive.infolist() if one.filename in needed or one.filename.startswith("assets/")]
-        readable, copy = path, None
-        if len(archive.infolist()) > len(needed):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_cnns-"))
-            readable = Path(folder) / "model.keras"
-            copy = zipfile.ZipFile(readable, "w")
-        for member in members:
-            if member.file_size > max(EXPANDED_BYTES, EXPANSION * member.compress_size):
-                raise ModelFileError(
-                    path,
-                    f"its {member.filename} takes {member.compress_size:,} bytes and would expand to "
-                    f"{member.file_size:,}, as no network's does",
-                    "Do not use this file.",
-                )
-            try:
-                with archive.open(member) as content:  # at its end the checksum is compared
-                    if copy is None:
-                        while content.read(BLOCK):
-                            pass
-                    else:
-                        with copy.open(member.filename, "w", force_zip64=True) as target:
-                            shutil.copyfileobj(content, target, BLOCK)
-            except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError, RuntimeError):
-                raise ModelFileError(path, f"its {member.filename} is damaged", "Copy or save it again.") from None
-        if copy is not None:
-            copy.close()
-        yield readable
 
 
 def _unreadable(path, error):
@@ -292,7 +244,7 @@ def _unreadable(path, error):
 def _keras_version(path):
     """Return the version of Keras that wrote a file; None if it does not say."""
     with contextlib.suppress(ValueError, AttributeError):
-        version = json.loads(_read_member(path, "metadata.json")).get("keras_version")
+        version = json.loads(_archive.read_member(path, "metadata.json")).get("keras_version")
         return version if isinstance(version, str) else None
 
 
@@ -307,13 +259,13 @@ def read_info(path):
     Raises:
         ModelFileError: as `load_model`, and if the record is damaged.
     """
-    text = _read_member(path, MEMBER, missing=None)
+    text = _archive.read_member(path, MEMBER, missing=None)
     if text is None:
         return None
     try:
         values = json.loads(text)
         described = (values.get("preprocessing") or {}).get("arrays")
-        return ModelInfo.from_json(values, _read_arrays(path) if described else None)
+        return ModelInfo.from_json(values, _archive.read_arrays(path) if described else None)
     except ValueError as error:
         raise ModelFileError(
             path, f"its record {MEMBER} is damaged ({error})", "Save the model again, with this version."
@@ -352,84 +304,6 @@ def check_info(path, model, info):
             f"its record names {len(info.class_names)} classes, its network has {classes} outputs",
             "Save it again.",
         )
-
-
-def _read_member(path, member, **default):
-    """Return the bytes of a JSON member of the archive, or `missing=` if it has none."""
-    path = Path(path)
-    if not path.exists():
-        raise ModelFileError(path, "there is no such file", "Give the path of a .keras file.")
-    if path.is_dir():
-        raise ModelFileError(path, "is a folder", "Give the path of a .keras file.")
-    if path.suffix != ".keras" and zipfile.is_zipfile(path):
-        raise ModelFileError(path, "is an archive without the name of one", "Rename it to end in .keras.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if not {"config.json", "metadata.json", "model.weights.h5"} <= set(names):
-                raise ModelFileError(path, "is a zip archive, but holds no Keras model", "Give a .keras file.")
-            if member not in names and "missing" in default:
-                return default["missing"]
-            if archive.getinfo(member).file_size > JSON_BYTES:
-                raise ModelFileError(path, f"its {member} is far too long for a network", "Do not use this file.")
-            text = archive.read(member)
-            json.loads(text)
-            return text
-    except zipfile.BadZipFile:
-        raise _not_an_archive(path) from None
-    except OSError as error:
-        raise ModelFileError(path, f"cannot be read ({error.strerror or error})", "Check the file.") from None
-    except (ValueError, EOFError, RuntimeError, zipfile.zlib.error) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(path, f"its {member} is damaged", "Copy or save it again.") from None
-
-
-def _read_arrays(path):
-    """Return the arrays of the archive's member `ARRAYS`, by name; raise ValueError if they cannot be read."""
-    import numpy as np
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(ARRAYS).file_size > ARRAY_BYTES:
-                raise ValueError("they are far too large")
-            with np.load(io.BytesIO(archive.read(ARRAYS)), allow_pickle=False) as file:
-                return {name: file[name] for name in file}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.zlib.error) as error:
-        raise ValueError(f"its arrays {ARRAYS} cannot be read: {error}") from None
-
-
-def _not_an_archive(path):
-    """Return the error that says what a file is, which is no whole zip archive."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        start = file.read(8)
-    if size == 0:
-        return ModelFileError(path, "is empty", "Copy or save it again.")
-    if start.startswith(b"\x89HDF\r\n\x1a\n"):
-        return ModelFileError(
-            path,
-            "is an HDF5 file; whole models in HDF5 are not read, as Keras does not check what code they hold",
-            "Load it where you trust it, and save it with a name that ends in .keras.",
-        )
-    if start.startswith(b"PK\x03\x04"):
-        whole = _announced_size(path)
-        about = f" ({size:,} of about {whole:,} bytes)" if whole > size else f" (after {size:,} bytes)"
-        return ModelFileError(path, f"the archive ends early{about}: the copy was cut off", "Copy it again.")
-    return ModelFileError(path, "is no .keras file", "Give a file that Keras 3 or cnn-train saved.")
-
-
-def _announced_size(path):
-    """Return how long a cut-off archive should be at least, by the headers of the members that are there."""
-    end = 0
-    with open(path, "rb") as file:
-        while True:
-            file.seek(end)
-            header = file.read(30)
-            if len(header) < 30 or header[:4] != b"PK\x03\x04":
-                return end
-            compressed, _, name, extra = struct.unpack("<IIHH", header[18:30])
-            end += 30 + name + extra + compressed
 
 
 def _check_layers(path, config):

@@ -161,9 +161,10 @@ def read_window(path, channels=3, choose=None, size=None):
 
 
 def read_file(path):
-    """Return the bytes of a file, none if it cannot be read: then `read_picture` says why."""
+    """Return the bytes of a file, by its path or open; none if it cannot be read: then `read_picture` says why."""
     try:
-        with open(path, "rb") as file:
+        with contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
+            file.seek(0)
             return file.read()
     except OSError:
         return b""

@@ -11,8 +11,8 @@ from keras_cnns.errors import ArgumentError, ArtifactError
 from keras_cnns.export import _keras_runner, _runner, inspection
 from keras_cnns.export._keras_runner import KERAS
 from keras_cnns.export.formats import FORMATS, OUTPUT
+from keras_cnns.export.parity import by_class
 from keras_cnns.export.runtimes import RuntimeProcess
-from keras_cnns.export.verification import by_class
 
 
 class Subject(RuntimeProcess):

@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import re
-import time
 from pathlib import Path
 
 import keras
@@ -12,27 +10,21 @@ from keras_cnns import _files, _models, saving
 from keras_cnns.errors import (
     ArgumentError,
     ArtifactError,
-    ConversionError,
     OutputError,
     OutputExistsError,
-    SourceError,
     VerificationError,
 )
 from keras_cnns.export import inspection, manifest, verification
 from keras_cnns.export.c_array import c_sources
+from keras_cnns.export.conversion import needed_memory, write
 from keras_cnns.export.formats import FORMATS
 from keras_cnns.export.options import Options
+from keras_cnns.export.parity import by_class, check_provable
 from keras_cnns.export.pictures import choose_pictures
 from keras_cnns.export.preparation import SHAPING, prepare_model
 from keras_cnns.export.quantization import choose_calibration
 from keras_cnns.export.reports import Artifact, Report
 from keras_cnns.export.runtimes import format_of_existing
-
-# Peak memory of a process that exports, measured with VGG-16: libraries, and copies of the weights. `ulimit -v` counts
-# address space, which is larger.
-BASE_MEMORY = 900_000_000
-ADDRESS_SPACE = 3_500_000_000
-WEIGHT_COPIES = {"saved_model": 5, "tflite": 7.5, "onnx": 6.5}
 
 
 def export_model(
@@ -123,7 +115,7 @@ def _write_all(model, info, options, output, stem, targets, arrays, overwrite, c
         for one, path in staged.items():
             needed = needed_memory(one, prepared.model) / 1e9
             say(f"writing {targets[one].name}{f' (takes about {needed:.0f} GB of memory)' if needed > 2 else ''}")
-            seconds = _write(one, path, targets[one], prepared, card, calibration)
+            seconds = write(one, path, targets[one], prepared, card, calibration)
             if pictures:
                 say(f"running {targets[one].name} with {FORMATS[one].runtime} on {pictures.description}")
             with _naming(targets[one].name, FORMATS[one], pictures):
@@ -290,7 +282,7 @@ def _on_pictures(prepared, info, say):
     expected, largest = prepared.expected(pictures.images)
     if options.quantize == "none" or options.min_agreement != 0:  # else no agreement was asked for
         _check_provable(prepared, pictures, expected)
-    best = verification.by_class(expected[prepared.outputs[0]], prepared.outputs[0]).argmax(1)
+    best = by_class(expected[prepared.outputs[0]], prepared.outputs[0]).argmax(1)
     known = pictures.labels is not None and prepared.is_classifier
     return pictures, expected, largest, float((best == pictures.labels).mean()) if known else None
 
@@ -299,76 +291,13 @@ def _check_provable(prepared, pictures, expected):
     """Raise VerificationError if a constant would pass for the model."""
     options = prepared.options
     try:
-        verification.check_provable(expected[prepared.outputs[0]], options.tolerance)
+        check_provable(expected[prepared.outputs[0]], options.tolerance)
     except ArtifactError as error:
         raise VerificationError(
             f"{prepared.whole.name}: {error} ({pictures.description}). Look at its weights, its preprocessing and "
             "these images; name others with --verify-data, or write artifacts unverified with --no-verify. "
             f"Received: verify_data={options.verify_data!r}"
         ) from error
-
-
-def _write(format, path, target, prepared, card, calibration):
-    """Write one artifact; return the seconds that it took.
-
-    Raises:
-        ConversionError: if the converter cannot write the model.
-    """
-    from keras_cnns.export import writers
-
-    start = time.monotonic()
-    try:
-        writers.WRITERS[format](writers.Job(prepared, card, calibration), path)
-    except (ModuleNotFoundError, ArgumentError, SourceError):
-        raise
-    except OSError as error:
-        raise OutputError.from_os(error.filename or target, error) from error
-    except Exception as error:  # each converter has its own
-        received = f"Nothing was kept. Received: format={format}, quantize={prepared.options.quantize}"
-        if _is_out_of_memory(error, prepared.model):
-            needed = needed_memory(format, prepared.model)
-            raise ConversionError(
-                f"{target.name}: there is not enough memory to write {prepared.whole.name}, which takes about "
-                f"{needed / 1e9:.1f} GB: raise the limit (a container's; that of ulimit -v to "
-                f"{(needed + ADDRESS_SPACE) // 1_000_000}000), close other programs, or use a larger machine. "
-                f"{received}"
-            ) from error
-        raise ConversionError(
-            f"{target.name}: the converter cannot write {prepared.whole.name} ({_why(error, format, prepared)}). "
-            f"{received}"
-        ) from error
-    return round(time.monotonic() - start, 2)
-
-
-def _is_out_of_memory(error, model):
-    """Return whether a converter failed for lack of memory; each library says it in its own way."""
-    import tensorflow as tf
-
-    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
-        return True
-    # A protocol buffer fails so too where it is larger than its format allows
-    small = 4 * model.count_params() < 2_000_000_000
-    return small and re.search(r"bad_alloc|Unable to allocate|Failed to serialize proto", str(error)) is not None
-
-
-def _why(error, format, prepared):
-    """Return why a converter failed, and the cure where it is known."""
-    layers = prepared.model._flatten_layers()
-    looping = [layer for layer in layers if isinstance(layer, keras.layers.RNN) and not layer.unroll]
-    if format == "tflite" and looping and prepared.options.static_batch is None:
-        return (
-            f"its recurrent layer {looping[0].name} needs a fixed batch there; give --batch 1, or build the layer with "
-            "unroll=True"
-        )
-    text = " ".join(str(error).split())
-    if named := re.search(r"TF Select ops: ([\w, ]+)|Op registered for (\w+)", text):
-        return f"it has no operator for {named[1] or named[2]}"
-    return f"{type(error).__name__}: {text[:300]}"
-
-
-def needed_memory(format, model):
-    """Return about how many bytes of memory this process has at its peak while it writes a model in a format."""
-    return round(BASE_MEMORY + WEIGHT_COPIES[format] * 4 * model.count_params())  # float32
 
 
 def _read_card(path, format):

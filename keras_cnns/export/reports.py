@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_cnns.export import inspection, verification
+from keras_cnns.export import inspection
 from keras_cnns.export.options import Options
+from keras_cnns.export.parity import Parity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Artifact:
     inputs: Mapping
     outputs: Mapping
     contents: inspection.Contents
-    parity: verification.Parity | None
+    parity: Parity | None
 
     def to_json(self):
         """Return a dictionary of JSON values."""

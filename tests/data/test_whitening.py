@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from keras_cnns import data, saving
+from keras_cnns import _archive, data, saving
 from keras_cnns.data import Preprocessing, Source, fit_components, fit_preprocessing, open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.data.statistics import PREPROCESSINGS
@@ -154,7 +154,7 @@ def test_files_keep_everything(fitted, kind, tmp_path):
     assert read == info and read.preprocessing.digests == fitted[kind].digests
     keras.saving.load_model(tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as archive:
-        assert (saving.ARRAYS in archive.namelist()) == (kind != "standardize")
+        assert (_archive.ARRAYS in archive.namelist()) == (kind != "standardize")
         assert len(archive.read(saving.MEMBER)) < 3000  # no large array in the JSON
 
 
@@ -166,10 +166,10 @@ def test_damaged_arrays_are_named(fitted, tmp_path):
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     for change, message in (
-        ({saving.ARRAYS: b"nonsense"}, "cannot be read"),
-        ({saving.ARRAYS: None}, "cannot be read"),
-        ({saving.ARRAYS: _npz(mean_image=fitted["mean-image"].mean_image + 1)}, "mean_image is not the one"),
-        ({saving.ARRAYS: _npz(other=np.zeros(3))}, "mean_image is missing"),
+        ({_archive.ARRAYS: b"nonsense"}, "cannot be read"),
+        ({_archive.ARRAYS: None}, "cannot be read"),
+        ({_archive.ARRAYS: _npz(mean_image=fitted["mean-image"].mean_image + 1)}, "mean_image is not the one"),
+        ({_archive.ARRAYS: _npz(other=np.zeros(3))}, "mean_image is missing"),
     ):
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in {**members, **change}.items():

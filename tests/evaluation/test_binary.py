@@ -11,7 +11,7 @@ from PIL import Image
 from keras_cnns import _models, analysis, applications, data, evaluation, saving
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ArgumentError
-from keras_cnns.export.verification import compare
+from keras_cnns.export.parity import compare
 
 NAMES = ("cat", "dog")
 RECORD = Preprocessing((16, 16), 3, scale=(1 / 255,))

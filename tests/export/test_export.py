@@ -93,14 +93,14 @@ def change_one_weight(path, format, size=1e-2):
 def test_verification_sees_one_changed_weight(digits_model, format, tmp_path, monkeypatch):
     """The artifact is changed between its writing and its verification; nothing may be left of it."""
     model, record = digits_model
-    write = exporting._write
+    write = exporting.write
 
     def tampered(format, path, *arguments):
         seconds = write(format, path, *arguments)
         change_one_weight(path, format)
         return seconds
 
-    monkeypatch.setattr(exporting, "_write", tampered)
+    monkeypatch.setattr(exporting, "write", tampered)
     with pytest.raises(VerificationError, match=f"nin{FORMATS[format].suffix} does not compute what the model"):
         export_model(model, tmp_path / "out", [format], info=record)
     assert not (tmp_path / "out").exists()
@@ -143,14 +143,14 @@ def test_verification_sees_wrong_artifacts(digits_model, fault, message, tmp_pat
 @pytest.mark.slow
 def test_one_bad_artifact_keeps_all_back(digits_model, tmp_path, monkeypatch):
     model, record = digits_model
-    write = exporting._write
+    write = exporting.write
 
     def tampered(format, path, *arguments):
         write(format, path, *arguments)
         if format == "onnx":
             change_one_weight(path, format)
 
-    monkeypatch.setattr(exporting, "_write", tampered)
+    monkeypatch.setattr(exporting, "write", tampered)
     (tmp_path / "nin.tflite").write_text("an older one")
     with pytest.raises(VerificationError, match="nin.onnx.*run by ONNX Runtime.*Nothing was kept"):
         export_model(model, tmp_path, ["tflite", "onnx"], info=record, overwrite=True)

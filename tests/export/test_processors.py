@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ArtifactError, VerificationError
 from keras_cnns.export import Options, _runner, export_model, open_artifact
-from keras_cnns.export.verification import check_fusion, compare
+from keras_cnns.export.parity import check_fusion, compare
 from keras_cnns.saving import ModelInfo
 
 INFO = ModelInfo(preprocessing=Preprocessing((12, 12), 3, mean=(120.0,), scale=(1 / 64,)))

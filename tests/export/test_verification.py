@@ -10,7 +10,7 @@ import pytest
 
 from keras_cnns.errors import ArgumentError, ArtifactError, OutputExistsError, VerificationError
 from keras_cnns.export import FORMATS, Options, _runner, export_model, inspection, runtimes, verify
-from keras_cnns.export.verification import compare
+from keras_cnns.export.parity import compare
 from keras_cnns.saving import ModelInfo
 
 
