@@ -74,6 +74,8 @@ def locate(text):
             folder = path.parent if path.parent.is_dir() else Path()
             near = nearest(path.name, [one.name for one in folder.glob("*.keras")])
             raise ArgumentError(f"there is no such model file.{near} Received: MODEL={text!r}")
+        if path.suffix.lower() in (".png", *_common.OTHER_IMAGES):
+            raise ArgumentError(f"MODEL, which comes first, is a .keras file and no image. Received: MODEL={text!r}")
         return path, None, None
     network, colon, weights = text.partition(":")
     known = applications.list_weights()

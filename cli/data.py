@@ -22,9 +22,7 @@ class _Unreadable(Exception):
     metavar="FILE.png",
     help="Draw training pictures as a network gets them, with their labels.",
 )
-@click.option(
-    "--augmentation", default="shift", show_default=True, metavar="NAME", help="Of the preview; as in a recipe."
-)
+@click.option("--augmentation", metavar="NAME", help="Of the preview, as in a recipe.  [default: shift]")
 @click.option(
     "--input-size",
     type=click.IntRange(4, 4096),
@@ -45,13 +43,16 @@ def command(source, every, preview, augmentation, input_size, seed, data_dir, do
     """
     if preview:
         _common.prepare_plot(preview, force)
+    elif augmentation or input_size:
+        option = "--augmentation" if augmentation else "--input-size"
+        raise click.UsageError(f"{option} is of the preview: give --preview FILE.png too.")
     _model.load_keras()
     from keras_cnns.data import open_source, summarize
     from keras_cnns.data.summary import SAMPLE
 
     opened = open_source(source, data_dir=data_dir, download=download)
     if preview:
-        _draw(opened, preview, augmentation, input_size, seed)
+        _draw(opened, preview, augmentation or "shift", input_size, seed)
     summary = summarize(opened, sample=None if every else SAMPLE, seed=seed, progress=_common.track)
     if as_json:
         _common.print_json(summary.to_json())

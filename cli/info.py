@@ -42,10 +42,11 @@ def command(models, input_size, recipe, plot, versions, force, as_json):
     if plot:
         _common.prepare_plot(plot, force)
     if recipe:
-        if len(models) != 1 or plot or input_size:
+        others = [name for name, value in (("--plot", plot), ("--input-size", input_size)) if value]
+        if len(models) != 1 or others:
             raise ArgumentError(
-                f"--recipe takes one network or model, and neither --plot nor --input-size. Received: {len(models)} of "
-                "them"
+                "--recipe takes one network or model, and neither --plot nor --input-size. Received: "
+                f"{', '.join([*models, *others]) or 'none'}"
             )
         _show_recipe(models[0], as_json)
     elif not models:

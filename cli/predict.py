@@ -79,13 +79,13 @@ def command(model, images, top, as_csv, output, skip_broken, force, as_json):
 def _files(images):
     """Return the paths of the images, in the given order, those of a folder by name.
 
-    What is no image by its suffix is counted and named on stderr; hidden files and folders are passed over, as other
-    programs keep their own there. Links to folders are not followed.
+    Folders are searched as deep as they go. What is no image is counted and named on stderr; hidden files and folders
+    are passed over, as other programs keep their own there.
 
     Raises:
         SourceError: if there is no such file, or no image in a folder.
     """
-    from keras_cnns.data.pictures import HEIF_SUFFIXES, SUFFIXES
+    from keras_cnns.data.folders import Listing
     from keras_cnns.errors import SourceError, nearest
 
     paths = []
@@ -99,19 +99,12 @@ def _files(images):
         if not os.path.isdir(given):
             paths.append(given)
             continue
-        found, others = [], []
-        for folder, folders, names in os.walk(given):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(name for name in names if not name.startswith(".")):
-                suffix = os.path.splitext(name)[1].lower()
-                (found if suffix in SUFFIXES | HEIF_SUFFIXES else others).append(os.path.join(folder, name))
-        if others:
-            more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
-            named = ", ".join(os.path.relpath(path, given) for path in others[:3])
-            what = "file that is no image" if len(others) == 1 else "files that are no images"
-            _common.note(f"{given}: passed over {len(others):,} {what}: {named}{more}")
+        listing = Listing()
+        found = listing.images_below(given)
+        for skipped in listing.skipped:
+            _common.note(f"{given}: left out {skipped}")
         if not found:
-            raise SourceError(f"{given}: there is no image in this folder ({', '.join(sorted(SUFFIXES))}).")
+            raise SourceError(f"{given}: holds no images{listing.hint()}. Add some, or name another folder.")
         paths += found
     return paths
 

@@ -15,7 +15,7 @@ def canonical_name(name):
         if known.casefold() == str(name).casefold():
             return known
     raise ArgumentError(
-        f"there is no such network; there are {', '.join(list_models())}.{nearest(name, list_models())} "
+        f"there is no such network.{nearest(name, list_models())} There are {', '.join(list_models())}. "
         f"Received: name={name!r}"
     )
 

@@ -222,27 +222,39 @@ class Listing:
         Raises:
             SourceError: if a name is not UTF-8.
         """
-        names = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                suffix = os.path.splitext(entry.name)[1].lower()
-                if not _is_visible(entry.name):
-                    continue
-                if entry.is_dir():
-                    self.skip(self._nested, _images_below(entry.path))
-                elif suffix in SUFFIXES:
-                    names.append(entry.name)
-                elif reason := _reason_to_skip(entry, suffix):
-                    self.skip(reason, [entry.path])
-                else:
-                    names.append(entry.name)
-        files = [os.path.join(folder, name) for name in sorted(names)]
+        files, inner = self._images_in(folder)
+        for path in inner:
+            self.skip(self._nested, _images_below(path))
         try:
             "".join(files).encode("utf8")
         except UnicodeEncodeError:
             file = next(file for file in files if any("\udc80" <= character <= "\udcff" for character in file))
             raise SourceError(f"{file!r}: the name is not UTF-8, which TensorFlow needs. Rename it.") from None
         return files
+
+    def images_below(self, folder):
+        """Return the paths of the image files in a folder and in all folders inside it, each folder's sorted by name.
+
+        Links to folders are not followed, as they may lead back; names need not be UTF-8.
+        """
+        files, inner = self._images_in(folder)
+        return files + [file for path in inner if not os.path.islink(path) for file in self.images_below(path)]
+
+    def _images_in(self, folder):
+        """Return the sorted paths of the image files and of the folders in a folder; what is neither is skipped."""
+        files, folders = [], []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                suffix = os.path.splitext(entry.name)[1].lower()
+                if not _is_visible(entry.name):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif suffix not in SUFFIXES and (reason := _reason_to_skip(entry, suffix)):
+                    self.skip(reason, [entry.path])
+                else:
+                    files.append(entry.path)
+        return sorted(files), sorted(folders)
 
 
 def _reason_to_skip(entry, suffix):

@@ -105,7 +105,7 @@ def save_model(model, info, path):
         file = Path(model)
         model, own = saving.load_with_info(file)
         info = info or own
-    main = _models.main_output(model)
+    main = _models.as_float32(_models.main_output(model))  # as its artifacts and `evaluate` compute
     _models.one_image_input(main)
     known = (tuple(info.class_names), info.preprocessing) if info else ()
     saving.save_model(main, path, saving.ModelInfo(*known))

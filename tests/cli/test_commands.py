@@ -58,7 +58,7 @@ def test_predict_folders(cli, digit_pictures, tmp_path):
     table = tmp_path / "new" / "table.csv"
     arguments = ("nin:digits", folder, paths[5], "--top", 2)
     code, out, err = cli("predict", *arguments, "--csv", "--output", table)
-    assert (code, out) == (0, "") and "passed over 1 file that is no image: notes.txt" in err and "4 images" in err
+    assert (code, out) == (0, "") and "left out 1 file of another kind (.txt), as " in err and "4 images" in err
     rows = list(csv.DictReader(table.read_text("utf8").splitlines()))
     expected = [folder / "a.PNG", folder / "b" / "10.jpg", folder / "b" / "2.png", paths[5]]
     assert [row["path"] for row in rows] == [str(path) for path in expected for _ in range(2)]
@@ -87,12 +87,14 @@ def test_predict_with_bad_options(cli, digit_pictures, tmp_path):
     for arguments, code, part in (
         ((paths[0], "--csv", "--json"), 2, "give one of them"),
         ((paths[0], "--output", "x.csv"), 2, "--output goes with --csv or --json"),
-        ((tmp_path / "empty",), 3, "there is no image in this folder"),
+        ((tmp_path / "empty",), 3, "empty: holds no images. Add some"),
         ((tmp_path / "A.png",), 3, "No such file or folder. Did you mean 'a.png'?"),
         (("https://example.org/a.png",), 3, "Download the image"),
     ):
         found, out, err = cli("predict", "nin:digits", *arguments)
         assert (found, out) == (code, "") and one_sentence(err, part)
+    found, out, err = cli("predict", paths[0], "nin:digits")
+    assert (found, out) == (2, "") and one_sentence(err, "MODEL, which comes first, is a .keras file and no image")
 
 
 def test_predict_with_bad_pictures(cli, digit_pictures, tmp_path):

@@ -101,6 +101,7 @@ def test_wrong_usage(cli, tmp_path):
         (["digit"], "Did you mean 'digits'"),
         (["digits", "--preview", taken], "--force"),
         (["digits", "--preview", tmp_path / "a.png", "--augmentation", "distrt"], "Did you mean 'distort'"),
+        (["digits", "--augmentation", "distort"], "give --preview FILE.png too"),
         (["tfds:no_such_set", "--data-dir", tmp_path], "no data set of that name"),
     ):
         code, out, err = cli("data", *arguments)
