@@ -6,7 +6,7 @@ def counted(count, noun):
 
     Args:
         count: how many.
-        noun: in the singular, of those that take an s or, after "s", "sh", "ch" and "x", an es.
+        noun: in the singular, of those that take an s or, after "s", "sh", "tch" and "x", an es ("batches", "epochs").
     """
-    ending = "" if count == 1 else "es" if noun.endswith(("s", "sh", "ch", "x")) else "s"
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "sh", "tch", "x")) else "s"
     return f"{count:,} {noun}{ending}"

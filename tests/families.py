@@ -56,6 +56,7 @@ def _slow_unless(quick):
 
 
 EVERY_NETWORK = _slow_unless(FAMILIES)  # for what is cheap
+SMALL_FIRST = _slow_unless([case for case in FILES if case[0] in ("LeNet5", "NiN", "Maxout", "ResNet20")])
 EVERY_NETWORK_BUT_FILES_SLOW = _slow_unless(FILES)  # for what trains or exports
 
 

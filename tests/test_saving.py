@@ -401,7 +401,11 @@ def damaged_layer(file, **config):
         (lambda file: damaged_weights(file, lambda old: b""), "its model.weights.h5 is damaged"),
         (lambda file: damaged_weights(file, lambda old: old[: len(old) // 2]), "its model.weights.h5 is damaged"),
         (lambda file: damaged_weights(file, lambda old: old[:512] + bytes(len(old) - 512)), "weights"),
-        (lambda file: damaged_layer(file, filters=10**12), "its layers need more memory than there is"),
+        pytest.param(
+            lambda file: damaged_layer(file, filters=10**12),
+            "its layers need more memory than there is",
+            marks=pytest.mark.slow,
+        ),
         (lambda file: damaged_layer(file, filters=-1), "a Conv2D layer is not described as Keras"),
         (lambda file: damaged_layer(file, no_such_option=1), "a Conv2D layer is not described as Keras"),
         (lambda file: damaged_layer(file, kernel_size=[30, 30]), "its layers do not fit each other"),

@@ -124,9 +124,9 @@ class Recipe:
             raise ArgumentError(
                 f"`freeze` must be a list of layers' names or patterns. Received: freeze={self.freeze!r}"
             )
-        if not 0 < self.learning_rate < math.inf:
+        if not 0 <= self.learning_rate < math.inf:
             raise ArgumentError(
-                f"`learning_rate` must be a number above 0. Received: learning_rate={self.learning_rate}"
+                f"`learning_rate` must be a number from 0. Received: learning_rate={self.learning_rate}"
             )
         for field in ("momentum", "rho", "label_smoothing"):
             if not 0 <= getattr(self, field) < 1:

@@ -125,7 +125,7 @@ def test_equal_to_tensorflows_profile(name, options):
 
 
 @pytest.mark.parametrize(
-    "name", ["MobileNet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("Xception", "ResNet50"))]
+    "name", [pytest.param(n, marks=pytest.mark.slow) for n in ("MobileNet", "Xception", "ResNet50")]
 )
 def test_equal_to_tensorflows_profile_for_keras_applications(name):
     model = getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=7)

@@ -13,6 +13,7 @@ from families import (
     EVERY_NETWORK_BUT_FILES_SLOW,
     FAMILIES,
     FILES,
+    SMALL_FIRST,
     has_codes,
     minimum,
     pictures,
@@ -24,8 +25,18 @@ from keras_cnns.analysis import account
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.saving import load_model, save_model
 
+DEEP = ("ResNet101", "ResNet110", "ResNet152", "ResNet101V2", "ResNet152V2")  # their code is that of ResNet50 or 20
 
-@pytest.mark.parametrize("name, options, trainable, fixed", facts.PARAMETERS, ids=str)
+
+def slow_if(condition, *case):
+    return pytest.param(*case, marks=[pytest.mark.slow] if condition else [])
+
+
+@pytest.mark.parametrize(
+    "name, options, trainable, fixed",
+    [slow_if(case[0] in DEEP and case[1], *case) for case in facts.PARAMETERS],  # each builder is counted in any case
+    ids=str,
+)
 def test_counts_and_shapes(name, options, trainable, fixed):
     zeros = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}  # random numbers would take most of the time
     codes = {"codes": np.ones((100, 84))} if options.get("classes") == 100 and has_codes(name, options) else {}
@@ -82,7 +93,7 @@ def test_residual_networks(name, options, trainable, fixed, macs):
             assert model.get_layer(layer).output.shape == (None, *shape), layer
 
 
-@pytest.mark.parametrize("name", applications.list_models())
+@pytest.mark.parametrize("name", [slow_if(name in DEEP, name) for name in applications.list_models()])
 def test_docstrings_tell_all(name):
     builder = getattr(applications, name)
     text = builder.__doc__
@@ -113,7 +124,7 @@ def test_the_smallest_input_works_and_a_smaller_one_is_refused(name, options):
         small(name, options, input_shape=(side - 1, side, 1))
 
 
-@pytest.mark.parametrize("name, options", EVERY_NETWORK_BUT_FILES_SLOW, ids=str)
+@pytest.mark.parametrize("name, options", SMALL_FIRST, ids=str)
 def test_the_arguments_of_keras_applications(name, options):
     builder = getattr(applications, name)
     side = max(64, minimum(name, options))
@@ -135,7 +146,14 @@ def test_the_arguments_of_keras_applications(name, options):
     assert nested.input is given
 
 
-@pytest.mark.parametrize("name", [name for name, options in FAMILIES if not options and name != "LeNet5"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        slow_if(name in ("VGG11LRN", "GoogLeNet", "InceptionV2", "ResNet50", "ResNet18V2"), name)
+        for name, options in FAMILIES
+        if not options and name != "LeNet5"
+    ],
+)
 def test_logits_are_what_softmax_takes(name):
     logits, probabilities = small(name, {}, classifier_activation=None), small(name, {})
     probabilities.set_weights(logits.get_weights())
@@ -361,7 +379,7 @@ def test_weights_trained_with_auxiliary_heads_fit_without(name, main, heads, tmp
     [
         ("CaffeNet", "AlexNet", ({}, {}), "norm1 has k=1.0, here 2.0"),
         ("VGG11LRN", "VGG11", ({}, {}), "left over there: norm1"),
-        ("ResNet50", "ResNet50", ({"stride_on": "3x3"}, {}), "otherwise set: conv3_1_conv1 has strides="),
+        slow_if(True, "ResNet50", "ResNet50", ({"stride_on": "3x3"}, {}), "otherwise set: conv3_1_conv1 has strides="),
         ("ResNet20", "ResNet20", ({}, {"residual": False}), "left over there: conv2_1_add"),
         (
             "LeNet5",

@@ -179,7 +179,7 @@ def test_layers_of_ones_own_are_imported(cli, image, way, tmp_path, monkeypatch)
     try:
         found, err = predicted(cli, "own.keras", image[0], "--import", name if way == "module" else f"{name}.py")
         assert len(found) == 2 and "said by the module" in err
-        code, out, err = cli("info", "own.keras", "--import", name)
+        code, out, err = cli("info", "own.keras", "--import", name, "--wide")
         assert code == 0 and "Doubled" in out
     finally:
         keras.saving.get_custom_objects().pop("Doubled")

@@ -133,7 +133,7 @@ def test_recipes(cli, digits_file, tmp_path):
     assert code == 0 and "nin-cifar10" in out and "learning_rate" in out and "short" in out
     assert "weight_decay" in out and "clip_norm" not in out  # no recipe for it sets that
     code, out, _ = cli("info", "VGG16", "--recipe", "--json")
-    assert [one["name"] for one in json.loads(out)] == ["short", "fine-tuning", "vgg-imagenet"]
+    assert [one["name"] for one in json.loads(out)] == ["short", "photographs", "fine-tuning", "vgg-imagenet"]
     for model in ("nin:digits", digits_file):
         code, out, _ = cli("info", model, "--recipe", "--json")
         assert code == 0 and [one["name"] for one in json.loads(out)] == ["nin-digits"]
