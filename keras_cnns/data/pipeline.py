@@ -51,7 +51,7 @@ def read_files(paths, preprocessing):
     without Python, and examples/read_image.py without this package.
 
     Args:
-        paths: of the files, or files that are open for reading.
+        paths: of the files.
         preprocessing: `Preprocessing`.
 
     Raises:

@@ -338,11 +338,13 @@ def _check_card(found, prepared):
 
 def _check_files(process, prepared, images):
     """Raise ArtifactError if `serve_image_bytes` does not find in image files what the model finds in their pixels."""
-    from keras_cnns.data.pipeline import read_files
+    from keras_cnns.data.pictures import read_picture
+    from keras_cnns.data.pipeline import prepare
 
-    files = _image_files(images)
+    files, record = _image_files(images), prepared.preprocessing
     main = prepared.outputs[0]
-    expected, largest = prepared.expected(read_files(map(io.BytesIO, files.values()), prepared.preprocessing))
+    pixels = [prepare(read_picture(io.BytesIO(content), record.channels), record) for content in files.values()]
+    expected, largest = prepared.expected(np.stack(pixels))
     expected, found = expected[main], process.run_files(list(files.values()))
     for k, kind in enumerate(files):
         parity = compare(

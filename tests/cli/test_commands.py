@@ -313,7 +313,6 @@ def test_export_of_a_foreign_model(cli, tmp_path):
         (("--format", "onnx", "--verify-data", "digit"), 2, ["Did you mean 'digits'?"]),
         (("--format", "onnx", "--output", "/proc/exports"), 5, ["/proc/exports: cannot be written"]),
         (("--format", "onnx", "--formt", "x"), 2, ["--formt"]),
-        (("--format", "all", "--quantize", "int8"), 2, ["saved_model", "choose none, or the format tflite or onnx"]),
         (("--format", "onnx", "--quantize", "int9"), 2, ["Did you mean 'int8'?"]),
         (("--format", "onnx", "--batch", "two"), 2, ["--batch is 'dynamic' or a whole number"]),
         (("--format", "onnx", "--labels", "none.txt"), 3, ["none.txt: cannot be read"]),
