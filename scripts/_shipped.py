@@ -62,8 +62,7 @@ def data_sha256(source):
     """Return the sha256 of a source's labels (int64), then its pixels (uint8), training pictures before test ones.
 
     It is that of the arrays and not of a file, whose bytes depend on the program that packed it, and whose labels may
-    be of any type. Of scikit-learn's digits it is that of all 1,797 as they lie there, 8x8: enlarged, they may differ
-    in the last bit between processors.
+    be of any type. Of scikit-learn's digits it is that of all 1,797 as they lie there, 8x8, however they are enlarged.
 
     Args:
         source: `Source` of pictures in memory.
@@ -100,7 +99,7 @@ def picture(entry):
 def measure(file, source, protocol):
     """Return what an entry says of a measurement on the test split: the numbers, and the protocol.
 
-    The file computes in the precision that it was trained in, as it does in `cnn-evaluate`.
+    The network computes in float32, as in `cnn-evaluate`; the numbers that its file records may be those of bfloat16.
 
     Args:
         file: path of a `.keras` file.
