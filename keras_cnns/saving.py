@@ -186,9 +186,13 @@ def load_model(path, *, compile=False):
             model = keras.saving.load_model(readable, compile=compile, safe_mode=True)
     except ModelFileError:
         raise
-    except MemoryError as error:
-        raise ModelFileError(path, "needs more memory than there is", "Take a machine with more of it.") from error
     except Exception as error:
+        if _is_out_of_memory(error):
+            raise ModelFileError(
+                path,
+                "needs more memory than there is",
+                "Raise the limit (of a container, or of ulimit -v), close other programs, or use a larger machine.",
+            ) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(
                 f"{path}: cannot be unpacked, as the temporary folder {tempfile.gettempdir()} is full. Free some space "
@@ -203,6 +207,17 @@ def load_model(path, *, compile=False):
         if type(layer) is keras.layers.BatchNormalization:
             layer.__class__ = BatchNormalization
     return model
+
+
+def _is_out_of_memory(error):
+    """Return whether a file could not be loaded for lack of memory, which Keras reports as a fault of a layer."""
+    if isinstance(error, MemoryError):
+        return True
+    words = r"Unable to allocate|bad_alloc|memory allocation failed|OOM when allocating|out of memory"
+    # TensorFlow has other words for each of its allocators
+    return bool(re.search(words, str(error))) or (
+        type(error).__module__.startswith("tensorflow") and "memory" in str(error)
+    )
 
 
 def _unreadable(path, error):
@@ -223,8 +238,7 @@ def _unreadable(path, error):
     elif called:
         reason = f"its layers do not fit each other: {called[1].removesuffix('.call')} cannot take what it gets"
     elif module.startswith("tensorflow"):
-        memory = "OOM" in text or "memory" in text
-        reason = "its layers need more memory than there is" if memory else "TensorFlow cannot build its layers"
+        reason = "TensorFlow cannot build its layers"
     elif module.startswith("h5py") or re.search(r"synchronously|h5|addr|object header|heap", text):
         reason = "its model.weights.h5 is damaged"
     elif re.search(r"incompatible with the layer|output size would be", text):

@@ -39,7 +39,9 @@ def test_every_format_equals_the_model(exported, digits_model):
     for artifact in exported.artifacts:
         assert artifact.parity.max_difference <= 1e-5 and artifact.parity.agreement == 1.0
         assert artifact.parity.accuracy == exported.accuracy
-        assert 4 * 349_674 < artifact.bytes < 1.1 * 4 * 349_674  # each weight once
+        # Each weight once, and a SavedModel's graph, which decodes image files too
+        graph = 300_000 if artifact.format == "saved_model" else 0.1 * 4 * 349_674
+        assert 4 * 349_674 < artifact.bytes < 4 * 349_674 + graph
 
 
 @pytest.mark.parametrize("format", FORMATS)
