@@ -213,11 +213,10 @@ def _is_out_of_memory(error):
     """Return whether a file could not be loaded for lack of memory, which Keras reports as a fault of a layer."""
     if isinstance(error, MemoryError):
         return True
-    words = r"Unable to allocate|bad_alloc|memory allocation failed|OOM when allocating|out of memory"
-    # TensorFlow has other words for each of its allocators
-    return bool(re.search(words, str(error))) or (
-        type(error).__module__.startswith("tensorflow") and "memory" in str(error)
-    )
+    words = "Unable to allocate|bad_alloc|memory allocation failed|OOM when allocating|out of memory"
+    if type(error).__module__.startswith("tensorflow"):  # each of its allocators has other words
+        words += "|memory"
+    return re.search(words, str(error)) is not None
 
 
 def _unreadable(path, error):

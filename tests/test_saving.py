@@ -438,7 +438,7 @@ def test_a_full_temporary_folder_and_too_little_memory_name_the_file(file, monke
         MemoryError(),
         # As Keras reports it when a layer's weights do not fit into memory
         ValueError(
-            "A total of 1 objects could not be loaded. Example error message for object <Dense name=fc6, built=True>:\n\n"
+            "A total of 1 objects could not be loaded. Example error message for object <Dense name=fc6>:\n\n"
             "Unable to allocate 392. MiB for an array with shape (25088, 4096) and data type float32"
         ),
     ):
