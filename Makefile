@@ -4,6 +4,8 @@ BIN := .venv/bin
 PROCESSES ?= 2
 # Folder of cifar10.npz, mnist.npz, ..., for accuracy and pictures
 DATA ?= .
+# Tests that hold some of the mark, so that `make kernels` need not collect the others
+KERNELS = $(shell grep -rl "mark.kernels" tests)
 
 .PHONY: demo test test-all kernels bench accuracy pictures runtimes lint clean
 
@@ -14,7 +16,7 @@ demo: .venv/.installed
 	@echo "The picture: runs/demo/digits.png"
 
 test: lint
-	$(BIN)/python -m pytest -n $(PROCESSES) -m "not slow"
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope -m "not slow"
 	$(MAKE) kernels
 
 # In parts, each with fresh processes: TensorFlow gives back little memory, and every network adds to it.
@@ -26,8 +28,8 @@ test-all: .venv/.installed-test-all .venv-runtimes/.installed lint
 
 # Numerics once more with the kernels that TensorFlow takes on other processors: without oneDNN, and oneDNN without AVX-512
 kernels: .venv/.installed-test
-	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow"
-	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow"
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow" $(KERNELS)
+	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow" $(KERNELS)
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/startup.py

@@ -29,6 +29,11 @@ FAMILIES = [
     ("ResNet20", {}),
     ("ResNet20", {"residual": False}),
 ]
+# What a family's code does differently shows at any depth; those that take seconds to build are slow tests of it
+CHEAP_FIRST = [
+    pytest.param(*case, marks=pytest.mark.slow) if case[0] in ("InceptionV2", "InceptionV3", "ResNet50") else case
+    for case in FAMILIES
+]
 COVERED = {name for name, _ in FAMILIES}
 # One a file of applications/
 FILES = [

@@ -153,7 +153,8 @@ def test_every_public_name_is_there(part):
         assert getattr(module, name).__doc__, name
 
 
-@pytest.mark.parametrize("level", [None, pytest.param("0", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [None, "0"])
 def test_the_start_of_tensorflow_is_silent_unless_asked_for(python, level, monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     if level:

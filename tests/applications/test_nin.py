@@ -18,7 +18,7 @@ def test_the_authors_second_pool(variant, kind):
 
 
 @pytest.mark.parametrize("name", ["NiN", "NiNImageNet"])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_every_class_map_is_born_alive(name, seed):
     """With He's weights there, about half of the maps start at zero for most pictures, and without a gradient."""
     keras.utils.set_random_seed(seed)

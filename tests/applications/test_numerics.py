@@ -61,12 +61,13 @@ NUMPY = [
     ("ResNet50V2", {"shortcut": "C"}, (64, 71, 3), 1),
     ("ResNet50V2", {"residual": False}, (64, 71, 3), 1),
 ]
-SLOW = ("ResNet50", "ResNet50V2", "GoogLeNet")
+SLOW = ("ResNet50", "ResNet50V2", "GoogLeNet", "InceptionV2", "VGG16C", "CaffeNet")
 KERNELS = ("LeNet5", "NiN", "AlexNet", "ResNet20")  # these hold every kind of layer
 
 
 def marked(case):
-    marks = [pytest.mark.slow] if case[0] in SLOW else [pytest.mark.kernels] if case[0] in KERNELS else []
+    slow = case[0] in SLOW or (case[0].startswith("ResNet") and case[1])  # options of ResNets, too
+    marks = [pytest.mark.slow] if slow else [pytest.mark.kernels] if case[0] in KERNELS else []
     return pytest.param(*case, marks=marks)
 
 

@@ -250,10 +250,12 @@ def Wider(classes=10, input_shape=(8, 8, 3)):
     "build, source, recipe, options, named",
     [
         (Wider, colors(), PLAIN, {}, "network is 'Net', not 'Wider'"),
-        (Net, colors(1), PLAIN, {}, "pictures is"),
+        pytest.param(Net, colors(1), PLAIN, {}, "pictures is", marks=pytest.mark.slow),
         (Net, colors(), PLAIN.replace(epochs=5), {}, "recipe.epochs is 4, not 5"),
         (Net, colors(), PLAIN, {"seed": 3}, "pictures is|seed is 0, not 3"),
-        (Net, colors(), PLAIN.replace(precision="mixed_bfloat16"), {}, "recipe.precision is"),
+        pytest.param(
+            Net, colors(), PLAIN.replace(precision="mixed_bfloat16"), {}, "recipe.precision is", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_folder_of_another_run_is_refused(tmp_path, monkeypatch, build, source, recipe, options, named):

@@ -102,7 +102,11 @@ DIGITS = tuple("0123456789")
 
 @pytest.mark.parametrize(
     "class_names, kept",
-    [(DIGITS[::-1], True), (tuple("abcdefghij"), False), pytest.param(("even", "odd"), False, marks=pytest.mark.slow)],
+    [
+        (DIGITS[::-1], True),
+        pytest.param(tuple("abcdefghij"), False, marks=pytest.mark.slow),
+        pytest.param(("even", "odd"), False, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_a_training_starts_from_trained_weights(class_names, kept, tmp_path):
