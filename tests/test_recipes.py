@@ -104,7 +104,15 @@ def with_slow(found):
     """Recipes, those of deep networks as slow tests, and those much like another one."""
     deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet", "caffenet")
     deep += ("alexnet-one", "alexnet-imagenet", "maxout-cifar10", "nin-cifar10", "nin-imagenet", "resnet-cifar10")
-    alike = ("nin-fashion-mnist", "nin-modern-again", "fine-tuning", "nin-digits", "nin-mnist-modern", "lenet5-modern")
+    alike = (
+        "nin-fashion-mnist",
+        "nin-modern-again",
+        "fine-tuning",
+        "nin-digits",
+        "nin-mnist",
+        "nin-modern",
+        "lenet5-m",
+    )
     return [pytest.param(one, marks=[pytest.mark.slow] if one.name.startswith(deep + alike) else []) for one in found]
 
 

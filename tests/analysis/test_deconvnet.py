@@ -441,7 +441,9 @@ def support(projections):
     return np.array(ends).T
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name[0].isupper() else []) for name in NETWORKS]
+)
 def test_the_support_of_a_projection_is_the_receptive_field(name):
     """Over many pictures, as each picture's switches leave out what was no maximum; weights are positive.
 

@@ -42,7 +42,7 @@ def test_every_kind_is_drawn():
     assert list(KINDS) == list(DRAWN)
 
 
-@pytest.mark.parametrize("head", ["pooled", "flat"])
+@pytest.mark.parametrize("head", ["pooled", pytest.param("flat", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_drawings(kind, head, pictures, tmp_path):
     said = look(model(head), kind, tmp_path / "a.png", pictures, class_names=NAMES)

@@ -163,7 +163,7 @@ WAYS = pytest.mark.parametrize("augmentation", ["none", "inception-crop"])
 
 
 @WAYS
-@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("cached", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_files_come_once_each_in_a_seeded_order(photographs, augmentation, cached, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CACHE_BYTES", 0)
     cache = tmp_path / "cache" if cached else None

@@ -32,7 +32,7 @@ def exported(model, folder):
     [
         ("LeNet5", {}),
         ("Maxout", {"variant": "mnist"}),
-        ("CaffeNet", {"include_top": False, "pooling": "avg"}),
+        pytest.param("CaffeNet", {"include_top": False, "pooling": "avg"}, marks=pytest.mark.slow),
         pytest.param("InceptionV3", {"stem": "79"}, marks=pytest.mark.slow),
         ("ResNet20", {}),
         pytest.param("ResNet18V2", {}, marks=pytest.mark.slow),

@@ -83,7 +83,9 @@ def batches(shape, count=3):
     return [tf.constant(x) for x in xs], random.normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("jit", [None, False, True], ids=["eager", "graph", "xla"])
+@pytest.mark.parametrize(
+    "jit", [None, False, pytest.param(True, marks=pytest.mark.slow)], ids=["eager", "graph", "xla"]
+)
 @pytest.mark.parametrize("policy", ROUNDING)
 def test_training_steps_equal_keras_own(policy, jit, fused):
     shape = (4, 5, 6, 7)

@@ -205,7 +205,7 @@ class Weights(keras.callbacks.CSVLogger):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stop", [None, 1, 7])
+@pytest.mark.parametrize("stop", [None, pytest.param(1, marks=pytest.mark.slow), 7])
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])
 def test_a_moving_average_is_what_is_saved(tmp_path, monkeypatch, stop, schedule):
     monkeypatch.setattr(Weights, "seen", [])
@@ -374,7 +374,7 @@ def unequal():
     )
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("smoothing", [pytest.param(0.0, marks=pytest.mark.slow), 0.1])
 @pytest.mark.parametrize("heads", [(), ("side",)])
 def test_classes_weigh_the_same(smoothing, heads):
     recipe = PLAIN.replace(balance="weights", label_smoothing=smoothing, auxiliary_weight=0.5 if heads else 0.0)
