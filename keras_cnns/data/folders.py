@@ -65,7 +65,7 @@ def open_images(folder):
     if not files:
         raise SourceError(f"{folder}: holds no images{listing.hint()}. Add some, or name another folder.")
     warn_of_skipped(folder, listing.skipped)
-    return FileSplit(np.array(files, dtype=object), np.full(len(files), -1))
+    return file_split(files, np.full(len(files), -1))
 
 
 def read_folder(path):

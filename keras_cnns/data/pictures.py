@@ -201,8 +201,11 @@ def decoder_warning(content):
         return ""
     import tensorflow as tf
 
-    sys.stderr.flush()
-    before = os.dup(2)
+    try:
+        sys.stderr.flush()
+        before = os.dup(2)
+    except (OSError, AttributeError):  # stderr is closed: what is printed there cannot be heard
+        return ""
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
