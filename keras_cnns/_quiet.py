@@ -19,7 +19,7 @@ def quiet():
     """Hold back what converters and runtimes write to stderr; if they fail, note it in the traceback."""
     level, said = logging.root.manager.disable, []
     try:
-        with _held_back(said):
+        with held_back(said):
             logging.disable(logging.WARNING)
             try:
                 yield
@@ -43,7 +43,7 @@ def starting():
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for later lines, such as those about a GPU that is not there
     said = []
     try:
-        with _held_back(said):
+        with held_back(said):
             yield
     finally:
         if "tensorflow" not in sys.modules:
@@ -60,7 +60,7 @@ def import_keras():
 
 
 @contextlib.contextmanager
-def _held_back(said):
+def held_back(said):
     """Hold back what is written to stderr, and append the text to `said` on leaving; nothing where none can be held."""
     try:
         stderr, held = os.dup(2), tempfile.TemporaryFile()

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "_custom": {"errors"},
     "_archive": {"_files", "errors"},
     "saving": {"_archive", "_files", "_lazy", "_quiet", "layers", "data.preprocessing", "errors"},
-    "data": {"_lazy", "_text", "data", "errors"},
+    "data": {"_lazy", "_quiet", "_text", "data", "errors"},
     "applications._facts": set(),
     "applications._registry": {"applications", "errors"},
     "applications._imagenet": {"_files", "_models", "errors", "applications.resnet"},

@@ -4,13 +4,12 @@ import contextlib
 import functools
 import io
 import os
-import sys
-import tempfile
 import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from keras_cnns._quiet import held_back
 from keras_cnns.errors import SourceError, SourceWarning
 
 SUFFIXES = frozenset(
@@ -201,27 +200,18 @@ def decoder_warning(content):
         return ""
     import tensorflow as tf
 
-    try:
-        sys.stderr.flush()
-        before = os.dup(2)
-    except (OSError, AttributeError):  # stderr is closed: what is printed there cannot be heard
-        return ""
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
+    said = []
+    with held_back(said):
         try:
             with tf.device("CPU"):
                 tf.raw_ops.DecodeJpeg(contents=content, ratio=8)
         except tf.errors.InvalidArgumentError:
             pass  # read_picture says what it is
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-        caught.seek(0)
-        lines = caught.read().splitlines(keepends=True)
-    own = [line for line in lines if line.startswith((b"Corrupt JPEG data", b"Premature end", b"Inconsistent prog"))]
-    if others := b"".join(line for line in lines if line not in own):
-        os.write(2, others)
-    return own[0].decode("ascii", "replace").strip() if own else ""
+    lines = "".join(said).splitlines(keepends=True)
+    own = [line for line in lines if line.startswith(("Corrupt JPEG data", "Premature end", "Inconsistent prog"))]
+    if others := "".join(line for line in lines if line not in own):
+        os.write(2, others.encode())
+    return own[0].strip() if own else ""
 
 
 def decode_jpeg(content, window, channels, divisor):
