@@ -102,7 +102,8 @@ def _int8(proto, exact, job):
     """Return the model with int8 weights by channel and uint8 activations, and the layers' signal-to-noise.
 
     QuantizeLinear and DequantizeLinear stand around what is quantized. The softmax stays in float32: of steps of 1/255
-    the small probabilities would all be zero.
+    the small probabilities would all be zero. So do the results of dense layers, which ONNX Runtime's int8 kernel gives
+    as float32 too: OpenCV 5 refuses a Gemm whose bias and result are both quantized.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -139,9 +140,16 @@ def _int8(proto, exact, job):
             activation_type=quantization.QuantType.QUInt8,
             per_channel=True,
             reduce_range=prepared.options.weight_bits == 7,
-            nodes_to_exclude=exact + softmax,
+            nodes_to_exclude=exact + softmax + _read_dense(prepared_graph.graph),
             quant_format=quantization.QuantFormat.QDQ,
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
         )
         quantized = onnx.load(done)
     layers = {layer.name for layer in prepared.model._flatten_layers()}
     return quantized, _noise.by_layer(prepared_graph, quantized, pictures, layers)
+
+
+def _read_dense(graph):
+    """Return the names of the nodes, other than dense layers, that read a dense layer's result."""
+    results = {node.output[0] for node in graph.node if node.op_type == "Gemm"}
+    return [node.name for node in graph.node if node.op_type != "Gemm" and results & set(node.input)]

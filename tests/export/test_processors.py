@@ -58,6 +58,21 @@ def test_the_reference_evaluator_runs_it(exported):
     np.testing.assert_allclose(found, open_artifact(artifact.path)(image)["probabilities"], atol=0.01)
 
 
+def test_results_of_dense_layers_stay_in_float32(tmp_path):
+    """OpenCV 5 refuses a Gemm whose bias and result are both quantized, whatever activation follows."""
+    x = y = keras.Input((12, 12, 3))
+    y = keras.layers.Flatten()(y)
+    for activation in ("relu", "tanh", "sigmoid"):
+        y = keras.layers.Dense(8, activation, bias_initializer="ones")(y)
+    model = keras.Model(x, keras.layers.Dense(5, "softmax", bias_initializer="ones")(y))
+    options = Options(quantize="int8", calibration=PIXELS, verify=False)
+    (artifact,) = export_model(model, tmp_path, ["onnx"], options, info=INFO).artifacts
+    nodes = onnx.load(artifact.path).graph.node
+    results = {node.output[0] for node in nodes if node.op_type == "Gemm"}
+    assert len(results) == 4
+    assert not [node for node in nodes if node.op_type == "QuantizeLinear" and node.input[0] in results]
+
+
 def test_layers_and_their_noise(exported):
     target, artifact, proto = exported
     assert list(artifact.contents.layers) == ["first", "second", "pool", "classes"] and artifact.contents.opset == 19
