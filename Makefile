@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROCESSES ?= 2
-# Folder of cifar10.npz, mnist.npz, ..., for accuracy and pictures
+# Folder of cifar10.npz, mnist.npz, ..., for accuracy and images
 DATA ?= .
 # Tests that hold some of the mark, so that `make kernels` need not collect the others
 KERNELS = $(shell grep -rl "mark.kernels" tests)
@@ -13,7 +13,7 @@ demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --epochs 15 --output runs/demo --force
 	$(BIN)/cnn-evaluate runs/demo/model.keras --data digits --plot runs/demo/digits.png --force
 	$(BIN)/cnn-export runs/demo/model.keras --format all --output runs/demo/exports --force
-	@echo "The picture: runs/demo/digits.png"
+	@echo "The plot: runs/demo/digits.png"
 
 test: lint
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope -m "not slow"
@@ -45,7 +45,7 @@ bench: .venv/.installed
 accuracy: .venv/.installed
 	$(BIN)/python scripts/measure_accuracy.py "$(DATA)"
 
-# README's pictures of them
+# README's images of them
 pictures: .venv/.installed
 	$(BIN)/python scripts/draw_shipped.py "$(DATA)"
 

@@ -17,7 +17,7 @@ import common
 BATCH, GOAL = 64, 0.85
 STEPS = {"tensorflow": 6, "jax": 3}  # a round
 NETWORKS = ("NiN", "ResNet20")
-# multiply-adds a picture and parameters of the README's table; bytes of float32 gradients
+# multiply-adds an image and parameters of the README's table; bytes of float32 gradients
 SCALED = {"ResNet50": (3.858e9, 25.557e6), "VGG16": (15.470e9, 138.358e6), "ResNet20": (40.6e6, 0.270e6)}
 # (devices, bytes a second between two of them, what it is)
 LINKS = [
@@ -25,13 +25,13 @@ LINKS = [
     (8, 20e9, "8 in one host, PCIe, 20 GB/s"),
     (64, 25e9, "64 in 8 hosts, 200 Gb/s"),
 ]
-FLOPS, PER_DEVICE = 50e12, 64  # operations a second that a device attains, in bfloat16; pictures of the batch on each
+FLOPS, PER_DEVICE = 50e12, 64  # operations a second that a device attains, in bfloat16; images of the batch on each
 
 
 def expected(macs, parameters, devices, link, flops=FLOPS, batch=PER_DEVICE):
     """Return the expected share, 0 to 1, of the throughput of `devices` times one.
 
-    A step computes 6 operations a multiply-add and picture (forward, and twice that backward), then a ring all-reduce
+    A step computes 6 operations a multiply-add and image (forward, and twice that backward), then a ring all-reduce
     sends 2 (n - 1) / n times the gradients' bytes over each link; nothing of it is hidden behind the computation.
     """
     compute = 6 * macs * batch / flops
@@ -159,7 +159,7 @@ def main():
         return
     table = scaling()
     for row in table:
-        print(f"{row['network']:<10} {row['devices']:<32} expected {row['expected']:.1%} of {PER_DEVICE} pictures each")
+        print(f"{row['network']:<10} {row['devices']:<32} expected {row['expected']:.1%} of {PER_DEVICE} images each")
     if found.scaling:
         return
     raw = []

@@ -2,9 +2,9 @@
 
     python benchmarks/gpu_training.py [--rounds 5] [--only resnet50]
 
-ResNet-50, VGG-16, Inception v3 and NiN in bfloat16, pictures on the device; beside the first three the same networks of
+ResNet-50, VGG-16, Inception v3 and NiN in bfloat16, images on the device; beside the first three the same networks of
 torchvision or, where that is missing, our twin of ResNet-50, channels last (goal for ResNet-50: 0.9 of it). NiN with
-its pictures on the device beside `fit` from NumPy arrays (goal: 5 times). Without a GPU it runs on a few small batches,
+its images on the device beside `fit` from NumPy arrays (goal: 5 times). Without a GPU it runs on a few small batches,
 says so, and its numbers mean nothing. Neither tensorflow nor PyTorch is needed; what is missing is left out.
 """
 
@@ -30,8 +30,8 @@ CASES = {
 }
 
 
-def pictures(count, side, classes):
-    """Return made-up uint8 pictures and their labels."""
+def random_images(count, side, classes):
+    """Return made-up uint8 images and their labels."""
     random = np.random.default_rng(0)
     return random.integers(0, 256, (count, side, side, 3), dtype="uint8"), random.integers(0, classes, count)
 
@@ -40,7 +40,7 @@ def ours(build, side, batch, steps, on_device=True):
     """Return a function that trains some steps of a network."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build()
-    images, labels = pictures(batch * steps, side, model.output_shape[-1])
+    images, labels = random_images(batch * steps, side, model.output_shape[-1])
     record = data.Preprocessing((side, side), mean=(127.5,), scale=(1 / 64,))
     if on_device:
         trainer, given = data.keep_on_device(model, images, record, augmentation="none"), np.arange(len(images))
@@ -73,7 +73,7 @@ def theirs(name, side, batch, steps, device):
             layer.p = 0.0
     compiled = torch.compile(model) if device == "cuda" else model  # on a processor compiling takes longer than this
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
-    images, labels = pictures(batch * steps, side, 1000)
+    images, labels = random_images(batch * steps, side, 1000)
     images, labels = torch.tensor(images.transpose(0, 3, 1, 2), device=device), torch.tensor(labels, device=device)
 
     def train():
@@ -116,8 +116,8 @@ def main():
             times = common.interleave(functions, rounds)
             rows.append(common.row(f"{name}, on the device, batch {batch}", times, "ours", "from NumPy", 5.0))
         speed = batch * steps / min(times["ours"])
-        print(f"{name}: {speed:,.0f} pictures a second")
-        rows.append({"case": f"{name}, pictures a second", "ours": round(speed, 1)})
+        print(f"{name}: {speed:,.0f} images a second")
+        rows.append({"case": f"{name}, images a second", "ours": round(speed, 1)})
         del functions
     if on_gpu:
         common.write("gpu_training", rows, partial=bool(found.only))

@@ -1,10 +1,10 @@
-"""Pictures a second into a training step, beside the pipeline one writes first; and the wait for the first batch.
+"""Images a second into a training step, beside the pipeline one writes first; and the wait for the first batch.
 
     python benchmarks/input_pipeline.py [--rounds 7] [--folder PHOTOGRAPHS]
 
 JPEG at 224 pixels, batch 64, shuffled, random crops, mirrored: whole decode, then crop, then resize, beside
-`make_dataset`; both normalize, or `make_dataset` leaves that to the step and gives uint8. 32-pixel pictures from
-memory, batch 128: a map over pictures beside one over batches. A folder of 100,000 small files: from `open_source` to
+`make_dataset`; both normalize, or `make_dataset` leaves that to the step and gives uint8. 32-pixel images from
+memory, batch 128: a map over images beside one over batches. A folder of 100,000 small files: from `open_source` to
 the first training batch, in a process of its own.
 
 PHOTOGRAPHS is a folder of class folders of JPEG files, or of train/ and test/; without it 256 files of 500x375 pixels
@@ -35,7 +35,7 @@ from keras_cnns.data.splits import ArraySplit
 LARGE = Preprocessing((224, 224), shorter_side=256, mean=(124.0, 117.0, 104.0), scale=(0.017,))
 SMALL = Preprocessing((32, 32), mean=(124.0, 117.0, 104.0), scale=(0.017,))
 FILES = 100_000
-PASS = 1024  # pictures of 224 pixels
+PASS = 1024  # images of 224 pixels
 FIRST_BATCH = """
 import json, sys, time
 start = time.perf_counter()
@@ -53,7 +53,7 @@ print(json.dumps({"imports": imported - start, "seconds": done - imported, "byte
 
 
 def photographs(folder, count, width, height):
-    """Write pictures with about the bytes a pixel that photographs have."""
+    """Write images with about the bytes a pixel that photographs have."""
     random = np.random.default_rng(0)
     for k in range(count):
         coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype="uint8"))
@@ -75,10 +75,10 @@ def read_all(data):
     return read
 
 
-def pipeline(split, picture, batch):
-    """Return what one writes first: a map over pictures, in parallel, then batches."""
+def pipeline(split, image, batch):
+    """Return what one writes first: a map over images, in parallel, then batches."""
     data = tf.data.Dataset.from_tensor_slices((split.items, split.labels)).shuffle(split.examples)
-    return data.map(picture, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(tf.data.AUTOTUNE)
+    return data.map(image, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
 def resize_crop_flip(path, label):
@@ -108,13 +108,13 @@ def pad_crop_flip(image, label):
     return SMALL.normalize(tf.cast(tf.image.random_flip_left_right(image), tf.float32)), label
 
 
-def compare(case, goal, rounds, split, record, batch, picture, augmentation, normalize=True):
+def compare(case, goal, rounds, split, record, batch, image, augmentation, normalize=True):
     ours = make_dataset(split, record, batch, shuffle=True, augmentation=augmentation, normalize=normalize)
-    functions = {"make_dataset": read_all(ours), "naive": read_all(pipeline(split, picture, batch))}
+    functions = {"make_dataset": read_all(ours), "naive": read_all(pipeline(split, image, batch))}
     times = common.interleave(functions, rounds)
     line = common.row(case, times, "make_dataset", "naive", goal)
     rate = {name: round(split.examples / seconds) for name, seconds in line["seconds"].items()}
-    return {**line, "pictures a second": rate}
+    return {**line, "images a second": rate}
 
 
 def first_batch(rounds, folder):
@@ -160,14 +160,14 @@ def main():
         for name, folder in folders.items():
             split = open_source(folder).split("train")
             split = split.take(np.resize(np.arange(split.examples), PASS))  # start and end of a pass should not count
-            for case, picture, augmentation in (
+            for case, image, augmentation in (
                 ("area and aspect", area_crop_flip, "inception-crop"),
                 ("resize and crop", resize_crop_flip, "crop-flip"),
             ):
                 for out, normalize in (("uint8", False), ("normalized", True)):
                     title = f"{name}, {case}, {out}"
                     rows.append(
-                        compare(title, 1.25, arguments.rounds, split, LARGE, 64, picture, augmentation, normalize)
+                        compare(title, 1.25, arguments.rounds, split, LARGE, 64, image, augmentation, normalize)
                     )
     images = np.random.default_rng(0).integers(0, 256, (20_000, 32, 32, 3), dtype="uint8")
     split = ArraySplit(images, np.arange(20_000) % 10)

@@ -2,7 +2,7 @@
 
     python benchmarks/training_engine.py [--rounds 5] [--epochs 2] [--only steps]
 
-ResNet-20 on pictures made up, 32 pixels, batch 128: `training.train` beside `model.fit` on the same input, epochs
+ResNet-20 on images made up, 32 pixels, batch 128: `training.train` beside `model.fit` on the same input, epochs
 alone, which is what a training of any length repeats. A checkpoint of ResNet-50 beside `model.save`, which keeps
 weights and optimizer too, followed by fsync. LeNet-5, batch 64: `fit` with the steps a call that `compile_model`
 chooses beside one.
@@ -25,7 +25,7 @@ from keras_cnns import applications, recipes, training
 from keras_cnns.data import Preprocessing, fit_preprocessing
 from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import ArraySplit
-from keras_cnns.training import checkpoint, run
+from keras_cnns.training import _train, checkpoint
 
 RECIPE = recipes.Recipe("plain", batch_size=128, augmentation="pad-crop-flip", precision="auto")
 
@@ -47,7 +47,7 @@ class Epochs(keras.callbacks.Callback):
         return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
 
-def pictures(count, side, channels):
+def images(count, side, channels):
     random = np.random.default_rng(0)
     labels = np.arange(count) % 10
     return ArraySplit(random.integers(0, 256, (count, side, side, channels), dtype="uint8"), labels)
@@ -55,7 +55,7 @@ def pictures(count, side, channels):
 
 def engine(rounds, epochs):
     """Return the line of `train` beside `fit`."""
-    splits = {"train": pictures(6400, 32, 3), "validation": pictures(640, 32, 3)}
+    splits = {"train": images(6400, 32, 3), "validation": images(640, 32, 3)}
     source, recipe = Source("random", tuple("0123456789"), (32, 32, 3), splits), RECIPE.replace(epochs=epochs + 1)
 
     def bare():
@@ -72,13 +72,13 @@ def engine(rounds, epochs):
         return epochs.seconds
 
     def ours():
-        epochs, real = Epochs(), run.callbacks
-        run.callbacks = lambda *arguments, **options: [*real(*arguments, **options), epochs]
+        epochs, real = Epochs(), _train.callbacks
+        _train.callbacks = lambda *arguments, **options: [*real(*arguments, **options), epochs]
         try:
             with tempfile.TemporaryDirectory() as folder:
                 training.train(applications.ResNet20, source, recipe, folder, overwrite=True, quiet=True)
         finally:
-            run.callbacks = real
+            _train.callbacks = real
         return epochs.seconds
 
     times = {"train": [], "fit": []}
@@ -110,7 +110,7 @@ def saving(rounds):
 
 def steps_at_once(rounds):
     """Return the line of LeNet-5."""
-    split, functions = pictures(12_800, 32, 1), {}
+    split, functions = images(12_800, 32, 1), {}
     recipe = RECIPE.replace(batch_size=64, augmentation="none")
     for name, steps in (("chosen", None), ("one", 1)):
         model = applications.LeNet5()

@@ -13,7 +13,7 @@ from keras_cnns.cli.export import DEFAULT_MODEL
     "--data",
     "source",
     metavar="SOURCE",
-    help="Pictures to measure on; by default those that the model was tested on, or some of scikit-learn's.",
+    help="Images to measure on; by default those that the model was tested on, or some of scikit-learn's.",
 )
 @_common.data_dir_option
 @click.option(
@@ -24,7 +24,7 @@ from keras_cnns.cli.export import DEFAULT_MODEL
     default=(1, 32),
     show_default=True,
     metavar="N",
-    help="Pictures a call; may be given several times.",
+    help="Images a call; may be given several times.",
 )
 @click.option(
     "--threads", type=click.IntRange(0), default=0, show_default=True, help="Of each runtime; 0: its own choice."
@@ -57,14 +57,14 @@ def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_j
     else:
         _refuse_model_options()
         _model.load_keras()
-    from keras_cnns.export import benchmarking
+    from keras_cnns.export import _benchmark
 
     with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
         if not artifacts:
-            artifacts = benchmarking.export_usual(
+            artifacts = _benchmark.export_usual(
                 loaded, folder, record, stem=stem, data_dir=data_dir, progress=_child.noted(_common.note)
             )
-        measured = benchmarking.benchmark(
+        measured = _benchmark.benchmark(
             loaded,
             artifacts,
             source,
@@ -122,12 +122,12 @@ def print_benchmark(measured):
         rows.append(shown)
     threads = f"{_common.counted(measured.threads, 'thread')} each, " if measured.threads else ""
     calls = f"medians of {_common.counted(measured.rounds, 'call')}, {threads}{measured.machine}"
-    _common.table(f"On {measured.pictures}; {calls}", columns, rows)
+    _common.table(f"On {measured.images}; {calls}", columns, rows)
     for row in measured.rows:
         if row.fixed_batch:
             click.echo(f"{row.name} takes {_common.counted(row.fixed_batch, 'image')} per call and no other number.")
     if all(row.accuracy is None for row in measured.rows):
-        click.echo("Accuracy was not measured: these pictures have no labels that the model knows.")
+        click.echo("Accuracy was not measured: these images have no labels that the model knows.")
 
 
 def _ms(seconds):
@@ -146,7 +146,7 @@ def _draw(measured, path, model):
     _render.benchmark_chart(
         [(row.name, row.runtime, row.accuracy, row.timing(batch).median, row.bytes) for row in drawn],
         path,
-        f"{model}: {measured.pictures}" if model else measured.pictures,
+        f"{model}: {measured.images}" if model else measured.images,
         batch,
     )
     if missing := [row.name for row in measured.rows if row not in drawn]:

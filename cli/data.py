@@ -1,33 +1,33 @@
-"""cnn-data: what a source of pictures holds, and what is wrong with it."""
+"""cnn-data: what a source of images holds, and what is wrong with it."""
 
 import click
 from keras_cnns.cli import _common, _model
 
-PREVIEWED = 32  # pictures
-PREVIEW_SIZE = 224  # pixels a side, where the pictures have no size in common
+PREVIEWED = 32  # images
+PREVIEW_SIZE = 224  # pixels a side, where the images have no size in common
 
 
 class _Unreadable(Exception):
-    """Pictures that cannot be read: the check failed."""
+    """Images that cannot be read: the check failed."""
 
     exit_code = 1
 
 
 @click.command("cnn-data", epilog=_common.EXIT_CODES)
 @click.argument("source", shell_complete=_model.complete_source)
-@click.option("--all", "every", is_flag=True, help="Open every picture, not a sample of 1,000 of each split.")
+@click.option("--all", "every", is_flag=True, help="Open every image, not a sample of 1,000 of each split.")
 @click.option(
     "--preview",
     type=click.Path(dir_okay=False),
     metavar="FILE.png",
-    help="Draw training pictures as a network gets them, with their labels.",
+    help="Draw training images as a network gets them, with their labels.",
 )
 @click.option("--augmentation", metavar="NAME", help="Of the preview, as in a recipe.  [default: shift]")
 @click.option(
     "--input-size",
     type=click.IntRange(4, 4096),
     metavar="N",
-    help="Side of the previewed pictures in pixels; by default their own or 224.",
+    help="Side of the previewed images in pixels; by default their own or 224.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the sample and the preview."
@@ -39,7 +39,7 @@ class _Unreadable(Exception):
 def command(source, every, preview, augmentation, input_size, seed, data_dir, download, force, as_json):
     """Show what SOURCE holds (as cnn-train --data): classes, counts, sizes, means, and what is wrong with it.
 
-    Warnings do not fail; pictures that cannot be read do.
+    Warnings do not fail; images that cannot be read do.
     """
     if preview:
         _common.prepare_plot(preview, force)
@@ -59,7 +59,7 @@ def command(source, every, preview, augmentation, input_size, seed, data_dir, do
     else:
         _show(summary)
     if count := len(summary.unreadable):
-        raise _Unreadable(f"{count:,} of the pictures examined cannot be read. Replace or remove them.")
+        raise _Unreadable(f"{count:,} of the images examined cannot be read. Replace or remove them.")
 
 
 def _show(summary):
@@ -93,7 +93,7 @@ def _show(summary):
 
 
 def _draw(source, path, augmentation, input_size, seed):
-    """Write a grid of training pictures that went through a pipeline; broken ones are left out."""
+    """Write a grid of training images that went through a pipeline; broken ones are left out."""
     import numpy as np
 
     from keras_cnns import _render
@@ -104,7 +104,7 @@ def _draw(source, path, augmentation, input_size, seed):
     alike = None not in (height, width)
     if input_size or not alike:
         height = width = input_size or PREVIEW_SIZE
-    # As training does it: pictures all alike are stretched, others keep their aspect
+    # As training does it: images all alike are stretched, others keep their aspect
     preprocessing = Preprocessing((height, width), channels, shorter_side=None if alike else height)
     split = source.split("train")
     if split.labels is None:
@@ -117,11 +117,11 @@ def _draw(source, path, augmentation, input_size, seed):
     with reading(split):
         images, labels = next(iter(data), (None, None))
     if images is None:
-        _common.note(f"{path}: not written, as none of the pictures chosen for it can be read")
+        _common.note(f"{path}: not written, as none of the images chosen for it can be read")
         return
     names = [source.class_names[label] if label >= 0 else "no label" for label in labels.numpy()]
     title = f"{source.name}, training images at {width}x{height}, augmentation {augmentation}"
-    _render.picture_grid(images.numpy(), names, path, title)
+    _render.image_grid(images.numpy(), names, path, title)
 
 
 def main(arguments=None):

@@ -1,4 +1,4 @@
-"""cnn-evaluate: how well models do on a split of pictures."""
+"""cnn-evaluate: how well models do on a split of images."""
 
 import click
 from keras_cnns.cli import _common, _foreign, _model
@@ -33,16 +33,16 @@ def _scales(context, parameter, text):
     type=click.Choice([*PROTOCOLS, RECIPE]),
     default="center",
     show_default=True,
-    help="Which views of a picture are shown; recipe: as the paper of the model's recipe did.",
+    help="Which views of an image are shown; recipe: as the paper of the model's recipe did.",
 )
 @click.option(
     "--scales",
     callback=_scales,
     metavar="PIXELS,...",
-    help="Shorter sides that pictures are resized to, in place of the protocol's; several are averaged.",
+    help="Shorter sides that images are resized to, in place of the protocol's; several are averaged.",
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Views at a time.  [default: by the input's size]")
-@click.option("--corruptions", is_flag=True, help="Measure on corrupted pictures too; one model.")
+@click.option("--corruptions", is_flag=True, help="Measure on corrupted images too; one model.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False),
@@ -53,7 +53,7 @@ def _scales(context, parameter, text):
     "--plot",
     type=click.Path(dir_okay=False),
     metavar="FILE.png",
-    help="Draw some of the pictures with their predicted classes; one model.",
+    help="Draw some of the images with their predicted classes; one model.",
 )
 @_common.force_option
 @_common.data_dir_option
@@ -87,7 +87,7 @@ def command(
     opened_models = [_model.open_model(model) for model in models]
     from keras_cnns.errors import ArgumentError
     from keras_cnns.evaluation import draw_predictions, predict_split, robustness, score
-    from keras_cnns.evaluation.measuring import check_outputs
+    from keras_cnns.evaluation.evaluator import check_outputs
 
     records = [record for _, record, _ in opened_models]
     loaded = [model for model, _, _ in opened_models]
@@ -102,21 +102,21 @@ def command(
                 f"{model} by itself. Received: {model!r} with {', '.join(record.class_names[:10])}"
             )
     protocol = _recipes(records[0], models[0]) if protocol == RECIPE else protocol
-    pictures = opened.split(split)
+    images = opened.split(split)
 
     def track(batches):
-        return _common.track(batches, "pictures")
+        return _common.track(batches, "images")
 
     options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": track}
     loaded = [
         check_outputs(_model.classifier(member, opened.class_names, text), opened.class_names)
         for member, text in zip(loaded, models, strict=True)
     ]
-    probabilities, labels = predict_split(loaded, pictures, preprocessing, **options)
+    probabilities, labels = predict_split(loaded, images, preprocessing, **options)
     result = score(probabilities, labels, opened.class_names)
     spoiled = None
     if corruptions:
-        spoiled = robustness(loaded[0], pictures, preprocessing[0], batch_size=batch_size, progress=track)
+        spoiled = robustness(loaded[0], images, preprocessing[0], batch_size=batch_size, progress=track)
 
     how = "" if protocol == "center" else f", {protocol}"
     how += f" at {', '.join(map(str, scales))}" if scales else ""
@@ -134,9 +134,9 @@ def command(
     else:
         _print(title, result, spoiled)
     if output:
-        _write(written, values, title, result, spoiled, (probabilities, labels), pictures, preprocessing[0])
+        _write(written, values, title, result, spoiled, (probabilities, labels), images, preprocessing[0])
     if plot:
-        draw_predictions(loaded[0], pictures, preprocessing[0], opened.class_names, plot, title)
+        draw_predictions(loaded[0], images, preprocessing[0], opened.class_names, plot, title)
 
 
 def _written(output, corruptions, force):
@@ -158,7 +158,7 @@ def _say_division(model, record, opened, source):
     elif trained_on.get("divisions"):
         _common.note(
             f"{model} was trained on a part of {trained_on['source']}, divided anew; {source} has its own splits: if "
-            f"these are the same pictures, some were trained on"
+            f"these are the same images, some were trained on"
         )
 
 
@@ -197,7 +197,7 @@ def _print(title, result, spoiled):
         _common.table(f"top-1 on corrupted images: mean {spoiled.mean:.2%}", columns, rows)
 
 
-def _write(written, values, title, result, spoiled, predicted, pictures, preprocessing):
+def _write(written, values, title, result, spoiled, predicted, images, preprocessing):
     """Write the JSON file and the drawings."""
     from keras_cnns import _files, _render
     from keras_cnns.evaluation import draw_mistakes, draw_result
@@ -205,7 +205,7 @@ def _write(written, values, title, result, spoiled, predicted, pictures, preproc
     folder = written["evaluation"].parent
     _files.write_json(written["evaluation"], values)
     draw_result(result, folder, title)
-    if not draw_mistakes(*predicted, pictures, preprocessing, list(result.per_class), written["mistakes"], title):
+    if not draw_mistakes(*predicted, images, preprocessing, list(result.per_class), written["mistakes"], title):
         written["mistakes"].unlink(missing_ok=True)  # of the run that is overwritten
         _common.note(f"{written['mistakes']}: not written, as there was no mistake")
     if spoiled:

@@ -54,7 +54,7 @@ def _choice(values):
     help="Type of the input: uint8 pixels (default), the same as float32, or int8 (pixels minus 128). The output is "
     "float32; with int8 or --integer-only it has the input's type.",
 )
-@click.option("--batch", metavar="[dynamic|N]", default="dynamic", show_default=True, help="Pictures at a time.")
+@click.option("--batch", metavar="[dynamic|N]", default="dynamic", show_default=True, help="Images at a time.")
 @click.option(
     "--input-size", type=int, metavar="N", help="Side in pixels, for a model whose height and width are free."
 )
@@ -93,7 +93,7 @@ def _choice(values):
 @click.option(
     "--verify-data",
     metavar="SOURCE",
-    help="Pictures to verify on; by default those that the model was tested on, or some of scikit-learn's.",
+    help="Images to verify on; by default those that the model was tested on, or some of scikit-learn's.",
 )
 @click.option(
     "--tolerance", type=float, help=f"What float32 outputs may differ by, relative to the largest ({TOLERANCE:g})."
@@ -101,7 +101,7 @@ def _choice(values):
 @click.option(
     "--min-agreement",
     type=float,
-    help="Share of pictures that must get the model's class; by default "
+    help="Share of images that must get the model's class; by default "
     + ", ".join(f"{one.agreement:g} ({one.name})" for one in QUANTIZATIONS.values())
     + ".",
 )
@@ -133,7 +133,7 @@ def command(
 
     MODEL is a .keras file, or NAME:WEIGHTS; without it, nin:digits is exported, which ships with keras_cnns.
 
-    An artifact takes uint8 pictures, `image`, and gives `probabilities`; preprocessing, softmax and class names are
+    An artifact takes uint8 images, `image`, and gives `probabilities`; preprocessing, softmax and class names are
     inside. If it differs from the model, nothing is kept and the exit code is 1.
     """
     from keras_cnns.errors import ArgumentError, nearest
@@ -172,7 +172,7 @@ def command(
     from keras_cnns import export, saving
 
     loaded = None if record and record.preprocessing else saving.load_model(path)
-    # Pictures are chosen by the names that the model itself carries
+    # Images are chosen by the names that the model itself carries
     record = _foreign.described(record, loaded, model, options.input_size, rename=False)
     _model.preprocessing_note(record, model, loaded)
     measured = None
@@ -244,10 +244,10 @@ def _refuse_beside_verify_only():
 
 
 def _print_report(model, report):
-    how = f"compared with the model on {report.pictures}" if report.pictures else "not verified"
+    how = f"compared with the model on {report.images}" if report.images else "not verified"
     _common.table(f"{model}: {how}", *artifact_table(report))
-    if report.pictures and report.accuracy is None:
-        click.echo("Accuracy was not measured: these pictures have no labels that the model knows.")
+    if report.images and report.accuracy is None:
+        click.echo("Accuracy was not measured: these images have no labels that the model knows.")
     elif report.accuracy is not None:
         click.echo(f"The model's own accuracy: {report.accuracy:.2%}")
     # Artifacts of one export mostly agree equally often

@@ -12,7 +12,7 @@ from keras_cnns.cli import _common, _foreign, _model
     "--input-size",
     type=click.IntRange(1, 4096),
     metavar="N",
-    help="Side of the pictures in pixels; by default the network's.",
+    help="Side of the images in pixels; by default the network's.",
 )
 @click.option("--recipe", is_flag=True, help="How the network is trained, instead of its layers.")
 @click.option(
@@ -28,8 +28,8 @@ from keras_cnns.cli import _common, _foreign, _model
 def command(models, input_size, recipe, plot, versions, force, as_json):
     """Show all networks, or the layers of one (NETWORK as ResNet50, MODEL as in cnn-export), or compare several.
 
-    Parameters are the trained ones, multiply-adds those of convolutions and dense layers for one picture. A receptive
-    field is the part of the picture that one position of a map sees, behind it the distance of two such fields.
+    Parameters are the trained ones, multiply-adds those of convolutions and dense layers for one image. A receptive
+    field is the part of the image that one position of a map sees, behind it the distance of two such fields.
     """
     from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError
@@ -164,14 +164,14 @@ def _look_at(text, input_size):
         # Random numbers would take most of the time
         model = applications.create_model(title, kernel_initializer="zeros", **sized)
     found = account(model, shape)
-    takes_pictures = len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
-    fields = receptive_fields(model, shape) if takes_pictures else [None] * len(found.rows)
+    takes_images = len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
+    fields = receptive_fields(model, shape) if takes_images else [None] * len(found.rows)
     return _Shown(title, facts and facts.citation, found, fields, dict(errors))
 
 
 def _measured_errors(record):
     """Return the test error that a model's record tells, in percent, named as published ones are."""
-    source, measured = (record.data or {}).get("source", "pictures"), record.metrics.get("test", {})
+    source, measured = (record.data or {}).get("source", "images"), record.metrics.get("test", {})
     return {f"{source} test, top-1": round(100 * (1 - measured["top1"]), 2)} if "top1" in measured else {}
 
 
@@ -215,7 +215,7 @@ def _show_layers(shown, plot, as_json):
     lines = [f"{shown.title}: {shown.citation}" if shown.citation else shown.title]
     lines.append(
         f"input {_inputs(found)}; {found.trainable:,} parameters trained, {found.fixed:,} fixed; {found.macs:,} "
-        f"multiply-adds; {found.connections:,} connections; {_megabytes(found)} of activations a picture"
+        f"multiply-adds; {found.connections:,} connections; {_megabytes(found)} of activations an image"
     )
     if found.not_counted:
         lines.append(f"not counted, and not in these sums: {', '.join(found.not_counted)}")

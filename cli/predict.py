@@ -113,9 +113,9 @@ def _predict(model, paths, preprocessing, skip_broken):
     """Return (paths, probabilities of each), without those that cannot be read if these are to be skipped."""
     import numpy as np
 
-    from keras_cnns.data.readable import unreadable
+    from keras_cnns.data.broken_images import unreadable
     from keras_cnns.errors import SourceError
-    from keras_cnns.evaluation import predict_pictures
+    from keras_cnns.evaluation import predict_images
 
     if skip_broken:
         broken = unreadable(paths)
@@ -127,7 +127,7 @@ def _predict(model, paths, preprocessing, skip_broken):
             raise SourceError("none of the images can be read. Replace them.")
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     shown = _common.track(chunks, "images") if len(chunks) > 1 else chunks
-    return paths, np.concatenate([predict_pictures(model, chunk, preprocessing) for chunk in shown])
+    return paths, np.concatenate([predict_images(model, chunk, preprocessing) for chunk in shown])
 
 
 def _csv(found):

@@ -1,4 +1,4 @@
-"""cnn-train: from pictures to one model file."""
+"""cnn-train: from images to one model file."""
 
 import click
 from keras_cnns.cli import _common, _model
@@ -65,7 +65,7 @@ def _train_on_jax(device):
 @click.option(
     "--epochs", type=click.IntRange(1), help="Passes over the training images; more, with --resume, extend a run."
 )
-@click.option("--batch-size", type=click.IntRange(1), help="Pictures a step.")
+@click.option("--batch-size", type=click.IntRange(1), help="Images a step.")
 @click.option(
     "--scale-learning-rate", is_flag=True, help="Let the rate grow with --batch-size, as the recipe's is for its own."
 )
@@ -96,12 +96,12 @@ def _train_on_jax(device):
     "--input-size",
     type=click.IntRange(1, 4096),
     metavar="N",
-    help="Side of the network's input in pixels; by default that of the pictures or the network.",
+    help="Side of the network's input in pixels; by default that of the images or the network.",
 )
 @click.option(
     "--balance",
     type=click.Choice(["none", "weights", "repeat"]),
-    help="For classes of unequal size: weights in the loss, or scarce pictures repeated.",
+    help="For classes of unequal size: weights in the loss, or scarce images repeated.",
 )
 @click.option(
     "--early-stopping",
@@ -143,7 +143,7 @@ def _train_on_jax(device):
 @click.option("--process-id", type=click.IntRange(0), metavar="I", help="Number of this one, from 0.")
 @click.option("--tensorboard", is_flag=True, help="Write for TensorBoard too, into the output folder.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-@click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read; each is named.")
+@click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read; each is named.")
 @click.option("--output", type=click.Path(file_okay=False), help="Folder to write to.  [default: runs/NETWORK-SOURCE]")
 @_common.data_dir_option
 @_common.download_option
@@ -182,7 +182,7 @@ def command(
     force,
     as_json,
 ):
-    """Train NETWORK on pictures; write model.keras, best.keras, log.csv, curve.png and run.json.
+    """Train NETWORK on images; write model.keras, best.keras, log.csv, curve.png and run.json.
 
     NETWORK is a name, as NiN. To start from trained weights: NAME:WEIGHTS, as nin:cifar10 or resnet50:imagenet, or a
     .keras file; for other classes the classifier alone starts anew.
@@ -224,7 +224,7 @@ def command(
     _model.load_keras()
     from keras_cnns.data import open_source, without_broken
     from keras_cnns.training import distribution, holds_photographs, train, use_device
-    from keras_cnns.training.folder import recorded_recipe
+    from keras_cnns.training.run_folder import recorded_recipe
 
     use_device(device)
     together = distribution(devices, coordinator=coordinator, num_processes=num_processes, process_id=process_id)

@@ -1,21 +1,29 @@
 """Public names: of a package whose modules are imported when first used, and of a module. Standard library only."""
 
 import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from keras_cnns import _quiet
+from keras_cnns import _deprecated, _quiet
 
 
-def lazy(package, places):
-    """Return `__all__`, `__getattr__` and `__dir__` for `package`.
+def lazy(
+    package: str, places: Mapping[str, str], renamed: Mapping[str, str] | None = None
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__all__`, `__getattr__` and `__dir__` for a package.
 
     Args:
         package: the package's `__name__`.
         places: dictionary from public name to the module of the package that defines it; a module of the
             same name as the public one would hide it, so none may be called so.
+        renamed: dictionary from each deprecated name to the public one that replaces it.
     """
     names = sorted(places)
 
     def __getattr__(name):
+        if renamed and name in renamed:
+            _deprecated.warn(f"{package}.{name}", f"{package}.{renamed[name]}")
+            name = renamed[name]
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         with _quiet.starting():
@@ -24,6 +32,6 @@ def lazy(package, places):
     return names, __getattr__, lambda: names
 
 
-def dir_of(names):
-    """Return the `__dir__` of a module with these public names, its `__all__`: what it imports is not among them."""
+def dir_of(names: list[str]) -> Callable[[], list[str]]:
+    """Return the `__dir__` of a module whose public names these are, without what it imports."""
     return lambda: names

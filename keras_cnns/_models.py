@@ -13,7 +13,7 @@ LOW_PRECISION = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 
 
 def image_input(model):
-    """Return (height, width, channels) of a model with one picture as input; height or width may be None.
+    """Return (height, width, channels) of a model with one image as input; height or width may be None.
 
     Raises:
         ArgumentError: if it has other inputs.
@@ -23,14 +23,14 @@ def image_input(model):
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         shapes = [tuple(x.shape) for x in model.inputs]
         raise ArgumentError(
-            f"{model.name}: the model must take one batch of pictures, (batch, height, width, channels). "
+            f"{model.name}: the model must take one batch of images, (batch, height, width, channels). "
             f"Received: inputs={shapes}"
         )
     return tuple(model.inputs[0].shape[1:])
 
 
 def one_image_input(model):
-    """Return what `image_input` does, of a model with one vector a picture as output.
+    """Return what `image_input` does, of a model with one vector an image as output.
 
     Raises:
         ArgumentError: if it has other inputs or outputs.
@@ -40,7 +40,7 @@ def one_image_input(model):
     if named or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(x.shape) for x in model.outputs]
         raise ArgumentError(
-            f"{model.name}: the model must give one vector a picture, (batch, classes). Received: outputs={shapes}"
+            f"{model.name}: the model must give one vector an image, (batch, classes). Received: outputs={shapes}"
         )
     return shape
 
@@ -332,7 +332,7 @@ def softmax(logits):
 
 
 def batch_size_for(height, width):
-    """Return how many pictures to predict at a time: of large ones few, for their activations."""
+    """Return how many images to predict at a time: of large ones few, for their activations."""
     return min(256, max(8, (1 << 22) // (height * width)))
 
 
@@ -348,7 +348,7 @@ def dtype_policy(name):
 
 
 def predict_pixels(model, images, preprocessing, batch_size=256):
-    """Return the model's float32 outputs for uint8 pictures (pictures, height, width, channels) of its size."""
+    """Return the model's float32 outputs for uint8 images (images, height, width, channels) of its size."""
     batches = (images[k : k + batch_size].astype("float32") for k in range(0, len(images), batch_size))
     return np.concatenate(
         [np.asarray(model.predict_on_batch(preprocessing.normalize(batch)), "float32") for batch in batches]

@@ -48,7 +48,7 @@ class ModelFileError(ValueError):
 
 
 class SourceError(ValueError):
-    """Pictures or labels that cannot be used; the message names the file and the fault."""
+    """Images or labels that cannot be used; the message names the file and the fault."""
 
     exit_code = 3
 

@@ -47,12 +47,12 @@ class ModelInfo:
         builder: public name of the network, None for a model of another kind.
         network: the builder's arguments.
         recipe: of the training, as JSON.
-        data: the source of the pictures, for `keras_cnns.data.reopen_source`: `Source.record()`, and "data_dir".
+        data: the source of the images, for `keras_cnns.data.reopen_source`: `Source.record()`, and "data_dir".
         metrics: by split, as {"test": {"examples": 360, "top1": 0.997, ...}}.
         training: seed, epochs, seconds, precision, command, the weights it started from and the commands that made
             them ("earlier"), whether it was interrupted.
         versions: of the packages it was made with.
-        class_ids: what a source of pictures may call the classes instead, as ImageNet's n01440764 for tench; () for
+        class_ids: what a source of images may call the classes instead, as ImageNet's n01440764 for tench; () for
             nothing else.
     """
 
@@ -308,7 +308,7 @@ def check_info(path, model, info):
     record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
     if record and any(side not in (None, own) for side, own in zip(shape, record.shape, strict=False)):
         raise ModelFileError(
-            path, f"its record says pictures of shape {record.shape}, its network takes {shape}", "Save it again."
+            path, f"its record says images of shape {record.shape}, its network takes {shape}", "Save it again."
         )
     # One output of two classes is the probability, or the logit, of the second one
     if info.class_names and len(info.class_names) != classes and (len(info.class_names), classes) != (2, 1):

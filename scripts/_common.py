@@ -1,4 +1,4 @@
-"""What the training scripts share: arguments, pictures made up for --smoke, and the end; each trains by itself."""
+"""What the training scripts share: arguments, images made up for --smoke, and the end; each trains by itself."""
 
 import argparse
 import tempfile
@@ -17,11 +17,11 @@ def arguments(doc, *more):
         more: further (option, settings of `add_argument`).
     """
     parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
-    parser.add_argument("source", nargs="?", help="FILE.npz, a folder of pictures or tfds:NAME")
+    parser.add_argument("source", nargs="?", help="FILE.npz, a folder of images or tfds:NAME")
     parser.add_argument("--data-dir", help="where tensorflow-datasets keeps its data sets")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--output", default="model.keras", help="file to write")
-    parser.add_argument("--smoke", action="store_true", help="one short epoch on a few pictures that are made up")
+    parser.add_argument("--smoke", action="store_true", help="one short epoch on a few images that are made up")
     for option, settings in more:
         parser.add_argument(option, **settings)
     found = parser.parse_args()
@@ -31,24 +31,24 @@ def arguments(doc, *more):
 
 
 def source_and_recipe(found, recipe, shape, classes):
-    """Return (`Source`, `Recipe`) as the command line says; of pictures that are made up: few, in one short epoch.
+    """Return (`Source`, `Recipe`) as the command line says; of images that are made up: few, in one short epoch.
 
     Args:
         found: what `arguments` returned.
         recipe: `Recipe`.
-        shape: (height, width, channels) of pictures that are made up.
+        shape: (height, width, channels) of images that are made up.
         classes: how many classes they have.
     """
     if not found.smoke:
         recipe = recipe.replace(epochs=found.epochs or recipe.epochs)
         return data.open_source(found.source, data_dir=found.data_dir), recipe
-    # A rate for few pictures, none of a schedule's warm-up
+    # A rate for few images, none of a schedule's warm-up
     changes = {"epochs": 1, "batch_size": 8, "warmup_steps": 0, "learning_rate": recipe.learning_rate / 100}
     return data.open_source(made_up(shape, classes)), recipe.replace(**changes)
 
 
 def made_up(shape, classes):
-    """Return the path of an `.npz` of a few random pictures, as `open_source` takes it."""
+    """Return the path of an `.npz` of a few random images, as `open_source` takes it."""
     random, parts = np.random.default_rng(0), {}
     for part in ("train", "test"):
         labels = np.arange(8 * max(2, classes)) % classes
@@ -59,7 +59,7 @@ def made_up(shape, classes):
 
 
 def save_and_measure(path, model, preprocessing, builder, network, recipe, source):
-    """Write the model file, and print how many pictures of the test split it tells rightly.
+    """Write the model file, and print how many images of the test split it tells rightly.
 
     Args:
         path: of the `.keras` file.
@@ -80,4 +80,4 @@ def save_and_measure(path, model, preprocessing, builder, network, recipe, sourc
     saving.save_model(model, path, info, overwrite=True)
     result = evaluation.evaluate(model, source.split("test"), preprocessing, source.class_names)
     top5 = f", top-5 {result.top5:.2%}" if len(source.class_names) > 5 else ""
-    print(f"{result.top1:.2%} of {result.examples} test pictures{top5}")
+    print(f"{result.top1:.2%} of {result.examples} test images{top5}")

@@ -1,4 +1,4 @@
-"""What the scripts about the weights that ship share: their entries, their pictures, and how they are measured."""
+"""What the scripts about the weights that ship share: their entries, their images, and how they are measured."""
 
 import argparse
 import dataclasses
@@ -20,8 +20,8 @@ SHIPPED = ROOT / "saved_models"
 MANIFEST = SHIPPED / "manifest.json"
 FIXED_POINTS = ROOT / "tests" / "fixed_points"
 
-# Another processor, or float32 for bfloat16, turns over pictures whose two best classes are all but equal: of 10,000
-# CIFAR-10 pictures 21 changed class and 6 more were right, of MNIST 4 and 2 fewer (November 2026). Ten of 10,000 leave
+# Another processor, or float32 for bfloat16, turns over images whose two best classes are all but equal: of 10,000
+# CIFAR-10 images 21 changed class and 6 more were right, of MNIST 4 and 2 fewer (November 2026). Ten of 10,000 leave
 # room for that; what is wrong with a network or its pixels costs more.
 TOLERANCE = 0.001
 
@@ -59,13 +59,13 @@ def data_place(name, folder):
 
 
 def data_sha256(source):
-    """Return the sha256 of a source's labels (int64), then its pixels (uint8), training pictures before test ones.
+    """Return the sha256 of a source's labels (int64), then its pixels (uint8), training images before test ones.
 
     It is that of the arrays and not of a file, whose bytes depend on the program that packed it, and whose labels may
     be of any type. Of scikit-learn's digits it is that of all 1,797 as they lie there, 8x8, however they are enlarged.
 
     Args:
-        source: `Source` of pictures in memory.
+        source: `Source` of images in memory.
     """
     if source.name == "digits":
         from sklearn.datasets import load_digits
@@ -74,9 +74,7 @@ def data_sha256(source):
         return ArraySplit(digits.images.astype("uint8")[..., None], digits.target).fingerprint().hex()
     parts = [source.splits[part] for part in ("train", "validation", "test") if part in source.splits]
     if not isinstance(parts[0], ArraySplit):
-        raise SystemExit(
-            f"{source.name}: weights that ship come from digits or an .npz file, whose pictures are arrays."
-        )
+        raise SystemExit(f"{source.name}: weights that ship come from digits or an .npz file, whose images are arrays.")
     return parts[0].joined(parts[1:]).fingerprint().hex()
 
 
@@ -91,8 +89,8 @@ def accuracies(entry):
     return {protocol: entry["metrics"][key]["top1"] for key, protocol in protocols(entry).items()}
 
 
-def picture(entry):
-    """Return where the picture is that README shows of an entry."""
+def image(entry):
+    """Return where the image is that README shows of an entry."""
     return ROOT / "docs" / f"{Path(entry['file']).stem}.png"
 
 
@@ -117,7 +115,7 @@ def measure(file, source, protocol):
 
 
 def agree(measured, recorded):
-    """Return whether two measurements' top-1 differ by no more than `TOLERANCE`, or by one picture."""
+    """Return whether two measurements' top-1 differ by no more than `TOLERANCE`, or by one image."""
     differ = abs(measured["top1"] - recorded["top1"])
     return measured["examples"] == recorded["examples"] and differ < max(1.5 / recorded["examples"], TOLERANCE)
 
@@ -125,7 +123,7 @@ def agree(measured, recorded):
 def published_error(entry):
     """Return the paper's test error on an entry's data, in percent; None if it has none.
 
-    A network whose training pictures were shifted, mirrored or distorted is held against the paper's figure for such a
+    A network whose training images were shifted, mirrored or distorted is held against the paper's figure for such a
     training, where there is one.
     """
     stem = Path(entry["data"]["source"]).stem
@@ -138,26 +136,26 @@ def published_error(entry):
     return errors.get(augmented, errors.get(not augmented))
 
 
-def verification_pictures(shape, count=16):
-    """Return pictures that are in no data set and the same everywhere, uint8 (count, *shape).
+def verification_images(shape, count=16):
+    """Return images that are in no data set and the same everywhere, uint8 (count, *shape).
 
     Blocks of chance colors, from large ones to small ones: of a generator that NumPy keeps as it is.
     """
     random, (height, width, channels) = np.random.RandomState(0), shape
-    pictures = []
+    images = []
     for k in range(count):
         side = (2, 4, 8, 16)[k % 4]
         blocks = random.randint(0, 256, (side, side, channels))
-        pictures.append(blocks[np.arange(height) * side // height][:, np.arange(width) * side // width])
-    return np.array(pictures, "uint8")
+        images.append(blocks[np.arange(height) * side // height][:, np.arange(width) * side // width])
+    return np.array(images, "uint8")
 
 
 def verification_logits(model, preprocessing):
-    """Return the float32 logits (pictures, classes) of a network that ends with them, for the verification pictures.
+    """Return the float32 logits (images, classes) of a network that ends with them, for the verification images.
 
     Args:
         model: `keras.Model` built with `classifier_activation=None`.
         preprocessing: `Preprocessing` of its weights.
     """
-    images = verification_pictures(preprocessing.shape).astype("float32")
+    images = verification_images(preprocessing.shape).astype("float32")
     return np.asarray(model.predict_on_batch(preprocessing.normalize(images)), "float32")

@@ -1,4 +1,4 @@
-"""Draw what each network that ships says of twelve of its test pictures, and where it looks, into docs/.
+"""Draw what each network that ships says of twelve of its test images, and where it looks, into docs/.
 
     python scripts/draw_shipped.py [FOLDER] [NAME ...]
 
@@ -28,7 +28,7 @@ def main(arguments=None):
             done = subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]])
             if done.returncode:
                 sys.exit(done.returncode)
-            shutil.copy(Path(folder) / "cam.png", _shipped.picture(entry))
+            shutil.copy(Path(folder) / "cam.png", _shipped.image(entry))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Another network's features for people's own pictures: a body from a file, a new head, first alone and then with it.
+"""Another network's features for people's own images: a body from a file, a new head, first alone and then with it.
 
     python scripts/finetune_folder.py DIR --weights model.keras [--freeze conv1 conv2] [--epochs N] [--smoke]
 

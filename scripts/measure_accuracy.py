@@ -3,8 +3,8 @@
     python scripts/measure_accuracy.py [FOLDER] [NAME ...]
 
 FOLDER holds cifar10.npz, mnist.npz and so on; scikit-learn's digits need none. NAME is as nin:digits; without one all
-are measured. Every network is shown its pictures as the protocol of its recipe says. Exit codes: 0 all come out again;
-1 one does not, or its pictures are others; 2 pictures are missing. That is not everything measured, so no success.
+are measured. Every network is shown its images as the protocol of its recipe says. Exit codes: 0 all come out again;
+1 one does not, or its images are others; 2 images are missing. That is not everything measured, so no success.
 """
 
 import sys
@@ -18,9 +18,9 @@ from keras_cnns.data import open_source
 from keras_cnns.errors import ModelFileError, SourceError
 
 COLUMNS = "{:<10}{:<16}{:>9}  {:<9}{:>8}  {:>8}  {:>8}  {:<6}{}"
-HEAD = COLUMNS.format("network", "weights", "pictures", "protocol", "error", "recorded", "paper", "data", "")
+HEAD = COLUMNS.format("network", "weights", "images", "protocol", "error", "recorded", "paper", "data", "")
 MISSING = """\
-{place} is missing, so {names} could not be measured. Pack the pictures as
+{place} is missing, so {names} could not be measured. Pack the images as
 keras.datasets gives them, in their published order, and name the folder: make accuracy DATA=FOLDER
     import keras, numpy
     (x_train, y_train), (x_test, y_test) = keras.datasets.{stem}.load_data()
@@ -33,7 +33,7 @@ def main(arguments=None):
     """Measure, print the table, and return the exit code."""
     folder, entries = _shipped.arguments(__doc__, arguments)
 
-    print(f"top-1 error on the test split; it may differ by {_shipped.TOLERANCE:.1%} of the pictures, or one\n\n{HEAD}")
+    print(f"top-1 error on the test split; it may differ by {_shipped.TOLERANCE:.1%} of the images, or one\n\n{HEAD}")
     faults, missing = [], {}
     for name, entry in entries.items():
         place = _shipped.data_place(entry["data"]["source"], folder)
@@ -59,7 +59,7 @@ def measured_again(entry, source):
     """Measure one entry's network and print its lines of the table; return what is wrong, a sentence each."""
     name, paper = _shipped.full_name(entry), _shipped.published_error(entry)
     same = _shipped.data_sha256(source) == entry["data"]["sha256"]
-    faults = [] if same else [f"{source.name}: not the pictures or labels that {name} was measured on (other sha256)."]
+    faults = [] if same else [f"{source.name}: not the images or labels that {name} was measured on (other sha256)."]
     file = verified_path(applications.weights_info(entry["builder"], entry["name"]))
     for key, protocol in _shipped.protocols(entry).items():
         now, before = _shipped.measure(file, source, protocol), entry["metrics"][key]

@@ -98,13 +98,13 @@ def measure(name, artifacts=ARTIFACTS, runtimes=None):
     """
     from keras_cnns import applications, saving
     from keras_cnns.export import Options, _runner, export_model, open_artifact
-    from keras_cnns.export.pictures import choose_pictures
     from keras_cnns.export.preparation import prepare_model
+    from keras_cnns.export.sample_images import choose_images
 
     entry = next(entry for entry in entries() if full_name(entry) == name)
     info = applications.weights_info(entry["builder"], entry["name"])
     model = saving.load_with_info(info.path)[0]
-    calibration = choose_pictures(info.preprocessing).images
+    calibration = choose_images(info.preprocessing).images
     images = calibration[:IMAGES]
     prepared = prepare_model(model, info, Options(), name)
     expected = prepared.expected(images)[0][prepared.outputs[0]]

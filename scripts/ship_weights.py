@@ -4,7 +4,7 @@
 
 RUN_DIR is what cnn-train wrote, NAME what the builder's `weights` argument will take. The network is measured, and must
 be as good as the run says. Then model.keras is copied into saved_models/, its record without the folders of the machine
-that trained it; its entry goes into manifest.json, and what it gives for the verification pictures into
+that trained it; its entry goes into manifest.json, and what it gives for the verification images into
 tests/fixed_points/. With a file of saved_models/ in place of RUN_DIR that file stays as it is, and the rest is written
 anew.
 
@@ -33,7 +33,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", metavar="RUN_DIR", type=Path, help="what cnn-train wrote, or a file of saved_models/")
     parser.add_argument("name", metavar="NAME", help="of the weights")
-    parser.add_argument("--data", required=True, metavar="SOURCE", help="the run's pictures: digits or FILE.npz")
+    parser.add_argument("--data", required=True, metavar="SOURCE", help="the run's images: digits or FILE.npz")
     parser.add_argument("--license", help="of the weights, and what to cite; those that ship have theirs")
     parser.add_argument("--replace", action="store_true", help="put the file in the place of one that ships")
     given = parser.parse_args(arguments)

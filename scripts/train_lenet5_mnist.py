@@ -1,4 +1,4 @@
-"""LeNet-5 on MNIST as in its paper, which reached 0.95 % test error, and 0.8 % with distorted pictures (section III.B).
+"""LeNet-5 on MNIST as in its paper, which reached 0.95 % test error, and 0.8 % with distorted images (section III.B).
 
     python scripts/train_lenet5_mnist.py mnist.npz [--epochs N] [--output model.keras] [--smoke]
 

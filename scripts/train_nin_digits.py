@@ -2,7 +2,7 @@
 
     python scripts/train_nin_digits.py [nin-digits.keras]
 
-About two minutes on two CPU cores in bfloat16. Last line: 99.72% of 360 test pictures (November 2026).
+About two minutes on two CPU cores in bfloat16. Last line: 99.72% of 360 test images (November 2026).
 """
 
 import sys
@@ -47,7 +47,7 @@ def main(output="nin-digits.keras", seed=0):
     )
     saving.save_model(model, output, info)
     result = evaluation.evaluate(model, source.split("test"), preprocessing, source.class_names)
-    print(f"{result.top1:.2%} of {result.examples} test pictures")
+    print(f"{result.top1:.2%} of {result.examples} test images")
 
 
 if __name__ == "__main__":

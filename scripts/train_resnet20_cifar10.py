@@ -15,7 +15,7 @@ from keras_cnns import applications, data, recipes, training
 
 def main():
     """Train, save, measure on the test split."""
-    found = _common.arguments(__doc__, ("--on-device", {"action": "store_true", "help": "keep all pictures there"}))
+    found = _common.arguments(__doc__, ("--on-device", {"action": "store_true", "help": "keep all images there"}))
     source, recipe = _common.source_and_recipe(found, recipes.RESNET_CIFAR10, (32, 32, 3), classes=10)
     train, validation = source.split("train").divide(0.1, seed=0)
 
@@ -26,9 +26,9 @@ def main():
     preprocessing = data.fit_preprocessing(train, data.Preprocessing((32, 32)), recipe.preprocessing)
     if found.on_device:
         parts = [data.read_pixels(split, preprocessing) for split in (train, validation)]
-        pictures, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        trained = data.keep_on_device(model, pictures, preprocessing, augmentation=recipe.augmentation)
-        here, there = np.split(np.arange(len(pictures)), [train.examples])
+        images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        trained = data.keep_on_device(model, images, preprocessing, augmentation=recipe.augmentation)
+        here, there = np.split(np.arange(len(images)), [train.examples])
         given = {"x": here, "y": labels[here], "batch_size": recipe.batch_size}
         given["validation_data"] = (there, labels[there])
     else:

@@ -3,7 +3,7 @@
     python scripts/train_resnet50_imagenet.py SOURCE [--epochs N] [--output model.keras] [--smoke]
 
 SOURCE is a folder DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg of ImageNet, or tfds:imagenet2012. Days on one GPU;
-it has not been run here. The last line printed is the accuracy on the test split, one view a picture.
+it has not been run here. The last line printed is the accuracy on the test split, one view an image.
 """
 
 import _common

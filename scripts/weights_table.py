@@ -1,4 +1,4 @@
-"""Print README's table of the weights that ship, and their pictures; with --write, put both into README.md."""
+"""Print README's table of the weights that ship, and their images; with --write, put both into README.md."""
 
 import argparse
 import re
@@ -10,10 +10,10 @@ HEAD = """\
 | | top-1 on the test split | the paper's | made by |
 |---|---|---|---|
 """
-PICTURE = "![{name}: test pictures, what it says of them, and where the evidence lies]({place})\n"
+IMAGE = "![{name}: test images, what it says of them, and where the evidence lies]({place})\n"
 TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
-ANY = re.sub(r"\\{\w+\\}", ".*", re.escape(PICTURE))
-PICTURES = re.compile(rf"{ANY}(?:\n{ANY})*")
+ANY = re.sub(r"\\{\w+\\}", ".*", re.escape(IMAGE))
+IMAGES = re.compile(rf"{ANY}(?:\n{ANY})*")
 
 
 def table():
@@ -22,7 +22,7 @@ def table():
     for entry in _shipped.entries():
         paper, found = _shipped.published_error(entry), _shipped.accuracies(entry)
         (_, one_view), *others = found.items()
-        top1 = f"{percent(one_view)} of {entry['metrics']['test']['examples']:,} pictures"
+        top1 = f"{percent(one_view)} of {entry['metrics']['test']['examples']:,} images"
         top1 += "".join(f"; {protocol} {percent(value)}" for protocol, value in others)
         published = "-" if paper is None else percent(1 - paper / 100)
         if paper is not None and [*found.values()][-1] < 1 - paper / 100:
@@ -32,12 +32,10 @@ def table():
     return HEAD + "".join(rows)
 
 
-def pictures():
-    """Return the lines that show the picture of each file."""
-    places = {_shipped.full_name(entry): _shipped.picture(entry) for entry in _shipped.entries()}
-    return "\n".join(
-        PICTURE.format(name=name, place=place.relative_to(_shipped.ROOT)) for name, place in places.items()
-    )
+def images():
+    """Return the lines that show the image of each file."""
+    places = {_shipped.full_name(entry): _shipped.image(entry) for entry in _shipped.entries()}
+    return "\n".join(IMAGE.format(name=name, place=place.relative_to(_shipped.ROOT)) for name, place in places.items())
 
 
 def commands(entry):
@@ -56,10 +54,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
     if not parser.parse_args().write:
-        print(f"{table()}\n{pictures()}", end="")
+        print(f"{table()}\n{images()}", end="")
         return
     text = README.read_text("utf8")
-    for pattern, now in ((TABLE, table()), (PICTURES, pictures())):
+    for pattern, now in ((TABLE, table()), (IMAGES, images())):
         text = pattern.sub(lambda match, now=now: now, text, count=1)
     README.write_text(text, "utf8")
 

@@ -51,19 +51,19 @@ def _seeded(request):
 
 
 @pytest.fixture
-def folder_of_pictures(tmp_path):
-    """DIR/CLASS/*.png: two classes of twelve pictures, red ones and blue ones, of different sizes."""
+def folder_of_images(tmp_path):
+    """DIR/CLASS/*.png: two classes of twelve images, red ones and blue ones, of different sizes."""
     from PIL import Image
 
     random = np.random.default_rng(0)
     for channel, name in ((0, "red"), (2, "blue")):
-        folder = tmp_path / "pictures" / name
+        folder = tmp_path / "images" / name
         folder.mkdir(parents=True)
         for k in range(12):
             pixels = random.integers(0, 60, (20 + k, 30, 3), dtype="uint8")
             pixels[..., channel] += 150
             Image.fromarray(pixels).save(folder / f"{k}.png")
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ PARAMETERS = [
     ("ResNet110", {"shortcut": "B"}, 1_730_714, 8_288),
 ]
 
-# (builder, options): multiply-adds of one picture
+# (builder, options): multiply-adds of one image
 MACS = [
     ("LeNet5", {}, 326_520),
     ("LeNet5", {"c3": "full"}, 416_520),  # derived

@@ -87,7 +87,7 @@ def has_codes(name, options):
     return name == "LeNet5" and options.get("head") != "softmax"
 
 
-def pictures(model, count=8, seed=0):
+def random_images(model, count=8, seed=0):
     return np.random.default_rng(seed).normal(size=(count, *model.input_shape[1:])).astype("float32")
 
 

@@ -1,9 +1,9 @@
-"""The classic networks in plain NumPy, to compare the Keras ones with: one picture, float64, by definition.
+"""The classic networks in plain NumPy, to compare the Keras ones with: one image, float64, by definition.
 
-Written from the papers and the fact sheet's layer tables, not from the package. A picture is (height, width,
+Written from the papers and the fact sheet's layer tables, not from the package. An image is (height, width,
 channels). `FORWARDS[name](weights, x)` gives the logits; `weights` maps a layer's name to its arrays in Keras's order,
 kernels in Keras's layout. Strides, pads and wiring are the tables'; widths and kernel sizes are the weights' own, so
-that smaller pictures and narrower networks work too.
+that smaller images and narrower networks work too.
 """
 
 from functools import partial
@@ -24,7 +24,7 @@ def conv(x, kernel, bias=None, stride=1, pad=0, groups=1):
     x = np.pad(x, [(vertical, vertical), (horizontal, horizontal), (0, 0)])
     (rows, columns), (tall, wide) = x.shape[:2], kernel.shape[:2]
     height, width = (rows - tall) // stride + 1, (columns - wide) // stride + 1
-    assert height > 0 and width > 0, "the picture is too small"
+    assert height > 0 and width > 0, "the image is too small"
     out = np.zeros((height, width, kernel.shape[-1]))
     for i in range(tall):
         for j in range(wide):
@@ -41,9 +41,9 @@ def windows(side, size, stride, pad, ceil):
     """A pool's windows along one side, cut to the real pixels; `ceil` keeps the last one that is not whole."""
     span = side + 2 * pad - size
     count = 1 + (-(-span // stride) if ceil else span // stride)
-    if ceil and (count - 1) * stride >= side + pad:  # Caffe drops a window that would start beyond the padded picture
+    if ceil and (count - 1) * stride >= side + pad:  # Caffe drops a window that would start beyond the padded image
         count -= 1
-    assert count > 0, "the picture is too small"
+    assert count > 0, "the image is too small"
     return [slice(max(0, i * stride - pad), min(side, i * stride - pad + size)) for i in range(count)]
 
 

@@ -16,7 +16,7 @@ from image_files import image_files
 from PIL import Image
 
 from keras_cnns.data import Preprocessing, make_dataset, open_source
-from keras_cnns.data.pictures import read_picture
+from keras_cnns.data.image_files import read_image
 from keras_cnns.data.pipeline import prepare
 from keras_cnns.errors import SourceError
 from keras_cnns.export import FORMATS, Options, export_model, open_artifact
@@ -34,10 +34,10 @@ QUANTIZED = [  # format, dtype of the input, dtype of the output, options
 ]
 
 
-def run(program, artifact, picture, python=sys.executable):
+def run(program, artifact, image, python=sys.executable):
     """Return what a program prints, as [(class, probability), ...]."""
     done = subprocess.run(
-        [python, program, artifact, picture], cwd=picture.parent, env=CLEAN, capture_output=True, text=True
+        [python, program, artifact, image], cwd=image.parent, env=CLEAN, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     lines = [re.fullmatch(r"(.+)  (\d+\.\d)%", line).groups() for line in done.stdout.splitlines()]
@@ -55,19 +55,19 @@ def check(printed, probabilities, names):
 
 @pytest.fixture(scope="module")
 def digits(digits_model, tmp_path_factory):
-    """The network that ships in all formats, and [(picture file, pixels, its probabilities), ...] of test digits."""
+    """The network that ships in all formats, and [(image file, pixels, its probabilities), ...] of test digits."""
     model, record = digits_model
     folder = tmp_path_factory.mktemp("digits")
     report = export_model(model, folder, FORMATS, Options(verify=False), info=record, stem="nin-digits")
     test = make_dataset(open_source("digits").split("test"), record.preprocessing, 360, normalize=False)
     images = next(test.as_numpy_iterator())[0]
     probabilities = model.predict(record.preprocessing.normalize(images.astype("float32")), verbose=0)
-    pictures = []
+    examples = []
     for k in (*probabilities.max(1).argsort()[:2], 0):  # first the two least certain: there a fault shows
         path = folder / f"{k}.png"
         Image.fromarray(images[k, ..., 0]).save(path)
-        pictures.append((path, images[k], probabilities[k]))
-    return {one.format: one.path for one in report.artifacts}, pictures
+        examples.append((path, images[k], probabilities[k]))
+    return {one.format: one.path for one in report.artifacts}, examples
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
@@ -94,8 +94,8 @@ def test_they_import_what_they_say_and_are_short(program):
 
 @pytest.mark.parametrize("format", [pytest.param("saved_model", marks=pytest.mark.slow), "tflite", "onnx"])
 def test_they_print_what_the_model_computes(digits, format):
-    artifacts, pictures = digits
-    for path, _, probabilities in pictures[:1] if format == "saved_model" else pictures:  # TensorFlow starts slowly
+    artifacts, images = digits
+    for path, _, probabilities in images[:1] if format == "saved_model" else images:  # TensorFlow starts slowly
         check(run(PROGRAMS[format], artifacts[format], path), probabilities, "0123456789")
 
 
@@ -113,7 +113,7 @@ def test_quantized_artifacts(digits, digits_model, format, given, result, option
 
 
 @pytest.mark.parametrize("shorter_side", [None, 30], ids=["stretched", "cut out"])
-def test_color_pictures_of_another_size(shorter_side, tmp_path):
+def test_color_images_of_another_size(shorter_side, tmp_path):
     """Each pixel and channel counts in this network, so that another resize, crop or order gives other numbers."""
     names = ("tulip", "white rose", "dandelion")
     kernel = keras.initializers.RandomNormal(stddev=0.1, seed=0)
@@ -129,13 +129,13 @@ def test_color_pictures_of_another_size(shorter_side, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "turned.jpg", quality=95, exif=turned)
     (tmp_path / "transparent.png").write_bytes(image_files()[0]["rgba.png"])
     for path in (tmp_path / "turned.jpg", tmp_path / "transparent.png"):
-        picture = prepare(read_picture(path, 3), info.preprocessing).numpy()
-        expected = model.predict(info.preprocessing.normalize(np.float32(picture[None])), verbose=0)[0]
+        prepared = prepare(read_image(path, 3), info.preprocessing).numpy()
+        expected = model.predict(info.preprocessing.normalize(np.float32(prepared[None])), verbose=0)[0]
         for artifact in report.artifacts:
             check(run(PROGRAMS[artifact.format], artifact.path, path), expected, names)
 
 
-def read_image(path, height, width, channels, shorter_side=None):
+def run_read_image(path, height, width, channels, shorter_side=None):
     """Return what examples/read_image.py gives for an artifact of that input."""
     card = {"input": {"shape": [None, height, width, channels]}, "preprocessing": {"shorter_side": shorter_side}}
     return runpy.run_path(EXAMPLES / "read_image.py")["read_image"](path, card)[0]
@@ -154,10 +154,10 @@ def test_they_read_image_files_as_the_package_does(channels, height, width, shor
     for path in tmp_path.iterdir():
         name = path.name
         try:
-            expected = prepare(read_picture(path, channels), record).numpy().astype("float32")
+            expected = prepare(read_image(path, channels), record).numpy().astype("float32")
         except SourceError:
             continue
-        found = read_image(path, height, width, channels, shorter_side)
+        found = run_read_image(path, height, width, channels, shorter_side)
         assert found.shape == expected.shape and found.dtype == "float32", name
         # Sums in another order: what lies between two whole numbers may be rounded otherwise
         assert np.abs(found - expected).max() <= 1 and (found != expected).mean() < 0.08, name
@@ -169,7 +169,7 @@ def test_they_read_image_files_as_the_package_does(channels, height, width, shor
 @pytest.mark.slow
 def test_the_runtimes_alone_are_enough(digits, tmp_path):
     """In an environment of its own, without TensorFlow, Keras and this package; outside the repository."""
-    artifacts, pictures = digits
+    artifacts, images = digits
     python = tmp_path / "alone" / "bin" / "python"
 
     def command(*parts):
@@ -184,5 +184,5 @@ def test_the_runtimes_alone_are_enough(digits, tmp_path):
     for format in ("tflite", "onnx"):
         shutil.copy(EXAMPLES / "read_image.py", tmp_path)
         program = shutil.copy(PROGRAMS[format], tmp_path)
-        for path, _, probabilities in pictures:
+        for path, _, probabilities in images:
             check(run(program, artifacts[format], path, python), probabilities, "0123456789")

@@ -27,9 +27,9 @@ def test_the_table_of_networks():
         assert f"| {record.parameters:,} | {record.macs / 1e6:,.1f} M |" in row and str(record.year) in row
 
 
-def test_the_table_of_weights_and_their_pictures():
+def test_the_table_of_weights_and_their_images():
     """They are what `python scripts/weights_table.py --write` puts there."""
-    assert weights_table.table() in README and f"{weights_table.pictures()}\n## Commands" in README
+    assert weights_table.table() in README and f"{weights_table.images()}\n## Commands" in README
 
 
 @pytest.mark.parametrize("name", applications.list_weights(shipped=True))
@@ -63,7 +63,7 @@ def test_the_table_of_expected_scaling(monkeypatch):
         assert what in README
 
 
-def test_the_pictures_are_there():
+def test_the_images_are_there():
     for path in re.findall(r"\]\((?!https:)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
 
@@ -101,6 +101,6 @@ def test_the_training_by_hand_says_what_its_docstring_says(tmp_path):
     script = ROOT / "scripts" / "train_nin_digits.py"
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    share = float(re.search(r"([0-9.]+)% of 360 test pictures", done.stdout.splitlines()[-1])[1])
+    share = float(re.search(r"([0-9.]+)% of 360 test images", done.stdout.splitlines()[-1])[1])
     assert share >= 98 and (tmp_path / "nin-digits.keras").is_file()
-    assert re.search(r"Last line: [0-9.]+% of 360 test pictures", script.read_text("utf8"))
+    assert re.search(r"Last line: [0-9.]+% of 360 test images", script.read_text("utf8"))

@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from families import pictures, small
+from families import random_images, small
 
 from keras_cnns import recipes
 from keras_cnns.errors import ArgumentError
@@ -209,7 +209,7 @@ def test_losses_are_the_recipes():
 def test_every_recipe_lowers_the_loss(recipe):
     """A few steps on a fixed batch, at a small size: finite always, and lower at a tenth or a 500th of the rate.
 
-    The papers' rates are for hundreds of pictures a step; on eight, momentum overshoots in some networks, and those
+    The papers' rates are for hundreds of images a step; on eight, momentum overshoots in some networks, and those
     that start from tiny weights hardly move at less.
     """
     builder = (recipe.builders or ("NiN",))[0]
@@ -218,7 +218,7 @@ def test_every_recipe_lowers_the_loss(recipe):
         keras.utils.set_random_seed(0)
         model = small(builder, {**recipe.network, "dropout": 0.0}, classes=4)
         set_biases(model, recipe)
-        x, y = pictures(model, 8), np.arange(8) % 4
+        x, y = random_images(model, 8), np.arange(8) % 4
         labels = np.eye(4, dtype="float32")[y] if recipe.soft_labels else y
         rate = share * recipe.learning_rate
         compile_model(model, recipe.replace(warmup_steps=0, learning_rate=rate, epochs=12, moving_average=None), 1)

@@ -294,7 +294,7 @@ def test_a_record_of_another_network_is_refused(model, file):
     check_info(file, model, INFO)
     for change, message in (
         ({"class_names": ("a", "b", "c")}, "names 3 classes, its network has 2 outputs"),
-        ({"preprocessing": Preprocessing((8, 9))}, r"pictures of shape .8, 9, 3., its network takes .9, 9, 3."),
+        ({"preprocessing": Preprocessing((8, 9))}, r"images of shape .8, 9, 3., its network takes .9, 9, 3."),
     ):
         with pytest.raises(ModelFileError, match=message):
             check_info(file, model, dataclasses.replace(INFO, **change))

@@ -1,4 +1,4 @@
-"""The training scripts: each runs, on a few pictures, and is short enough to be read."""
+"""The training scripts: each runs, on a few images, and is short enough to be read."""
 
 import subprocess
 import sys
@@ -27,13 +27,13 @@ def run(name, folder, *arguments):
 )
 def test_it_runs(name, tmp_path):
     last = run(name, tmp_path, "--smoke").splitlines()[-1]
-    assert "test pictures" in last and (tmp_path / "model.keras").is_file()
+    assert "test images" in last and (tmp_path / "model.keras").is_file()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["train_resnet20_cifar10", "train_nin_cifar10"])
-def test_pictures_on_the_device(name, tmp_path):
-    assert "test pictures" in run(name, tmp_path, "--smoke", "--on-device")
+def test_images_on_the_device(name, tmp_path):
+    assert "test images" in run(name, tmp_path, "--smoke", "--on-device")
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_a_set_of_tensorflow_datasets_on_the_device(tmp_path):
         data_dir=tmp_path,
     )
     arguments = ("tfds:shades", "--data-dir", tmp_path, "--epochs", "1", "--on-device")
-    assert "of 40 test pictures" in run("train_resnet20_cifar10", tmp_path, *arguments)
+    assert "of 40 test images" in run("train_resnet20_cifar10", tmp_path, *arguments)
     assert read_info(tmp_path / "model.keras").data == {"source": "tfds:shades"}
 
 

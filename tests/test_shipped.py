@@ -1,4 +1,4 @@
-"""The proof of the weights that ship: fixed points, pictures, sizes, and the scripts that make and measure them."""
+"""The proof of the weights that ship: fixed points, images, sizes, and the scripts that make and measure them."""
 
 import configparser
 import dataclasses
@@ -24,7 +24,7 @@ CLOSE = 2e-5
 @pytest.mark.kernels
 @pytest.mark.parametrize("entry", ENTRIES, ids=_shipped.full_name)
 def test_the_logits_come_out_again(entry):
-    """Of pictures that depend on nothing but NumPy; and one weight that is 1 % larger is seen."""
+    """Of images that depend on nothing but NumPy; and one weight that is 1 % larger is seen."""
     model = applications.create_model(entry["builder"], weights=entry["name"], classifier_activation=None)
     preprocessing = applications.weights_info(entry["builder"], entry["name"]).preprocessing
     with np.load(_shipped.FIXED_POINTS / f"{entry['file'].removesuffix('.keras')}.npz") as file:
@@ -42,18 +42,18 @@ def test_the_logits_come_out_again(entry):
     assert difference() > 4 * CLOSE
 
 
-def test_verification_pictures_are_the_same_for_ever():
-    pictures = _shipped.verification_pictures((32, 28, 3))
-    assert pictures.shape == (16, 32, 28, 3) and pictures.dtype == np.uint8
-    digest = hashlib.sha256(pictures.tobytes()).hexdigest()
+def test_verification_images_are_the_same_for_ever():
+    images = _shipped.verification_images((32, 28, 3))
+    assert images.shape == (16, 32, 28, 3) and images.dtype == np.uint8
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
     assert digest == "ac7040988663b0222eadc727123ea5b034698c1ab3daf42b6f4b4dd280a1fe75"
 
 
-def test_every_file_has_its_fixed_point_and_its_picture():
+def test_every_file_has_its_fixed_point_and_its_image():
     stems = {entry["file"].removesuffix(".keras") for entry in ENTRIES}
     assert {path.stem for path in _shipped.FIXED_POINTS.iterdir()} == stems
     for entry in ENTRIES:
-        assert 10_000 < _shipped.picture(entry).stat().st_size < 150_000
+        assert 10_000 < _shipped.image(entry).stat().st_size < 150_000
 
 
 def test_sizes():
@@ -92,7 +92,7 @@ def test_the_papers_error(builder, source, augmentation, error):
 
 @pytest.fixture
 def small(tmp_path):
-    """The path of an `.npz` of 12 training and 9 test pictures, 28x28, in three classes, and its arrays."""
+    """The path of an `.npz` of 12 training and 9 test images, 28x28, in three classes, and its arrays."""
     random, arrays = np.random.default_rng(0), {}
     for part, count in (("train", 12), ("test", 9)):
         arrays[f"x_{part}"] = random.integers(0, 256, (count, 28, 28), dtype="uint8")
@@ -117,9 +117,9 @@ def test_the_sha256_of_data_is_that_of_its_arrays(small, tmp_path):
     assert _shipped.data_sha256(data.open_source(tmp_path / "changed.npz")) != first
 
 
-def test_data_that_are_no_arrays(folder_of_pictures):
+def test_data_that_are_no_arrays(folder_of_images):
     with pytest.raises(SystemExit, match="come from digits or an .npz file"):
-        _shipped.data_sha256(data.open_source(folder_of_pictures))
+        _shipped.data_sha256(data.open_source(folder_of_images))
 
 
 def test_the_real_data_are_those_of_the_manifest(shared):
@@ -145,9 +145,9 @@ def digits_entry(monkeypatch):
     return entry
 
 
-@pytest.mark.parametrize("pictures, code", [(0, 0), (1, 0), (2, 1)])
-def test_an_accuracy_that_differs(digits_entry, capsys, pictures, code):
-    digits_entry["metrics"]["test"]["top1"] -= pictures / 360
+@pytest.mark.parametrize("images, code", [(0, 0), (1, 0), (2, 1)])
+def test_an_accuracy_that_differs(digits_entry, capsys, images, code):
+    digits_entry["metrics"]["test"]["top1"] -= images / 360
     assert measure_accuracy.main([]) == code
     said = "nin:digits: 0.28 % test error (center) is not the recorded 0.83 %." in capsys.readouterr().out
     assert said == bool(code)
@@ -165,7 +165,7 @@ def test_data_that_differ(digits_entry, capsys):
     digits_entry["data"]["sha256"] = "0" * 64
     assert measure_accuracy.main([]) == 1
     out = capsys.readouterr().out
-    assert "OTHER DIFFERS" in out and "not the pictures or labels that nin:digits was measured on" in out
+    assert "OTHER DIFFERS" in out and "not the images or labels that nin:digits was measured on" in out
 
 
 def test_a_protocol_besides_the_single_view(digits_entry, capsys):
@@ -247,10 +247,10 @@ def test_a_run_ships(a_run, tmp_path, capsys):
         model, source.split("test"), record.preprocessing, record.class_names, protocol="ten-crop"
     ).summary()
     assert entry["metrics"]["test, ten-crop"] == {"protocol": "ten-crop", **ten} and ten != record.metrics["test"]
-    pictures = record.preprocessing.normalize(_shipped.verification_pictures((28, 28, 1)).astype("float32"))
+    images = record.preprocessing.normalize(_shipped.verification_images((28, 28, 1)).astype("float32"))
     with np.load(tmp_path / "points" / "lenet5modern-small.npz") as points:
         shares = np.exp(points["logits"]) / np.exp(points["logits"]).sum(1, keepdims=True)
-    np.testing.assert_allclose(shares, model.predict_on_batch(pictures), atol=1e-6)
+    np.testing.assert_allclose(shares, model.predict_on_batch(images), atol=1e-6)
 
     with pytest.raises(SystemExit):
         ship_weights.main(given)

@@ -1,4 +1,4 @@
-"""The one place that draws, for all rooms. Pictures are PNG files, written whole or not at all."""
+"""The one place that draws, for all rooms. Images are PNG files, written whole or not at all."""
 
 from keras_cnns._lazy import lazy
 
@@ -17,8 +17,8 @@ __all__, __getattr__, __dir__ = lazy(
         "network_bars": "charts",
         "network_bubbles": "charts",
         "occlusion_grid": "maps",
-        "picture_grid": "pictures",
-        "prediction_grid": "pictures",
+        "image_grid": "images",
+        "prediction_grid": "images",
         "projection_grid": "projections",
         "reliability": "measures",
         "robustness_curves": "measures",

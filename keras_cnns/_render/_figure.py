@@ -94,11 +94,11 @@ def plain_numbers(axis):
 
 
 def as_pixels(images, together=False):
-    """Return pictures of any scale as uint8: the least value of each black, the largest white.
+    """Return images of any scale as uint8: the least value of each black, the largest white.
 
     Args:
-        images: float array (pictures, height, width, channels).
-        together: whether one scale is for all pictures.
+        images: float array (images, height, width, channels).
+        together: whether one scale is for all images.
     """
     images = np.asarray(images, "float32")
     axes = None if together else (1, 2, 3)

@@ -1,4 +1,4 @@
-"""Drawings of what features do: under transformations, from picture to picture, from layer to layer, in training."""
+"""Drawings of what features do: under transformations, from image to image, from layer to layer, in training."""
 
 import numpy as np
 
@@ -226,7 +226,7 @@ def embedding_scatter(points, labels, class_names, path, title, images=None):
 
 
 def _thumbnails(axis, points, labels, images, side=26):
-    """Put pictures of so many pixels at their points, the first ones first, where none lies yet."""
+    """Put images of so many pixels at their points, the first ones first, where none lies yet."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     taken = np.empty((0, 2))

@@ -1,4 +1,4 @@
-"""Maps: laid over their pictures, or as they are; and the filters that make them."""
+"""Maps: laid over their images, or as they are; and the filters that make them."""
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def class_map_grid(images, maps, texts, path, title, label, limits=None, columns
 
     Args:
         images: uint8 array (images, height, width, 1 or 3).
-        maps: float array (images, height, width), as `on_pictures()` of a class map gives them.
+        maps: float array (images, height, width), as `on_images()` of a class map gives them.
         texts: for each image the parts of its caption, below each other: (text, tail), the tail never shortened.
         path: PNG file to write.
         title: above the whole.
@@ -71,7 +71,7 @@ def occlusion_grid(images, occlusion, class_names, path, title):
     from matplotlib.patches import Patch, Rectangle
 
     figure, axes = new_figure(10, 2.7 * len(images) + 0.7, title, nrows=len(images), ncols=3, squeeze=False)
-    (height, width), (tall, wide) = occlusion.picture_size, occlusion.size
+    (height, width), (tall, wide) = occlusion.image_size, occlusion.size
     edges = _edges(occlusion.lefts + wide / 2), _edges(occlusion.tops + tall / 2)
     # The most frequent classes have colors of their own, so that a few strange ones do not take them
     classes, counts = np.unique(occlusion.predictions, return_counts=True)
@@ -112,7 +112,7 @@ def occlusion_grid(images, occlusion, class_names, path, title):
 
 
 def feature_map_grid(maps, path, title, units=None, columns=8):
-    """Draw what a layer gives for one picture, a tile a channel, all on one scale.
+    """Draw what a layer gives for one image, a tile a channel, all on one scale.
 
     Args:
         maps: float array (height, width, channels).
@@ -200,12 +200,12 @@ def _hide(axes):
 
 
 def _gray(image):
-    """Return a picture's brightness, (height, width, 1), so that a map's colors are the only ones."""
+    """Return an image's brightness, (height, width, 1), so that a map's colors are the only ones."""
     return image if image.shape[-1] == 1 else (image @ np.array(INTO_GRAY))[..., None]
 
 
 def _around_gray(one):
-    """Return a filter as a picture: zero is middle gray, its largest weight black or white."""
+    """Return a filter as an image: zero is middle gray, its largest weight black or white."""
     return as_pixels(np.stack([one, -one]), together=True)[0]
 
 

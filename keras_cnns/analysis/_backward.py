@@ -1,4 +1,4 @@
-"""How a signal passes each ReLU on its way down to the picture, in place of the ReLU's derivative."""
+"""How a signal passes each ReLU on its way down to the image, in place of the ReLU's derivative."""
 
 import contextlib
 

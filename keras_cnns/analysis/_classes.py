@@ -7,10 +7,10 @@ from keras_cnns.errors import ArgumentError
 
 
 def classifier(model):
-    """Return the functional model from pictures to logits, without auxiliary heads and softmax.
+    """Return the functional model from images to logits, without auxiliary heads and softmax.
 
     Raises:
-        ArgumentError: if the model is none that takes pictures and gives a vector for each.
+        ArgumentError: if the model is none that takes images and gives a vector for each.
     """
     model = _models.two_classes(_models.main_output(model))
     _models.one_image_input(model)
@@ -18,14 +18,14 @@ def classifier(model):
 
 
 def targets_of(logits, target):
-    """Return the class that each picture is asked about, int64 (pictures,).
+    """Return the class that each image is asked about, int64 (images,).
 
     Args:
-        logits: array (pictures, classes).
-        target: a class number for all pictures, or one for each; None: the most probable one of each.
+        logits: array (images, classes).
+        target: a class number for all images, or one for each; None: the most probable one of each.
 
     Raises:
-        ArgumentError: if there is no such class, or not one for each picture.
+        ArgumentError: if there is no such class, or not one for each image.
     """
     count, classes = np.shape(logits)
     if target is None:
@@ -37,7 +37,7 @@ def targets_of(logits, target):
         or not np.issubdtype(targets.dtype, np.integer)
     ):
         raise ArgumentError(
-            f"`target` must be a class number, or one for each of {count} pictures. Received: target={target!r}"
+            f"`target` must be a class number, or one for each of {count} images. Received: target={target!r}"
         )
     if targets.min(initial=0) < 0 or targets.max(initial=0) >= classes:
         raise ArgumentError(f"`target` must lie between 0 and {classes - 1}. Received: target={target!r}")
@@ -45,7 +45,7 @@ def targets_of(logits, target):
 
 
 def check_images(model, images):
-    """Return the pictures as a float32 array (pictures, height, width, channels) that a model takes, whatever it gives.
+    """Return the images as a float32 array (images, height, width, channels) that a model takes, whatever it gives.
 
     Raises:
         ArgumentError: for another shape, or values that are not finite.
@@ -56,7 +56,7 @@ def check_images(model, images):
     if not fits or not len(images):
         wanted = ", ".join("any" if side is None else str(side) for side in shape)
         raise ArgumentError(
-            f"`images` must be (pictures, {wanted}), normalized as {model.name} takes them. "
+            f"`images` must be (images, {wanted}), normalized as {model.name} takes them. "
             f"Received: shape={images.shape}"
         )
     if not np.isfinite(images).all():

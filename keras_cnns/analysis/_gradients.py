@@ -46,7 +46,7 @@ def layer_gradients(model, images, layers, score):
 
     Args:
         model: functional `keras.Model`.
-        images: float array (pictures, height, width, channels), as the model takes them.
+        images: float array (images, height, width, channels), as the model takes them.
         layers: names of layers with one output that are used once.
         score: function from the model's output tensor to a tensor, whose sum is differentiated.
     """
@@ -103,7 +103,7 @@ def weight_gradients(model, images, score, training=False):
 
     Args:
         model: `keras.Model`.
-        images: float array (pictures, height, width, channels), as the model takes them.
+        images: float array (images, height, width, channels), as the model takes them.
         score: function from the model's output to a tensor.
         training: whether the model runs as in training.
     """

@@ -1,4 +1,4 @@
-"""What layers give for pictures, batch by batch."""
+"""What layers give for images, batch by batch."""
 
 import numpy as np
 from keras import layers, ops, tree
@@ -12,7 +12,7 @@ def subject(model):
     """Return the functional model to look into: without auxiliary heads, one sigmoid as two classes, in float32.
 
     Raises:
-        ArgumentError: if it does not take one batch of pictures, channels last, or not give one vector a picture.
+        ArgumentError: if it does not take one batch of images, channels last, or not give one vector an image.
     """
     model = _models.two_classes(_models.main_output(model))
     _models.one_image_input(model)
@@ -35,7 +35,7 @@ def outputs_of(model, images, layers):
 
     Args:
         model: functional `keras.Model`.
-        images: float array (pictures, height, width, channels), as the model takes them.
+        images: float array (images, height, width, channels), as the model takes them.
         layers: names of layers that `check_one_output` let pass.
     """
     found = {}
@@ -62,11 +62,11 @@ def check_one_output(model, layer):
 
 
 def batches(model, images):
-    """Yield float32 arrays (pictures, height, width, channels) of as many pictures as a model takes at a time.
+    """Yield float32 arrays (images, height, width, channels) of as many images as a model takes at a time.
 
     Args:
         model: functional `keras.Model`.
-        images: an array of all pictures; or an iterable of batches, each an array or a tuple whose first one is it.
+        images: an array of all images; or an iterable of batches, each an array or a tuple whose first one is it.
 
     Raises:
         ArgumentError: if they are none that the model takes.
@@ -100,7 +100,7 @@ def first_layer(model):
 
 
 def last_layer(model):
-    """Return the name of the layer that gives the vector, one a picture, which the logits are computed from.
+    """Return the name of the layer that gives the vector, one an image, which the logits are computed from.
 
     Where the logits come from maps, as in Network in Network, it is the layer that makes them vectors.
     """

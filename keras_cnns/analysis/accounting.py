@@ -118,7 +118,7 @@ def account(model, input_shape=None):
     unknown = next((x for x in inputs if None in x.shape[1:]), None)
     if unknown is not None:
         raise ArgumentError(
-            f"the sizes of the pictures must be known: pass `input_shape`. Received: a model for "
+            f"the sizes of the images must be known: pass `input_shape`. Received: a model for "
             f"{tuple(unknown.shape[1:])}"
         )
     return Account(model.name, tuple(tuple(x.shape[1:]) for x in inputs), tuple(map(_row, uses)))

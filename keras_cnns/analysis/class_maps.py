@@ -1,4 +1,4 @@
-"""Where in a picture the evidence for a class is: class activation maps, and Grad-CAM for networks without them."""
+"""Where in an image the evidence for a class is: class activation maps, and Grad-CAM for networks without them."""
 
 import dataclasses
 
@@ -7,25 +7,27 @@ from keras import activations, layers, ops, tree
 
 from keras_cnns import _graph, _models
 from keras_cnns import layers as our_layers
+from keras_cnns._deprecated import renamed
 from keras_cnns.analysis import _classes, _gradients, _outputs
+from keras_cnns.analysis._receptive_field import ReceptiveField, receptive_field
 from keras_cnns.analysis.activations import in_batches, size_of_batch
-from keras_cnns.analysis.fields import ReceptiveField, receptive_field
 from keras_cnns.errors import ArgumentError
 
 
+@renamed(on_pictures="on_images", picture_size="image_size")
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassMap:
     """The evidence for a class at each position of a layer's maps.
 
     Attributes:
-        maps: float32 (pictures, rows, columns). Of a class activation map, its mean plus the bias is the logit; of
+        maps: float32 (images, rows, columns). Of a class activation map, its mean plus the bias is the logit; of
             Grad-CAM, at least 0, in units of its own.
-        targets: int64 (pictures,), the class that each picture is asked about.
-        scores: float32 (pictures,), its logit.
-        bias: float32 (pictures,), the logit of maps that are 0 everywhere; of Grad-CAM None.
+        targets: int64 (images,), the class that each image is asked about.
+        scores: float32 (images,), its logit.
+        bias: float32 (images,), the logit of maps that are 0 everywhere; of Grad-CAM None.
         layer: name of the layer whose maps these come from.
         field: what a position of that layer sees; None if that is not fixed.
-        picture_size: (height, width) of the pictures.
+        image_size: (height, width) of the images.
     """
 
     maps: np.ndarray
@@ -34,17 +36,17 @@ class ClassMap:
     bias: np.ndarray | None
     layer: str
     field: ReceptiveField | None
-    picture_size: tuple[int, int]
+    image_size: tuple[int, int]
 
-    def on_pictures(self):
-        """Return the maps at the pictures' size, float32 (pictures, height, width).
+    def on_images(self):
+        """Return the maps at the images' size, float32 (images, height, width).
 
         Each value goes to the center of what its position sees, and between the centers lines join them; towards the
-        edges of the picture the outermost values go on. Without a field the positions share the picture evenly.
+        edges of the image the outermost values go on. Without a field the positions share the image evenly.
         """
         down, right = (
             _interpolation(side, count, self.field and (self.field.offset[axis], self.field.stride[axis]))
-            for axis, (side, count) in enumerate(zip(self.picture_size, self.maps.shape[1:], strict=True))
+            for axis, (side, count) in enumerate(zip(self.image_size, self.maps.shape[1:], strict=True))
         )
         return (down @ self.maps @ right.T).astype("float32")
 
@@ -59,9 +61,9 @@ def class_activation_map(model, images, target=None, batch_size=None):
 
     Args:
         model: functional or sequential classifier, with or without softmax.
-        images: float32 (pictures, height, width, channels), normalized as the model takes them.
-        target: class number for all pictures, or one for each; None: the most probable one of each.
-        batch_size: pictures at a time. None: many small ones, few large ones.
+        images: float32 (images, height, width, channels), normalized as the model takes them.
+        target: class number for all images, or one for each; None: the most probable one of each.
+        batch_size: images at a time. None: many small ones, few large ones.
 
     Returns:
         `ClassMap`.
@@ -123,7 +125,7 @@ def grad_cam(model, images, layer=None, target=None, batch_size=None):
         chosen = np.eye(logits.shape[1], dtype="float32")[targets]
 
         def score(outputs, chosen=chosen):
-            return ops.sum(tree.flatten(outputs)[0] * chosen)  # no picture has a part in another one's logit
+            return ops.sum(tree.flatten(outputs)[0] * chosen)  # no image has a part in another one's logit
 
         maps, gradient = _gradients.layer_gradients(model, images[batch], [layer], score)[layer]
         weighted = np.einsum("nhwc,nc->nhw", maps, gradient.mean(axis=(1, 2)))
@@ -140,7 +142,7 @@ def _class_map(model, images, layer, maps, targets, scores, bias):
 
 
 def _asked(model, images, target):
-    """Return the class of each picture, None for the most probable ones; raise ArgumentError if there is no such."""
+    """Return the class of each image, None for the most probable ones; raise ArgumentError if there is no such."""
     if target is None:
         return None
     return _classes.targets_of(np.broadcast_to(0.0, (len(images), model.outputs[0].shape[-1])), target)
@@ -202,9 +204,9 @@ def _is_linear(operation):
 
 
 def _by_position(model, images, pool, source):
-    """Return logits (pictures, classes), bias (classes,) and each position's logits (pictures, rows, columns, classes).
+    """Return logits (images, classes), bias (classes,) and each position's logits (images, rows, columns, classes).
 
-    What stands behind the pool gets, besides the means of the maps, zeros and each position as further pictures.
+    What stands behind the pool gets, besides the means of the maps, zeros and each position as further images.
     """
     number, maps = -1, None
 
@@ -242,7 +244,7 @@ def _checked_layer(model, layer):
     shape = next(use.outputs[0].shape for use in _graph.walk(model)[1] if use.name == name)
     if len(shape) != 4:
         raise ArgumentError(
-            f"`layer` must give maps, (pictures, rows, columns, channels); {name} gives {tuple(shape)}. Name a layer "
+            f"`layer` must give maps, (images, rows, columns, channels); {name} gives {tuple(shape)}. Name a layer "
             f"in front of it. Received: layer={layer!r}"
         )
     return name

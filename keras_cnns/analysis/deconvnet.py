@@ -1,4 +1,4 @@
-"""What in a picture excites a unit: its activation projected down to the pixels."""
+"""What in an image excites a unit: its activation projected down to the pixels."""
 
 import numpy as np
 from keras import ops
@@ -31,7 +31,7 @@ class DeconvNet:
     - Batch normalization: its scale, as if it were part of the filters.
     - Branches: where they part on the way up, their signals are added; a concatenation gives each its own channels.
       Sums give the signal to each summand; average pools spread it.
-    - Any other layer, other activations too: its own derivative at the picture. So is a ReLU that a custom layer
+    - Any other layer, other activations too: its own derivative at the image. So is a ReLU that a custom layer
       computes itself, or one written as `ops.maximum(x, 0)`.
 
     Computed in float32, also for models of mixed precision. While it computes, the model's ReLUs are replaced: do not
@@ -54,23 +54,23 @@ class DeconvNet:
         self.model = model
 
     def project(self, images, layer, unit, position="max", batch_size=None):
-        """Return a unit's activation in each picture, projected down to the pixels.
+        """Return a unit's activation in each image, projected down to the pixels.
 
         All other activations of the layer are set to zero.
 
         Args:
-            images: float32 array (pictures, height, width, channels), as the model takes them.
+            images: float32 array (images, height, width, channels), as the model takes them.
             layer: name of a layer of the model, "nested/conv1" in a nested model, or the layer itself.
             unit: number of a channel, or of a unit of a dense layer.
-            position: "max", the strongest of the unit's map in each picture, of equal ones the first; (row, column);
+            position: "max", the strongest of the unit's map in each image, of equal ones the first; (row, column);
                 or "all", the whole map.
-            batch_size: pictures at a time. None: many small ones, few large ones.
+            batch_size: images at a time. None: many small ones, few large ones.
 
         Returns:
-            float32 array like `images`, in the units of the pictures; zeros where the unit is silent.
+            float32 array like `images`, in the units of the images; zeros where the unit is silent.
 
         Raises:
-            ArgumentError: (a ValueError) if the layer, the unit or the position does not exist, or the pictures do
+            ArgumentError: (a ValueError) if the layer, the unit or the position does not exist, or the images do
                 not fit the model.
         """
         model, name = check_model(self.model, layer)
@@ -79,8 +79,8 @@ class DeconvNet:
         unit = check_unit(shape, unit, name)
         place = _place(shape[1:-1], position, name)
 
-        def activation(pictures):
-            maps = output_of(model, pictures, name, _backward.deconvolution)[..., unit]
+        def activation(batch):
+            maps = output_of(model, batch, name, _backward.deconvolution)[..., unit]
             flat = ops.reshape(maps, (len(maps), -1))
             signal = ops.stop_gradient(flat)
             if place != "all":
@@ -93,13 +93,13 @@ class DeconvNet:
 
 
 def draw_projections(model, images, layer, units, path, count=9, title=None):
-    """Draw the pictures that excite units most, as far as the units see, beside their projections, into one PNG.
+    """Draw the images that excite units most, as far as the units see, beside their projections, into one PNG.
 
     Args:
         model, images, layer, count: as in `top_activations`.
         units: numbers of channels, or of units of a dense layer.
         path: PNG file to write.
-        title: above the picture. None: the names of model and layer.
+        title: above the image. None: the names of model and layer.
 
     Returns:
         A list of `TopActivations`, one a unit.

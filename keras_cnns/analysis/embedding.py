@@ -1,4 +1,4 @@
-"""A data set as points: the features of its pictures, and where they lie in a plane."""
+"""A data set as points: the features of its images, and where they lie in a plane."""
 
 import numpy as np
 
@@ -9,26 +9,26 @@ METHODS = ("pca", "tsne")
 
 
 def features(model, images, layer=None):
-    """Return what a layer gives for each picture, as vectors.
+    """Return what a layer gives for each image, as vectors.
 
     Args:
-        model: functional or sequential `keras.Model` from pictures to one vector a picture.
-        images: float32 (pictures, height, width, channels), as the model takes them; or an iterable of such batches,
+        model: functional or sequential `keras.Model` from images to one vector an image.
+        images: float32 (images, height, width, channels), as the model takes them; or an iterable of such batches,
             read once, each an array or a tuple whose first one is it.
         layer: name of a layer, or itself. None: the one whose output the logits are computed from, as in
             `invariance_curve`.
 
     Returns:
-        float32 (pictures, values); maps are laid out as vectors.
+        float32 (images, values); maps are laid out as vectors.
 
     Raises:
-        ArgumentError: (a ValueError) if there is no such layer, or no picture.
+        ArgumentError: (a ValueError) if there is no such layer, or no image.
     """
     model = _outputs.subject(model)
     layer = _outputs.last_layer(model) if layer is None else _outputs.check_one_output(model, layer)
     found = [_outputs.outputs_of(model, batch, (layer,))[0][layer] for batch in _outputs.batches(model, images)]
     if not found:
-        raise ArgumentError("`images` must have a picture. Received: none")
+        raise ArgumentError("`images` must have an image. Received: none")
     found = np.concatenate(found)
     return found.reshape(len(found), -1)
 

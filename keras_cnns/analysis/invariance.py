@@ -1,4 +1,4 @@
-"""How far features move when the picture is shifted, enlarged or rotated."""
+"""How far features move when the image is shifted, enlarged or rotated."""
 
 import dataclasses
 import math
@@ -10,23 +10,23 @@ from keras_cnns import _models
 from keras_cnns.analysis import _classes, _outputs
 from keras_cnns.errors import ArgumentError, nearest
 
-KINDS = ("translation", "scale", "rotation")
+TRANSFORMS = ("translation", "scale", "rotation")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InvarianceCurve:
-    """What a transformation of the picture does to features and class, picture by picture.
+    """What a transformation of the image does to features and class, image by image.
 
     Attributes:
         kind: "translation", "scale" or "rotation".
         values: (values,), pixels downwards, factors, or degrees counterclockwise.
         first_layer, last_layer: names.
-        first_distance, last_distance: float32 (pictures, values), Euclidean, between the features of the transformed
-            picture and those of the original.
-        first_norm, last_norm: float32 (pictures,), of the original's features: distances of layers of different size
+        first_distance, last_distance: float32 (images, values), Euclidean, between the features of the transformed
+            image and those of the original.
+        first_norm, last_norm: float32 (images,), of the original's features: distances of layers of different size
             compare as shares of it.
-        probability: float32 (pictures, values), of the class asked about.
-        targets: int64 (pictures,), that class.
+        probability: float32 (images, values), of the class asked about.
+        targets: int64 (images,), that class.
     """
 
     kind: str
@@ -42,16 +42,16 @@ class InvarianceCurve:
 
 
 def invariance_curve(model, images, kind, values=None, target=None, first=None, last=None, fill=0.0):
-    """Return how features and the class's probability change as pictures are shifted, enlarged or rotated.
+    """Return how features and the class's probability change as images are shifted, enlarged or rotated.
 
     Args:
-        model: functional or sequential `keras.Model` from pictures to one vector a picture; auxiliary heads do not
+        model: functional or sequential `keras.Model` from images to one vector an image; auxiliary heads do not
             count.
-        images: float32 (pictures, height, width, channels), as the model takes them.
+        images: float32 (images, height, width, channels), as the model takes them.
         kind: "translation", "scale" or "rotation", as in `transform_images`.
         values: of the transformation. None: about the paper's: shifts by up to a quarter of the height (60 pixels of
             224 there), factors of 1 to 1.8, angles all around in steps of 15 degrees.
-        target: class number, or one for each picture; None: the most probable class of each original.
+        target: class number, or one for each image; None: the most probable class of each original.
         first: layer whose features are compared; None: the first with a kernel.
         last: likewise; None: the one whose output, a vector, the logits are computed from. Where they come from maps,
             as in Network in Network, the layer that gives the logits.
@@ -97,14 +97,14 @@ def invariance_curve(model, images, kind, values=None, target=None, first=None, 
 
 
 def transform_images(images, kind, value, fill=0.0):
-    """Return pictures shifted, enlarged or rotated.
+    """Return images shifted, enlarged or rotated.
 
     A translation moves every pixel by whole pixels. Scale and rotation take each pixel, by bilinear interpolation, from
-    where it was, around the picture's middle, which lies between pixels where a side is even; beyond the edge, all
-    pixels are `fill`, so that between it and the picture there is a slope of one pixel.
+    where it was, around the image's middle, which lies between pixels where a side is even; beyond the edge, all
+    pixels are `fill`, so that between it and the image there is a slope of one pixel.
 
     Args:
-        images: float array (pictures, height, width, channels).
+        images: float array (images, height, width, channels).
         kind: "translation", "scale" or "rotation".
         value: whole pixels downwards; a factor, above 1 for larger objects; or degrees counterclockwise.
         fill: one value or one a channel.
@@ -128,8 +128,10 @@ def transform_images(images, kind, value, fill=0.0):
 
 def _check_values(kind, values, height):
     """Return the values of a kind, or the default ones, as an array; raise ArgumentError if they are none of its."""
-    if kind not in KINDS:
-        raise ArgumentError(f"`kind` must be one of {', '.join(KINDS)}.{nearest(kind, KINDS)} Received: kind={kind!r}")
+    if kind not in TRANSFORMS:
+        raise ArgumentError(
+            f"`kind` must be one of {', '.join(TRANSFORMS)}.{nearest(kind, TRANSFORMS)} Received: kind={kind!r}"
+        )
     if values is None:
         reach = max(height // 4, 1)
         return {
@@ -149,7 +151,7 @@ def _check_values(kind, values, height):
 
 
 def _shifted(images, rows, fill):
-    """Return pictures moved down by so many rows."""
+    """Return images moved down by so many rows."""
     moved = np.empty_like(images)
     moved[...] = fill
     height = images.shape[1]
@@ -159,7 +161,7 @@ def _shifted(images, rows, fill):
 
 
 def _affine(images, cosine, sine, fill):
-    """Return pictures whose pixel at (x, y) from the middle comes from (cosine x - sine y, sine x + cosine y) there."""
+    """Return images whose pixel at (x, y) from the middle comes from (cosine x - sine y, sine x + cosine y) there."""
     across, down = (images.shape[2] - 1) / 2, (images.shape[1] - 1) / 2
     matrix = [
         *(cosine, -sine, across - cosine * across + sine * down),

@@ -1,4 +1,4 @@
-"""What a network makes of a picture of which a part is hidden."""
+"""What a network makes of an image of which a part is hidden."""
 
 import dataclasses
 import operator
@@ -6,6 +6,7 @@ import operator
 import numpy as np
 
 from keras_cnns import _models
+from keras_cnns._deprecated import renamed
 from keras_cnns.analysis import _classes, _outputs
 from keras_cnns.analysis.activations import in_batches
 from keras_cnns.errors import ArgumentError
@@ -13,19 +14,20 @@ from keras_cnns.errors import ArgumentError
 POSITIONS = 15  # along each axis, about, unless a stride is asked for
 
 
+@renamed(on_pictures="on_images", picture_size="image_size")
 @dataclasses.dataclass(frozen=True, eq=False)
 class OcclusionMap:
-    """What a network makes of pictures with a window hidden, for each place of the window.
+    """What a network makes of images with a window hidden, for each place of the window.
 
     Attributes:
-        scores: float32 (pictures, rows, columns), probability of the class that the picture is asked about.
-        predictions: int64 (pictures, rows, columns), the most probable class.
-        targets: int64 (pictures,), the class that each picture is asked about.
-        unoccluded: float32 (pictures,), its probability with nothing hidden.
+        scores: float32 (images, rows, columns), probability of the class that the image is asked about.
+        predictions: int64 (images, rows, columns), the most probable class.
+        targets: int64 (images,), the class that each image is asked about.
+        unoccluded: float32 (images,), its probability with nothing hidden.
         tops: int64 (rows,), first pixel row of each window.
         lefts: int64 (columns,), first pixel column of each.
         size: (height, width) of the window, in pixels.
-        picture_size: (height, width) of the pictures.
+        image_size: (height, width) of the images.
     """
 
     scores: np.ndarray
@@ -35,16 +37,16 @@ class OcclusionMap:
     tops: np.ndarray
     lefts: np.ndarray
     size: tuple[int, int]
-    picture_size: tuple[int, int]
+    image_size: tuple[int, int]
 
-    def on_pictures(self):
-        """Return, for each pixel, the mean score of the windows that hide it, float32 (pictures, height, width).
+    def on_images(self):
+        """Return, for each pixel, the mean score of the windows that hide it, float32 (images, height, width).
 
         NaN where none does, which is so only between windows whose stride is larger than they are.
         """
         rows, columns = (
             (starts <= np.arange(side)[:, None]) & (np.arange(side)[:, None] < starts + width)
-            for starts, width, side in zip((self.tops, self.lefts), self.size, self.picture_size, strict=True)
+            for starts, width, side in zip((self.tops, self.lefts), self.size, self.image_size, strict=True)
         )
         windows = rows.sum(1)[:, None] * columns.sum(1)
         total = rows.astype("float64") @ self.scores @ columns.T
@@ -52,25 +54,25 @@ class OcclusionMap:
 
 
 def occlusion_map(model, images, target=None, size=None, stride=None, fill=0.0, batch_size=32):
-    """Return the probability of a class, and the predicted class, with a window of the picture hidden, place by place.
+    """Return the probability of a class, and the predicted class, with a window of the image hidden, place by place.
 
-    Windows lie inside the picture as a whole: the first at its top left corner, the others `stride` further each; if
+    Windows lie inside the image as a whole: the first at its top left corner, the others `stride` further each; if
     the last one would end before the edge, one more ends there, so that every pixel is hidden by some window.
 
     Args:
         model: functional or sequential classifier, with or without softmax.
-        images: float32 (pictures, height, width, channels), normalized as the model takes them.
-        target: class number for all pictures, or one for each; None: the most probable one of each, nothing hidden.
-        size: of the window, in pixels; a number, or (height, width). None: a quarter of the picture.
+        images: float32 (images, height, width, channels), normalized as the model takes them.
+        target: class number for all images, or one for each; None: the most probable one of each, nothing hidden.
+        size: of the window, in pixels; a number, or (height, width). None: a quarter of the image.
         stride: from window to window, in pixels; a number, or (down, right). None: what gives about 15 along each axis.
         fill: what hidden pixels become, in the normalized values that the model takes: a number, or one a channel.
-        batch_size: pictures at a time.
+        batch_size: images at a time.
 
     Returns:
         `OcclusionMap`.
 
     Raises:
-        ArgumentError: if the model is no classifier of pictures, or a window does not fit into them.
+        ArgumentError: if the model is no classifier of images, or a window does not fit into them.
 
     Reference:
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2, figure 7.
@@ -90,8 +92,8 @@ def occlusion_map(model, images, target=None, size=None, stride=None, fill=0.0, 
     ]
 
     def hidden(place):
-        picture, window = divmod(place, len(windows))
-        image = images[picture].copy()
+        number, window = divmod(place, len(windows))
+        image = images[number].copy()
         if window:
             image[windows[window]] = fill
         return image
@@ -105,13 +107,13 @@ def occlusion_map(model, images, target=None, size=None, stride=None, fill=0.0, 
     return OcclusionMap(scores[:, 1:].reshape(grid), predictions, targets, scores[:, 0], tops, lefts, size, shape)
 
 
-def _predict(model, picture, count, batch_size):
-    """Return the probabilities of so many pictures; `picture(k)` gives the one of number k."""
+def _predict(model, image, count, batch_size):
+    """Return the probabilities of so many images; `image(k)` gives the one of number k."""
     found = []
     for numbers in in_batches(np.arange(count), batch_size):
         # Batches of one shape, the last filled up, because a graph is compiled for each
         numbers = np.pad(numbers, (0, min(batch_size, count) - len(numbers)), "edge")
-        batch = np.stack([picture(number) for number in numbers])
+        batch = np.stack([image(number) for number in numbers])
         found.append(_models.to_probabilities(model, model.predict_on_batch(batch)))
     return np.concatenate(found)[:count]
 
@@ -122,14 +124,14 @@ def _starts(side, size, stride):
 
 
 def _pair(name, value, most):
-    """Return a number of pixels, or two of them, as two; raise ArgumentError if one is not within the picture."""
+    """Return a number of pixels, or two of them, as two; raise ArgumentError if one is not within the image."""
     try:
         pair = tuple(operator.index(one) for one in (value if np.ndim(value) else (value, value)))
     except TypeError:
         pair = ()
     if len(pair) != 2 or not all(1 <= one <= side for one, side in zip(pair, most, strict=True)):
         raise ArgumentError(
-            f"`{name}` must be a whole number of pixels, or two, from 1 to the picture's {most[0]}x{most[1]}. "
+            f"`{name}` must be a whole number of pixels, or two, from 1 to the image's {most[0]}x{most[1]}. "
             f"Received: {name}={value!r}"
         )
     return pair

@@ -11,9 +11,9 @@ import numpy as np
 
 from keras_cnns import _files
 from keras_cnns._text import counted
+from keras_cnns.analysis._receptive_field import receptive_fields
 from keras_cnns.analysis.accounting import account
-from keras_cnns.analysis.fields import receptive_fields
-from keras_cnns.analysis.kinds import KINDS
+from keras_cnns.analysis.visualizations import VISUALIZATIONS
 
 FIRST = ("cam", "occlusion", "saliency")  # what answers "where did it look?" stands open, all else is folded
 STYLE = """
@@ -25,39 +25,39 @@ summary { font-weight: bold; cursor: pointer }
 table { border-collapse: collapse; font-size: 13px } td, th { padding: 2px 10px; text-align: right }
 th { border-bottom: 1px solid #888 } td:first-child, th:first-child { text-align: left }
 td:nth-child(2), th:nth-child(2) { text-align: left }
-img { max-width: 100% } .pictures { display: flex; flex-wrap: wrap; gap: 14px }
+img { max-width: 100% } .images { display: flex; flex-wrap: wrap; gap: 14px }
 figure { margin: 0; width: 150px; font-size: 13px } figcaption span { unicode-bidi: isolate }
 figure img { width: 150px } .small { image-rendering: pixelated } .skipped { color: #666 }
 """
 
 
-def write_report(path, model, pictures, probabilities, class_names, shown, title):
+def write_report(path, model, images, probabilities, class_names, shown, title):
     """Write one self-contained HTML page.
 
     Args:
         path: file to write.
         model: the `keras.Model`.
-        pictures: `Pictures`, of which the first are shown with their predictions.
+        images: `Images`, of which the first are shown with their predictions.
         probabilities: float array (images, classes).
         class_names: in order.
-        shown: from a kind of `KINDS` to (PNG file or None, sentence): what was drawn, or why it was not.
+        shown: from a kind of `VISUALIZATIONS` to (PNG file or None, sentence): what was drawn, or why it was not.
         title: of the page.
 
     Raises:
         OutputError: if it cannot be written.
     """
-    shape = pictures.images.shape[1:]
+    shape = images.images.shape[1:]
     found, fields = account(model, shape), receptive_fields(model, shape)
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         "<h2>What it says</h2>",
-        f'<div class="pictures">{"".join(_figures(pictures, probabilities, class_names))}</div>',
+        f'<div class="images">{"".join(_figures(images, probabilities, class_names))}</div>',
     ]
-    parts += [f"<h2>{KINDS[kind].title}</h2>{_drawing(kind, *shown[kind])}" for kind in FIRST if kind in shown]
+    parts += [f"<h2>{VISUALIZATIONS[kind].title}</h2>{_drawing(kind, *shown[kind])}" for kind in FIRST if kind in shown]
     parts.append("<h2>Details</h2>")
     for kind, drawn in shown.items():
         if kind not in FIRST:
-            parts.append(f"<details><summary>{KINDS[kind].title}</summary>{_drawing(kind, *drawn)}</details>")
+            parts.append(f"<details><summary>{VISUALIZATIONS[kind].title}</summary>{_drawing(kind, *drawn)}</details>")
     parts.append(
         f"<details><summary>{counted(len(found.rows), 'layer')}</summary>"
         f"<p>{found.trainable:,} trained parameters, {found.macs / 1e6:,.1f} M multiply-adds for one image of "
@@ -73,25 +73,25 @@ def write_report(path, model, pictures, probabilities, class_names, shown, title
 
 def _drawing(kind, file, sentence):
     """Return a drawing of one kind with what it shows, or why it was not drawn."""
-    shows = f"<p>{html.escape(KINDS[kind].shows)}</p>"
+    shows = f"<p>{html.escape(VISUALIZATIONS[kind].shows)}</p>"
     if file is None:
         return f'{shows}<p class="skipped">Not drawn: {html.escape(sentence)}</p>'
     with open(file, "rb") as png:
-        return f"{shows}<p>{html.escape(sentence)}</p>{_image(png.read(), KINDS[kind].title)}"
+        return f"{shows}<p>{html.escape(sentence)}</p>{_image(png.read(), VISUALIZATIONS[kind].title)}"
 
 
-def _figures(pictures, probabilities, class_names, count=12, top=3):
+def _figures(images, probabilities, class_names, count=12, top=3):
     from PIL import Image
 
-    known = "true class: " if pictures.labels is not None else ""
-    for pixels, name, row in zip(pictures.pixels[:count], pictures.names, probabilities, strict=False):
+    known = "true class: " if images.labels is not None else ""
+    for pixels, name, row in zip(images.pixels[:count], images.names, probabilities, strict=False):
         file = io.BytesIO()
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
         best = np.argsort(-row, kind="stable")[:top]
         first, *others = (f"<span>{html.escape(class_names[k])}</span> {row[k]:.1%}" for k in best)
         said = "<br>".join([f"<b>{first}</b>", *others, f'<span class="skipped">{known}{html.escape(name)}</span>'])
-        picture = _image(file.getvalue(), name, small=max(pixels.shape[:2]) < 150)
-        yield f"<figure>{picture}<figcaption>{said}</figcaption></figure>"
+        image = _image(file.getvalue(), name, small=max(pixels.shape[:2]) < 150)
+        yield f"<figure>{image}<figcaption>{said}</figcaption></figure>"
 
 
 def _table(found, fields):

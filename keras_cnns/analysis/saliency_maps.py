@@ -12,12 +12,12 @@ from keras_cnns.analysis.activations import in_batches
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Saliency:
-    """The gradient of a class's score in each picture.
+    """The gradient of a class's score in each image.
 
     Attributes:
-        gradients: float32 (pictures, height, width, channels), of the score with respect to each value of a picture.
-        targets: int64 (pictures,), the class that each picture was asked about.
-        scores: float32 (pictures,), its logit.
+        gradients: float32 (images, height, width, channels), of the score with respect to each value of an image.
+        targets: int64 (images,), the class that each image was asked about.
+        scores: float32 (images,), its logit.
     """
 
     gradients: np.ndarray
@@ -26,7 +26,7 @@ class Saliency:
 
     @property
     def maps(self):
-        """float32 (pictures, height, width): of the absolute values of a pixel's channels the largest."""
+        """float32 (images, height, width): of the absolute values of a pixel's channels the largest."""
         return np.abs(self.gradients).max(axis=-1)
 
 
@@ -34,16 +34,16 @@ def saliency(model, images, target=None, batch_size=None):
     """Return the gradient of a class's score, the logit before the softmax, with respect to the pixels.
 
     Args:
-        model: functional or sequential `keras.Model` from pictures (batch, height, width, channels) to classes.
-        images: float32 array (pictures, height, width, channels), as the model takes them.
-        target: a class number for all pictures, or one for each. None: the most probable of each.
-        batch_size: pictures at a time. None: many small ones, few large ones.
+        model: functional or sequential `keras.Model` from images (batch, height, width, channels) to classes.
+        images: float32 array (images, height, width, channels), as the model takes them.
+        target: a class number for all images, or one for each. None: the most probable of each.
+        batch_size: images at a time. None: many small ones, few large ones.
 
     Returns:
         `Saliency`.
 
     Raises:
-        ArgumentError: (a ValueError) if the class does not exist, or the pictures do not fit the model.
+        ArgumentError: (a ValueError) if the class does not exist, or the images do not fit the model.
 
     Reference:
         K. Simonyan, A. Vedaldi, A. Zisserman: Deep Inside Convolutional Networks: Visualising Image Classification
@@ -78,11 +78,11 @@ def _saliency(model, images, target, batch_size, visit):
     model = _classes.classifier(_models.as_float32(model))
     images = _classes.check_images(model, images)
 
-    def logits(pictures):
-        return tree.flatten(_graph.run(model, pictures, visit))[0]
+    def logits(batch):
+        return tree.flatten(_graph.run(model, batch, visit))[0]
 
-    def score(pictures, chosen):
-        return ops.sum(logits(pictures) * chosen, axis=1)
+    def score(batch, chosen):
+        return ops.sum(logits(batch) * chosen, axis=1)
 
     batches = in_batches(images, batch_size, gradients=True)
     predicted = np.concatenate([_outputs.as_array(logits(batch)) for batch in batches])

@@ -12,24 +12,24 @@ METHODS = ("strongest", "mean")
 
 
 class FeatureSnapshots(keras.callbacks.Callback):
-    """Keeps feature maps of a few pictures at chosen epochs of a training.
+    """Keeps feature maps of a few images at chosen epochs of a training.
 
     For the user's own `model.fit`; beside `training.callbacks` it stands before those. A training that goes on from a
     checkpoint has the epochs behind it alone.
 
     Args:
-        images: float32 (pictures, height, width, channels), as the model takes them; the same at all epochs.
+        images: float32 (images, height, width, channels), as the model takes them; the same at all epochs.
         layers: name of a layer that gives maps, or several; or a dictionary from each to the numbers of the units
             wanted, None for all of them.
         epochs: when to look, counted from 1 and behind the epoch; 0 is before the first step. The default is the
             paper's.
-        method: "strongest": of each unit the map of the picture in which it reaches its highest value; "mean": the
-            mean over the pictures.
+        method: "strongest": of each unit the map of the image in which it reaches its highest value; "mean": the
+            mean over the images.
 
     Attributes:
         taken: epochs that have been, list of whole numbers.
         maps: from each layer to float32 (epochs taken, units, height, width).
-        pictures: with "strongest", from each layer to int64 (epochs taken, units), numbers of the pictures.
+        images: with "strongest", from each layer to int64 (epochs taken, units), numbers of the images.
         units: from each layer to the numbers of its units.
 
     Raises:
@@ -53,7 +53,7 @@ class FeatureSnapshots(keras.callbacks.Callback):
         if method not in METHODS:
             raise ArgumentError(f"`method` must be one of {', '.join(METHODS)}. Received: method={method!r}")
         self._images, self._method = images, method
-        self.taken, self.maps, self.pictures, self.units = [], {}, {}, {}
+        self.taken, self.maps, self.images, self.units = [], {}, {}, {}
 
     def on_train_begin(self, logs=None):
         """Check that the layers and units exist."""
@@ -87,7 +87,7 @@ class FeatureSnapshots(keras.callbacks.Callback):
 
         Args:
             path: of the file to write.
-            title: above the picture.
+            title: above the image.
             units: of each layer so many, the first ones.
 
         Raises:
@@ -106,13 +106,13 @@ class FeatureSnapshots(keras.callbacks.Callback):
                 found[layer].append(maps[..., self.units[layer]])
         self.taken.append(epoch)
         for layer, parts in found.items():
-            maps = np.concatenate(parts)  # (pictures, height, width, units)
+            maps = np.concatenate(parts)  # (images, height, width, units)
             if self._method == "mean":
                 kept = maps.mean(0)
             else:
                 best = maps.max((1, 2)).argmax(0)
                 kept = np.take_along_axis(maps, best[None, None, None], 0)[0]
-                self.pictures[layer] = _appended(self.pictures.get(layer), best)
+                self.images[layer] = _appended(self.images.get(layer), best)
             self.maps[layer] = _appended(self.maps.get(layer), np.moveaxis(kept, -1, 0))
 
 

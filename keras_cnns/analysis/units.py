@@ -13,7 +13,7 @@ from keras_cnns.errors import ArgumentError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UnitActivity:
-    """What the units of one layer gave for pictures; a unit of maps is a channel, at all positions.
+    """What the units of one layer gave for images; a unit of maps is a channel, at all positions.
 
     Attributes:
         layer: name.
@@ -59,11 +59,11 @@ class GradientFlow:
 
 
 def unit_activity(model, images, layers=None):
-    """Return what the units of layers give for pictures: which are dead, and how sparse they are.
+    """Return what the units of layers give for images: which are dead, and how sparse they are.
 
     Args:
-        model: functional or sequential `keras.Model` from pictures to one vector a picture.
-        images: float32 (pictures, height, width, channels), as the model takes them; or an iterable of such batches,
+        model: functional or sequential `keras.Model` from images to one vector an image.
+        images: float32 (images, height, width, channels), as the model takes them; or an iterable of such batches,
             read once, each an array or a tuple whose first one is it, as a `tf.data.Dataset` gives them.
         layers: names of layers or layers. None: those that end with a ReLU, or where the model has none all with
             weights.
@@ -72,7 +72,7 @@ def unit_activity(model, images, layers=None):
         A list of `UnitActivity` from input to output; of a layer that is used several times, one for each use.
 
     Raises:
-        ArgumentError: (a ValueError) if there is no such layer, or no picture.
+        ArgumentError: (a ValueError) if there is no such layer, or no image.
     """
     model = _outputs.subject(model)
     names = _active_layers(model) if layers is None else {_graph.check_layer(model, layer) for layer in layers}
@@ -93,19 +93,19 @@ def unit_activity(model, images, layers=None):
             sums[k] = name, before[0] + weight * mean, np.maximum(before[1], maximum), before[2] + weight * zeros
         count += len(batch)
     if not count:
-        raise ArgumentError("`images` must have a picture. Received: none")
+        raise ArgumentError("`images` must have an image. Received: none")
     return [UnitActivity(name, mean / count, maximum, zeros / count) for name, mean, maximum, zeros in sums.values()]
 
 
 def gradient_flow(model, images, labels, loss=None, training=False):
     """Return the norm of the loss's gradient in each layer, to see where it vanishes or explodes.
 
-    The loss is the mean over the pictures; penalties of weight decay and auxiliary heads do not count.
+    The loss is the mean over the images; penalties of weight decay and auxiliary heads do not count.
 
     Args:
-        model: functional or sequential `keras.Model` from pictures to one vector a picture.
-        images: float32 (pictures, height, width, channels), as the model takes them; one batch, computed at once.
-        labels: class numbers (pictures,); with `loss` what it takes.
+        model: functional or sequential `keras.Model` from images to one vector an image.
+        images: float32 (images, height, width, channels), as the model takes them; one batch, computed at once.
+        labels: class numbers (images,); with `loss` what it takes.
         loss: a Keras loss, its name or a function (labels, what the model gives). None: cross-entropy of the class,
             from logits.
         training: False: as the network predicts; True: as in a step of training, with the batch's own statistics and
@@ -165,7 +165,7 @@ def _check_labels(labels, count, classes):
     found = np.asarray(labels)
     if found.shape != (count,) or found.dtype.kind not in "iu" or found.min() < 0 or found.max() >= classes:
         raise ArgumentError(
-            f"`labels` must be whole numbers ({count},) from 0 to {classes - 1}, one for each picture; for other "
+            f"`labels` must be whole numbers ({count},) from 0 to {classes - 1}, one for each image; for other "
             f"labels pass a `loss`. Received: labels={labels!r}"
         )
     return found

@@ -34,7 +34,7 @@ bias_initializer: of all biases, any of Keras's.
 ENDING = """
 
 Returns:
-    Functional `keras.Model`; float32 pictures (batch, height, width, channels), whose normalization is the caller's, to
+    Functional `keras.Model`; float32 images (batch, height, width, channels), whose normalization is the caller's, to
     float32 (batch, classes). Without top: to the maps, with `pooling` to vectors.
 
 Raises:
@@ -209,7 +209,7 @@ def _checked_shape(function, input_shape, input_tensor):
     """Return `input_shape` as a tuple of int and None, that of `input_tensor` if there is one, None if neither is.
 
     Raises:
-        ArgumentError: if it is no shape of pictures, or the two differ.
+        ArgumentError: if it is no shape of images, or the two differ.
     """
     if keras.config.image_data_format() != "channels_last":
         raise ArgumentError(
@@ -241,7 +241,7 @@ def _checked_shape(function, input_shape, input_tensor):
         name, input_shape = "input_tensor", shape
     if input_shape is not None and (len(input_shape) != 3 or input_shape[-1] is None or input_shape[-1] < 1):
         raise ArgumentError(
-            f"{function}: `{name}` must be of pictures, (height, width, channels). Received: {name} of shape "
+            f"{function}: `{name}` must be of images, (height, width, channels). Received: {name} of shape "
             f"{input_shape}"
         )
     return input_shape
@@ -256,7 +256,7 @@ def _check_size(function, input_shape, minimum):
                 f"Received: input_shape={input_shape}"
             )
         raise ArgumentError(
-            f"{function}: pictures must be at least {minimum}x{minimum} pixels, or too little is left of them after "
+            f"{function}: images must be at least {minimum}x{minimum} pixels, or too little is left of them after "
             f"the last pooling. Received: input_shape={input_shape}"
         )
 

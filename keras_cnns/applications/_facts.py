@@ -16,7 +16,7 @@ class Facts:
         minimum: the smallest height and width that the builder takes, in pixels.
         classes: by default.
         parameters: trainable, with the default arguments.
-        macs: multiply-adds of convolutions and dense layers for one picture, with the default arguments.
+        macs: multiply-adds of convolutions and dense layers for one image, with the default arguments.
         errors: published test errors in percent, by data set and condition.
     """
 

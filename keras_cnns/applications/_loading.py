@@ -12,7 +12,7 @@ from keras_cnns.applications._weights import verified_path
 from keras_cnns.errors import ArgumentError, ModelFileError
 from keras_cnns.saving import load_model
 
-# What a layer computes beside its weights, by its attributes; a pool's padding may differ with the pictures' size
+# What a layer computes beside its weights, by its attributes; a pool's padding may differ with the images' size
 DECIDING = (
     "strides",
     "pool_size",

@@ -34,7 +34,7 @@ def create_model(name, /, **kwargs):
 
 
 def decode_predictions(probabilities, classes, top=5):
-    """Return the best classes of each picture.
+    """Return the best classes of each image.
 
     Args:
         probabilities: array (batch, classes) of any float dtype; of two classes also (batch, 1), the second one's.
@@ -42,7 +42,7 @@ def decode_predictions(probabilities, classes, top=5):
         top: how many to return; all of them, if there are fewer.
 
     Returns:
-        A list a picture of (class name, probability), the most probable first; equal ones in class order.
+        A list an image of (class name, probability), the most probable first; equal ones in class order.
 
     Raises:
         ValueError: if the number of names is not that of the columns.

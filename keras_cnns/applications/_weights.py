@@ -14,7 +14,7 @@ from keras_cnns.saving import ModelInfo, read_info
 
 # What keras.applications calls "caffe": blue first, minus the mean color. Resized to 256 as in the papers' test.
 CAFFE = Preprocessing((224, 224), shorter_side=256, mean=(103.939, 116.779, 123.68), scale=(1.0,), channel_order="BGR")
-# What it calls "tf". 342: the center seventh eighths of the picture, as in the authors' released evaluation.
+# What it calls "tf". 342: the center seventh eighths of the image, as in the authors' released evaluation.
 TENSORFLOW = Preprocessing((299, 299), shorter_side=342, mean=(127.5,), scale=(1 / 127.5,))
 
 VGG = "CC BY 4.0. Visual Geometry Group, University of Oxford; cite Simonyan and Zisserman 2015."

@@ -129,10 +129,10 @@ def InceptionV3(
         auxiliary: whether there is a second output, aux_predictions (from mixed_6e, with batch normalization), behind
             the first one, `predictions`. Its loss counts 0.4 in the released code: compile with a list of two losses
             and loss_weights=[1, 0.4]. Weights trained with it fit without. Its last convolution sees the whole map, so
-            that weights with the head fit pictures of one size.
+            that weights with the head fit images of one size.
         scale: whether batch normalization has a factor; keras.applications leaves it out (23,817,352 parameters).
             None: that of the weights, else True.
-        stem: "299"; for smaller pictures, with maps of nearly the same sizes, "151" (the first convolution has stride
+        stem: "299"; for smaller images, with maps of nearly the same sizes, "151" (the first convolution has stride
             1) or "79" (and there is no first pool): section 8. None: that of the weights, else "299".
         dropout: share of the classifier's inputs that is dropped while training.
         kernel_initializer: of all kernels; the released code draws from a truncated Gaussian of deviation 0.1.

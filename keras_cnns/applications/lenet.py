@@ -31,7 +31,7 @@ TABLE_I = (
     (0, 1, 2, 3, 4, 5),
 )
 
-# Figure 3 shows the classes' codes as pictures of 7x12 pixels; these are drawn anew. Ink is +1, paper -1.
+# Figure 3 shows the classes' codes as images of 7x12 pixels; these are drawn anew. Ink is +1, paper -1.
 CODES = """
     ..###.. ...#... ..###.. .#####. ....##. ####### ..####. ####### ..###.. ..###..
     .#...#. ..##... .#...#. #.....# ....##. #...... .#..... ......# .#...#. .#...#.
@@ -86,7 +86,7 @@ def LeNet5(
         subsampling: "trainable" (the paper), "average" or "max". None: that of the weights, else "trainable".
         head: "rbf" (the paper), or "softmax": a dense layer `output`. None: that of the weights, else "rbf".
         codes: (classes, 84) array of +1 and -1, for other classes than the ten digits with head "rbf". None: those of
-            the weights, else pictures of the digits.
+            the weights, else images of the digits.
         dropout: share of F6's inputs that is dropped while training; the paper has none.
         kernel_initializer: of all kernels; the paper draws uniformly from +-2.4 / fan-in, more narrowly.
         bias_initializer: of all biases.

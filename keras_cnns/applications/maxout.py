@@ -56,7 +56,7 @@ def Maxout(
 
     Args:
         variant: "cifar10" (CIFAR-100 with `classes=100`), "svhn" or "mnist". None: that of the weights, else "cifar10".
-        dropout: share of each layer's inputs that is dropped while training; of the pictures themselves 0.2, and
+        dropout: share of each layer's inputs that is dropped while training; of the images themselves 0.2, and
             nothing with `dropout=0`. Section 5.
         kernel_initializer: of all kernels; the authors draw uniformly from +-0.005.
         bias_initializer: of all biases.

@@ -76,7 +76,7 @@ def NiN(
     kernel_initializer=None,
     bias_initializer=None,
 ):
-    """The network of the paper for pictures of 32x32 pixels: three mlpconv layers, 966,986 parameters.
+    """The network of the paper for images of 32x32 pixels: three mlpconv layers, 966,986 parameters.
 
     Layers: conv1, cccp1, cccp2, pool1, drop1, conv2, cccp3, cccp4, pool2, drop2, conv3, cccp5, cccp6, gap,
     predictions; without top it ends at cccp5. Pools round up, as in the author's files: 32, 16, 8. The ReLU behind

@@ -1,4 +1,4 @@
-"""Pictures in: sources, preprocessing, augmentation, pipelines. Each is imported when first used."""
+"""Images in: sources, preprocessing, augmentation, pipelines. Each is imported when first used."""
 
 from keras_cnns._lazy import lazy
 
@@ -7,10 +7,10 @@ __all__, __getattr__, __dir__ = lazy(
     {
         "ColorComponents": "augment",
         "Preprocessing": "preprocessing",
-        "Position": "position",
+        "Position": "dataset_state",
         "PrincipalComponents": "whitening",
         "Shapes": "shapes",
-        "Share": "shares",
+        "Share": "sharding",
         "Source": "sources",
         "Summary": "summary",
         "Whitening": "whitening",
@@ -25,12 +25,13 @@ __all__, __getattr__, __dir__ = lazy(
         "open_images": "folders",
         "open_source": "sources",
         "prepare": "pipeline",
-        "read_picture": "pictures",
+        "read_image": "image_files",
         "read_pixels": "pipeline",
-        "reopen_source": "reopening",
+        "reopen_source": "recorded_source",
         "repeat_scarce": "balance",
-        "split_source": "partition",
+        "split_source": "splitting",
         "summarize": "summary",
-        "without_broken": "readable",
+        "without_broken": "broken_images",
     },
+    renamed={"read_picture": "read_image"},
 )

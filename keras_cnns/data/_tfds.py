@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cnns.data._records import records
-from keras_cnns.data.partition import exact_totals
 from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
+from keras_cnns.data.splitting import exact_totals
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 
 
@@ -23,7 +23,7 @@ class TfdsSplit(Split):
 
     Args:
         builder: `tfds.core.DatasetBuilder`.
-        keys: names of the picture and of the label among its features.
+        keys: names of the image and of the label among its features.
         pieces: (split name, start, stop) of each slice.
     """
 
@@ -90,7 +90,7 @@ class TfdsSplit(Split):
         return self._slice(0, min(count, self.examples))
 
     def read_labels(self):
-        """Return the labels, int64 (examples,), from one pass over the files in which no picture is decoded.
+        """Return the labels, int64 (examples,), from one pass over the files in which no image is decoded.
 
         Raises:
             SourceError: if the files are damaged.
@@ -101,7 +101,7 @@ class TfdsSplit(Split):
             return np.concatenate([np.zeros(0, "int64"), *batches.as_numpy_iterator()])
 
     def encoded(self):
-        """Yield (picture as the bytes of its file, label) of each example.
+        """Yield (image as the bytes of its file, label) of each example.
 
         Raises:
             SourceError: if the files are damaged.
@@ -145,7 +145,7 @@ class TfdsSplit(Split):
         return self.builder.info.splits[name].filepaths
 
     def _read(self, only=None, encoded=False):
-        """Return a `tf.data.Dataset` of dictionaries of the picture and the label."""
+        """Return a `tf.data.Dataset` of dictionaries of the image and the label."""
         from tensorflow_datasets import decode
 
         image = self.keys[0]
@@ -157,7 +157,7 @@ class TfdsSplit(Split):
         return self.builder.as_dataset(split=self._names, decoders=wanted)
 
     def _decoder(self):
-        """Return a function from a record to (picture, label)."""
+        """Return a function from a record to (image, label)."""
         from tensorflow_datasets import decode
 
         image, label = self.keys
@@ -241,10 +241,10 @@ def open_tfds(spec, data_dir, download, test_share, seed):
     _check_files(spec, builder)
     features, keys = builder.info.features, _keys(builder.info)
     if keys is None:
-        raise SourceError(f"{spec}: does not pair a picture with one class. Choose a set made for classification.")
+        raise SourceError(f"{spec}: does not pair an image with one class. Choose a set made for classification.")
     if np.dtype(features[keys[0]].np_dtype) != np.uint8:
         kind = np.dtype(features[keys[0]].np_dtype)
-        raise SourceError(f"{spec}: has pictures of {kind}, not of 8 bits a channel. Choose another set.")
+        raise SourceError(f"{spec}: has images of {kind}, not of 8 bits a channel. Choose another set.")
     if "train" not in builder.info.splits:
         raise SourceError(f"{spec}: has no split 'train' (only {', '.join(builder.info.splits)}). Choose another set.")
     splits = {
@@ -313,7 +313,7 @@ def _check_files(spec, builder):
 
 
 def _keys(info):
-    """Return the names of the picture and of its class among the features, or None if that is not clear."""
+    """Return the names of the image and of its class among the features, or None if that is not clear."""
     import tensorflow_datasets as tfds
 
     features, keys = info.features, info.supervised_keys

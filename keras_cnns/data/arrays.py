@@ -39,9 +39,9 @@ def read_npz(path):
     ) as error:
         if "pickle" in str(error).lower():
             fault, cure = (
-                "holds pickled Python objects, which could run any code; NumPy also makes them of pictures of "
+                "holds pickled Python objects, which could run any code; NumPy also makes them of images of "
                 "different sizes",
-                "Save plain arrays with np.savez, or put pictures of different sizes into a folder",
+                "Save plain arrays with np.savez, or put images of different sizes into a folder",
             )
         else:
             fault, cure = "is damaged or no .npz file", "Make it again with np.savez"
@@ -68,13 +68,13 @@ def read_npz(path):
         splits[split] = ArraySplit(images, labels)
     shape, other = splits["train"].items.shape[1:], splits["test"].items.shape[1:]
     if shape != other:
-        raise SourceError(f"{path}: x_train has pictures of shape {shape}, x_test of {other}. Make them equal.")
+        raise SourceError(f"{path}: x_train has images of shape {shape}, x_test of {other}. Make them equal.")
     need_two_classes(path, names)
     empty = sorted(set(range(len(names))) - set(splits["train"].labels.tolist()))
     if empty:
         more = f" and {len(empty) - 1} more" if empty[1:] else ""
         raise SourceError(
-            f"{path}: y_train has no picture of class {names[empty[0]]!r}{more}; number classes from 0 without gaps."
+            f"{path}: y_train has no image of class {names[empty[0]]!r}{more}; number classes from 0 without gaps."
         )
     return names, shape, splits
 

@@ -1,4 +1,4 @@
-"""Random changes of training pictures: each picture of a batch gets its own, and a seed repeats them all."""
+"""Random changes of training images: each image of a batch gets its own, and a seed repeats them all."""
 
 import dataclasses
 import functools
@@ -13,13 +13,13 @@ from keras_cnns.errors import ArgumentError
 
 
 def pad_crop_flip(images, seed, *, pad=4, flip=True):
-    """Return the pictures shifted by up to `pad` pixels each way, half of them mirrored.
+    """Return the images shifted by up to `pad` pixels each way, half of them mirrored.
 
     Args:
         images: uint8 or float tensor (batch, height, width, channels).
         seed: int64 tensor of two values; the same seed gives the same shifts.
         pad: pixels of black added on each side before a random crop of the old size.
-        flip: whether a picture is mirrored with probability 1/2.
+        flip: whether an image is mirrored with probability 1/2.
 
     Returns:
         A tensor of the same shape and dtype.
@@ -40,7 +40,7 @@ def pad_crop_flip(images, seed, *, pad=4, flip=True):
 
 
 def distort(images, seed, *, shift=0.125, scale=0.1, squeeze=0.1, shear=0.2):
-    """Return the pictures under small planar affine maps about their centers, what comes in from outside being black.
+    """Return the images under small planar affine maps about their centers, what comes in from outside being black.
 
     Args:
         images: uint8 or float tensor (batch, height, width, channels).
@@ -118,9 +118,9 @@ class ColorComponents:
 
 
 def color_noise(images, seed, components, deviation=0.1):
-    """Return the pictures, the color of each moved as a whole along the directions in which colors vary.
+    """Return the images, the color of each moved as a whole along the directions in which colors vary.
 
-    To every pixel of a picture the sum of the eigenvectors is added, each times its eigenvalue and one alpha from a
+    To every pixel of an image the sum of the eigenvectors is added, each times its eigenvalue and one alpha from a
     normal distribution.
 
     Args:
@@ -185,7 +185,7 @@ def by_layer(layer, images, seed, labels=None):
 def batch_steps(channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot):
     """Return functions (images, labels, seed) -> (images, labels) of what is asked for, in the order of their use.
 
-    Arguments and errors are those of `make_dataset`; `channels` are the pictures'.
+    Arguments and errors are those of `make_dataset`; `channels` are the images'.
     """
     strengths = {"rand_augment": rand_augment, "erasing": erasing, "mixup": mixup, "cutmix": cutmix}
     for name, value in strengths.items():
@@ -199,7 +199,7 @@ def batch_steps(channels, rand_augment, color, color_deviation, erasing, mixup, 
         )
     if color is not None and len(color.eigenvalues) != channels:
         raise ArgumentError(
-            f"`color` must be fitted on pictures of {channels} channels, as the preprocessing gives. "
+            f"`color` must be fitted on images of {channels} channels, as the preprocessing gives. "
             f"Received: color of {len(color.eigenvalues)}"
         )
     changes, layers = [], keras.layers
@@ -207,7 +207,7 @@ def batch_steps(channels, rand_augment, color, color_deviation, erasing, mixup, 
         changes.append(functools.partial(by_layer, layers.RandAugment(factor=rand_augment, dtype="float32")))
     if color is not None:
         changes.append(functools.partial(color_noise, components=color, deviation=color_deviation))
-    if erasing:  # a range of one value, as Keras draws a probability for each picture
+    if erasing:  # a range of one value, as Keras draws a probability for each image
         changes.append(functools.partial(by_layer, layers.RandomErasing(factor=(erasing, erasing), dtype="float32")))
     steps = [lambda images, labels, seed, change=change: (change(images, seed), labels) for change in changes]
 
@@ -223,10 +223,10 @@ def batch_steps(channels, rand_augment, color, color_deviation, erasing, mixup, 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """A random change of geometry, before pictures are brought to the input's size or behind that.
+    """A random change of geometry, before images are brought to the input's size or behind that.
 
     Attributes:
-        window: function (height, width, draws, preprocessing) -> (top, left, height, width) of the part of a picture
+        window: function (height, width, draws, preprocessing) -> (top, left, height, width) of the part of an image
             that is resized to the input, and mirrored half of the time, in place of the record's resize and center
             crop; None: those.
         batch: function (images, seed) -> images of the same shape; None: none.

@@ -1,12 +1,12 @@
-"""Classes of unequal size: weights for the loss, scarce pictures repeated, or surplus ones dropped."""
+"""Classes of unequal size: weights for the loss, scarce images repeated, or surplus ones dropped."""
 
 import hashlib
 
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns.data.partition import drawn_by_class
 from keras_cnns.data.splits import Split
+from keras_cnns.data.splitting import drawn_by_class
 from keras_cnns.errors import ArgumentError
 
 
@@ -20,7 +20,7 @@ def class_weights(split):
         split: the training `Split`. Of a tensorflow-datasets split the labels are read, once.
 
     Returns:
-        Dictionary from each label, from 0 to the largest, to a float; a class without a picture has weight 1.
+        Dictionary from each label, from 0 to the largest, to a float; a class without an image has weight 1.
     """
     labels = split.read_labels() if split.labels is None else split.labels
     counts = np.bincount(labels[labels >= 0])  # tensorflow-datasets writes -1 where there is no label
@@ -29,9 +29,9 @@ def class_weights(split):
 
 
 def weighing(split, classes):
-    """Return a function, for a tf.data map, from (images, labels) to these and each picture's weight, float32 (batch,).
+    """Return a function, for a tf.data map, from (images, labels) to these and each image's weight, float32 (batch,).
 
-    Weights that pictures have already are multiplied by it.
+    Weights that images have already are multiplied by it.
 
     Args:
         split: the training `Split`, by which classes are weighed as in `class_weights`.
@@ -41,7 +41,7 @@ def weighing(split, classes):
     weights = tf.constant([known.get(label, 1.0) for label in range(classes)])
 
     def weigh(images, labels, before=1.0):
-        if labels.dtype.is_floating:  # of mixed pictures the weights are mixed as the labels are
+        if labels.dtype.is_floating:  # of mixed images the weights are mixed as the labels are
             return images, labels, before * tf.linalg.matvec(labels, weights)
         return images, labels, before * tf.gather(weights, labels)
 
@@ -51,9 +51,9 @@ def weighing(split, classes):
 def repeat_scarce(split, seed=0, noise=0.0):
     """Return a split in which scarce classes are repeated until all have as many examples as the largest.
 
-    Every picture is there at least once, as it is; the repeats of a class go round all of its pictures before one
+    Every image is there at least once, as it is; the repeats of a class go round all of its images before one
     comes again, and which ones come once more at the end is drawn. Divide a source before this, not after it, or
-    repeats of one picture come to lie on both sides.
+    repeats of one image come to lie on both sides.
 
     Args:
         split: the training `ArraySplit` or `FileSplit`.
@@ -78,11 +78,11 @@ def repeat_scarce(split, seed=0, noise=0.0):
 
 
 def drop_surplus(split, seed=0):
-    """Return a split with as many pictures of each class as the smallest has, drawn from `seed`, in their old order.
+    """Return a split with as many images of each class as the smallest has, drawn from `seed`, in their old order.
 
     Args:
         split: `ArraySplit` or `FileSplit`.
-        seed: of the draw. Of a folder in which pictures are added or removed later, most of the others stay.
+        seed: of the draw. Of a folder in which images are added or removed later, most of the others stay.
 
     Returns:
         A split of the same type.
@@ -97,10 +97,10 @@ def drop_surplus(split, seed=0):
 
 
 class RepeatedSplit(Split):
-    """Pictures of another split, some of them repeatedly, the repeats with noise.
+    """Images of another split, some of them repeatedly, the repeats with noise.
 
     Args:
-        base: the labeled split that holds the pictures.
+        base: the labeled split that holds the images.
         places: int64 array, the index in `base` of each example.
         originals: how many of the first `places` are no repeats.
         noise: standard deviation of the noise on repeats, in pixel units.
@@ -111,7 +111,7 @@ class RepeatedSplit(Split):
         super().__init__(len(places))
         self.base, self.places, self.originals, self.noise, self.seed = base, places, originals, noise, seed
         self.labels, self.class_names = base.labels[places], base.class_names
-        self.faults, self.skipped = base.faults, base.skipped  # its split decodes a picture
+        self.faults, self.skipped = base.faults, base.skipped  # its split decodes an image
 
     def elements(self):
         """As `Split.elements`; an element is (that of the base, number of the repeat or below 0)."""
@@ -133,10 +133,10 @@ class RepeatedSplit(Split):
         item, number = element
         return self._noisy(self.base.decode(item, channels, skip_broken), number)
 
-    def _noisy(self, picture, number):
+    def _noisy(self, image, number):
         if not self.noise:
-            return picture
-        return tf.cond(number < 0, lambda: picture, lambda: add_noise(picture, (self.seed, number), self.noise))
+            return image
+        return tf.cond(number < 0, lambda: image, lambda: add_noise(image, (self.seed, number), self.noise))
 
     def identity(self):
         """As `Split.identity`."""
@@ -151,9 +151,9 @@ class RepeatedSplit(Split):
         return hashlib.sha256(repr(facts).encode()).digest()
 
     def divide(self, share, seed):
-        """Refuse: repeats of one picture would lie in both parts."""
+        """Refuse: repeats of one image would lie in both parts."""
         raise ArgumentError(
-            "a split with repeats cannot be divided, or a picture would lie in both parts: divide first, as with "
+            "a split with repeats cannot be divided, or an image would lie in both parts: divide first, as with "
             f"`split_source`, then repeat. Received: share={share}"
         )
 
@@ -166,15 +166,15 @@ class RepeatedSplit(Split):
         return self._copy(base=base, labels=base.labels[self.places], class_names=class_names)
 
     def sample(self, count):
-        """As `Split.sample`, of the pictures without repeats."""
+        """As `Split.sample`, of the images without repeats."""
         return self.base.sample(count)
 
 
-def add_noise(picture, seed, deviation):
-    """Return a picture with Gaussian noise on every value, rounded and cut off at 0 and 255.
+def add_noise(image, seed, deviation):
+    """Return an image with Gaussian noise on every value, rounded and cut off at 0 and 255.
 
     Args:
-        picture: uint8 tensor (height, width, channels).
+        image: uint8 tensor (height, width, channels).
         seed: two whole numbers; the same ones give the same noise.
         deviation: standard deviation in pixel units (0 to 255).
 
@@ -182,14 +182,14 @@ def add_noise(picture, seed, deviation):
         uint8 tensor of the same shape.
     """
     seed = tf.stack([tf.cast(part, tf.int64) for part in seed])
-    noise = tf.random.stateless_normal(tf.shape(picture), seed, stddev=float(deviation))
-    noisy = tf.saturate_cast(tf.round(tf.cast(picture, tf.float32) + noise), tf.uint8)
-    return tf.ensure_shape(noisy, picture.shape)
+    noise = tf.random.stateless_normal(tf.shape(image), seed, stddev=float(deviation))
+    noisy = tf.saturate_cast(tf.round(tf.cast(image, tf.float32) + noise), tf.uint8)
+    return tf.ensure_shape(noisy, image.shape)
 
 
 def _need_labels(split):
     if getattr(split, "items", None) is None or split.labels is None:
         raise ArgumentError(
-            "pictures can be repeated or dropped where they lie in an array or as files and their labels are known; "
+            "images can be repeated or dropped where they lie in an array or as files and their labels are known; "
             f"for a set of tensorflow-datasets use class_weights. Received: split={type(split).__name__}"
         )

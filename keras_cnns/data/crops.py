@@ -1,21 +1,21 @@
-"""Which part of a picture a training step sees: one random window a picture, chosen before the picture is decoded."""
+"""Which part of an image a training step sees: one random window an image, chosen before the image is decoded."""
 
 import math
 
-DRAWS = 41  # random numbers a picture: four for each of ten attempts, and one for the mirror
+DRAWS = 41  # random numbers an image: four for each of ten attempts, and one for the mirror
 RATIO = 256 / 224  # shorter side to input size where a record names none: AlexNet's 256 pixels and later papers' 224
 
 
 def crop_of_resized(height, width, draws, preprocessing):
-    """Return the window that a random crop of the input's size has in a picture resized by its shorter side.
+    """Return the window that a random crop of the input's size has in an image resized by its shorter side.
 
     Args:
-        height, width: of the picture, in pixels.
+        height, width: of the image, in pixels.
         draws: numbers from 0 up to 1, at least two.
         preprocessing: `Preprocessing`, whose `shorter_side` counts; None: 256/224 of the input size.
 
     Returns:
-        (top, left, height, width) in whole pixels of the picture as it is, so that it need not be resized, nor
+        (top, left, height, width) in whole pixels of the image as it is, so that it need not be resized, nor
         decoded, but for that part.
 
     Reference:
@@ -27,7 +27,7 @@ def crop_of_resized(height, width, draws, preprocessing):
 
 
 def crop_of_jittered(height, width, draws, preprocessing, *, low=256, high=512):
-    """Return the window of `crop_of_resized` for a shorter side that is drawn for each picture.
+    """Return the window of `crop_of_resized` for a shorter side that is drawn for each image.
 
     Args:
         height, width, draws, preprocessing: as for `crop_of_resized`, with at least three draws.
@@ -43,15 +43,15 @@ def crop_of_jittered(height, width, draws, preprocessing, *, low=256, high=512):
 
 
 def crop_by_area(height, width, draws, preprocessing, *, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), attempts=10):
-    """Return a window of random area and aspect, anywhere in the picture.
+    """Return a window of random area and aspect, anywhere in the image.
 
     Args:
-        height, width: of the picture, in pixels.
+        height, width: of the image, in pixels.
         draws: numbers from 0 up to 1, four an attempt.
         preprocessing: not used; the window is resized to the input whatever its size.
-        area: smallest and largest share of the picture's area, uniform.
+        area: smallest and largest share of the image's area, uniform.
         aspect: smallest and largest width over height, uniform in the logarithm.
-        attempts: how often to draw until the window fits into the picture; behind them the largest window in the
+        attempts: how often to draw until the window fits into the image; behind them the largest window in the
             center that keeps to the aspects.
 
     Returns:
@@ -72,7 +72,7 @@ def crop_by_area(height, width, draws, preprocessing, *, area=(0.08, 1.0), aspec
 
 
 def _crop_at(shorter_side, height, width, draws, size):
-    """Return the window of a crop of `size` from the picture resized to a shorter side, placed by two draws."""
+    """Return the window of a crop of `size` from the image resized to a shorter side, placed by two draws."""
     ratio = shorter_side / min(height, width)
     tall, wide = (min(whole, max(1, round(side / ratio))) for side, whole in zip(size, (height, width), strict=True))
     return math.floor(draws[0] * (height - tall + 1)), math.floor(draws[1] * (width - wide + 1)), tall, wide

@@ -13,7 +13,7 @@ FLAT = 4  # gray levels of standard deviation; a thumbnail of less shows nothing
 
 
 def in_two_splits(looks):
-    """Yield "this = that" for pictures in two splits, by which a test measures what was learned by heart."""
+    """Yield "this = that" for images in two splits, by which a test measures what was learned by heart."""
     first = {}
     for split, some in looks.items():
         for one in some:

@@ -1,4 +1,4 @@
-"""Pictures as files: read when they are needed, and named when they cannot be."""
+"""Images as files: read when they are needed, and named when they cannot be."""
 
 import collections
 import os
@@ -6,12 +6,12 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns.data.pictures import (
+from keras_cnns.data.image_files import (
     DIVISORS,
     decode_jpeg,
     plan_window,
     read_file,
-    read_picture,
+    read_image,
     read_window,
     warn_if_damaged,
 )
@@ -22,7 +22,7 @@ CHUNK = 16  # files whose headers are read in one call
 
 
 class FileSplit(LabeledSplit):
-    """Picture files, read when they are needed."""
+    """Image files, read when they are needed."""
 
     def __init__(self, items, labels):
         super().__init__(items, labels)
@@ -51,7 +51,7 @@ class FileSplit(LabeledSplit):
 
             return self._read(read, [path, draws], channels, skip_broken)
 
-        if skip_broken:  # only Python knows which picture it was
+        if skip_broken:  # only Python knows which image it was
             found = elements.map(lambda path, label, draws: (in_python(path, draws), label, draws), **PARALLEL)
             return found.filter(lambda pixels, label, draws: tf.size(pixels) > 0).map(finish, **PARALLEL)
 
@@ -83,14 +83,14 @@ class FileSplit(LabeledSplit):
         return elements.batch(CHUNK).map(planned, **PARALLEL).unbatch().map(decode, **PARALLEL)
 
     def fault(self, error):
-        """As `Split.fault`; or of a picture that TensorFlow was decoding lately and cannot read."""
+        """As `Split.fault`; or of an image that TensorFlow was decoding lately and cannot read."""
         if self.faults:
             return self.faults[0]
         if not isinstance(error, tf.errors.OpError):
             return None
         for path in tuple(self.decoding):  # the pipeline's threads may still be adding to it
             try:
-                read_picture(path)
+                read_image(path)
                 content = read_file(path)
                 divisor, window = plan_window(content, 3)
                 if divisor:
@@ -102,7 +102,7 @@ class FileSplit(LabeledSplit):
         return None
 
     def _read(self, function, inputs, channels, skip_broken):
-        """Return the picture that `function` reads from a path and further inputs, inside a tf.data map."""
+        """Return the image that `function` reads from a path and further inputs, inside a tf.data map."""
 
         def read(path, *more):
             try:
@@ -114,9 +114,9 @@ class FileSplit(LabeledSplit):
                 self.faults.append(error)
                 raise
 
-        picture = tf.numpy_function(read, inputs, tf.uint8, stateful=False)
-        picture.set_shape((None, None, channels))
-        return picture
+        image = tf.numpy_function(read, inputs, tf.uint8, stateful=False)
+        image.set_shape((None, None, channels))
+        return image
 
     def fingerprint(self):
         """As `Split.fingerprint`: labels and names."""

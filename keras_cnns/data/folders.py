@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_cnns.data.classes import sort_classes
 from keras_cnns.data.files import FileSplit
-from keras_cnns.data.pictures import HEIF_SUFFIXES, SUFFIXES, can_read_heif, is_heif, is_image
+from keras_cnns.data.image_files import HEIF_SUFFIXES, SUFFIXES, can_read_heif, is_heif, is_image
 from keras_cnns.errors import ArgumentError, SourceError, SourceWarning
 
 NESTED = "in folders inside a class folder"

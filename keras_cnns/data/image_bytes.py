@@ -1,6 +1,6 @@
 """Decode image files as TensorFlow operations, for graphs that run without Python, such as a SavedModel's signature.
 
-`pictures.read_picture` defines what an image file's pixels are. This module gives the same pixels for JPEG and PNG
+`images.read_image` defines what an image file's pixels are. This module gives the same pixels for JPEG and PNG
 files, and fails on a file for which it could not; tests compare the two on every kind of file.
 """
 
@@ -15,7 +15,7 @@ APP1 = 0xE1
 
 
 def decode_image_bytes(content, channels, name="image_bytes"):
-    """Decode a JPEG or PNG file to the pixels that `read_picture` gives for it.
+    """Decode a JPEG or PNG file to the pixels that `read_image` gives for it.
 
     The camera's orientation is applied, transparent parts become white, 16-bit gray is reduced to 8 bits, and JPEGs are
     decoded with the exact cosine transform, as Pillow does.

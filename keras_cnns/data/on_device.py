@@ -8,9 +8,9 @@ from keras_cnns.errors import ArgumentError
 
 
 def keep_on_device(model, images, preprocessing, *, augmentation="pad-crop-flip", seed=0):
-    """Return a model that takes places in a set of pictures, instead of pictures, and gives what `model` gives.
+    """Return a model that takes places in a set of images, instead of images, and gives what `model` gives.
 
-    The pictures go to the device once, as uint8; a step sends numbers only, and shifts, mirrors and normalizes there.
+    The images go to the device once, as uint8; a step sends numbers only, and shifts, mirrors and normalizes there.
     The weights are those of `model`, which is what one saves and measures:
 
         trainer = keep_on_device(model, np.concatenate([x_train, x_held_out]), preprocessing)
@@ -19,7 +19,7 @@ def keep_on_device(model, images, preprocessing, *, augmentation="pad-crop-flip"
 
     Args:
         model: functional `keras.Model` from (batch, height, width, channels).
-        images: uint8 array (pictures, height, width, channels) of the model's size; those to validate on too, which are
+        images: uint8 array (images, height, width, channels) of the model's size; those to validate on too, which are
             changed in training only.
         preprocessing: `Preprocessing`.
         augmentation: "pad-crop-flip", "shift" or "none".
@@ -29,7 +29,7 @@ def keep_on_device(model, images, preprocessing, *, augmentation="pad-crop-flip"
         `keras.Model` from int32 places (batch,) to the outputs of `model`.
 
     Raises:
-        ArgumentError: if pictures, model and augmentation do not fit.
+        ArgumentError: if images, model and augmentation do not fit.
     """
     if augmentation not in ("pad-crop-flip", "shift", "none"):
         raise ArgumentError(
@@ -39,23 +39,23 @@ def keep_on_device(model, images, preprocessing, *, augmentation="pad-crop-flip"
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != preprocessing.shape:
         raise ArgumentError(
-            f"`images` must be uint8 of shape (pictures, {', '.join(map(str, preprocessing.shape))}). "
+            f"`images` must be uint8 of shape (images, {', '.join(map(str, preprocessing.shape))}). "
             f"Received: dtype={images.dtype}, shape={images.shape}"
         )
     places = keras.Input((), dtype="int32", name="place")
     pad = 0 if augmentation == "none" else 4
-    pictures = PicturesOnDevice(images, preprocessing, pad, augmentation == "pad-crop-flip", seed)(places)
-    return keras.Model(places, model(pictures), name=f"{model.name}_on_device")
+    batch = ImagesOnDevice(images, preprocessing, pad, augmentation == "pad-crop-flip", seed)(places)
+    return keras.Model(places, model(batch), name=f"{model.name}_on_device")
 
 
-class PicturesOnDevice(keras.layers.Layer):
-    """Look up pictures by their places, and in training shift each by up to `pad` pixels, half of them mirrored.
+class ImagesOnDevice(keras.layers.Layer):
+    """Look up images by their places, and in training shift each by up to `pad` pixels, half of them mirrored.
 
     Args:
-        images: uint8 array (pictures, height, width, channels).
+        images: uint8 array (images, height, width, channels).
         preprocessing: `Preprocessing`.
         pad: pixels of black on each side, of which a random window of the old size is cut.
-        flip: whether half of the pictures are mirrored.
+        flip: whether half of the images are mirrored.
         seed: of what is random.
 
     Call arguments:
@@ -67,7 +67,7 @@ class PicturesOnDevice(keras.layers.Layer):
     """
 
     def __init__(self, images, preprocessing, pad, flip, seed):
-        super().__init__(dtype="float32", name="pictures_on_device")
+        super().__init__(dtype="float32", name="images_on_device")
         self.preprocessing, self.pad, self.flip = preprocessing, pad, flip
         self.images = self.add_weight(
             shape=images.shape,
@@ -79,20 +79,20 @@ class PicturesOnDevice(keras.layers.Layer):
         self.draws = keras.random.SeedGenerator(seed)
 
     def call(self, places, training=False):
-        """Return the pictures at `places`."""
-        pictures = ops.take(self.images, places, axis=0)
+        """Return the images at `places`."""
+        images = ops.take(self.images, places, axis=0)
         if training and (self.pad or self.flip):
-            pictures = self._changed(pictures)
-        return self.preprocessing.normalize(ops.cast(pictures, "float32"))
+            images = self._changed(images)
+        return self.preprocessing.normalize(ops.cast(images, "float32"))
 
-    def _changed(self, pictures):
-        batch, height, width = ops.shape(pictures)[:3]
+    def _changed(self, images):
+        batch, height, width = ops.shape(images)[:3]
         offsets = keras.random.randint((2, batch, 1), 0, 2 * self.pad + 1, seed=self.draws)
         rows, columns = offsets[0] + ops.arange(height), offsets[1] + ops.arange(width)
         if self.flip:
             mirrored = keras.random.uniform((batch, 1), seed=self.draws) < 0.5
             columns = ops.where(mirrored, ops.flip(columns, axis=1), columns)
-        padded = ops.pad(pictures, ((0, 0), (self.pad,) * 2, (self.pad,) * 2, (0, 0)))
+        padded = ops.pad(images, ((0, 0), (self.pad,) * 2, (self.pad,) * 2, (0, 0)))
         shifted = ops.take_along_axis(padded, rows[:, :, None, None], axis=1)
         return ops.take_along_axis(shifted, columns[:, None, :, None], axis=2)
 

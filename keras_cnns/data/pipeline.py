@@ -6,47 +6,49 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from keras_cnns._deprecated import renamed
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, batch_steps
 from keras_cnns.data.crops import DRAWS
-from keras_cnns.data.disk import on_disk
-from keras_cnns.data.pictures import DAMAGED, decoder_warning, read_file, read_picture
-from keras_cnns.data.position import seed_of
-from keras_cnns.data.shares import Share
+from keras_cnns.data.dataset_state import seed_of
+from keras_cnns.data.disk_cache import on_disk
+from keras_cnns.data.image_files import DAMAGED, decoder_warning, read_file, read_image
+from keras_cnns.data.sharding import Share
 from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split, reading, untuned
 from keras_cnns.data.whitening import fit_components
 from keras_cnns.errors import ArgumentError, SourceWarning, nearest
 
-CACHE_BYTES = 1 << 30  # decoded pictures up to so much stay in memory
-CACHE_FORMAT = 1  # of pictures kept on disk; another one is not read
+CACHE_BYTES = 1 << 30  # decoded images up to so much stay in memory
+CACHE_FORMAT = 1  # of images kept on disk; another one is not read
 
 
-def prepare(picture, preprocessing):
-    """Return one picture, resized and cropped by the record; not yet normalized.
+@renamed(picture="image")
+def prepare(image, preprocessing):
+    """Return one image, resized and cropped by the record; not yet normalized.
 
     Args:
-        picture: uint8 tensor or array (height, width, channels) of any height and width.
+        image: uint8 tensor or array (height, width, channels) of any height and width.
         preprocessing: `Preprocessing`.
 
     Returns:
         uint8 tensor of shape `preprocessing.shape`.
     """
     height, width = preprocessing.size
-    picture = tf.convert_to_tensor(picture)
+    image = tf.convert_to_tensor(image)
     # The same steps whether the size is known beforehand or not, so that all sources give the same pixels
-    if preprocessing.shorter_side is not None or tuple(picture.shape[:2]) != preprocessing.size:
+    if preprocessing.shorter_side is not None or tuple(image.shape[:2]) != preprocessing.size:
         if preprocessing.shorter_side is None:
-            picture = tf.image.resize(picture, preprocessing.size, antialias=True)
+            image = tf.image.resize(image, preprocessing.size, antialias=True)
         else:
-            picture = resized(picture, preprocessing.shorter_side)
-        top, left = (tf.shape(picture)[0] - height) // 2, (tf.shape(picture)[1] - width) // 2
-        picture = tf.saturate_cast(tf.round(picture[top : top + height, left : left + width]), tf.uint8)
-    return tf.ensure_shape(picture, preprocessing.shape)
+            image = resized(image, preprocessing.shorter_side)
+        top, left = (tf.shape(image)[0] - height) // 2, (tf.shape(image)[1] - width) // 2
+        image = tf.saturate_cast(tf.round(image[top : top + height, left : left + width]), tf.uint8)
+    return tf.ensure_shape(image, preprocessing.shape)
 
 
 def read_files(paths, preprocessing):
     """Return image files as a network's input is before it is normalized, uint8 (images, height, width, channels).
 
-    This defines "from file to pixels" for the whole package: `read_picture` decodes, `prepare` resizes and crops. Two
+    This defines "from file to pixels" for the whole package: `read_image` decodes, `prepare` resizes and crops. Two
     others must give the same pixels, and tests compare them with these: `image_bytes.decode_image_bytes` in a graph
     without Python, and examples/read_image.py without this package.
 
@@ -62,18 +64,18 @@ def read_files(paths, preprocessing):
     """
     images = []
     for path in paths:
-        images.append(prepare(read_picture(path, preprocessing.channels), preprocessing))
+        images.append(prepare(read_image(path, preprocessing.channels), preprocessing))
         if reason := decoder_warning(read_file(path)):
             warnings.warn(DAMAGED.format(path=path, reason=reason), SourceWarning, stacklevel=2)
     return np.stack(images)
 
 
-def resized(picture, shorter_side):
-    """Return a picture (height, width, channels) as float32, its shorter side so many pixels and its aspect kept."""
-    sides = tf.cast(tf.shape(picture)[:2], tf.float32)
+def resized(image, shorter_side):
+    """Return an image (height, width, channels) as float32, its shorter side so many pixels and its aspect kept."""
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
     ratio = shorter_side / tf.reduce_min(sides)
     target = tf.maximum(shorter_side, tf.cast(tf.round(sides * ratio), tf.int32))
-    return tf.image.resize(picture, target, antialias=True)
+    return tf.image.resize(image, target, antialias=True)
 
 
 def make_dataset(
@@ -98,45 +100,45 @@ def make_dataset(
     share=None,
     counting=False,
 ):
-    """Return the pictures of a split as a network takes them.
+    """Return the images of a split as a network takes them.
 
     Args:
         split: `Split` of a source.
         preprocessing: `Preprocessing`.
-        batch_size: pictures a batch; the last batch may hold fewer, none is dropped.
+        batch_size: images a batch; the last batch may hold fewer, none is dropped.
         shuffle: whether each pass has an order of its own, drawn from `seed`.
-        augmentation: a name of `AUGMENTATIONS`: "none"; on pictures of the input's size "shift" (up to 4 pixels),
-            "pad-crop-flip" (the same, and half of them mirrored) and "distort"; of whole pictures, in place of
+        augmentation: a name of `AUGMENTATIONS`: "none"; on images of the input's size "shift" (up to 4 pixels),
+            "pad-crop-flip" (the same, and half of them mirrored) and "distort"; of whole images, in place of
             resize and center crop, "crop-flip", "scale-jitter", "scale-jitter-480" and "inception-crop".
         seed: of the order and of all that is random.
         normalize: whether to normalize; False gives uint8, as exported artifacts take it.
         rand_augment: strength of `keras.layers.RandAugment`, 0 to 1; its two operations are drawn for each batch.
         color: `ColorComponents`, for `color_noise`; None: none.
         color_deviation: of that noise; 0.1 is AlexNet's.
-        erasing: share of the pictures of which `keras.layers.RandomErasing` erases a part.
+        erasing: share of the images of which `keras.layers.RandomErasing` erases a part.
         mixup: alpha of `keras.layers.MixUp`.
         cutmix: alpha of `keras.layers.CutMix`; where `mixup` is given too, each batch gets one of both, by chance.
         one_hot: number of classes, for one-hot labels, which mixing needs; None: whole numbers.
-        cache: folder in which decoded pictures are kept for later runs, which then need not read the files; written
-            before this returns. None: pictures of the input's size are kept in memory where 1 GiB holds them.
-        skip_broken: whether pictures that cannot be read are left out; they are noted in `split.skipped`.
+        cache: folder in which decoded images are kept for later runs, which then need not read the files; written
+            before this returns. None: images of the input's size are kept in memory where 1 GiB holds them.
+        skip_broken: whether images that cannot be read are left out; they are noted in `split.skipped`.
         position: `Position` at which each pass starts, for a training that goes on where it stopped; not with
             `skip_broken`.
         share: `Share` of one of several processes, or of several devices, among which every batch can then be divided:
-            where the last one does not come out even, pictures are repeated, and all batches have weights; not with
+            where the last one does not come out even, images are repeated, and all batches have weights; not with
             `skip_broken`.
-        counting: whether such weights count each picture once, for metrics, in place of setting the loss right.
+        counting: whether such weights count each image once, for metrics, in place of setting the loss right.
 
     Returns:
         `tf.data.Dataset` of (float32 images (batch, height, width, channels), int64 labels (batch,) or float32 ones
         (batch, one_hot), perhaps float32 weights (batch,)), of known length, except with `position`, and with
-        `skip_broken` before broken pictures are known. Iterate it inside `reading(split)`, which names the file if
+        `skip_broken` before broken images are known. Iterate it inside `reading(split)`, which names the file if
         one cannot be read.
 
     Raises:
         ArgumentError: for an augmentation that is not known, strengths out of range, mixing without `one_hot`, or
             `skip_broken` with `position` or `share`.
-        SourceError, OutputError: if the cache must be written and a picture cannot be read, or the folder not used.
+        SourceError, OutputError: if the cache must be written and an image cannot be read, or the folder not used.
     """
     if augmentation not in AUGMENTATIONS:
         raise ArgumentError(
@@ -146,7 +148,7 @@ def make_dataset(
     for name, value in (("position", position), ("share", share)):
         if skip_broken and value is not None:
             raise ArgumentError(
-                f"pictures that are left out on the way would shift `{name}`: leave them out beforehand, with "
+                f"images that are left out on the way would shift `{name}`: leave them out beforehand, with "
                 f"`without_broken`. Received: skip_broken=True, {name}={value!r}"
             )
     geometry, share, whole = AUGMENTATIONS[augmentation], share or Share(), split
@@ -154,7 +156,7 @@ def make_dataset(
     split, own = share.of(split)
     fill = share.fill(whole, batch_size, counting)
     steps = batch_steps(preprocessing.channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot)
-    pictures = _pictures(split, preprocessing, geometry.window, shuffle, cache, skip_broken, own)
+    read_images = _images(split, preprocessing, geometry.window, shuffle, cache, skip_broken, own)
     normalized = normalizer(preprocessing)
 
     def finish(batch, draw):
@@ -174,7 +176,7 @@ def make_dataset(
     def of_pass(seed, step=None):
         first = None if step is None else step * part
         draws = _draws(seed) if step is None else _draws(seed).skip(step)
-        data = tf.data.Dataset.zip(pictures(seed, first).batch(part), draws).map(finish, **PARALLEL)
+        data = tf.data.Dataset.zip(read_images(seed, first).batch(part), draws).map(finish, **PARALLEL)
         if fill is None:
             return data
         start = tf.zeros((), tf.int64) if step is None else step
@@ -200,10 +202,10 @@ def normalizer(preprocessing):
     return lambda images: (images - mean) * scale
 
 
-def _pictures(split, preprocessing, window, shuffle, cache, skip_broken, own):
-    """Return a function from a seed to a `tf.data.Dataset` of (uint8 picture of the input's size, label).
+def _images(split, preprocessing, window, shuffle, cache, skip_broken, own):
+    """Return a function from a seed to a `tf.data.Dataset` of (uint8 image of the input's size, label).
 
-    Its second argument is how many pictures of the pass to leave out at the start; None: none. `window` is as in
+    Its second argument is how many images of the pass to leave out at the start; None: none. `window` is as in
     `Augmentation`; `own` takes what one process reads out of all elements, None: everything.
     """
     channels, size = preprocessing.channels, preprocessing.size
@@ -214,8 +216,8 @@ def _pictures(split, preprocessing, window, shuffle, cache, skip_broken, own):
 
     def prepared(elements):
         if skip_broken:
-            return decoded(elements).map(lambda picture, label: (prepare(picture, preprocessing), label), **PARALLEL)
-        # In one map, so that no large pictures wait between two
+            return decoded(elements).map(lambda image, label: (prepare(image, preprocessing), label), **PARALLEL)
+        # In one map, so that no large images wait between two
         return elements.map(
             lambda element, label: (prepare(split.decode(element, channels), preprocessing), label), **PARALLEL
         )
@@ -235,7 +237,7 @@ def _pictures(split, preprocessing, window, shuffle, cache, skip_broken, own):
         kept, shuffled = None if shuffle else split.elements(), split.shuffler() if shuffle else None
     room = split.examples if in_memory else min(split.examples, SHUFFLE)
 
-    def pictures(seed, first):
+    def images(seed, first):
         if not shuffle:
             data = kept
         elif kept is None:
@@ -249,11 +251,11 @@ def _pictures(split, preprocessing, window, shuffle, cache, skip_broken, own):
             return _windows(data, source, preprocessing, window, seed, first, skips, own)
         return data if in_memory or cache is not None else prepared(data)
 
-    return pictures
+    return images
 
 
 def _windows(elements, split, preprocessing, window, seed, first, skip_broken, own):
-    """Return (uint8 picture of the input's size, label): of each a random window, half of them mirrored."""
+    """Return (uint8 image of the input's size, label): of each a random window, half of them mirrored."""
 
     def choose(height, width, draws):
         return window(height, width, draws, preprocessing)
@@ -261,8 +263,8 @@ def _windows(elements, split, preprocessing, window, seed, first, skip_broken, o
     def fit(pixels, label, draws):
         # The window has less than about twice the size: interpolation leaves little of it out, and costs a sixth of
         # `antialias=True`. What it gives lies between the pixels' own values, so that nothing needs to be clipped.
-        picture = tf.cast(tf.image.resize(pixels, preprocessing.size) + 0.5, tf.uint8)
-        mirrored = tf.reverse(picture, tf.boolean_mask([1], draws[-1:] < 0.5))
+        image = tf.cast(tf.image.resize(pixels, preprocessing.size) + 0.5, tf.uint8)
+        mirrored = tf.reverse(image, tf.boolean_mask([1], draws[-1:] < 0.5))
         return tf.ensure_shape(mirrored, preprocessing.shape), label
 
     draws = _draws(seed).map(lambda seed: tf.random.stateless_uniform((256, DRAWS), seed)).unbatch()
@@ -279,22 +281,22 @@ def _draws(seed):
     return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=again).batch(2)
 
 
-def _is_there(picture, *_):
-    return tf.size(picture) > 0
+def _is_there(image, *_):
+    return tf.size(image) > 0
 
 
 def read_pixels(split, preprocessing):
-    """Return all pictures of a split as a network's input is before it is normalized, and their labels.
+    """Return all images of a split as a network's input is before it is normalized, and their labels.
 
     Args:
         split: `Split`.
         preprocessing: `Preprocessing`.
 
     Returns:
-        (uint8 array (pictures, height, width, channels), int64 array (pictures,)).
+        (uint8 array (images, height, width, channels), int64 array (images,)).
 
     Raises:
-        SourceError: if a picture cannot be read.
+        SourceError: if an image cannot be read.
     """
     with reading(split):
         batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
@@ -310,7 +312,7 @@ def fit_color(split, preprocessing):
         preprocessing: `Preprocessing`, of which size, channels and resize rule count.
 
     Raises:
-        SourceError: if a picture cannot be read.
+        SourceError: if an image cannot be read.
     """
     with reading(split):
         batches = make_dataset(split, preprocessing, 32, normalize=False).as_numpy_iterator()

@@ -1,4 +1,4 @@
-"""How a picture becomes a network's input: one frozen record, the same in training, evaluation and export."""
+"""How an image becomes a network's input: one frozen record, the same in training, evaluation and export."""
 
 import dataclasses
 import hashlib
@@ -14,23 +14,23 @@ ARRAYS = ("mean_image", "whitening_mean", "whitening_matrix")
 class Preprocessing:
     """Resize rule, crop and normalization of a network's input.
 
-    A picture of any size becomes uint8 `(height, width, channels)` by the resize rule and the crop, then float32: its
+    An image of any size becomes uint8 `(height, width, channels)` by the resize rule and the crop, then float32: its
     channels in the network's order, contrast normalized, minus the mean image, `(pixel - mean) * scale`, whitened; each
     only where it is asked for.
 
     Attributes:
         size: (height, width) of the network's input, in pixels.
         channels: 1 (gray) or 3 (color).
-        channel_order: "RGB", or "BGR" for a network that takes blue first, as Caffe's do; pictures are RGB, and all
+        channel_order: "RGB", or "BGR" for a network that takes blue first, as Caffe's do; images are RGB, and all
             values below stand in the network's order.
-        shorter_side: the picture is resized, its aspect kept, until its shorter side has so many pixels, and
-            the center of `size` is cut out; None: the whole picture is stretched to `size`.
+        shorter_side: the image is resized, its aspect kept, until its shorter side has so many pixels, and
+            the center of `size` is cut out; None: the whole image is stretched to `size`.
         mean: subtracted, one value or one a channel, in pixel units (0 to 255).
         scale: multiplied afterwards, one value or one a channel, per pixel unit.
-        contrast_bias: global contrast normalization: each picture minus its own mean, divided by the root of its own
+        contrast_bias: global contrast normalization: each image minus its own mean, divided by the root of its own
             variance plus this, in squared pixel units; None: none.
         mean_image: subtracted pixel by pixel, float32 of the shape of the input, in pixel units; None: none.
-        whitening: `Whitening` of the normalized picture; None: none.
+        whitening: `Whitening` of the normalized image; None: none.
     """
 
     size: tuple[int, int]
@@ -72,7 +72,7 @@ class Preprocessing:
                 )
         if self.contrast_bias is not None and not 0 < self.contrast_bias < math.inf:
             raise ValueError(
-                f"`contrast_bias` must be positive, as a flat picture has no variance of its own. "
+                f"`contrast_bias` must be positive, as a flat image has no variance of its own. "
                 f"Received: contrast_bias={self.contrast_bias}"
             )
         if self.mean_image is not None and tuple(self.mean_image.shape) != self.shape:
@@ -82,7 +82,7 @@ class Preprocessing:
             )
         if self.whitening is not None and len(self.whitening.mean) != math.prod(self.shape):
             raise ValueError(
-                f"`whitening` must be fitted on pictures of shape {self.shape}. "
+                f"`whitening` must be fitted on images of shape {self.shape}. "
                 f"Received: whitening of {len(self.whitening.mean)} values"
             )
         object.__setattr__(self, "digests", tuple(_digest(array) for array in self.arrays().values()))
@@ -101,7 +101,7 @@ class Preprocessing:
     def normalize(self, pixels):
         """Return what the network takes for a float32 tensor (batch, height, width, channels).
 
-        It may be NumPy's, TensorFlow's or Keras's, and is not changed. One picture (height, width, channels) may be
+        It may be NumPy's, TensorFlow's or Keras's, and is not changed. One image (height, width, channels) may be
         given too.
         """
         import numpy as np
@@ -124,7 +124,7 @@ class Preprocessing:
         return values
 
     def as_layer(self, name="normalization"):
-        """Return a `keras.layers.Rescaling` that normalizes uint8 or float pictures of the right size.
+        """Return a `keras.layers.Rescaling` that normalizes uint8 or float images of the right size.
 
         Raises:
             ValueError: if the normalization is more than `(pixel - mean) * scale`.
@@ -219,8 +219,8 @@ def fit_normalization(pixel_sum, pixel_square_sum, count):
     """Return (mean, scale), a value a channel, that bring pixels to mean 0 and deviation 1.
 
     Args:
-        pixel_sum, pixel_square_sum: sums over all pictures and positions of a training split, one a channel.
-        count: number of positions summed, all pictures together.
+        pixel_sum, pixel_square_sum: sums over all images and positions of a training split, one a channel.
+        count: number of positions summed, all images together.
 
     A channel that never varies gets scale 1 per pixel unit.
     """

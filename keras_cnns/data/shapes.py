@@ -1,4 +1,4 @@
-"""Pictures of shapes, drawn as asked for, each with the place of its object: for trying out what looks inside networks.
+"""Images of shapes, drawn as asked for, each with the place of its object: for trying out what looks inside networks.
 
 NumPy only.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from keras_cnns.errors import ArgumentError, nearest
 
 # Regular polygons: number of sides, and where the first one faces, in degrees, counterclockwise from the right
-KINDS = {
+SHAPES = {
     "disc": None,
     "triangle": (3, 270),
     "inverted_triangle": (3, 90),
@@ -24,14 +24,14 @@ SLOPES = 20  # pixel units by which the background rises and falls
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shapes:
-    """Pictures with one object each.
+    """Images with one object each.
 
     Attributes:
-        images: uint8 (pictures, size, size, 3).
-        labels: int64 (pictures,), places in `class_names`.
+        images: uint8 (images, size, size, 3).
+        labels: int64 (images,), places in `class_names`.
         class_names: the kinds of shapes.
-        masks: bool (pictures, size, size), where the object is.
-        boxes: int64 (pictures, 4), the smallest box around the object: top, left, bottom, right, in pixels; its rows
+        masks: bool (images, size, size), where the object is.
+        boxes: int64 (images, 4), the smallest box around the object: top, left, bottom, right, in pixels; its rows
             are those from top up to, but not with, bottom.
     """
 
@@ -53,19 +53,19 @@ def make_shapes(
     rotate=False,
     noise=10.0,
 ):
-    """Return pictures of shapes of one color, on a darker background that is uneven and noisy.
+    """Return images of shapes of one color, on a darker background that is uneven and noisy.
 
     The kinds take turns, and all have the same area at the same radius, so that neither number nor area tells them
-    apart. The same arguments give the same pictures, and the first ones of many are those of few.
+    apart. The same arguments give the same images, and the first ones of many are those of few.
     `ArraySplit(shapes.images, shapes.labels)` makes them a split of a `Source`.
 
     Args:
-        count: pictures.
+        count: images.
         size: height and width, in pixels; at least 8.
         kinds: classes, some of "disc", "triangle", "inverted_triangle", "square" and "diamond".
         seed: of everything that is drawn; a whole number from 0 on.
         radius: smallest and largest radius of a disc, or of the disc that has a shape's area, as shares of `size`.
-        spread: 1: objects are anywhere in the picture, as a whole; 0: all in the middle; or between.
+        spread: 1: objects are anywhere in the image, as a whole; 0: all in the middle; or between.
         rotate: whether each is rotated by an angle of its own, instead of standing upright.
         noise: largest difference, in pixel units (0 to 255), of a value from what it would be without noise.
 
@@ -73,7 +73,7 @@ def make_shapes(
         `Shapes`.
 
     Raises:
-        ArgumentError: if there is no such kind, or an object would not fit into the picture.
+        ArgumentError: if there is no such kind, or an object would not fit into the image.
     """
     kinds, radius = _checked(count, size, kinds, seed, radius, spread, noise)
     options = radius, spread, rotate, noise
@@ -92,16 +92,16 @@ def _checked(count, size, kinds, seed, radius, spread, noise):
         if not fits:
             raise ArgumentError(f"`{name}` must be a whole number, at least {least}. Received: {name}={value!r}")
     kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    unknown = [kind for kind in kinds if kind not in KINDS]
+    unknown = [kind for kind in kinds if kind not in SHAPES]
     if unknown or not kinds or len(set(kinds)) < len(kinds):
-        hint = nearest(unknown[0], KINDS) if unknown else ""
-        raise ArgumentError(f"`kinds` must be different ones of {', '.join(KINDS)}.{hint} Received: kinds={kinds!r}")
+        hint = nearest(unknown[0], SHAPES) if unknown else ""
+        raise ArgumentError(f"`kinds` must be different ones of {', '.join(SHAPES)}.{hint} Received: kinds={kinds!r}")
     most = 0.5 / max(_reach(kind) for kind in kinds)
     low, high = radius = (radius, radius) if np.isscalar(radius) else tuple(radius)
     if not 1 / size <= low <= high <= most:
         raise ArgumentError(
             f"`radius` must be two shares of the size, the smaller one first, from {1 / size:.3g} (a pixel) up to "
-            f"{most:.3g}, with which each of the kinds fits into the picture. Received: radius={radius!r}"
+            f"{most:.3g}, with which each of the kinds fits into the image. Received: radius={radius!r}"
         )
     if not 0 <= spread <= 1:
         raise ArgumentError(f"`spread` must be between 0 and 1. Received: spread={spread!r}")
@@ -111,7 +111,7 @@ def _checked(count, size, kinds, seed, radius, spread, noise):
 
 
 def _draw(random, size, kind, radius, spread, rotate, noise):
-    """Return the picture, uint8 (size, size, 3), and the mask, bool (size, size), of one object."""
+    """Return the image, uint8 (size, size, 3), and the mask, bool (size, size), of one object."""
     # Of a generator only `random` is used: what it gives is the same in all versions of NumPy
     angle = 360 * random.random() if rotate else 0
     radius = size * (radius[0] + (radius[1] - radius[0]) * random.random())
@@ -128,9 +128,9 @@ def _draw(random, size, kind, radius, spread, rotate, noise):
     background = (255 - most) * random.random(3)
     color = background + least + (most - least) * random.random(3)
     slopes = _enlarged(SLOPES * (2 * random.random((4, 4)) - 1), size)[..., None]
-    picture = (background + slopes) * (1 - covered) + color * covered
-    picture += noise * (2 * random.random(picture.shape) - 1)
-    return np.clip(np.round(picture), 0, 255).astype("uint8"), outside <= 0
+    image = (background + slopes) * (1 - covered) + color * covered
+    image += noise * (2 * random.random(image.shape) - 1)
+    return np.clip(np.round(image), 0, 255).astype("uint8"), outside <= 0
 
 
 def _apothem(sides):
@@ -140,19 +140,19 @@ def _apothem(sides):
 
 def _reach(kind):
     """Return how far the corners of a shape of radius 1 are from its middle."""
-    return 1.0 if KINDS[kind] is None else _apothem(KINDS[kind][0]) / np.cos(np.pi / KINDS[kind][0])
+    return 1.0 if SHAPES[kind] is None else _apothem(SHAPES[kind][0]) / np.cos(np.pi / SHAPES[kind][0])
 
 
 def _directions(kind, angle, half_steps):
     """Return (sines, cosines) of where the sides face, and with `half_steps=1` of where the corners behind them are."""
-    sides, first = KINDS[kind]
+    sides, first = SHAPES[kind]
     radians = np.radians(first + angle + 360 / sides * (np.arange(sides) + half_steps / 2))
     return np.sin(radians), np.cos(radians)
 
 
 def _extents(kind, radius, angle):
     """Return, for rows and columns, how far a shape reaches from its middle (up, down), (left, right), in pixels."""
-    if KINDS[kind] is None:
+    if SHAPES[kind] is None:
         return ((radius, radius),) * 2
     up, right = (radius * _reach(kind) * part for part in _directions(kind, angle, 1))
     return (up.max(), -up.min()), (-right.min(), right.max())
@@ -160,11 +160,11 @@ def _extents(kind, radius, angle):
 
 def _distance(kind, y, x, radius, angle):
     """Return how far points are outside a shape: exactly so at its sides, which is where it matters."""
-    if KINDS[kind] is None:
+    if SHAPES[kind] is None:
         return np.hypot(y, x) - radius
     ups, rights = _directions(kind, angle, 0)
     return np.max([right * x - up * y for up, right in zip(ups, rights, strict=True)], axis=0) - (
-        radius * _apothem(KINDS[kind][0])
+        radius * _apothem(SHAPES[kind][0])
     )
 
 

@@ -1,4 +1,4 @@
-"""Where pictures come from: scikit-learn's digits, `.npz` files, folders of pictures, tensorflow-datasets."""
+"""Where images come from: scikit-learn's digits, `.npz` files, folders of images, tensorflow-datasets."""
 
 import dataclasses
 import os
@@ -10,9 +10,9 @@ import numpy as np
 from keras_cnns.data._tfds import open_tfds
 from keras_cnns.data.arrays import read_npz
 from keras_cnns.data.classes import match_classes, need_two_classes
+from keras_cnns.data.csv_source import read_table
 from keras_cnns.data.folders import Skipped, read_folder, warn_of_skipped
 from keras_cnns.data.splits import ArraySplit, Split
-from keras_cnns.data.tables import read_table
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 
 TEST_SHARE = 0.2  # of a source that comes without a test split
@@ -21,12 +21,12 @@ SPLIT_SEED = 0  # the same at training and at evaluation, so that the test split
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Pictures with labels, in splits.
+    """Images with labels, in splits.
 
     Attributes:
         name: what `open_source` was given ("digits", "tfds:cifar10", a path).
         class_names: one string a class, in the order of the labels.
-        image_shape: (height, width, channels) of every picture; height and width are None where they differ.
+        image_shape: (height, width, channels) of every image; height and width are None where they differ.
         splits: from "train", "test" and, in some, "validation" to `Split`.
         divisions: what `split_source` did to it, in order: {"shares": {...}, "seed": ...} each.
         skipped: `Skipped` of each reason for which files were left out.
@@ -93,7 +93,7 @@ class Source:
 
 
 def open_source(name, *, data_dir=None, download=False):
-    """Return the source of pictures that `name` describes.
+    """Return the source of images that `name` describes.
 
     Args:
         name: "digits" or "sklearn:digits" (the 1,797 digits that scikit-learn carries, at 32x32, 20 % of them,
@@ -126,7 +126,7 @@ def open_source(name, *, data_dir=None, download=False):
 
 def _open(name, data_dir, download):
     if not name:
-        raise ArgumentError("a source of pictures needs a name, as 'digits'. Received: source=''")
+        raise ArgumentError("a source of images needs a name, as 'digits'. Received: source=''")
     if name.startswith("tfds:"):
         *facts, notes = open_tfds(name, data_dir, download, TEST_SHARE, SPLIT_SEED)
         return Source(name, *facts, notes=notes)
@@ -175,7 +175,7 @@ def _digits():
     digits = load_digits()
     small = np.round(digits.images * (255 / 16)).astype("uint8")  # 8x8, ink 0 to 16
     images, labels = _enlarged(small)[..., None], digits.target
-    # scikit-learn's own split, so that others can measure on the same pictures
+    # scikit-learn's own split, so that others can measure on the same images
     parts = train_test_split(np.arange(len(labels)), test_size=TEST_SHARE, random_state=SPLIT_SEED, stratify=labels)
     splits = {name: ArraySplit(images[part], labels[part]) for name, part in zip(("train", "test"), parts, strict=True)}
     return Source("digits", tuple("0123456789"), (32, 32, 1), splits)

@@ -1,4 +1,4 @@
-"""Part of a source: pictures and labels, in memory or as files, and how a part is divided."""
+"""Part of a source: images and labels, in memory or as files, and how a part is divided."""
 
 import contextlib
 import copy
@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cnns.data.classes import match_classes
-from keras_cnns.data.partition import drawn_by_class, exact_counts
-from keras_cnns.data.pictures import cut
+from keras_cnns.data.image_files import cut
+from keras_cnns.data.splitting import drawn_by_class, exact_counts
 from keras_cnns.errors import ArgumentError, SourceError
 
-SHUFFLE = 10_000  # pictures that wait to be drawn where all are too many
+SHUFFLE = 10_000  # images that wait to be drawn where all are too many
 PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
 
 
@@ -61,14 +61,14 @@ def _damaged_cache(paths, error):
 
 
 class Split:
-    """Part of a source: pictures and their labels.
+    """Part of a source: images and their labels.
 
     Attributes:
-        examples: number of pictures.
+        examples: number of images.
         labels: int64 array (examples,), or None where only the data set itself knows them; -1 where there is none.
         class_names: of the labels, in order; None where the split does not know them. A `Source` tells its splits.
         faults: errors met while reading; a tf.data pipeline can only say that an op failed, this says why.
-        skipped: from the path of each picture that was left out as broken, where that was asked for, to its error.
+        skipped: from the path of each image that was left out as broken, where that was asked for, to its error.
         caches: paths of the files in which prepared images are kept.
     """
 
@@ -121,19 +121,19 @@ class Split:
     def shuffler(self):
         """Return `shuffled`, with what it needs made beforehand, so that it may be called inside a tf.data function."""
         elements = self.elements()
-        # Each may be a whole picture, so that not all of them can wait to be drawn
+        # Each may be a whole image, so that not all of them can wait to be drawn
         room = min(self.examples, SHUFFLE)
         return lambda seed: elements.shuffle(room, seed=seed, reshuffle_each_iteration=True)
 
     def decode(self, element, channels, skip_broken=False):
-        """Return the uint8 picture (height, width, channels) of an element, inside a tf.data map.
+        """Return the uint8 image (height, width, channels) of an element, inside a tf.data map.
 
-        With `skip_broken` a picture that cannot be read is noted in `skipped`, and comes as one of height 0.
+        With `skip_broken` an image that cannot be read is noted in `skipped`, and comes as one of height 0.
         """
         return _with_channels(element, channels)
 
     def windows(self, elements, channels, choose, size, finish, skip_broken=False):
-        """Return a `tf.data.Dataset` of what `finish` makes of a part of each picture.
+        """Return a `tf.data.Dataset` of what `finish` makes of a part of each image.
 
         Args:
             elements: `tf.data.Dataset` of (element, label, draws), the draws being what `choose` needs of chance.
@@ -141,11 +141,11 @@ class Split:
             choose: function (height, width, draws) -> (top, left, height, width), in whole pixels.
             size: (height, width) that the part will be resized to; large ones may come smaller, but not below it.
             finish: function (uint8 pixels (height, width, channels), label, draws) of tensors.
-            skip_broken: whether pictures that cannot be read are left out, and noted in `skipped`.
+            skip_broken: whether images that cannot be read are left out, and noted in `skipped`.
         """
 
-        def part(picture, draws):
-            return cut(picture, choose(*picture.shape[:2], draws.tolist()), size)
+        def part(image, draws):
+            return cut(image, choose(*image.shape[:2], draws.tolist()), size)
 
         def window(element, label, draws):
             pixels = tf.numpy_function(part, [self.decode(element, channels), draws], tf.uint8, stateful=False)
@@ -158,15 +158,15 @@ class Split:
         return self.faults[0] if self.faults else None
 
     def identity(self):
-        """Return bytes that tell the pictures and labels of this split from those of any other."""
+        """Return bytes that tell the images and labels of this split from those of any other."""
         raise TypeError(f"{type(self).__name__} cannot be told apart")
 
     def fingerprint(self):
-        """Return the same, of pictures wherever they lie: of files neither place nor time count."""
+        """Return the same, of images wherever they lie: of files neither place nor time count."""
         return self.identity()
 
     def divide(self, share, seed):
-        """Return two splits, the second with `share` of the pictures, stratified where the labels are known."""
+        """Return two splits, the second with `share` of the images, stratified where the labels are known."""
         raise TypeError(f"{type(self).__name__} cannot be divided")
 
     def partition(self, shares, seed):
@@ -181,11 +181,11 @@ class Split:
         return None
 
     def joined(self, others):
-        """Return one split with these pictures and those of other splits of the same source."""
+        """Return one split with these images and those of other splits of the same source."""
         raise TypeError(f"{type(self).__name__} cannot be joined")
 
     def sample(self, count):
-        """Return a split of at most `count` pictures, spread over the whole."""
+        """Return a split of at most `count` images, spread over the whole."""
         raise TypeError(f"{type(self).__name__} cannot be sampled")
 
 
@@ -264,7 +264,7 @@ class LabeledSplit(Split):
         return type(self)(items, labels).named(self.class_names)
 
     def take(self, places):
-        """Return a split of the pictures at `places`, an array of indices in which one may stand repeatedly."""
+        """Return a split of the images at `places`, an array of indices in which one may stand repeatedly."""
         return type(self)(self.items[places], self.labels[places]).named(self.class_names)
 
     def sample(self, count):
@@ -273,28 +273,28 @@ class LabeledSplit(Split):
 
 
 class ArraySplit(LabeledSplit):
-    """Pictures of one size in a uint8 array (examples, height, width, channels).
+    """Images of one size in a uint8 array (examples, height, width, channels).
 
     Raises:
-        ArgumentError: for another array, as pictures of different sizes make it, or labels that do not fit.
+        ArgumentError: for another array, as images of different sizes make it, or labels that do not fit.
     """
 
     def __init__(self, items, labels):
         if getattr(items, "dtype", None) != np.uint8 or items.ndim != 4:
             found = f"dtype={getattr(items, 'dtype', type(items).__name__)}, shape={np.shape(items)}"
             raise ArgumentError(
-                "`items` must be a uint8 array (examples, height, width, channels); pictures of different sizes "
+                "`items` must be a uint8 array (examples, height, width, channels); images of different sizes "
                 f"belong into a folder. Received: {found}"
             )
         if np.shape(labels) != (len(items),):
             raise ArgumentError(
-                f"`labels` must have one whole number for each of {len(items)} pictures. "
+                f"`labels` must have one whole number for each of {len(items)} images. "
                 f"Received: shape={np.shape(labels)}"
             )
         super().__init__(items, labels)
 
     def shuffler(self):
-        """As `Split.shuffler`, all of them: their numbers wait to be drawn, not the pictures."""
+        """As `Split.shuffler`, all of them: their numbers wait to be drawn, not the images."""
         with tf.device("CPU"):
             items, labels = tf.constant(self.items), tf.constant(self.labels)
 
@@ -306,13 +306,13 @@ class ArraySplit(LabeledSplit):
         return shuffled
 
 
-def _with_channels(picture, channels):
-    """Return a uint8 picture tensor (..., height, width, 1 or 3) with so many channels."""
-    now = picture.shape[-1]
+def _with_channels(image, channels):
+    """Return a uint8 image tensor (..., height, width, 1 or 3) with so many channels."""
+    now = image.shape[-1]
     if now == channels:
-        return picture
+        return image
     if now == 1 and channels == 3:
-        return tf.image.grayscale_to_rgb(picture)
+        return tf.image.grayscale_to_rgb(image)
     if now == 3 and channels == 1:
-        return tf.image.rgb_to_grayscale(picture)
-    raise SourceError(f"a picture of {now} channels cannot become one of {channels}.")
+        return tf.image.rgb_to_grayscale(image)
+    raise SourceError(f"an image of {now} channels cannot become one of {channels}.")

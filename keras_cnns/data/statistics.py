@@ -25,7 +25,7 @@ def fit_preprocessing(split, preprocessing, kind="standardize"):
 
     Raises:
         ArgumentError: for a kind that is not known.
-        SourceError: if a picture cannot be read.
+        SourceError: if an image cannot be read.
     """
     if kind not in PREPROCESSINGS:
         raise ArgumentError(
@@ -85,7 +85,7 @@ def _channel_sums(split, record):
 
 
 def _pixels(split, record):
-    """Yield the pictures of a split, float32 batches of pixels after resize and crop."""
+    """Yield the images of a split, float32 batches of pixels after resize and crop."""
     with reading(split):
         for images, _ in make_dataset(split, record, BATCH, normalize=False):
             yield images.numpy().astype("float32")

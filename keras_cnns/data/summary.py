@@ -12,14 +12,14 @@ from keras_cnns._text import counted
 from keras_cnns.data.duplicates import SIDE, draw_for_near, in_two_splits, near_duplicates, under_two_labels
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.folders import Skipped
-from keras_cnns.data.pictures import decoder_warning, read_picture
+from keras_cnns.data.image_files import decoder_warning, read_image
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, SourceError
 
-SAMPLE = 1000  # pictures of a split that are opened, where not all are
+SAMPLE = 1000  # images of a split that are opened, where not all are
 LABEL_BYTES = 1 << 30  # of a tensorflow-datasets split, so much is read to count the classes
-FEW = 10  # training pictures of a class: below it there is nothing to learn from
-IMBALANCE = 10  # times the pictures of the smallest class
+FEW = 10  # training images of a class: below it there is nothing to learn from
+IMBALANCE = 10  # times the images of the smallest class
 SMALL = 32  # pixels a side
 
 
@@ -47,13 +47,13 @@ class Summary:
     Attributes:
         source: name of the source.
         class_names: one string a class.
-        examples: pictures of each split.
+        examples: images of each split.
         examined: how many of them were opened.
-        counts: of each split, pictures of each class, in the order of the names; of a tensorflow-datasets split too
-            large to be read, those of the pictures examined.
-        sizes: (height, width) in pixels of the "smallest", the "median" and the "largest" picture by area.
-        modes: how many pictures have each mode, as Pillow names them ("L", "RGB", "RGBA", "CMYK", "I;16", ...).
-        mean: of each channel of the training pictures, in pixel units; each picture weighs the same.
+        counts: of each split, images of each class, in the order of the names; of a tensorflow-datasets split too
+            large to be read, those of the images examined.
+        sizes: (height, width) in pixels of the "smallest", the "median" and the "largest" image by area.
+        modes: how many images have each mode, as Pillow names them ("L", "RGB", "RGBA", "CMYK", "I;16", ...).
+        mean: of each channel of the training images, in pixel units; each image weighs the same.
         deviation: as `mean`, standard deviation.
         findings: what is wrong.
         skipped: `Skipped` files of the source, which are in no split.
@@ -75,7 +75,7 @@ class Summary:
 
     @property
     def unreadable(self):
-        """Names of the pictures that cannot be read."""
+        """Names of the images that cannot be read."""
         return tuple(name for one in self.findings if one.kind == "unreadable" for name in one.names)
 
     def to_json(self):
@@ -91,24 +91,23 @@ def summarize(source, *, sample=SAMPLE, seed=0, progress=None):
 
     Args:
         source: `Source`, as it was opened or divided.
-        sample: of how many pictures of each split the files are opened, drawn from `seed`; None: all. Pictures in an
+        sample: of how many images of each split the files are opened, drawn from `seed`; None: all. Images in an
             array are all looked at; of tensorflow-datasets the first ones are taken, as the order is random.
         seed: of the draw.
-        progress: function from (numbers of the pictures, split name) to the same numbers, that shows how far one is.
+        progress: function from (numbers of the images, split name) to the same numbers, that shows how far one is.
 
     Returns:
         `Summary`. Nothing but the training split goes into `mean` and `deviation`.
 
     Raises:
         ArgumentError: for a split with repeats.
-        SourceError: if the files of tensorflow-datasets are damaged. A single picture that cannot be read is a
+        SourceError: if the files of tensorflow-datasets are damaged. A single image that cannot be read is a
             finding.
     """
     for split in source.splits.values():
         if not (isinstance(split, (ArraySplit, FileSplit)) or hasattr(split, "encoded")):
             raise ArgumentError(
-                "a summary is of pictures as they are, before some are repeated. "
-                f"Received: split={type(split).__name__}"
+                f"a summary is of images as they are, before some are repeated. Received: split={type(split).__name__}"
             )
     looks, counts, moments = {}, {}, []
     for name, split in source.splits.items():
@@ -177,7 +176,7 @@ class _Named(io.BytesIO):
 
 
 def _chosen(split, sample, seed):
-    """Return the sorted indices of the pictures to be looked at."""
+    """Return the sorted indices of the images to be looked at."""
     if sample is None or isinstance(split, ArraySplit) or split.examples <= sample:
         return np.arange(split.examples)
     if not isinstance(split, FileSplit):  # tensorflow-datasets
@@ -186,7 +185,7 @@ def _chosen(split, sample, seed):
 
 
 def _contents(split, name, chosen, count):
-    """Yield (name, label, content) of the `count` chosen pictures: an array, None for a file, or a file's bytes."""
+    """Yield (name, label, content) of the `count` chosen images: an array, None for a file, or a file's bytes."""
     if isinstance(split, ArraySplit):
         yield from ((f"{name}[{k}]", int(split.labels[k]), split.items[k]) for k in chosen)
     elif isinstance(split, FileSplit):
@@ -197,7 +196,7 @@ def _contents(split, name, chosen, count):
 
 
 def _look(name, label, content, channels):
-    """Return the `_Look` of one picture, and its pixels (positions, channels) if it can be read."""
+    """Return the `_Look` of one image, and its pixels (positions, channels) if it can be read."""
     damage = ""
     if isinstance(content, np.ndarray):
         pixels, mode = content, "L" if content.shape[-1] == 1 else "RGB"
@@ -207,12 +206,12 @@ def _look(name, label, content, channels):
             if content is None:
                 with open(name, "rb") as file:
                     content = file.read()
-            pixels = read_picture(_Named(content, name), channels)
+            pixels = read_image(_Named(content, name), channels)
         except (SourceError, OSError) as error:
             reason = str(error) if isinstance(error, SourceError) else f"{name}: cannot be read ({error.strerror})."
             return _Look(name, label, fault=reason), None
-        with Image.open(io.BytesIO(content)) as picture:
-            mode = picture.mode
+        with Image.open(io.BytesIO(content)) as image:
+            mode = image.mode
         digest, damage = hashlib.sha256(content).digest(), decoder_warning(content)
     values = pixels.reshape(-1, pixels.shape[-1])
     gray = values.shape[1] == 1 or bool((values == values[:, :1]).all())
@@ -222,7 +221,7 @@ def _look(name, label, content, channels):
 
 
 def _mean_and_deviation(moments):
-    """Return both, a value a channel, from the means of each picture's pixels and of their squares."""
+    """Return both, a value a channel, from the means of each image's pixels and of their squares."""
     if not moments:
         return (), ()
     mean, square = np.mean(moments, axis=0)
@@ -230,11 +229,11 @@ def _mean_and_deviation(moments):
 
 
 def _findings(looks, counts, class_names, whole, seed):
-    """Yield what is wrong, the worst first; `whole` is whether every picture was examined."""
+    """Yield what is wrong, the worst first; `whole` is whether every image was examined."""
     every = [one for some in looks.values() for one in some]
     bad, good = [one for one in every if one.size is None], [one for one in every if one.size]
     if bad:
-        text = f"{counted(len(bad), 'picture')} cannot be read, the first: {bad[0].fault}"
+        text = f"{counted(len(bad), 'image')} cannot be read, the first: {bad[0].fault}"
         yield Finding("unreadable", text, tuple(one.name for one in bad))
     if damaged := [look for look in good if look.damage]:
         text = (
@@ -244,9 +243,7 @@ def _findings(looks, counts, class_names, whole, seed):
         yield Finding("damaged", text, tuple(look.name for look in damaged))
     among = "" if whole else ", among those examined"
     if pairs := tuple(in_two_splits(looks)):
-        yield Finding(
-            "duplicate", f"{counted(len(pairs), 'picture')} in two splits{among}, the first: {pairs[0]}", pairs
-        )
+        yield Finding("duplicate", f"{counted(len(pairs), 'image')} in two splits{among}, the first: {pairs[0]}", pairs)
     if pairs := tuple(under_two_labels(good, class_names)):
         text = f"{counted(len(pairs), 'image')} under two labels{among}, the first: {pairs[0]}"
         yield Finding("labels", text, pairs)
@@ -263,22 +260,22 @@ def _findings(looks, counts, class_names, whole, seed):
             yield Finding("missing", f"{split} has no image of {_listed(none)}", none)
     training = {name: count for name, count in zip(class_names, counts["train"], strict=True) if count}
     if few := tuple(name for name, count in training.items() if count < FEW):
-        yield Finding("few", f"fewer than {FEW} training pictures: {_listed(few)}", few)
+        yield Finding("few", f"fewer than {FEW} training images: {_listed(few)}", few)
     most, least = (choose(training, key=training.get, default=None) for choose in (max, min))
     if training and training[most] > IMBALANCE * training[least]:
         text = (
-            f"{training[most] / training[least]:.0f} times as many training pictures of {most!r} as of {least!r}; "
+            f"{training[most] / training[least]:.0f} times as many training images of {most!r} as of {least!r}; "
             "see class_weights, repeat_scarce and drop_surplus"
         )
         yield Finding("imbalance", text, (most, least))
     gray = tuple(one.name for one in good if one.gray)
     if 0 < len(gray) < len(good):
-        yield Finding("gray", f"{counted(len(gray), 'gray picture')} among color ones: {_listed(gray)}", gray)
+        yield Finding("gray", f"{counted(len(gray), 'gray image')} among color ones: {_listed(gray)}", gray)
     small = tuple(one.name for one in good if min(one.size) < SMALL)
     if small and len(small) == len(good):
-        yield Finding("small", f"all pictures have a side of less than {SMALL} pixels", ())
+        yield Finding("small", f"all images have a side of less than {SMALL} pixels", ())
     elif small:
-        text = f"{counted(len(small), 'picture')} with a side of less than {SMALL} pixels: {_listed(small)}"
+        text = f"{counted(len(small), 'image')} with a side of less than {SMALL} pixels: {_listed(small)}"
         yield Finding("small", text, small)
 
 

@@ -1,13 +1,15 @@
-"""Principal components of pictures: whitening, and what few components keep."""
+"""Principal components of images: whitening, and what few components keep."""
 
 import dataclasses
 import math
 from typing import Any
 
+from keras_cnns._deprecated import renamed
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Whitening:
-    """A linear map after which the pictures it was fitted on have unit covariance, nearly.
+    """A linear map after which the images it was fitted on have unit covariance, nearly.
 
     Attributes:
         mean: float32 (values,), subtracted first.
@@ -27,12 +29,12 @@ class Whitening:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PrincipalComponents:
-    """Directions in which pictures vary, those with the largest variance first.
+    """Directions in which images vary, those with the largest variance first.
 
     Attributes:
         mean: float64 (values,).
         components: float64 (components, values), orthonormal rows.
-        variances: float64 (components,), of the pictures along each.
+        variances: float64 (components,), of the images along each.
         total: sum of the variances of all directions, those left out too.
     """
 
@@ -52,31 +54,33 @@ class PrincipalComponents:
         """Share of the variance that lies in the components, 0 to 1."""
         return float(self.variances.sum() / self.total)
 
-    def compress(self, pictures):
-        """Return the coordinates (pictures, components) of pictures (pictures, ...) of as many values."""
-        return (_flat(pictures) - self.mean) @ self.components.T
+    @renamed(pictures="images")
+    def compress(self, images):
+        """Return the coordinates (images, components) of images (images, ...) of as many values."""
+        return (_flat(images) - self.mean) @ self.components.T
 
     def restore(self, coordinates):
-        """Return pictures (pictures, values) from coordinates: the nearest ones that the components can say."""
+        """Return images (images, values) from coordinates: the nearest ones that the components can say."""
         return coordinates @ self.components + self.mean
 
-    def whiten(self, pictures, epsilon=0.0):
-        """Return coordinates (pictures, components) of unit variance; `epsilon` is added to the variances."""
-        return self.compress(pictures) / self._roots(epsilon)
+    @renamed(pictures="images")
+    def whiten(self, images, epsilon=0.0):
+        """Return coordinates (images, components) of unit variance; `epsilon` is added to the variances."""
+        return self.compress(images) / self._roots(epsilon)
 
     def unwhiten(self, coordinates, epsilon=0.0):
-        """Return the pictures (pictures, values) that `whiten` gave these coordinates for."""
+        """Return the images (images, values) that `whiten` gave these coordinates for."""
         return self.restore(coordinates * self._roots(epsilon))
 
     def zca(self, epsilon=0.1):
-        """Return the `Whitening` that turns back after `whiten`, so that pictures still look like pictures.
+        """Return the `Whitening` that turns back after `whiten`, so that images still look like images.
 
         Args:
             epsilon: added to the variances, so that directions in which hardly anything varies stay small.
 
         Reference:
             A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009, appendix A. Maxout Networks and
-            Network in Network take their CIFAR pictures so, after global contrast normalization; `epsilon` is
+            Network in Network take their CIFAR images so, after global contrast normalization; `epsilon` is
             pylearn2's.
         """
         matrix = (self.components.T / self._roots(epsilon)) @ self.components
@@ -89,14 +93,14 @@ class PrincipalComponents:
 
 
 def fit_components(batches):
-    """Return the `PrincipalComponents` of pictures, all of them.
+    """Return the `PrincipalComponents` of images, all of them.
 
     Args:
-        batches: iterable of float arrays (pictures, ...), each picture of as many values; read once, so that as many
+        batches: iterable of float arrays (images, ...), each image of as many values; read once, so that as many
             fit as there are.
 
     Raises:
-        ValueError: if there are fewer than two pictures.
+        ValueError: if there are fewer than two images.
     """
     import numpy as np
 
@@ -109,15 +113,15 @@ def fit_components(batches):
         flat = flat - first
         count, total, products = count + len(flat), total + flat.sum(0), products + flat.T @ flat
     if count < 2:
-        raise ValueError(f"a covariance needs two pictures at least. Received: {count}")
+        raise ValueError(f"a covariance needs two images at least. Received: {count}")
     mean = total / count
     variances, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     return PrincipalComponents(first + mean, vectors.T[::-1].copy(), variances[::-1].copy(), float(variances.sum()))
 
 
-def _flat(pictures):
-    """Return pictures as float64 (pictures, values)."""
+def _flat(images):
+    """Return images as float64 (images, values)."""
     import numpy as np
 
-    pictures = np.asarray(pictures, "float64")
-    return pictures.reshape(len(pictures), math.prod(pictures.shape[1:]))
+    images = np.asarray(images, "float64")
+    return images.reshape(len(images), math.prod(images.shape[1:]))

@@ -1,4 +1,4 @@
-"""How a model does on pictures that were spoiled, a little and more, or moved."""
+"""How a model does on images that were spoiled, a little and more, or moved."""
 
 import dataclasses
 import io
@@ -11,16 +11,16 @@ from keras_cnns import _models
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.evaluation.metrics import check_examples
 
-SHIFTS = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)  # of the picture's width
+SHIFTS = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)  # of the image's width
 
 
 @dataclasses.dataclass(frozen=True)
 class Robustness:
-    """How accurate a model is on corrupted pictures.
+    """How accurate a model is on corrupted images.
 
     Attributes:
-        examples: number of pictures.
-        clean: top-1 on the pictures as they are.
+        examples: number of images.
+        clean: top-1 on the images as they are.
         corrupted: from a corruption to its top-1 at severity 1, 2, 3, 4 and 5.
     """
 
@@ -40,7 +40,7 @@ class Robustness:
 
 
 def robustness(model, split, preprocessing, *, corruptions=None, seed=0, batch_size=None, progress=None):
-    """Return how accurate a model is on corrupted pictures, one center view each.
+    """Return how accurate a model is on corrupted images, one center view each.
 
     Args:
         model, split, preprocessing, batch_size, progress: as in `evaluate`, of one model.
@@ -52,11 +52,11 @@ def robustness(model, split, preprocessing, *, corruptions=None, seed=0, batch_s
 
     Raises:
         ArgumentError: (a ValueError) for a corruption that is not known, or an empty split.
-        SourceError: if a picture cannot be read.
+        SourceError: if an image cannot be read.
 
     Reference:
         D. Hendrycks, T. Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and Perturbations,
-        ICLR 2019; the severities are theirs for ImageNet, lengths in proportion to a picture of 224 pixels.
+        ICLR 2019; the severities are theirs for ImageNet, lengths in proportion to an image of 224 pixels.
     """
     from keras_cnns.data.pipeline import make_dataset, reading
 
@@ -84,11 +84,11 @@ def robustness(model, split, preprocessing, *, corruptions=None, seed=0, batch_s
 
 
 def corrupt(images, name, severity, random=None):
-    """Return corrupted pictures.
+    """Return corrupted images.
 
     Args:
-        images: uint8 array (pictures, height, width, 1 or 3).
-        name: of `CORRUPTIONS`: "noise" (normal, independent), "blur" (Gaussian), "contrast" (toward each picture's
+        images: uint8 array (images, height, width, 1 or 3).
+        name: of `CORRUPTIONS`: "noise" (normal, independent), "blur" (Gaussian), "contrast" (toward each image's
             mean), "brightness" (added), "pixelate", "jpeg", "shift" (to the right by 1/32, 1/16, 1/8, 3/16 or 1/4 of
             the width, the edge repeated).
         severity: 1 to 5.
@@ -140,10 +140,10 @@ def _pixelate(images, k, random):
     share = (0.6, 0.5, 0.4, 0.3, 0.25)[k]
     small = (max(1, math.floor(width * share)), max(1, math.floor(height * share)))
 
-    def one(picture):
+    def one(image):
         from PIL import Image
 
-        return picture.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.NEAREST)
+        return image.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.NEAREST)
 
     return _by_pillow(images, one)
 
@@ -151,9 +151,9 @@ def _pixelate(images, k, random):
 def _jpeg(images, k, random):
     from PIL import Image
 
-    def one(picture):
+    def one(image):
         file = io.BytesIO()
-        picture.save(file, "JPEG", quality=(25, 18, 15, 10, 7)[k])
+        image.save(file, "JPEG", quality=(25, 18, 15, 10, 7)[k])
         return Image.open(file)
 
     return _by_pillow(images, one)
@@ -169,8 +169,8 @@ def _by_pillow(images, change):
     from PIL import Image
 
     gray = images.shape[-1] == 1
-    pictures = (Image.fromarray(picture[..., 0] if gray else picture) for picture in images)
-    return np.stack([np.asarray(change(picture)).reshape(images.shape[1:]) for picture in pictures])
+    pillow_images = (Image.fromarray(pillow_image[..., 0] if gray else pillow_image) for pillow_image in images)
+    return np.stack([np.asarray(change(pillow_image)).reshape(images.shape[1:]) for pillow_image in pillow_images])
 
 
 CORRUPTIONS = {

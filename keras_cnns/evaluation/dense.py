@@ -1,4 +1,4 @@
-"""A classifier turned into convolutions, to be applied to whole pictures of any size."""
+"""A classifier turned into convolutions, to be applied to whole images of any size."""
 
 import keras
 from keras import layers
@@ -37,7 +37,7 @@ def dense_model(model):
 
     Returns:
         Functional `keras.Model` from (batch, any height, any width, channels) to (batch, rows, columns, classes).
-        A picture smaller than the training size may be too small for it.
+        An image smaller than the training size may be too small for it.
 
     Raises:
         ArgumentError: (a ValueError) if a layer cannot be applied at every position.
@@ -67,7 +67,7 @@ def _converted(model, channels, windows):
         def fault(why):
             return ArgumentError(
                 f"{model.name}: `{name}`, a {type(operation).__name__}, cannot be applied at every position of a "
-                f"picture: {why}. Received: model={model.name!r}"
+                f"image: {why}. Received: model={model.name!r}"
             )
 
         from_flat, from_rows = (any(id(x) in some for x in given) for some in (flat, rows))
@@ -114,7 +114,7 @@ def _converted(model, channels, windows):
             if from_flat and not isinstance(operation, PER_POSITION):
                 raise fault("only a dense layer, a dropout or an activation can follow what is flattened")
             if not all(id(x) in rows or id(x) in flat for x in given):
-                raise fault("it joins what was pooled from the whole picture with a map")
+                raise fault("it joins what was pooled from the whole image with a map")
             if not (isinstance(operation, PER_POSITION) or joins or normalizes or (is_map and _is_1x1(operation))):
                 raise fault("it is not known to work on each position alone")
             if joins:

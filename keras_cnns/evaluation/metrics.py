@@ -12,12 +12,12 @@ BINS = 15  # of the reliability curve, as in Guo et al.
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-    """Pictures whose most probable class got a probability of about the same size.
+    """Images whose most probable class got a probability of about the same size.
 
     Attributes:
-        examples: number of pictures.
+        examples: number of images.
         confidence: mean of that probability.
-        accuracy: share of the pictures whose class it is.
+        accuracy: share of the images whose class it is.
     """
 
     examples: int
@@ -30,15 +30,15 @@ class Result:
     """How a model did on a split.
 
     Attributes:
-        examples: number of pictures, each counted once.
-        top1: share of pictures whose most probable class is theirs; of equal ones the first counts.
-        top5: share of pictures whose class is among the five most probable; 1.0 with five classes or fewer.
+        examples: number of images, each counted once.
+        top1: share of images whose most probable class is theirs; of equal ones the first counts.
+        top5: share of images whose class is among the five most probable; 1.0 with five classes or fewer.
         loss: mean cross-entropy, in nats.
-        per_class: class name to top-1 of its pictures, which is its recall; None for a class without any.
-        confusion: rows are true classes, columns predicted ones, in pictures.
+        per_class: class name to top-1 of its images, which is its recall; None for a class without any.
+        confusion: rows are true classes, columns predicted ones, in images.
         calibration_error: expected calibration error: how far confidence and accuracy are apart, mean over all
-            pictures.
-        reliability: a `Bin` for each fifteenth of the confidence that has pictures, from low to high.
+            images.
+        reliability: a `Bin` for each fifteenth of the confidence that has images, from low to high.
 
     Reference:
         Calibration: C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks, ICML 2017,
@@ -102,7 +102,7 @@ def score(probabilities, labels, class_names):
         class_names: one a column.
 
     Raises:
-        ArgumentError: (a ValueError) if there is no picture, or a probability is not finite.
+        ArgumentError: (a ValueError) if there is no image, or a probability is not finite.
     """
     probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels, "int64")
     check_examples(len(labels))
@@ -128,9 +128,9 @@ def score(probabilities, labels, class_names):
 
 
 def check_examples(count):
-    """Raise ArgumentError if a split to measure on has no pictures."""
+    """Raise ArgumentError if a split to measure on has no images."""
     if not count:
-        raise ArgumentError("there are no pictures to measure on: the split is empty. Received: examples=0")
+        raise ArgumentError("there are no images to measure on: the split is empty. Received: examples=0")
 
 
 def _calibration(confidence, right):

@@ -1,4 +1,4 @@
-"""How a network is shown a picture when it is measured: the papers' protocols. Standard library only."""
+"""How a network is shown an image when it is measured: the papers' protocols. Standard library only."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ FIVE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # the corne
 
 
 def grid(rows, columns):
-    """Return positions spread evenly over a picture, as `Protocol` takes them, row by row."""
+    """Return positions spread evenly over an image, as `Protocol` takes them, row by row."""
     if min(rows, columns) < 2:
         raise ArgumentError(f"a grid has two rows and columns at least. Received: rows={rows}, columns={columns}")
     return tuple((row / (rows - 1), column / (columns - 1)) for row in range(rows) for column in range(columns))
@@ -17,21 +17,21 @@ def grid(rows, columns):
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Which views of a picture a network is shown; its probabilities are averaged over them.
+    """Which views of an image a network is shown; its probabilities are averaged over them.
 
-    The picture is resized, its aspect kept; of it, or of its three squares, crops of the input's size are taken, or,
+    The image is resized, its aspect kept; of it, or of its three squares, crops of the input's size are taken, or,
     dense, the network sees the whole of it at once.
 
     Attributes:
         name: as `evaluate` and `cnn-evaluate --protocol` take it.
-        scales: shorter sides that the picture is resized to, in proportion to the longer side of the input; (): the
+        scales: shorter sides that the image is resized to, in proportion to the longer side of the input; (): the
             one of the preprocessing record, or 256/224 where it has none.
-        squares: whether crops come from the left, center and right square of the resized picture (of an upright one
+        squares: whether crops come from the left, center and right square of the resized image (of an upright one
             the top, center and bottom square), and not from all of it.
         positions: of the crops: (down, across) each, from 0, at the top or left edge, to 1, at the bottom or right.
-        whole: whether there is one crop more, all of the square or picture, resized to the input.
+        whole: whether there is one crop more, all of the square or image, resized to the input.
         mirror: whether each view is shown mirrored too.
-        dense: whether the network is turned into convolutions (`dense_model`) and sees the whole resized picture; its
+        dense: whether the network is turned into convolutions (`dense_model`) and sees the whole resized image; its
             class map of logits is averaged. Then there are no crops.
     """
 
@@ -46,7 +46,7 @@ class Protocol:
     def __post_init__(self):
         if any(scale < 1 for scale in self.scales):
             raise ArgumentError(
-                f"`scales` must be at least 1, or the picture is smaller than the crop. Received: scales={self.scales}"
+                f"`scales` must be at least 1, or the image is smaller than the crop. Received: scales={self.scales}"
             )
         if not all(0 <= place <= 1 for position in self.positions for place in position):
             raise ArgumentError(f"`positions` must lie between 0 and 1. Received: positions={self.positions}")
@@ -59,7 +59,7 @@ class Protocol:
         return self == Protocol(self.name)
 
     def views(self, scales=1):
-        """Return the number of views of a picture at so many scales."""
+        """Return the number of views of an image at so many scales."""
         crops = 1 if self.dense else (len(self.positions) + self.whole) * (3 if self.squares else 1)
         return scales * crops * (2 if self.mirror else 1)
 
@@ -99,7 +99,7 @@ def find_protocol(protocol):
 
 
 def shorter_sides(protocol, size, shorter_side=None, scales=None):
-    """Return the shorter sides that pictures are resized to, in pixels; None: stretched to the input.
+    """Return the shorter sides that images are resized to, in pixels; None: stretched to the input.
 
     Args:
         protocol: `Protocol`.

@@ -5,15 +5,15 @@ from keras_cnns._lazy import lazy
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Benchmark": "benchmarking",
+        "Benchmark": "_benchmark",
         "FORMATS": "formats",
         "Options": "options",
         "QUANTIZATIONS": "formats",
         "Report": "reports",
-        "benchmark": "benchmarking",
-        "export_model": "exporting",
+        "benchmark": "_benchmark",
+        "export_model": "exporter",
         "format_of": "runtimes",
         "open_artifact": "runtimes",
-        "verify": "exporting",
+        "verify": "exporter",
     },
 )

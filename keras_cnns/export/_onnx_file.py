@@ -109,18 +109,18 @@ def _int8(proto, exact, job):
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = job.prepared
-    pictures = job.calibration.given(prepared, prepared.options.input_type)
+    images = job.calibration.given(prepared, prepared.options.input_type)
     if prepared.options.layout == "nchw":
-        pictures = pictures.transpose(0, 3, 1, 2)
+        images = images.transpose(0, 3, 1, 2)
     batch = prepared.options.static_batch or 1
 
     class Reader(quantization.CalibrationDataReader):
-        """Gives the pictures, batch by batch."""
+        """Gives the images, batch by batch."""
 
         def __init__(self):
             # The last batch is filled up from the start
-            places = np.arange(-(-len(pictures) // batch) * batch).reshape(-1, batch) % len(pictures)
-            self.batches = (pictures[one] for one in places)
+            places = np.arange(-(-len(images) // batch) * batch).reshape(-1, batch) % len(images)
+            self.batches = (images[one] for one in places)
 
         def get_next(self):
             one = next(self.batches, None)
@@ -146,7 +146,7 @@ def _int8(proto, exact, job):
         )
         quantized = onnx.load(done)
     layers = {layer.name for layer in prepared.model._flatten_layers()}
-    return quantized, _noise.by_layer(prepared_graph, quantized, pictures, layers)
+    return quantized, _noise.by_layer(prepared_graph, quantized, images, layers)
 
 
 def _read_dense(graph):

@@ -44,7 +44,7 @@ class Runner:
                 an artifact that takes it. An integer input that stands for other numbers gets them by its scale.
         """
         if len(self.inputs) != 1:
-            raise ValueError(f"it takes {sorted(self.inputs)}, and not one picture")
+            raise ValueError(f"it takes {sorted(self.inputs)}, and not one image")
         (given,) = self.inputs.values()
         image = fit(image, given, self.card.get("input", {}).get("layout"))
         return {
@@ -53,7 +53,7 @@ class Runner:
 
 
 def fit(image, given, layout=None):
-    """Return pictures (batch, height, width, channels) as an input of that description takes them."""
+    """Return images (batch, height, width, channels) as an input of that description takes them."""
     dtype = np.dtype(given["dtype"])
     if given["scale"] is not None and dtype != image.dtype:
         limits = np.iinfo(dtype)
@@ -191,9 +191,9 @@ def read_member(path, name):
 
 
 def in_batches(run, images, sizes=(1, 3), size=64):
-    """Return an artifact's outputs for all pictures, in batches of 1, 3 and then 64, so that each size is tried.
+    """Return an artifact's outputs for all images, in batches of 1, 3 and then 64, so that each size is tried.
 
-    An artifact of a fixed batch gets that many each time; the last batch is filled up with its first picture.
+    An artifact of a fixed batch gets that many each time; the last batch is filled up with its first image.
     """
     (given,) = run.inputs.values()
     fixed = given["shape"][0]
@@ -210,7 +210,7 @@ def in_batches(run, images, sizes=(1, 3), size=64):
 
 
 def from_files(run, contents):
-    """Return what a SavedModel's `serve_image_bytes` gives for picture files."""
+    """Return what a SavedModel's `serve_image_bytes` gives for image files."""
     import tensorflow as tf
 
     signature = run.loaded.signatures["serve_image_bytes"]

@@ -26,7 +26,7 @@ class Subject(RuntimeProcess):
 
     Attributes, once it is loaded:
         fixed_batch: the only batch size that it takes, None if it takes any.
-        shape: (height, width, channels) of its pictures, None where it takes any.
+        shape: (height, width, channels) of its images, None where it takes any.
         normalizes: whether it takes pixels, 0 to 255, and not normalized values.
         preprocessing: its `Preprocessing`, None if it does not say.
         class_names: () if it does not say.
@@ -63,7 +63,7 @@ class Subject(RuntimeProcess):
         shapes = [one["shape"] for one in found["inputs"].values()]
         if [len(shape) for shape in shapes] != [4]:
             raise ArgumentError(
-                f"an artifact must take one batch of pictures to be measured. Received: {self.name} with inputs of the "
+                f"an artifact must take one batch of images to be measured. Received: {self.name} with inputs of the "
                 f"shapes {shapes}"
             )
         self.fixed_batch, *sides = shapes[0]
@@ -82,16 +82,16 @@ class Subject(RuntimeProcess):
         return (self.fixed_batch,) if self.fixed_batch else wanted
 
     def given(self, images):
-        """Return what it takes for uint8 pictures: they themselves, or float32 that is normalized already."""
+        """Return what it takes for uint8 images: they themselves, or float32 that is normalized already."""
         return images if self.normalizes else np.float32(self.preprocessing.normalize(images.astype("float32")))
 
-    def accuracy(self, pictures):
-        """Return the share of `Pictures` that it classifies rightly; None if it has no classes or they no labels."""
-        if pictures.labels is None or self.main == OUTPUT or self.is_multi_label:
+    def accuracy(self, images):
+        """Return the share of `Images` that it classifies rightly; None if it has no classes or they no labels."""
+        if images.labels is None or self.main == OUTPUT or self.is_multi_label:
             return None
-        outputs = self.run(self.given(pictures.images))[self.main]
+        outputs = self.run(self.given(images.images))[self.main]
         best = by_class(outputs, self.main).argmax(axis=1)
-        return float((best == pictures.labels).mean())
+        return float((best == images.labels).mean())
 
 
 def save_model(model, info, path):
@@ -113,10 +113,10 @@ def save_model(model, info, path):
 
 
 def in_common(subjects):
-    """Return (`Preprocessing`, class names) of the pictures that all subjects take.
+    """Return (`Preprocessing`, class names) of the images that all subjects take.
 
     Raises:
-        ArgumentError: if they take pictures of different sizes, or tell other classes apart.
+        ArgumentError: if they take images of different sizes, or tell other classes apart.
     """
     # Where the model is free, an artifact's size decides
     first = min(subjects, key=lambda one: (one.preprocessing is None, None in one.shape))
@@ -125,7 +125,7 @@ def in_common(subjects):
     for one in subjects:
         if any(side not in (None, own) for side, own in zip(one.shape, preprocessing.shape, strict=True)):
             raise ArgumentError(
-                f"all must take pictures of one size; measure {one.name}, which takes {_times(one.shape)} and not "
+                f"all must take images of one size; measure {one.name}, which takes {_times(one.shape)} and not "
                 f"{_times(preprocessing.shape)} as {first.name}, by itself. Received: path={str(one.path)!r}"
             )
         if not _alike(one.class_names, named.class_names):
@@ -146,8 +146,8 @@ def _plain(subject):
     *size, channels = subject.shape
     if None in size or channels not in (1, 3):
         raise ArgumentError(
-            "without a model or a record of its own, an artifact must take pictures of a known size, with 1 or 3 "
-            f"channels. Received: path={str(subject.path)!r} with pictures of {_times(subject.shape)}"
+            "without a model or a record of its own, an artifact must take images of a known size, with 1 or 3 "
+            f"channels. Received: path={str(subject.path)!r} with images of {_times(subject.shape)}"
         )
     return Preprocessing(size, channels, scale=(1.0,))
 

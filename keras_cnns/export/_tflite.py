@@ -38,8 +38,8 @@ def _converter(saved_model, job, integers):
         return converter
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if QUANTIZATIONS[options.quantize].calibrated:
-        pictures = job.calibration.given(job.prepared, np.float32 if integers else options.input_type)
-        converter.representative_dataset = lambda: ({INPUT: picture[None]} for picture in pictures)
+        images = job.calibration.given(job.prepared, np.float32 if integers else options.input_type)
+        converter.representative_dataset = lambda: ({INPUT: image[None]} for image in images)
     if options.quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if options.quantize == "int16x8":

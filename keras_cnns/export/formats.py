@@ -10,7 +10,7 @@ PROBABILITIES, LOGITS = "probabilities", "logits"  # of its output, if the model
 OUTPUT = "output"  # of its output, if it is not
 
 TOLERANCE = 1e-4  # of float32 outputs, times the largest of them where that is above one
-ENOUGH_PICTURES = 200  # to measure an agreement on; on fewer, one picture may differ
+ENOUGH_IMAGES = 200  # to measure an agreement on; on fewer, one image may differ
 LOST_TO_FUSION = 6.0  # decibels of a quantized artifact's signal-to-noise that fused kernels may cost: one bit
 ENOUGH_SIGNAL = 40.0  # decibels at which noise decides nothing, whatever it was without them
 KEPT_ACCURACY = 0.99  # share of float32's that every artifact must keep
@@ -24,9 +24,9 @@ class Quantization:
         name: as `--quantize` takes it.
         what: it means, in words.
         weight_bytes: that a weight takes in the file.
-        agreement: least share of pictures that must get the float32 model's class.
+        agreement: least share of images that must get the float32 model's class.
         signal_to_noise: decibels that outputs must have at least where they tell no classes apart.
-        calibrated: whether pictures of the training split are needed to fit the ranges of activations.
+        calibrated: whether images of the training split are needed to fit the ranges of activations.
     """
 
     name: str
@@ -42,7 +42,7 @@ QUANTIZATIONS = {
     for one in (
         Quantization("none", "float32 throughout", 4, 1.0, None),
         Quantization("float16", "weights in float16; in ONNX the arithmetic too", 2, 0.99, 40.0),
-        Quantization("dynamic", "int8 weights, activations scaled picture by picture", 1, 0.97, 15.0),
+        Quantization("dynamic", "int8 weights, activations scaled image by image", 1, 0.97, 15.0),
         Quantization("int8", "int8 weights by channel, int8 activations", 1, 0.97, 15.0, calibrated=True),
         Quantization("int16x8", "int8 weights by channel, int16 activations", 1, 0.99, 20.0, calibrated=True),
     )

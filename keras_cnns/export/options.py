@@ -18,10 +18,10 @@ class Options:
         io: type of the input: "uint8" (pixels as a camera gives them), "float32" (the same numbers), "int8" (pixels
             minus 128, for `quantize="int8"` in TFLite); None: "uint8", without preprocessing "float32". The output is
             float32; with `io="int8"` or `integer_only` it has the input's type.
-        batch: pictures at a time; None: any number (with `integer_only` one, as such files are static).
-        input_size: side of the pictures in pixels, for a model whose height and width are free.
+        batch: images at a time; None: any number (with `integer_only` one, as such files are static).
+        input_size: side of the images in pixels, for a model whose height and width are free.
         preprocess: whether the preprocessing is in the artifact; if not, it takes normalized float32.
-        bake_whitening: whether a preprocessing that whitens pictures may be in the artifact, with its matrix.
+        bake_whitening: whether a preprocessing that whitens images may be in the artifact, with its matrix.
         logits: whether to leave out the last softmax.
         auxiliary: whether to keep auxiliary heads, as further outputs.
         labels: class names, in the order of the outputs; None: those that the model carries.
@@ -34,13 +34,13 @@ class Options:
         calibration: a source of images, as `data.open_source` takes it, whose training split the ranges are fitted
             on, a folder of images without class folders, or a uint8 array (images, height, width, channels); None: the
             source that the model was trained on.
-        calibration_samples: how many pictures of it.
+        calibration_samples: how many images of it.
         seed: which ones.
         verify: whether to run the artifact and compare it with the model.
-        verify_data: a source of pictures to verify on; None: the model's own, or some that are always there.
+        verify_data: a source of images to verify on; None: the model's own, or some that are always there.
         data_dir: for tensorflow-datasets.
         tolerance: what float32 outputs may differ by, times the largest of them where that is above one; None: 1e-4.
-        min_agreement: least share of pictures that must get the model's class; None: that of `quantize`.
+        min_agreement: least share of images that must get the model's class; None: that of `quantize`.
     """
 
     quantize: str = "none"
@@ -119,7 +119,7 @@ class Options:
         if self.calibration is not None and not QUANTIZATIONS[self.quantize].calibrated:
             needing = " or ".join(one.name for one in QUANTIZATIONS.values() if one.calibrated)
             raise ArgumentError(
-                f"calibration pictures are for --quantize {needing}; nothing is fitted otherwise. "
+                f"calibration images are for --quantize {needing}; nothing is fitted otherwise. "
                 f"Received: quantize={self.quantize}, calibration={_short(self.calibration)}"
             )
 
@@ -160,7 +160,7 @@ class Options:
 
     @property
     def static_batch(self):
-        """Pictures at a time, None for any number."""
+        """Images at a time, None for any number."""
         return 1 if self.batch is None and self.integer_only else self.batch
 
     def to_json(self):

@@ -7,7 +7,7 @@ import numpy as np
 from keras_cnns import _models
 from keras_cnns.errors import ArtifactError
 from keras_cnns.export.formats import (
-    ENOUGH_PICTURES,
+    ENOUGH_IMAGES,
     ENOUGH_SIGNAL,
     KEPT_ACCURACY,
     LOGITS,
@@ -28,21 +28,21 @@ class Parity:
     Attributes:
         max_difference: the largest absolute difference of any output.
         bound: what it may be; None for an artifact of low precision, which is held to the agreement.
-        max_logit_difference: the same of the logits, up to a constant each picture: for a classifier told by
+        max_logit_difference: the same of the logits, up to a constant each image: for a classifier told by
             the logarithms of probabilities above 1e-6; small networks' probabilities alone say little.
         logit_bound: what that may be, None as `bound`.
         signal_to_noise: of these logits, in decibels, or of outputs that tell no classes apart; None if they are equal.
         needed_signal_to_noise: what that must be at least, None where classes are told apart by several values.
-        examples: pictures compared.
-        disagreements: pictures with another top-1 although the model's own top two lie further apart than
+        examples: images compared.
+        disagreements: images with another top-1 although the model's own top two lie further apart than
             twice the tolerance.
         allowed: how many these may be.
-        top5_agreement: share of pictures whose class by the model is among the artifact's five best.
-        accuracy: share of pictures rightly classified by the artifact, None without labels.
+        top5_agreement: share of images whose class by the model is among the artifact's five best.
+        accuracy: share of images rightly classified by the artifact, None without labels.
         needed_accuracy: what that must be at least, None without labels.
-        classes: how many different classes the model gives the pictures; an agreement on one class says little;
+        classes: how many different classes the model gives the images; an agreement on one class says little;
             0 where outputs tell no classes.
-        unfused: of an ONNX file, the same for at most `ENOUGH_PICTURES` of them without optimizations of the graph;
+        unfused: of an ONNX file, the same for at most `ENOUGH_IMAGES` of them without optimizations of the graph;
             None elsewhere.
     """
 
@@ -63,7 +63,7 @@ class Parity:
 
     @property
     def agreement(self):
-        """Share of pictures with the model's top-1, or where the model itself hardly decides."""
+        """Share of images with the model's top-1, or where the model itself hardly decides."""
         return 1 - self.disagreements / self.examples
 
     @property
@@ -85,9 +85,7 @@ class Parity:
         if needed is not None and found is not None and not found >= needed:
             return f"outputs have a signal-to-noise ratio of {found:.1f} dB, less than {needed:g}"
         if self.disagreements > self.allowed:
-            return (
-                f"{self.disagreements} of {self.examples} pictures get another class, and {self.allowed or 'none'} may"
-            )
+            return f"{self.disagreements} of {self.examples} images get another class, and {self.allowed or 'none'} may"
         if self.accuracy is not None and self.accuracy < self.needed_accuracy:
             return f"its accuracy is {self.accuracy:.2%}, less than {self.needed_accuracy:.2%}"
         return ""
@@ -99,7 +97,7 @@ class Parity:
 
 
 def by_class(outputs, name):
-    """Return outputs (pictures, values) with a column for each class; see `_models.by_class`.
+    """Return outputs (images, values) with a column for each class; see `_models.by_class`.
 
     Args:
         outputs: float array.
@@ -111,12 +109,12 @@ def by_class(outputs, name):
 
 
 def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance=None, min_agreement=None, largest=0.0):
-    """Return the `Parity` of an artifact's outputs (pictures, classes) with the model's.
+    """Return the `Parity` of an artifact's outputs (images, classes) with the model's.
 
     Args:
         reference, outputs: float32 arrays. One value of a classifier is that of the second of two classes.
         name: of the output, which says what it is: probabilities, logits or another.
-        labels: whole numbers (pictures,), or None.
+        labels: whole numbers (images,), or None.
         quantize, tolerance, min_agreement: as in `Options`.
         largest: absolute logit of the model, where `reference` does not show it.
 
@@ -130,7 +128,7 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
     tolerance = TOLERANCE if tolerance is None else float(tolerance)
     least = QUANTIZATIONS[quantize].agreement if min_agreement is None else min_agreement
     tells_classes = name != OUTPUT
-    by_value = tells_classes and reference.shape[1] > 1  # one value a picture says as much as another output
+    by_value = tells_classes and reference.shape[1] > 1  # one value an image says as much as another output
     if softened := name == PROBABILITIES:
         seen = (reference > 1e-6) & (outputs > 1e-6)
         ours, theirs = (np.log(np.where(seen, values, 1.0), dtype="float64") for values in (reference, outputs))
@@ -140,7 +138,7 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
     size = max(1.0, float(np.abs(reference).max()), largest / ORDINARY_LOGIT if softened else 0.0)
     bound = tolerance * size
     logit_bound = tolerance * max(1.0, float(np.abs(ours).max()), largest)
-    # Of classes the differences within a picture say something, of other outputs those from picture to picture
+    # Of classes the differences within an image say something, of other outputs those from image to image
     noise = float(np.square(ours - theirs).sum())
     signal = float(np.square(ours - ours.mean(axis=int(by_value), keepdims=True)).sum())
     ratio = None if not noise else float(10 * np.log10(max(signal, 1e-30) / noise))
@@ -152,7 +150,7 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
     decided = margin > 2 * size * (tolerance if quantize == "none" else TOLERANCE)
     disagreements = int(((best != own) & decided).sum())
     examples, exact = len(reference), quantize == "none"
-    few = examples < ENOUGH_PICTURES and not exact and min_agreement is None
+    few = examples < ENOUGH_IMAGES and not exact and min_agreement is None
     if not tells_classes:  # nothing that a label could be compared with
         labels = None
     accuracy, own_accuracy = (None if labels is None else float(np.mean(one == labels)) for one in (best, own))
@@ -168,7 +166,7 @@ def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance
         allowed=max(int(few), int(np.floor((1 - least) * examples + 1e-9))),
         top5_agreement=float(np.mean((np.argsort(-classes, axis=1)[:, :5] == own[:, None]).any(1))),
         accuracy=accuracy,
-        # One picture is no loss where there are few
+        # One image is no loss where there are few
         needed_accuracy=None if labels is None else min(KEPT_ACCURACY * own_accuracy, own_accuracy - few / examples),
         classes=len(np.unique(own)) if tells_classes else 0,
     )

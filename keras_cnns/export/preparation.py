@@ -14,7 +14,7 @@ from keras_cnns.export.formats import INPUT, LOGITS, OUTPUT, PROBABILITIES
 from keras_cnns.export.options import Options
 from keras_cnns.layers import SplitConv2D
 
-# The options that decide what an artifact is, whatever pictures it was fitted or verified on
+# The options that decide what an artifact is, whatever images it was fitted or verified on
 SHAPING = (
     "quantize io batch input_size preprocess bake_whitening logits auxiliary opset layout target integer_only".split()
 )
@@ -25,13 +25,13 @@ class Prepared:
     """A model as it is deployed.
 
     Attributes:
-        model: float32 `keras.Model` from normalized pictures to one or more outputs.
+        model: float32 `keras.Model` from normalized images to one or more outputs.
         whole: the float32 model that it came from, whose first output tells what logits must be.
         outputs: names of the outputs, the main one first.
         softmax: for each output, whether a softmax follows it; a sigmoid, where it has one value.
-        preprocessing: `Preprocessing` of the pictures.
+        preprocessing: `Preprocessing` of the images.
         class_names: in the order of the main output, () if they have none.
-        known_names: those that the model itself carries, which sources of pictures have too.
+        known_names: those that the model itself carries, which sources of images have too.
         options: `Options`.
         source: of the weights: {"name", "sha256" of the file or None, "weights_sha256"}.
     """
@@ -53,17 +53,17 @@ class Prepared:
 
     @property
     def is_multi_label(self):
-        """Whether classes do not exclude each other, so that a picture with one label has no accuracy."""
+        """Whether classes do not exclude each other, so that an image with one label has no accuracy."""
         return _models.is_multi_label(self.whole)
 
     def given(self, images):
-        """Return what the artifact is given for uint8 pictures: they themselves, or float32, normalized or not."""
+        """Return what the artifact is given for uint8 images: they themselves, or float32, normalized or not."""
         if not self.options.preprocess:
             return np.float32(self.preprocessing.normalize(images.astype("float32")))
         return images if self.options.input_type != "float32" else images.astype("float32")
 
     def expected(self, images):
-        """Return what the model makes of uint8 pictures (pictures, height, width, channels) of its size.
+        """Return what the model makes of uint8 images (images, height, width, channels) of its size.
 
         Returns:
             (the outputs by name, of each output the largest absolute logit: rounding grows with it).
@@ -118,7 +118,7 @@ def prepare_model(model, info, options, name, sha256=None):
     """Return the `Prepared` of a model.
 
     Args:
-        model: functional or sequential `keras.Model`, one picture in, one vector out, and perhaps auxiliary heads.
+        model: functional or sequential `keras.Model`, one image in, one vector out, and perhaps auxiliary heads.
         info: the model's record, with `class_names` and `preprocessing`, or None.
         options: `Options`.
         name: of the source of the weights.
@@ -167,13 +167,13 @@ def prepare_model(model, info, options, name, sha256=None):
 
 
 def _check_size(model, preprocessing):
-    """Raise ArgumentError if a model cannot take pictures of a size."""
+    """Raise ArgumentError if a model cannot take images of a size."""
     try:
         keras.Model(model.inputs, model.outputs)(keras.KerasTensor((1, *preprocessing.shape)))
     except Exception as error:  # each layer has its own
         reason = " ".join(str(error).split())[:200]
         raise ArgumentError(
-            f"{model.name} cannot take pictures of {'x'.join(map(str, preprocessing.shape))} ({reason}). "
+            f"{model.name} cannot take images of {'x'.join(map(str, preprocessing.shape))} ({reason}). "
             f"Received: input_size={preprocessing.size}"
         ) from None
 
@@ -219,19 +219,19 @@ def _check_labels(names, classes):
 
 
 def _preprocessing(model, info, options):
-    """Return the record of the pictures that the artifact takes; where the model is free, `input_size` decides."""
+    """Return the record of the images that the artifact takes; where the model is free, `input_size` decides."""
     height, width, channels = _models.one_image_input(model)
     record, side = info and info.preprocessing, options.input_size
     if side is None:
         return record or _models.plain_preprocessing(model)
     if record and record.arrays():
         raise ArgumentError(
-            f"{model.name}: its preprocessing was fitted pixel by pixel, for pictures of one size; leave out "
+            f"{model.name}: its preprocessing was fitted pixel by pixel, for images of one size; leave out "
             f"--input-size. Received: input_size={side}"
         )
     if side is not None and any(one not in (None, side) for one in (height, width)):
         raise ArgumentError(
-            f"{model.name} takes pictures of {height}x{width} pixels and no others; leave out --input-size, for "
+            f"{model.name} takes images of {height}x{width} pixels and no others; leave out --input-size, for "
             f"models whose height and width are free. Received: input_size={side}"
         )
     if record is None:
@@ -247,12 +247,12 @@ def _check_normalization(preprocessing, options):
     if preprocessing.whitening is not None and not options.bake_whitening:
         size = sum(array.nbytes for array in preprocessing.arrays().values()) / 1e6
         raise ArgumentError(
-            f"the preprocessing whitens pictures by a matrix that takes {size:.1f} MB in each artifact: ask for it "
+            f"the preprocessing whitens images by a matrix that takes {size:.1f} MB in each artifact: ask for it "
             "with --bake-whitening, or leave the preprocessing out with --no-preprocess. Received: bake_whitening=False"
         )
     if options.quantize == "int8" and (preprocessing.contrast_bias is not None or preprocessing.whitening is not None):
         raise ArgumentError(
-            "integers of 8 bits cannot hold a normalization of each picture by its own contrast: leave the "
+            "integers of 8 bits cannot hold a normalization of each image by its own contrast: leave the "
             "preprocessing out with --no-preprocess. Received: quantize=int8, preprocess=True"
         )
 

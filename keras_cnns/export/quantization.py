@@ -1,4 +1,4 @@
-"""Calibration: the pictures that the ranges of activations are fitted on, and the check that they are such."""
+"""Calibration: the images that the ranges of activations are fitted on, and the check that they are such."""
 
 import dataclasses
 import hashlib
@@ -12,10 +12,10 @@ from keras_cnns.export.formats import QUANTIZATIONS
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """The pictures of a calibration.
+    """The images of a calibration.
 
     Attributes:
-        images: uint8 (pictures, height, width, channels), of the model's size.
+        images: uint8 (images, height, width, channels), of the model's size.
         description: which they are.
         seed: that they were drawn with.
     """
@@ -25,9 +25,9 @@ class Calibration:
     seed: int | None = None
 
     def given(self, prepared, dtype):
-        """Return the pictures as the traced function takes them, `dtype` (pictures, height, width, channels).
+        """Return the images as the traced function takes them, `dtype` (images, height, width, channels).
 
-        Of pixels, one in the first picture is made black and one white: so the range of the input is 0 to 255, and a
+        Of pixels, one in the first image is made black and one white: so the range of the input is 0 to 255, and a
         quantized input takes pixels as they are.
         """
         if not prepared.options.preprocess:
@@ -39,7 +39,7 @@ class Calibration:
     def to_json(self):
         """Return what a manifest says of it."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
-        return {"pictures": self.description, "examples": len(self.images), "seed": self.seed, "sha256": digest}
+        return {"images": self.description, "examples": len(self.images), "seed": self.seed, "sha256": digest}
 
 
 def choose_calibration(options, preprocessing, info, class_names):
@@ -47,13 +47,13 @@ def choose_calibration(options, preprocessing, info, class_names):
 
     Args:
         options: `Options`.
-        preprocessing: `Preprocessing` of the pictures.
+        preprocessing: `Preprocessing` of the images.
         info: the model's record, whose `data` names the source that it was trained on, or None.
         class_names: of the model.
 
     Raises:
-        ArgumentError: if there are no pictures to calibrate on; a file calibrated on noise would be valid and wrong.
-        SourceError: if the pictures cannot be used.
+        ArgumentError: if there are no images to calibrate on; a file calibrated on noise would be valid and wrong.
+        SourceError: if the images cannot be used.
     """
     if not QUANTIZATIONS[options.quantize].calibrated:
         return None
@@ -61,13 +61,13 @@ def choose_calibration(options, preprocessing, info, class_names):
     source = record["source"] if options.calibration is None and record else options.calibration
     if source is None:
         raise ArgumentError(
-            f"--quantize {options.quantize} fits the ranges of activations on pictures like those of the training: "
+            f"--quantize {options.quantize} fits the ranges of activations on images like those of the training: "
             f"name their source with --calibration. Received: quantize={options.quantize}, calibration=None"
         )
     if hasattr(source, "shape"):
         images = _checked(np.asarray(source), preprocessing)
         order = np.random.default_rng(options.seed).permutation(len(images))[: options.calibration_samples]
-        return Calibration(images[np.sort(order)], f"{len(order)} pictures of an array", options.seed)
+        return Calibration(images[np.sort(order)], f"{len(order)} images of an array", options.seed)
     return _of_source(source, info, options, preprocessing, class_names)
 
 
@@ -82,7 +82,7 @@ def _of_source(name, info, options, preprocessing, class_names):
         _, split = split.partition((1 - share, share), options.seed)
     images, _ = read_pixels(split, preprocessing)
     _check_range(images, str(name))
-    return Calibration(images, f"{len(images)} {'images' if flat else 'training pictures'} of {name}", options.seed)
+    return Calibration(images, f"{len(images)} {'images' if flat else 'training images'} of {name}", options.seed)
 
 
 def _is_flat(name):
@@ -95,7 +95,7 @@ def _is_flat(name):
 
 
 def _training_split(name, info, options, class_names):
-    from keras_cnns.data.reopening import reopen_source
+    from keras_cnns.data.recorded_source import reopen_source
 
     try:
         source = reopen_source(info and info.data, name, data_dir=options.data_dir)
@@ -103,7 +103,7 @@ def _training_split(name, info, options, class_names):
         if options.calibration is not None:
             raise
         raise ArgumentError(
-            f"the pictures that the model was trained on are not at hand; name others with --calibration ({error})"
+            f"the images that the model was trained on are not at hand; name others with --calibration ({error})"
         ) from None
     if class_names:
         source = source.with_classes(class_names, getattr(info, "class_ids", ()))
@@ -111,10 +111,10 @@ def _training_split(name, info, options, class_names):
 
 
 def _checked(images, preprocessing):
-    """Return an array of pictures if it holds pixels of the model's shape."""
+    """Return an array of images if it holds pixels of the model's shape."""
     if images.ndim != 4 or not len(images) or images.shape[1:] != preprocessing.shape:
         raise ArgumentError(
-            f"`calibration` must hold pictures of shape (pictures, {', '.join(map(str, preprocessing.shape))}). "
+            f"`calibration` must hold images of shape (images, {', '.join(map(str, preprocessing.shape))}). "
             f"Received: shape={images.shape}"
         )
     if images.dtype != np.uint8:
@@ -127,11 +127,11 @@ def _checked(images, preprocessing):
 
 
 def _check_range(images, name):
-    """Raise SourceError for pictures that no camera took: ranges fitted on them would cut off real ones."""
+    """Raise SourceError for images that no camera took: ranges fitted on them would cut off real ones."""
     low, high = int(images.min()), int(images.max())
     if high - low < 64:
         hint = " Pixels of 0 to 1 must be multiplied by 255." if high <= 1 else ""
         raise SourceError(
-            f"{name}: the pictures to calibrate on must show something: their pixels must span a good part of 0 to 255."
+            f"{name}: the images to calibrate on must show something: their pixels must span a good part of 0 to 255."
             f"{hint} Received: pixels from {low} to {high}"
         )

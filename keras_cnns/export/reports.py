@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from keras_cnns._deprecated import renamed
 from keras_cnns.export import inspection
 from keras_cnns.export.options import Options
 from keras_cnns.export.parity import Parity
@@ -41,6 +42,7 @@ class Artifact:
         return {**dataclasses.asdict(self), "path": str(self.path), "parity": parity}
 
 
+@renamed(pictures="images")
 @dataclasses.dataclass(frozen=True)
 class Report:
     """What was exported and how it was verified.
@@ -51,10 +53,10 @@ class Report:
         options: `Options`.
         source: of the weights: name, sha256 of the file that the model or its record was read from, None without one,
             and sha256 of the weights themselves.
-        pictures: which pictures the artifacts were verified on, in words; None if they were not.
+        images: which images the artifacts were verified on, in words; None if they were not.
         examples: how many.
         accuracy: of the float32 model on them, None where they have no labels.
-        calibration: of the pictures that ranges were fitted on: which, how many, seed, sha256; or None.
+        calibration: of the images that ranges were fitted on: which, how many, seed, sha256; or None.
         versions: of the packages that wrote and ran the artifacts.
         command: line that was run, None in code.
         artifacts: tuple of `Artifact`.
@@ -64,7 +66,7 @@ class Report:
     parameters: int
     options: Options
     source: Mapping
-    pictures: str | None
+    images: str | None
     examples: int
     accuracy: float | None
     calibration: Mapping | None

@@ -45,8 +45,8 @@ def open_artifact(path, format=None):
         format: a name of `FORMATS`; None: told by the suffix.
 
     Returns:
-        A function from pictures (batch, height, width, channels) to a dictionary from output name to float32 array.
-        The pictures are uint8 pixels, or float32 for an artifact that takes it; integer inputs and outputs are
+        A function from images (batch, height, width, channels) to a dictionary from output name to float32 array.
+        The images are uint8 pixels, or float32 for an artifact that takes it; integer inputs and outputs are
         scaled, and channels put first, where the artifact wants it. Its attributes `inputs`, `outputs` and `card`
         describe the artifact.
 
@@ -116,7 +116,7 @@ class RuntimeProcess:
         return said
 
     def run(self, images):
-        """Return the outputs for all pictures (pictures, height, width, channels), as `Runner` gives them."""
+        """Return the outputs for all images (images, height, width, channels), as `Runner` gives them."""
         with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
             given, made = Path(folder) / "images.npy", Path(folder) / "outputs.npz"
             np.save(given, images)
@@ -125,7 +125,7 @@ class RuntimeProcess:
                 return dict(outputs)
 
     def run_files(self, contents):
-        """Return what a SavedModel's `serve_image_bytes` gives for the contents of picture files."""
+        """Return what a SavedModel's `serve_image_bytes` gives for the contents of image files."""
         with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
             paths = [Path(folder) / f"{k}.png" for k in range(len(contents))]
             for path, content in zip(paths, contents, strict=True):

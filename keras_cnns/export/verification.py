@@ -11,7 +11,7 @@ from keras_cnns import _models
 from keras_cnns.errors import ArtifactError
 from keras_cnns.export import inspection
 from keras_cnns.export.formats import (
-    ENOUGH_PICTURES,
+    ENOUGH_IMAGES,
     FORMATS,
     INPUT,
     LOGITS,
@@ -26,14 +26,14 @@ from keras_cnns.export.runtimes import RuntimeProcess
 FILES = 3  # images that logits and `serve_image_bytes` are tried with
 
 
-def check(path, format, prepared, pictures, expected, largest):
+def check(path, format, prepared, images, expected, largest):
     """Run an artifact in a process of its own and compare it with the model.
 
     Args:
         path: of the artifact.
         format: a name of `FORMATS`.
         prepared: `Prepared`.
-        pictures: `Pictures`.
+        images: `Images`.
         expected, largest: the model's outputs for them and their largest logits, as `Prepared.expected` gives them.
 
     Returns:
@@ -44,34 +44,34 @@ def check(path, format, prepared, pictures, expected, largest):
         ModuleNotFoundError: if the runtime is not installed.
     """
     options = prepared.options
-    _check_logits(prepared, pictures, expected)
+    _check_logits(prepared, images, expected)
     with RuntimeProcess(path, format) as process:
         found = process.ask(do="describe")
         _check_description(found, prepared)
-        outputs = process.run(prepared.given(pictures.images))
+        outputs = process.run(prepared.given(images.images))
         if format == "saved_model" and options.preprocess:
-            _check_files(process, prepared, pictures.images[:FILES])
-    parities = _parities(prepared, pictures, expected, outputs, largest)
+            _check_files(process, prepared, images.images[:FILES])
+    parities = _parities(prepared, images, expected, outputs, largest)
     if format != "onnx":
         _refuse_faults(parities, prepared)
         return parities[0], found["inputs"], found["outputs"]
-    few = pictures.images[:ENOUGH_PICTURES]
+    few = images.images[:ENOUGH_IMAGES]
     with RuntimeProcess(path, "onnx-unfused") as process:
-        unfused = _parities(prepared, pictures, expected, process.run(prepared.given(few)), largest)
+        unfused = _parities(prepared, images, expected, process.run(prepared.given(few)), largest)
     same = {name: values[: len(few)] for name, values in outputs.items()}
     # First, as it names the cure
-    check_fusion(_parities(prepared, pictures, expected, same, largest)[0], unfused[0])
+    check_fusion(_parities(prepared, images, expected, same, largest)[0], unfused[0])
     _refuse_faults(parities, prepared)
     _refuse_faults(unfused, prepared, " without fused kernels")
     return dataclasses.replace(parities[0], unfused=unfused[0]), found["inputs"], found["outputs"]
 
 
-def _parities(prepared, pictures, expected, outputs, largest):
-    """Return the `Parity` of each output, the main one first, for as many of the pictures as there are outputs."""
+def _parities(prepared, images, expected, outputs, largest):
+    """Return the `Parity` of each output, the main one first, for as many of the images as there are outputs."""
     options, parities = prepared.options, []
     for k, name in enumerate(prepared.outputs):
         count = len(outputs[name])
-        labels = pictures.labels if k == 0 and prepared.is_classifier else None
+        labels = images.labels if k == 0 and prepared.is_classifier else None
         parity = compare(
             expected[name][:count],
             outputs[name],
@@ -98,11 +98,11 @@ def _meaning(prepared):
     return prepared.outputs[0] if prepared.is_classifier else OUTPUT
 
 
-def _check_logits(prepared, pictures, expected):
+def _check_logits(prepared, images, expected):
     """Raise an error if the logits that were taken out of a model are not those of its probabilities."""
     if prepared.outputs[0] != LOGITS or not _models.gives_probabilities(prepared.whole):
         return
-    few = pictures.images[:FILES]
+    few = images.images[:FILES]
     whole = prepared.whole.predict_on_batch(prepared.preprocessing.normalize(few.astype("float32")))
     whole, logits = keras.tree.flatten(whole)[0], expected[LOGITS][:FILES]
     bound = TOLERANCE * max(1.0, float(np.abs(logits).max()))

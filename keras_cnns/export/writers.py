@@ -46,7 +46,7 @@ class Job:
 
 
 class Servable(tf.Module):
-    """A model as it is deployed: pictures in, probabilities out.
+    """A model as it is deployed: images in, probabilities out.
 
     Args:
         prepared: `Prepared`.
@@ -56,7 +56,7 @@ class Servable(tf.Module):
 
     Attributes:
         serve: `tf.function` from `image` to a dictionary of float32 tensors (batch, classes).
-        compute: function from such pictures and a list of values, one a variable of the model, to the same dictionary.
+        compute: function from such images and a list of values, one a variable of the model, to the same dictionary.
         recurrent: places of the variables of recurrent layers among them.
     """
 
@@ -73,7 +73,7 @@ class Servable(tf.Module):
             for some in (model.trainable_variables, model.non_trainable_variables)
         )
 
-        def pictures(image):
+        def images(image):
             return normalize(tf.transpose(image, (0, 2, 3, 1)) if layout == "nchw" else image)
 
         def named(values):
@@ -85,11 +85,11 @@ class Servable(tf.Module):
 
         @tf.function(input_signature=[tf.TensorSpec((options.static_batch, *shape), input_type, INPUT)])
         def serve(image):
-            return named(model(pictures(image), training=False))
+            return named(model(images(image), training=False))
 
         def compute(image, values):
             trained_values, fixed_values = ([values[k] for k in some] for some in (trained, fixed))
-            outputs, _ = model.stateless_call(trained_values, fixed_values, pictures(image), training=False)
+            outputs, _ = model.stateless_call(trained_values, fixed_values, images(image), training=False)
             return named(outputs)
 
         self.serve, self.compute = serve, compute
@@ -103,7 +103,7 @@ def _softmax(logits):
 
 
 def _normalization(preprocessing, quantized):
-    """Return the function that normalizes pictures.
+    """Return the function that normalizes images.
 
     As a convolution of each channel with one weight, quantization keeps a scale for each channel, where a product of
     tensors would have one for all.

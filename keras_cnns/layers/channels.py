@@ -166,7 +166,7 @@ class SplitConv2D(keras.layers.Conv2D):
         return x if self.activation is None else self.activation(x)
 
     def compute_cost(self, input_shape):
-        """Return {"macs": multiply-adds, "connections": links from inputs and biases to units} of one picture."""
+        """Return {"macs": multiply-adds, "connections": links from inputs and biases to units} of one image."""
         _, height, width, filters = self.compute_output_shape(input_shape)
         macs = height * width * int(np.prod(self.kernel.shape))
         return {"macs": macs, "connections": macs + self.use_bias * height * width * filters}

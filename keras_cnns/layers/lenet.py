@@ -98,7 +98,7 @@ class ConnectionTableConv2D(keras.layers.Layer):
         return (batch, *shrunk, len(self.table))
 
     def compute_cost(self, input_shape):
-        """Return {"macs": multiply-adds, "connections": links from inputs and biases to units} of one picture."""
+        """Return {"macs": multiply-adds, "connections": links from inputs and biases to units} of one image."""
         _, height, width, maps = self.compute_output_shape(input_shape)
         macs = height * width * int(np.prod(self.kernel.shape))
         return {"macs": macs, "connections": macs + height * width * maps}
@@ -157,7 +157,7 @@ class TrainableSubsampling(keras.layers.Layer):
         return (batch, *(None if side is None else side // 2 for side in (height, width)), channels)
 
     def compute_cost(self, input_shape):
-        """Return {"macs": 0, "connections": ...} of one picture: a unit has four pixels and a bias."""
+        """Return {"macs": 0, "connections": ...} of one image: a unit has four pixels and a bias."""
         return {"macs": 0, "connections": 5 * int(np.prod(self.compute_output_shape(input_shape)[1:]))}
 
     def get_config(self):
@@ -221,7 +221,7 @@ class RBFOutput(keras.layers.Layer):
         return (*input_shape[:-1], len(self.initial_codes))
 
     def compute_cost(self, input_shape):
-        """Return {"macs": multiply-adds, "connections": links from inputs to units} of one picture."""
+        """Return {"macs": multiply-adds, "connections": links from inputs to units} of one image."""
         return {"macs": self.initial_codes.size, "connections": self.initial_codes.size}
 
     def get_config(self):

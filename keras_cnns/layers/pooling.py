@@ -31,8 +31,8 @@ class _CeilPooling:
         axes = list(zip(shape[1:3], self.pool_size, self.strides, strict=True))
         if any(size is not None and size <= pool - stride for size, pool, stride in axes):
             raise ValueError(
-                f"{self.name}: too little is left of the picture for a window of {self.pool_size}; take larger "
-                f"pictures. Received: input_shape={tuple(shape)}"
+                f"{self.name}: too little is left of the image for a window of {self.pool_size}; take larger "
+                f"images. Received: input_shape={tuple(shape)}"
             )
         return [_ceil_extra(*axis) for axis in axes]
 
@@ -43,7 +43,7 @@ class _CeilPooling:
         return super().compute_output_shape((batch, *sizes, channels))
 
     def compute_cost(self, input_shape):
-        """Return {"macs": 0, "connections": links from inputs to units} of one picture, no window cut off."""
+        """Return {"macs": 0, "connections": links from inputs to units} of one image, no window cut off."""
         _, height, width, channels = self.compute_output_shape(input_shape)
         return {"macs": 0, "connections": height * width * channels * self.pool_size[0] * self.pool_size[1]}
 

@@ -33,7 +33,7 @@ from keras_cnns.recipes.modern import (
     SHORT,
 )
 from keras_cnns.recipes.record import Recipe
-from keras_cnns.recipes.small_pictures import (
+from keras_cnns.recipes.small_images import (
     LENET5_MNIST,
     LENET5_MODERN_MNIST,
     MAXOUT_CIFAR10,
@@ -41,10 +41,10 @@ from keras_cnns.recipes.small_pictures import (
     NIN_CIFAR10,
     NIN_MNIST,
     RESNET_CIFAR10,
-    SMALL_PICTURES,
+    SMALL_IMAGES,
 )
 
-PAPERS = (*SMALL_PICTURES, *IMAGENET)
+PAPERS = (*SMALL_IMAGES, *IMAGENET)
 __all__ = sorted(
     [
         *(name for name, value in list(vars().items()) if isinstance(value, Recipe)),

@@ -2,7 +2,7 @@
 
 Standard library only.
 
-What Keras's optimizers cannot do is named: "not as there". ImageNet's training split has 1,281,167 pictures.
+What Keras's optimizers cannot do is named: "not as there". ImageNet's training split has 1,281,167 images.
 """
 
 from keras_cnns.recipes.record import Recipe, gaussian
@@ -61,7 +61,7 @@ NIN_IMAGENET = Recipe(
 )
 
 # M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, 2014, section 3.1. Not as there: the ten
-# fixed crops of each picture are drawn at random, and filters of large norm are not scaled back.
+# fixed crops of each image are drawn at random, and filters of large norm are not scaled back.
 ZFNET_IMAGENET = ALEXNET_IMAGENET.replace(
     name="zfnet-imagenet",
     builder="ZFNet",

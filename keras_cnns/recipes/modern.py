@@ -2,7 +2,7 @@
 
 from keras_cnns.recipes.record import Recipe
 
-# For people's own pictures, and any network. The warm-up is for NiN: the ReLU behind its last 1x1 layer, which the
+# For people's own images, and any network. The warm-up is for NiN: the ReLU behind its last 1x1 layer, which the
 # paper has, can die in the first steps, and accuracy then stays at chance for good. With He's initialization in that
 # layer it did so on the digits in 4 of 9 trainings at twice this rate, and at this one on 220 flower photographs; the
 # builder's default initialization starts every class map alive (November 2026).
@@ -24,11 +24,11 @@ SHORT = Recipe(
 PHOTOGRAPHS = SHORT.replace(name="photographs", augmentation="inception-crop")
 
 # For networks that start from trained weights: steps small enough that what they know is not lost while the classifier
-# learns. On 220 flower photographs at 32 pixels nin:cifar10 had 67 % of the 80 test pictures right after it, and 66 %
+# learns. On 220 flower photographs at 32 pixels nin:cifar10 had 67 % of the 80 test images right after it, and 66 %
 # with twice the loss after "short"; from nothing that gave 55 % (one seed each, November 2026).
 FINE_TUNING = SHORT.replace(name="fine-tuning", learning_rate=2e-4, augmentation="crop-flip")
 
-# The widths that NiN's author gave MNIST, on scikit-learn's 1,797 digits. On pictures held out of the training split
+# The widths that NiN's author gave MNIST, on scikit-learn's 1,797 digits. On images held out of the training split
 # shifting halved the errors, and the distortions of the LeNet-5 paper halved them again.
 NIN_DIGITS = SHORT.replace(
     name="nin-digits",
@@ -38,7 +38,7 @@ NIN_DIGITS = SHORT.replace(
     augmentation="distort",
 )
 
-# The weights that ship as LeNet5 and NiN "mnist" were trained so, once each, on nine tenths of the training pictures of
+# The weights that ship as LeNet5 and NiN "mnist" were trained so, once each, on nine tenths of the training images of
 # MNIST (November 2026): 0.56 % and 0.34 % test error.
 LENET5_MODERN = SHORT.replace(
     name="lenet5-modern",
@@ -60,8 +60,8 @@ NIN_MNIST_MODERN = SHORT.replace(
     augmentation="distort",
 )
 
-# Small pictures in few epochs: an adaptive optimizer, cosine, and the paper's shifts and mirrors. In 32 epochs it gave
-# 13.21 % test error on CIFAR-10 (the paper 8.81 %), with 94 % of the training pictures right, 86 % of those held out.
+# Small images in few epochs: an adaptive optimizer, cosine, and the paper's shifts and mirrors. In 32 epochs it gave
+# 13.21 % test error on CIFAR-10 (the paper 8.81 %), with 94 % of the training images right, 86 % of those held out.
 NIN_MODERN = Recipe(
     name="nin-modern",
     builder="NiN",
@@ -79,7 +79,7 @@ NIN_MODERN = Recipe(
 
 # Once more, for a network that has been trained so: the paper's dropout, and 25 times the decay a step (which is rate
 # times decay). In 22 epochs it brought the error above to 12.44 %, with 94 % and 87 %: the distance has not gone, and a
-# next try should make the pictures harder, by cutmix or erasing.
+# next try should make the images harder, by cutmix or erasing.
 NIN_MODERN_AGAIN = NIN_MODERN.replace(
     name="nin-modern-again", network={"dropout": 0.5}, learning_rate=1e-3, weight_decay=0.1, epochs=30
 )

@@ -1,4 +1,4 @@
-"""Everything that decides a training but the pictures: one frozen record. Standard library only."""
+"""Everything that decides a training but the images: one frozen record. Standard library only."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ BALANCES = ("none", "weights", "repeat")
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run, except the pictures.
+    """Everything that decides a training run, except the images.
 
     Attributes:
         name: as `cnn-train --recipe` takes it.
@@ -47,15 +47,15 @@ class Recipe:
         decay_factor: see `schedule`; of "step" also one for each of `decay_at`, relative to `learning_rate`.
         decay_epochs, power, gamma, patience: see `schedule`.
         warmup_steps: steps over which the rate rises from zero; with the schedules of `WARMED_UP`.
-        batch_size: pictures a step.
+        batch_size: images a step.
         epochs: passes over the training split.
         preprocessing: a name of `keras_cnns.data.PREPROCESSINGS`.
         augmentation: a name of `keras_cnns.data.augment.AUGMENTATIONS`.
         color_noise: deviation of the noise along the principal components of color (AlexNet's), 0: none.
-        mixup, cutmix: alpha of the mixing of pictures, 0: none.
+        mixup, cutmix: alpha of the mixing of images, 0: none.
         rand_augment, erasing: strength of Keras's layers of these names, 0 to 1, 0: none.
         label_smoothing: share of each label that is spread over all classes.
-        balance: for classes of unequal size: "none", "weights" (in the loss) or "repeat" (scarce pictures).
+        balance: for classes of unequal size: "none", "weights" (in the loss) or "repeat" (scarce images).
         early_stopping: epochs without a lower validation loss after which the training ends; None: never.
         auxiliary_weight: of the loss of each auxiliary head.
         protocol: how the paper measured, a name of `PROTOCOLS`, for `cnn-evaluate --protocol recipe`.

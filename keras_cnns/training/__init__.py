@@ -17,7 +17,7 @@ __all__, __getattr__, __dir__ = lazy(
         "set_biases": "compilation",
         "shorter_side": "datasets",
         "targets": "compilation",
-        "train": "run",
+        "train": "_train",
         "transfer_weights": "transfer",
         "use_device": "compilation",
     },

@@ -147,7 +147,7 @@ class MainHead(keras.callbacks.Callback):
     """Gives the main head's loss and accuracy the names that they have in a network of one head, on one device.
 
     Keras calls the weighted sum of all heads "loss"; here it is "total_loss". Where devices share batches, validation
-    is what its weighted metrics say, which count every picture once. It must stand before the callbacks that are to
+    is what its weighted metrics say, which count every image once. It must stand before the callbacks that are to
     see the names, as all of them get the same dictionary.
     """
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_cnns.errors import ArgumentError, Interrupted, TrainingError
 from keras_cnns.training._callbacks import TimeUp
-from keras_cnns.training.folder import going_on
+from keras_cnns.training.run_folder import going_on
 
 PATIENCE = 40  # seconds in which processes must have met
 HEARTBEAT = 30  # seconds after which JAX takes a process that is silent for dead

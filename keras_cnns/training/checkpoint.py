@@ -36,7 +36,7 @@ class Checkpoint(keras.callbacks.Callback):
         path: of the file, ".npz".
         run: JSON values that tell this training from others; a file with other ones is refused.
         position: `data.Position` of the training data, by which it goes on in the middle of an epoch, with the same
-            pictures in the same order. None: the file is written behind epochs alone.
+            images in the same order. None: the file is written behind epochs alone.
         steps: steps an epoch; needed with `position`.
         others: callbacks of this training that may have something to remember.
         history: `keras.callbacks.History` that goes on too.

@@ -261,14 +261,14 @@ def compile_model(model, recipe, steps_per_epoch, *, steps_per_execution=None, d
         steps_per_execution = 1  # in Keras's loop over steps TensorFlow cannot ask a distributed iterator
     if steps_per_execution is None:
         steps_per_execution = min(_steps_per_execution(model, recipe.batch_size), steps_per_epoch)
-    # Keras averages a head's loss over batches, of which the last is smaller; a metric counts every picture once
+    # Keras averages a head's loss over batches, of which the last is smaller; a metric counts every image once
     if recipe.soft_labels:
         entropy = functools.partial(
             keras.metrics.CategoricalCrossentropy, from_logits=from_logits, label_smoothing=recipe.label_smoothing
         )
     else:
         entropy = functools.partial(keras.metrics.SparseCategoricalCrossentropy, from_logits=from_logits)
-    if shared:  # what counts every picture once where pictures are repeated with weights
+    if shared:  # what counts every image once where images are repeated with weights
         exact = [type(accuracy)(name=f"accuracy{EXACT}"), entropy(name=f"cross_entropy{EXACT}")]
     if len(model.outputs) == 1:
         model.compile(

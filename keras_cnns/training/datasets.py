@@ -5,9 +5,9 @@ from PIL import Image
 from keras_cnns.data.augment import AUGMENTATIONS
 from keras_cnns.data.balance import repeat_scarce, weighing
 from keras_cnns.data.crops import RATIO
+from keras_cnns.data.dataset_state import of_length
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pipeline import fit_color, make_dataset
-from keras_cnns.data.position import of_length
 from keras_cnns.training.compilation import targets
 
 VALIDATION_BATCH = 256
@@ -29,16 +29,16 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0, po
         position: `Position` at which each pass over the training data starts, for a training that can go on where it
             stopped.
         share: `Share` of a `Distribution`: this process's part of each batch, which its devices can divide. The
-            validation data then has weights, if need be, by which a weighted metric counts every picture once.
+            validation data then has weights, if need be, by which a weighted metric counts every image once.
 
     Returns:
         Two `tf.data.Dataset` of (float32 images (batch, height, width, channels), labels), of known length. Labels are
         int64 (batch,), or float32 (batch, classes) if `recipe.soft_labels`; for several heads a dictionary of them.
-        Where classes have weights, those of the training pictures, float32 (batch,), come third.
+        Where classes have weights, those of the training images, float32 (batch,), come third.
 
     Raises:
         ArgumentError: for an augmentation or a strength that `make_dataset` does not know.
-        SourceError: if colors are measured and a picture cannot be read.
+        SourceError: if colors are measured and an image cannot be read.
     """
     one_hot = model.outputs[0].shape[-1] if recipe.soft_labels else None
     batches = make_dataset(
@@ -74,7 +74,7 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0, po
 
 
 def balanced(split, recipe, seed=0):
-    """Return the training split, with scarce pictures repeated if the recipe says so."""
+    """Return the training split, with scarce images repeated if the recipe says so."""
     return repeat_scarce(split, seed) if recipe.balance == "repeat" else split
 
 
@@ -102,10 +102,10 @@ def _is_photograph(path):
 
 
 def shorter_side(source, size, recipe):
-    """Return the resize rule of pictures that are measured, for `Preprocessing(shorter_side=...)`.
+    """Return the resize rule of images that are measured, for `Preprocessing(shorter_side=...)`.
 
-    A recipe that trains on parts of larger pictures is measured on their center at the papers' scale, the shorter side
-    being 256/224 of the input. Otherwise pictures all alike are stretched, others lose no more than their edges.
+    A recipe that trains on parts of larger images is measured on their center at the papers' scale, the shorter side
+    being 256/224 of the input. Otherwise images all alike are stretched, others lose no more than their edges.
 
     Args:
         source: `Source`.
@@ -113,7 +113,7 @@ def shorter_side(source, size, recipe):
         recipe: `Recipe`, of which the augmentation counts.
 
     Returns:
-        Pixels, or None: the whole picture is stretched to `size`.
+        Pixels, or None: the whole image is stretched to `size`.
     """
     if tuple(source.image_shape[:2]) == tuple(size):
         return None

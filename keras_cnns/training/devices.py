@@ -6,7 +6,7 @@ import functools
 
 import keras
 
-from keras_cnns.data.shares import Share
+from keras_cnns.data.sharding import Share
 from keras_cnns.errors import ArgumentError
 from keras_cnns.training import _processes
 
@@ -138,7 +138,7 @@ def _on_jax(devices):
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):  # it computes already
-        tf.config.set_visible_devices([], "GPU")  # here it reads pictures, and would take the GPUs' memory for itself
+        tf.config.set_visible_devices([], "GPU")  # here it reads images, and would take the GPUs' memory for itself
     by_process = [[] for _ in range(jax.process_count())]
     for one in jax.devices():
         by_process[one.process_index].append(f"{one.platform}:{one.id}")

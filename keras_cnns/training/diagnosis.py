@@ -17,7 +17,7 @@ class Fault:
 
     Attributes:
         step: counted from 0 within the batches that were looked at.
-        layer: its name; that of the input layer if the pictures are at fault, and that of a nested model for all in it.
+        layer: its name; that of the input layer if the images are at fault, and that of a nested model for all in it.
         what: happened, as a clause.
     """
 
@@ -86,7 +86,7 @@ def _in_forward_pass(model, images):
     for (node, _), outcome in zip(watched, outcomes, strict=True):
         if not bool(ops.convert_to_numpy(outcome)):
             if node.is_input:
-                return node.operation.name, "the pictures hold values that are not finite"
+                return node.operation.name, "the images hold values that are not finite"
             return node.operation.name, "its output stopped being finite"
     return None
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from keras_cnns import _models
 from keras_cnns.errors import Interrupted, SourceError, TrainingError
-from keras_cnns.evaluation.measuring import evaluate
+from keras_cnns.evaluation.evaluator import evaluate
 from keras_cnns.saving import load_with_info
 from keras_cnns.training._signals import MEASURING, SAVING
-from keras_cnns.training.folder import BEST, CHECKPOINT, FINAL, going_on, write
+from keras_cnns.training.run_folder import BEST, CHECKPOINT, FINAL, going_on, write
 
 
 def finish(fitting, twin, info, stopped, held_out, source, run):
@@ -35,7 +35,7 @@ def finish(fitting, twin, info, stopped, held_out, source, run):
         **info.training,
         "epochs": len(done.get("loss", ())),
         "seconds": round(fitting.checkpoint.seconds, 1),
-        "pictures_per_second": fitting.progress.pictures_per_second,
+        "pictures_per_second": fitting.progress.images_per_second,
         "waiting": fitting.progress.waiting,
         "best_epoch": None if best is None or best.epoch is None else best.epoch + 1,
         "interrupted": stopped == "interrupted",
@@ -53,7 +53,7 @@ def finish(fitting, twin, info, stopped, held_out, source, run):
         raise Interrupted(
             f"interrupted in the first epoch; {output / 'model.keras'} is the earlier run's. To go on: {go_on}"
         )
-    # Saved before anything else that could fail: a damaged test picture must not cost a night's training.
+    # Saved before anything else that could fail: a damaged test image must not cost a night's training.
     with signals.stage(SAVING, waits=True):
         if writes:
             write(output, model, info, done, run)
@@ -124,7 +124,7 @@ def _check_alive(model, data, recipe, seed):
         )
     if len(images) > 1 and not np.ptp(outputs, axis=0).any():
         raise TrainingError(
-            "the network gives every picture the same answer: its ReLUs died early in the training. Train again "
+            "the network gives every image the same answer: its ReLUs died early in the training. Train again "
             "(with --force) with another seed, a lower learning rate or a longer warm-up. "
             f"Received: recipe={recipe.name!r}, seed={seed}"
         )

@@ -15,8 +15,8 @@ from keras_cnns.training._processes import Together, stop_all
 from keras_cnns.training._signals import NOW, TRAINING
 from keras_cnns.training._variables import array
 from keras_cnns.training.diagnosis import find_fault
-from keras_cnns.training.folder import CHECKPOINT
 from keras_cnns.training.progress import Progress
+from keras_cnns.training.run_folder import CHECKPOINT
 
 
 class Fitting:

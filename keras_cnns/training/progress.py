@@ -12,12 +12,12 @@ PATIENCE = 25  # such lines, after each of which they come half as often
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows epoch, step, loss, accuracy, pictures a second, the share of waiting for input, and the time left.
+    """Shows epoch, step, loss, accuracy, images a second, the share of waiting for input, and the time left.
 
     For `fit(verbose=0)`, and a context: on leaving it, the terminal is as it was.
 
     Args:
-        batch_size: pictures a step.
+        batch_size: images a step.
         epochs: of the whole training.
         steps: an epoch. None: what `fit` knows, else what the first whole epoch had, before whose end no time left is
             shown.
@@ -27,7 +27,7 @@ class Progress(keras.callbacks.Callback):
         stream: to show it on; None: stderr as it is then.
 
     Attributes:
-        pictures_per_second: mean of the training, without validation; None before the first step.
+        images_per_second: mean of the training, without validation; None before the first step.
         waiting: share of the training's time, 0 to 1, that went into waiting for input; None if not known.
     """
 
@@ -56,8 +56,8 @@ class Progress(keras.callbacks.Callback):
             self._line = None
 
     @property
-    def pictures_per_second(self):
-        """Pictures a second, without validation."""
+    def images_per_second(self):
+        """Images a second, without validation."""
         speed = self._speed
         return None if speed is None else round(speed, 1)
 
@@ -149,7 +149,7 @@ class Progress(keras.callbacks.Callback):
             if name in logs
         ]
         if speed := self._speed:
-            parts.append(f"{speed:,.0f} pictures/s")
+            parts.append(f"{speed:,.0f} images/s")
             if self.waiting is not None:
                 parts.append(f"input {self.waiting:.0%}")
             if self.steps:

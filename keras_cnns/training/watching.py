@@ -10,7 +10,7 @@ from keras_cnns import _files
 from keras_cnns.training._callbacks import Best, FiniteLoss, FiniteWeights, MainHead, TimeBudget
 from keras_cnns.training._processes import Together
 from keras_cnns.training.checkpoint import Checkpoint
-from keras_cnns.training.folder import BEST, CHECKPOINT, FINAL
+from keras_cnns.training.run_folder import BEST, CHECKPOINT, FINAL
 
 
 def callbacks(

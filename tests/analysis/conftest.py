@@ -26,7 +26,7 @@ def shapes_network():
 
 @pytest.fixture(scope="session")
 def shapes():
-    """60 pictures of each kind that the network was not trained on."""
+    """60 images of each kind that the network was not trained on."""
     return make_shapes(180, kinds=KINDS, seed=1)
 
 

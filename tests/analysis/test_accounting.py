@@ -256,7 +256,7 @@ def test_a_layer_answers_for_itself():
 
 def test_open_sizes_need_a_shape():
     body = applications.NiN(include_top=False, input_shape=(None, None, 3), **ZEROS)
-    with pytest.raises(ArgumentError, match="the sizes of the pictures must be known: pass `input_shape`"):
+    with pytest.raises(ArgumentError, match="the sizes of the images must be known: pass `input_shape`"):
         account(body)
     whole = account(applications.NiN(include_top=False, **ZEROS))
     assert account(body, (32, 32, 3)).macs == whole.macs

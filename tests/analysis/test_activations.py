@@ -1,4 +1,4 @@
-"""The strongest pictures of a unit, against a search through all; maps of layers, against the model itself."""
+"""The strongest images of a unit, against a search through all; maps of layers, against the model itself."""
 
 import weakref
 
@@ -12,7 +12,7 @@ from keras_cnns.analysis import TopActivations, feature_maps, receptive_field, t
 from keras_cnns.errors import ArgumentError
 
 
-def pictures(count, *shape, seed=0):
+def random_images(count, *shape, seed=0):
     return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
 
 
@@ -29,11 +29,11 @@ def model():
 
 @pytest.fixture(scope="module")
 def images():
-    return pictures(100, 16, 14, 2)
+    return random_images(100, 16, 14, 2)
 
 
 def search(maps, unit, count=9):
-    """Return (picture, value, position) of the strongest, one picture after the other, position after position."""
+    """Return (image, value, position) of the strongest, one image after the other, position after position."""
     found = []
     for n, one in enumerate(maps):
         best, where = -np.inf, None
@@ -57,7 +57,7 @@ def test_a_search_through_all(model, images, layer):
         assert top.values.dtype == top.images.dtype == "float32" and top.indices.dtype == "int64"
 
 
-def test_each_picture_counts_once_and_by_its_maximum(model, images):
+def test_each_image_counts_once_and_by_its_maximum(model, images):
     """The controls: positions counted one by one, or means of the maps, give others."""
     top = top_activations(model, images, "conv1", 1)
     maps = feature_maps(model, images, "conv1")[..., 1]
@@ -93,13 +93,13 @@ def test_boxes_are_the_receptive_fields(model, images):
     np.testing.assert_array_equal(crops[0], top.images[0][slice(*top.boxes[0][::2]), slice(*top.boxes[0][1::2])])
 
 
-def test_without_a_fixed_field_the_box_is_the_picture(model, images):
+def test_without_a_fixed_field_the_box_is_the_image(model, images):
     assert (top_activations(model, images, "dense", 0).boxes == [0, 0, 16, 14]).all()
     assert top_activations(model, images, "dense", 0).positions.shape == (9, 0)
 
 
 def test_data_that_does_not_fit_into_memory(model, images):
-    """Batches of arrays, of pictures with labels, of TensorFlow's data sets; split further; several units at once."""
+    """Batches of arrays, of images with labels, of TensorFlow's data sets; split further; several units at once."""
     import tensorflow as tf
 
     wanted = [top_activations(model, images, "conv2", unit) for unit in (3, 1)]
@@ -122,7 +122,7 @@ def test_data_that_does_not_fit_into_memory(model, images):
     assert list(wanted[0].indices) != list(wanted[1].indices)
 
 
-def test_no_batch_is_kept_for_the_sake_of_one_picture(model, images):
+def test_no_batch_is_kept_for_the_sake_of_one_image(model, images):
     alive = []
 
     def batches():
@@ -142,7 +142,7 @@ def test_no_batch_is_kept_for_the_sake_of_one_picture(model, images):
     assert max(alive) <= 1  # the one before, at most
 
 
-def test_of_equal_pictures_the_first_ones_count(model, images):
+def test_of_equal_images_the_first_ones_count(model, images):
     repeated = np.concatenate([images[:4]] * 5)
     top = top_activations(model, repeated, "conv1", 1, count=7, batch_size=8)
     strongest = int(top.indices[0])
@@ -150,7 +150,7 @@ def test_of_equal_pictures_the_first_ones_count(model, images):
     assert (top.boxes[:5] == top.boxes[0]).all()
 
 
-def test_fewer_pictures_than_asked_for(model, images):
+def test_fewer_images_than_asked_for(model, images):
     top = top_activations(model, images[:3], "conv1", 1)
     assert len(top.values) == len(top.boxes) == len(top.images) == 3
     assert len(top_activations(model, images, "conv1", 1, count=1).values) == 1
@@ -182,7 +182,7 @@ def test_feature_maps_are_those_of_the_model(model, images):
 
 def test_models_that_are_nested_headless_or_of_free_size():
     body = applications.NiN(include_top=False, input_shape=(None, None, 3))
-    x = pictures(3, 20, 24, 3)
+    x = random_images(3, 20, 24, 3)
     maps = feature_maps(body, x, "cccp5")
     assert maps.shape == (3, 5, 6, 192)
     np.testing.assert_allclose(maps, body.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
@@ -220,12 +220,12 @@ def test_bad_inputs(model, images):
     for batch_size in (0, 2.5):
         with pytest.raises(ArgumentError, match="`batch_size` must be a whole number of at least 1"):
             top_activations(model, images, "conv2", 0, batch_size=batch_size)
-    with pytest.raises(ArgumentError, match="at least one picture"):
+    with pytest.raises(ArgumentError, match="at least one image"):
         top_activations(model, [], "conv2", 0)
-    with pytest.raises(ArgumentError, match=r"`images` must be \(pictures, 16, 14, 2\)"):
+    with pytest.raises(ArgumentError, match=r"`images` must be \(images, 16, 14, 2\)"):
         top_activations(model, images[..., :1], "conv2", 0)
-    with pytest.raises(ArgumentError, match=r"`images` must be \(pictures, 16, 14, 2\)"):
+    with pytest.raises(ArgumentError, match=r"`images` must be \(images, 16, 14, 2\)"):
         feature_maps(model, images[0], "conv2")
     two = keras.Model([keras.Input((4, 4, 1)), y := keras.Input((4, 4, 1))], layers.ReLU(name="relu")(y))
-    with pytest.raises(ArgumentError, match="must take one batch of pictures"):
+    with pytest.raises(ArgumentError, match="must take one batch of images"):
         feature_maps(two, np.zeros((1, 4, 4, 1)), "relu")

@@ -13,7 +13,7 @@ from keras_cnns.data import open_source
 from keras_cnns.errors import ArgumentError
 
 
-def pictures(model, count=3):
+def random_images(model, count=3):
     (_, height, width, channels) = model.inputs[0].shape
     shape = (count, height or 24, width or 24, channels)
     return np.random.default_rng(0).normal(size=shape).astype("float32")
@@ -79,7 +79,7 @@ ENDS = [dense, kept_dimensions, two_steps, average_pool, mean_of_keras_ops, maps
 
 
 def logits_of(model, images):
-    """What the softmax gets; without one, what the model gives. Up to a number for each picture."""
+    """What the softmax gets; without one, what the model gives. Up to a number for each image."""
     found = model.predict(images, verbose=0)
     has_softmax = abs(found.sum(axis=1) - 1).max() < 1e-4
     return np.log(found) if has_softmax else found
@@ -88,7 +88,7 @@ def logits_of(model, images):
 @pytest.mark.parametrize("end", ENDS)
 def test_the_mean_of_a_map_plus_the_bias_is_the_logit(end):
     model = network(end)
-    images = pictures(model)
+    images = random_images(model)
     by_class = [class_activation_map(model, images, target) for target in range(5)]
     logits = np.stack([found.maps.mean(axis=(1, 2)) + found.bias for found in by_class], axis=1)
     np.testing.assert_allclose(logits, np.stack([found.scores for found in by_class], axis=1), rtol=1e-5, atol=1e-5)
@@ -105,21 +105,21 @@ def test_the_mean_of_a_map_plus_the_bias_is_the_logit(end):
 def test_a_map_is_the_weighted_sum_of_the_channels():
     """Zhou et al. 2016, equation 2."""
     model = network(dense)
-    images = pictures(model)
+    images = random_images(model)
     maps = keras.Model(model.input, model.get_layer("conv2").output).predict(images, verbose=0)
     weights, bias = model.get_layer("fc").get_weights()
     found = class_activation_map(model, images, [4, 0, 2], batch_size=2)
     expected = np.einsum("nhwc,cn->nhw", maps, weights[:, [4, 0, 2]])
     np.testing.assert_allclose(found.maps, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.bias, bias[[4, 0, 2]])
-    assert found.targets.tolist() == [4, 0, 2] and found.layer == "conv2" and found.picture_size == (24, 24)
+    assert found.targets.tolist() == [4, 0, 2] and found.layer == "conv2" and found.image_size == (24, 24)
     wrong = np.einsum("nhwc,cn->nhw", maps, weights[:, [0, 4, 2]])
     assert abs(found.maps - wrong).max() > 0.1
 
 
 def test_nins_maps_are_its_last_ones():
     model = applications.NiN()
-    images = pictures(model, 2)
+    images = random_images(model, 2)
     last = keras.Model(model.input, model.get_layer("cccp6").output).predict(images, verbose=0)
     found = class_activation_map(model, images, 3)
     np.testing.assert_allclose(found.maps, last[..., 3], atol=1e-6)
@@ -131,7 +131,7 @@ def test_nins_maps_are_its_last_ones():
 @pytest.mark.parametrize("name, layer", [("GoogLeNet", "inception_5b_output"), ("ResNet20", "conv4_3_out")])
 def test_networks_with_a_pool_and_a_dense_layer(name, layer):
     model = shaken(getattr(applications, name)(classes=7))
-    images = pictures(model, 2)
+    images = random_images(model, 2)
     found = class_activation_map(model, images)
     assert found.layer == layer and found.bias.all()
     np.testing.assert_allclose(found.maps.mean(axis=(1, 2)) + found.bias, found.scores, rtol=1e-4, atol=1e-4)
@@ -152,7 +152,7 @@ def test_networks_with_a_pool_and_a_dense_layer(name, layer):
 )
 def test_larger_networks(build, options):
     model = shaken(build(**options))
-    images = pictures(model, 1)
+    images = random_images(model, 1)
     found = class_activation_map(model, images, 3)
     np.testing.assert_allclose(found.maps.mean(axis=(1, 2)) + found.bias, found.scores, rtol=1e-4, atol=1e-4)
     cam = grad_cam(model, images, found.layer, 3)
@@ -168,7 +168,7 @@ def test_half_precision_is_exact_too():
         model = network(dense)
     finally:
         keras.config.set_dtype_policy(before)
-    found = class_activation_map(model, pictures(model))
+    found = class_activation_map(model, random_images(model))
     np.testing.assert_allclose(found.maps.mean(axis=(1, 2)) + found.bias, found.scores, rtol=1e-5, atol=1e-5)
 
 
@@ -200,8 +200,8 @@ def two_pools(x):
 def test_other_ends_have_none(end, name):
     model = network(end)
     with pytest.raises(ArgumentError, match=f"`{name}` is neither. Use `grad_cam`. Received: model=small"):
-        class_activation_map(model, pictures(model))
-    assert grad_cam(model, pictures(model)).maps.shape == (3, 6, 6)
+        class_activation_map(model, random_images(model))
+    assert grad_cam(model, random_images(model)).maps.shape == (3, 6, 6)
     inputs = layers.Input((4, 4, 5))
     with pytest.raises(ArgumentError, match="no layer stands in front of the pool"):
         class_activation_map(keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs)), np.zeros((1, 4, 4, 5)))
@@ -211,7 +211,7 @@ def test_other_ends_have_none(end, name):
 def test_grad_cam_is_the_positive_part_of_an_exact_map(end):
     """Selvaraju et al. 2017, section 3.1: Grad-CAM generalizes class activation maps."""
     model = network(end)
-    images = pictures(model)
+    images = random_images(model)
     exact = class_activation_map(model, images, 2)
     found = grad_cam(model, images, target=2, batch_size=2)
     assert found.layer == exact.layer and found.bias is None
@@ -224,7 +224,7 @@ def test_grad_cam_is_the_positive_part_of_an_exact_map(end):
 def test_grad_cam_of_a_flattened_end():
     """The gradient of a linear layer is its weights, so that their mean over the positions weighs the channels."""
     model = network(flattened)
-    images = pictures(model)
+    images = random_images(model)
     maps = keras.Model(model.input, model.get_layer("conv2").output).predict(images, verbose=0)
     weights = model.get_layer("fc8").get_weights()[0].reshape(6, 6, 8, 5)
     found = grad_cam(model, images, "conv2", 1)
@@ -241,7 +241,7 @@ def test_grad_cam_of_a_flattened_end():
 )
 def test_the_layer_that_grad_cam_takes(name, layer, side):
     model = getattr(applications, name)()
-    found = grad_cam(model, pictures(model, 1))
+    found = grad_cam(model, random_images(model, 1))
     assert found.layer == layer and found.maps.shape == (1, side, side)
 
 
@@ -252,10 +252,10 @@ def pooled(x):
 
 def test_pools_and_dropout_are_passed_over():
     model = network(pooled)
-    assert grad_cam(model, pictures(model)).layer == "relu"
+    assert grad_cam(model, random_images(model)).layer == "relu"
 
 
-# Maps at the pictures' size
+# Maps at the images' size
 
 
 def valid_network(padding):
@@ -267,10 +267,10 @@ def valid_network(padding):
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_values_go_to_the_centers_of_what_their_positions_see(padding):
     model = valid_network(padding)
-    found = class_activation_map(model, pictures(model))
-    large = found.on_pictures()
+    found = class_activation_map(model, random_images(model))
+    large = found.on_images()
     assert large.shape == (3, 24, 24) and large.dtype == "float32"
-    # Without padding, position 0 sees the pixels 0 to 8; with it, 3 of them lie in front of the picture
+    # Without padding, position 0 sees the pixels 0 to 8; with it, 3 of them lie in front of the image
     first = {"valid": 4, "same": 1}[padding]
     centers = first + 3 * np.arange(found.maps.shape[1])
     np.testing.assert_allclose(large[:, centers][:, :, centers], found.maps, rtol=1e-5)
@@ -278,37 +278,37 @@ def test_values_go_to_the_centers_of_what_their_positions_see(padding):
     np.testing.assert_allclose(large[:, centers[1] + 1][:, centers], between, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(large[:, 0, 0], large[:, first, first])  # beyond the outermost center
     if padding == "valid":
-        plain = dataclasses.replace(found, field=None).on_pictures()
+        plain = dataclasses.replace(found, field=None).on_images()
         assert abs(plain - large).max() > 0.1 * abs(found.maps).max()
 
 
-def test_without_a_field_positions_share_the_picture():
+def test_without_a_field_positions_share_the_image():
     def resized(x):
         return dense(layers.Resizing(4, 4, name="resizing")(x))
 
     model = network(resized)
-    found = class_activation_map(model, pictures(model))
+    found = class_activation_map(model, random_images(model))
     assert found.field is None and found.maps.shape == (3, 4, 4)
-    large = found.on_pictures()
+    large = found.on_images()
     # Each has 6 pixels; the middle between the third and the fourth is its own
     middle = large.reshape(3, 4, 6, 4, 6)[:, :, 2:4, :, 2:4].mean(axis=(2, 4))
     np.testing.assert_allclose(middle[:, 1:3, 1:3], found.maps[:, 1:3, 1:3], rtol=0.2, atol=0.2 * np.ptp(found.maps))
     constant = np.ones_like(found.maps)
-    np.testing.assert_allclose(dataclasses.replace(found, maps=constant).on_pictures(), 1)
+    np.testing.assert_allclose(dataclasses.replace(found, maps=constant).on_images(), 1)
 
 
 def test_a_model_for_any_size():
     model = network(dense, (None, None, 3))
     found = class_activation_map(model, np.random.default_rng(0).normal(size=(2, 40, 32, 3)))
-    assert found.maps.shape == (2, 10, 8) and found.picture_size == (40, 32) and found.field is not None
-    assert grad_cam(model, np.zeros((1, 40, 32, 3))).on_pictures().shape == (1, 40, 32)
+    assert found.maps.shape == (2, 10, 8) and found.image_size == (40, 32) and found.field is not None
+    assert grad_cam(model, np.zeros((1, 40, 32, 3))).on_images().shape == (1, 40, 32)
 
 
 # Trained networks
 
 
 def peaks_in_boxes(maps, boxes):
-    """Share of the pictures whose map has its largest value inside the box."""
+    """Share of the images whose map has its largest value inside the box."""
     rows, columns = np.unravel_index(maps.reshape(len(maps), -1).argmax(axis=1), maps.shape[1:])
     top, left, bottom, right = boxes.T
     return np.mean((top <= rows) & (rows < bottom) & (left <= columns) & (columns < right))
@@ -319,11 +319,11 @@ def test_peaks_lie_on_the_object_of_a_trained_network(method, shapes, shapes_mod
     height, width = (shapes.boxes[:, 2:] - shapes.boxes[:, :2]).T
     chance = np.mean(height * width) / 32**2
     assert 0.2 < chance < 0.35
-    maps = method(shapes_model, shapes.images, target=shapes.labels).on_pictures()
+    maps = method(shapes_model, shapes.images, target=shapes.labels).on_images()
     assert peaks_in_boxes(maps, shapes.boxes) > 0.95
-    # In the boxes of other pictures, which often are around the middle too
+    # In the boxes of other images, which often are around the middle too
     assert peaks_in_boxes(maps, np.roll(shapes.boxes, 1, axis=0)) < 0.7
-    untrained = method(untrained_shapes_model, shapes.images, target=shapes.labels).on_pictures()
+    untrained = method(untrained_shapes_model, shapes.images, target=shapes.labels).on_images()
     assert peaks_in_boxes(untrained, shapes.boxes) < chance
 
 
@@ -332,15 +332,15 @@ def test_peaks_lie_on_the_digit_in_the_network_that_ships(digits_model):
     test = open_source("digits").split("test")
     images = np.asarray(info.preprocessing.normalize(test.items[:60].astype("float32")))
     boxes = []
-    for picture in test.items[:60, ..., 0]:
-        where = np.argwhere(picture > 128)
+    for image in test.items[:60, ..., 0]:
+        where = np.argwhere(image > 128)
         boxes.append([*where.min(axis=0), *where.max(axis=0) + 1])
     boxes = np.array(boxes)
     chance = np.mean(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) / 32**2
     found = class_activation_map(model, images, test.labels[:60])
-    assert peaks_in_boxes(found.on_pictures(), boxes) > 0.9 > chance + 0.2
+    assert peaks_in_boxes(found.on_images(), boxes) > 0.9 > chance + 0.2
     untrained = class_activation_map(applications.NiN(**info.network), images, test.labels[:60])
-    assert peaks_in_boxes(untrained.on_pictures(), boxes) < chance + 0.1
+    assert peaks_in_boxes(untrained.on_images(), boxes) < chance + 0.1
     # The mean of the class's own map, nothing added, tells the classes apart
     np.testing.assert_allclose(found.maps.mean(axis=(1, 2)), found.scores, rtol=1e-5)
     right = class_activation_map(model, images)
@@ -351,10 +351,10 @@ def test_peaks_lie_on_the_digit_in_the_network_that_ships(digits_model):
     "arguments, text",
     [
         ({"target": 5}, "`target` must lie between 0 and 4"),
-        ({"target": [0, 1]}, "one for each of 3 pictures"),
+        ({"target": [0, 1]}, "one for each of 3 images"),
         ({"target": 1.5}, "`target`"),
         ({"batch_size": 0}, "`batch_size`"),
-        ({"images": np.zeros((1, 8, 8, 3))}, "`images` must be (pictures, 24, 24, 3)"),
+        ({"images": np.zeros((1, 8, 8, 3))}, "`images` must be (images, 24, 24, 3)"),
         ({"images": np.full((1, 24, 24, 3), np.nan)}, "finite"),
     ],
 )
@@ -362,7 +362,7 @@ def test_peaks_lie_on_the_digit_in_the_network_that_ships(digits_model):
 def test_bad_arguments(method, arguments, text):
     model = network(dense)
     with pytest.raises(ArgumentError, match="Received: ") as raised:
-        method(**{"model": model, "images": pictures(model), **arguments})
+        method(**{"model": model, "images": random_images(model), **arguments})
     assert text in str(raised.value)
 
 
@@ -372,7 +372,7 @@ def test_bad_arguments(method, arguments, text):
 def test_bad_layers(layer, text):
     model = network(shared_relu if layer == "relu" else dense)
     with pytest.raises(ArgumentError, match="Received: layer=") as raised:
-        grad_cam(model, pictures(model), layer)
+        grad_cam(model, random_images(model), layer)
     assert text in str(raised.value)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_cnns import _render
-from keras_cnns.analysis import correspondence, parts
+from keras_cnns.analysis import _correspondence, correspondence
 from keras_cnns.data import make_shapes
 from keras_cnns.errors import ArgumentError
 
@@ -16,7 +16,7 @@ LAYER = "relu3"
 
 @pytest.fixture(scope="module")
 def triangles():
-    """Eight triangles in the middle of pictures whose colors differ, and the boxes of their corner at the top."""
+    """Eight triangles in the middle of images whose colors differ, and the boxes of their corner at the top."""
     found = make_shapes(8, kinds="triangle", seed=3, spread=0.0, radius=0.25)
     (top, left, _, right) = found.boxes.T
     middle = (left + right) // 2
@@ -50,7 +50,7 @@ def test_the_score_is_that_of_a_double_loop(triangles, shapes_model):
     with_other_fill = score_by_hand(signs_by_hand(shapes_model, images, boxes, 0.0))
     assert abs(with_other_fill - found.score) > 1e-2
     random = np.random.default_rng(0)  # the boxes that seed 0 draws
-    boxes = parts._random_boxes(boxes, images.shape, 3, random)
+    boxes = _correspondence._random_boxes(boxes, images.shape, 3, random)
     for k, score in enumerate(found.random_scores):
         assert score == pytest.approx(score_by_hand(signs_by_hand(shapes_model, images, boxes[:, k], 120.0)), abs=1e-3)
 
@@ -58,15 +58,15 @@ def test_the_score_is_that_of_a_double_loop(triangles, shapes_model):
 def test_differing_signs():
     signs = np.random.default_rng(0).integers(-1, 2, (7, 20_000)).astype("int8")
     expected = [[(a != b).sum() for b in signs] for a in signs]
-    assert (parts._differing(signs) == expected).all()
+    assert (_correspondence._differing(signs) == expected).all()
 
 
 def test_the_p_value_is_the_share_of_all_choices(triangles, shapes_model):
     images, boxes = triangles[0][:3], triangles[1][:3]
-    elsewhere = [parts._random_boxes(boxes, images.shape, 1, np.random.default_rng(k))[:, 0] for k in (5, 6)]
+    elsewhere = [_correspondence._random_boxes(boxes, images.shape, 1, np.random.default_rng(k))[:, 0] for k in (5, 6)]
     for place in (boxes, *elsewhere):
         found = correspondence(shapes_model, images, place, LAYER, random_parts=4, permutations=20_000, seed=1)
-        random = parts._random_boxes(place, images.shape, 4, np.random.default_rng(1))
+        random = _correspondence._random_boxes(place, images.shape, 4, np.random.default_rng(1))
         choices = np.concatenate([place[:, None], random], 1)
         signs = np.stack([signs_by_hand(shapes_model, images, choices[:, k]) for k in range(5)], 1)
         scores = [
@@ -85,7 +85,7 @@ def test_the_same_corner_corresponds_and_random_places_do_not(triangles, shapes_
     assert found.p_value < 0.01
     random, p_values = np.random.default_rng(7), []
     for seed in range(16):
-        places = parts._random_boxes(boxes, images.shape, 1, random)[:, 0]
+        places = _correspondence._random_boxes(boxes, images.shape, 1, random)[:, 0]
         other = correspondence(shapes_model, images, places, LAYER, 6, permutations=199, seed=seed, fill=fill)
         p_values.append(other.p_value)
     # Uniform: mean 1/2 with a standard deviation of 0.07
@@ -111,10 +111,10 @@ def test_what_cannot_be_used(triangles, shapes_model):
     for changed, message in (
         ({"parts": boxes[:3]}, r"`parts` must be whole numbers \(8, 4\)"),
         ({"parts": boxes.astype(float)}, "`parts` must be whole numbers"),
-        ({"parts": (0, 0, 33, 5)}, "`parts` must be boxes in pictures of 32 x 32"),
+        ({"parts": (0, 0, 33, 5)}, "`parts` must be boxes in images of 32 x 32"),
         ({"parts": (5, 5, 5, 9)}, "with top above bottom"),
         ({"layer": "relu4"}, "must be a layer of shapes. Did you mean 'relu"),
-        ({"images": images[:1]}, "`images` must be two pictures at least"),
+        ({"images": images[:1]}, "`images` must be two images at least"),
         ({"fill": [1.0, 2.0]}, "`fill` must be a number, or one for each channel"),
         ({"random_parts": 0}, "`random_parts` must be a whole number, at least 1"),
         ({"permutations": 1.5}, "`permutations` must be a whole number, at least 1"),

@@ -29,7 +29,7 @@ from keras_cnns.layers import (
 )
 
 
-def pictures(count, *shape, seed=0):
+def random_images(count, *shape, seed=0):
     return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
 
 
@@ -132,7 +132,7 @@ def layer_behind_second_relu(model):
 @pytest.mark.parametrize("way", RELUS)
 def test_the_explicit_chain(way):
     model = network(RELUS[way])
-    images = pictures(3, 12, 11, 2)
+    images = random_images(3, 12, 11, 2)
     found = DeconvNet(model).project(images, layer_behind_second_relu(model), unit=2)
     wanted = np.stack([explicit_projection(model, image, 2) for image in images])
     assert found.dtype == "float32" and found.shape == images.shape and np.abs(found).max() > 1
@@ -141,7 +141,7 @@ def test_the_explicit_chain(way):
 
 def test_neither_the_gradient_nor_the_guided_gradient_is_the_explicit_chain():
     model = network(RELUS["ReLU layer"])
-    images = pictures(3, 12, 11, 2)
+    images = random_images(3, 12, 11, 2)
     wanted = np.stack([explicit_projection(model, image, 2) for image in images])
 
     def with_rule(visit):
@@ -159,7 +159,7 @@ def test_neither_the_gradient_nor_the_guided_gradient_is_the_explicit_chain():
 def test_the_model_is_left_as_it_was():
     for way in RELUS:
         model = network(RELUS[way])
-        images = pictures(2, 12, 11, 2)
+        images = random_images(2, 12, 11, 2)
         before, parts = model(images).numpy(), model._flatten_layers()
         states = [(part, dict(vars(part))) for part in parts]
         DeconvNet(model).project(images, "last", 0)
@@ -257,7 +257,7 @@ def test_adjoint_of_every_linear_layer(kind):
     """<project(x), v> = <a(x), A v>, A v without what A gives for nothing."""
     model = LINEAR[kind]()
     shape = model.inputs[0].shape[1:]
-    x, v = pictures(2, *shape), pictures(2, *shape, seed=1)
+    x, v = random_images(2, *shape), random_images(2, *shape, seed=1)
     for unit in range(feature_maps(model, x, "last").shape[-1]):
         down = DeconvNet(model).project(x, "last", unit, position="all")
         up = feature_maps(model, v, "last") - feature_maps(model, 0 * v, "last")
@@ -284,7 +284,7 @@ def places_of_maxima(x, size, stride, rounds_up=False):
 def test_unpooling_puts_each_maximum_back_at_its_place(layer):
     """Where windows overlap, a maximum of several comes back as often."""
     model = keras.Sequential([keras.Input((8, 10, 3)), type(layer).from_config(layer.get_config()), layers.ReLU()])
-    x = np.abs(pictures(2, 8, 10, 3)) + 0.1
+    x = np.abs(random_images(2, 8, 10, 3)) + 0.1
     places = places_of_maxima(x, layer.pool_size[0], layer.strides[0], isinstance(layer, CeilMaxPooling2D))
     assert len(places) == feature_maps(model, x, model.layers[0]).size
     wanted = np.zeros_like(x)
@@ -298,7 +298,7 @@ def test_unpooling_puts_each_maximum_back_at_its_place(layer):
         found += one
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
     # The adjoint of a forward pass with these switches
-    v = pictures(2, 8, 10, 3, seed=1)
+    v = random_images(2, 8, 10, 3, seed=1)
     up = sum(x[place] * v[place] for place in places.values())
     assert abs(np.sum(found * v) - up) <= 1e-4 * abs(up)
     # The control: an average pool puts it everywhere
@@ -313,7 +313,7 @@ def test_of_equal_maxima_the_first_gets_all():
 
 
 def test_maxout_and_global_max_pool_go_to_the_maximum():
-    x = pictures(2, 5, 4, 6)
+    x = random_images(2, 5, 4, 6)
     model = keras.Sequential([keras.Input((5, 4, 6)), Maxout(3, name="maxout"), layers.ReLU()])
     found = DeconvNet(model).project(x, "maxout", 1, "all")
     largest = x[..., 3:].max(-1, keepdims=True)
@@ -325,7 +325,7 @@ def test_maxout_and_global_max_pool_go_to_the_maximum():
 
 
 def test_response_normalization_lets_the_signal_pass():
-    x = np.abs(pictures(2, 5, 4, 6)) + 1
+    x = np.abs(random_images(2, 5, 4, 6)) + 1
     model = keras.Sequential(
         [keras.Input((5, 4, 6)), LocalResponseNormalization(alpha=0.1, name="norm"), layers.ReLU()]
     )
@@ -343,7 +343,7 @@ def test_response_normalization_lets_the_signal_pass():
 def test_batch_normalization_keeps_its_scale():
     model = randomized(keras.Sequential([keras.Input((3, 3, 2)), layers.BatchNormalization(name="bn"), layers.ReLU()]))
     gamma, _, _, variance = model.get_layer("bn").get_weights()
-    x = pictures(2, 3, 3, 2)
+    x = random_images(2, 3, 3, 2)
     found, given = DeconvNet(model).project(x, "bn", 1, "all"), feature_maps(model, x, "bn")
     np.testing.assert_allclose(found[..., 1], given[..., 1] * gamma[1] / np.sqrt(variance[1] + 1e-3), rtol=1e-4)
 
@@ -354,7 +354,7 @@ def test_batch_normalization_keeps_its_scale():
 @pytest.mark.kernels
 def test_positions():
     model = network(RELUS["activation"])
-    x = pictures(4, 12, 11, 2)
+    x = random_images(4, 12, 11, 2)
     net, maps = DeconvNet(model), feature_maps(model, x, "conv2")[..., 2]
     strongest = net.project(x, "conv2", 2)
     for n, one in enumerate(maps):
@@ -373,7 +373,7 @@ def test_positions():
 
 def test_all_positions_add_up_where_no_relu_is_on_the_way():
     model = linear(layers.Conv2D(3, 3, padding="same"), shape=(4, 5, 2))
-    x, net = pictures(2, 4, 5, 2), DeconvNet(model)
+    x, net = random_images(2, 4, 5, 2), DeconvNet(model)
     total = sum(net.project(x, "last", 1, place) for place in np.ndindex(4, 5))
     np.testing.assert_allclose(net.project(x, "last", 1, "all"), total, rtol=1e-4, atol=1e-5)
 
@@ -428,14 +428,14 @@ NETWORKS = {
 
 
 def seen_by(field, position, sides):
-    """Return first and last pixel of each axis of a field, and whether it is inside the picture."""
+    """Return first and last pixel of each axis of a field, and whether it is inside the image."""
     first = np.array(field.offset) + np.array(position) * field.stride - (np.array(field.size) - 1) / 2
     last = first + field.size - 1
     return np.maximum(first, 0), np.minimum(last, np.array(sides) - 1), (first >= 0).all() and (last < sides).all()
 
 
 def support(projections):
-    """Return first and last pixel of each axis that is not zero in some picture."""
+    """Return first and last pixel of each axis that is not zero in some image."""
     any_pixel = (projections != 0).any(axis=(0, 3))
     ends = [(where.nonzero()[0][0], where.nonzero()[0][-1]) for where in (any_pixel.any(1), any_pixel.any(0))]
     return np.array(ends).T
@@ -445,7 +445,7 @@ def support(projections):
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name[0].isupper() else []) for name in NETWORKS]
 )
 def test_the_support_of_a_projection_is_the_receptive_field(name):
-    """Over many pictures, as each picture's switches leave out what was no maximum; weights are positive.
+    """Over many images, as each image's switches leave out what was no maximum; weights are positive.
 
     The controls: fields of another offset, stride or size are not what is found.
     """
@@ -476,9 +476,9 @@ def test_the_support_of_a_projection_is_the_receptive_field(name):
         assert (narrow[1] - narrow[0] + 1 == receptive_field(model, "conv1").size).all()
 
 
-def test_the_switches_of_one_picture_leave_part_of_the_field_out():
+def test_the_switches_of_one_image_leave_part_of_the_field_out():
     model = network(RELUS["activation"])
-    one = DeconvNet(model).project(pictures(1, 12, 11, 2), "conv2", 1, (1, 1))
+    one = DeconvNet(model).project(random_images(1, 12, 11, 2), "conv2", 1, (1, 1))
     assert (one[0, 2:10, 2:10] == 0).any() and receptive_field(model, "conv2").size == (8, 8)
 
 
@@ -487,13 +487,13 @@ def test_the_switches_of_one_picture_leave_part_of_the_field_out():
 
 @pytest.mark.kernels
 def test_batches_do_not_matter():
-    model, x = network(RELUS["ReLU layer"]), pictures(5, 12, 11, 2)
+    model, x = network(RELUS["ReLU layer"]), random_images(5, 12, 11, 2)
     whole = DeconvNet(model).project(x, "last", 1)
     np.testing.assert_allclose(DeconvNet(model).project(x, "last", 1, batch_size=2), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_mixed_precision_is_computed_in_float32():
-    x = pictures(2, 12, 11, 2)
+    x = random_images(2, 12, 11, 2)
     plain = network(RELUS["activation"])
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -520,19 +520,19 @@ def test_a_trained_unit_is_projected_onto_its_object(shapes_model, untrained_sha
 
 def test_drawing(tmp_path, digits_model):
     model, record = digits_model
-    x = pictures(12, *model.inputs[0].shape[1:])
+    x = random_images(12, *model.inputs[0].shape[1:])
     path = tmp_path / "units.png"
     tops = draw_projections(model, x, "conv2", [0, 3, 5], path, count=4)
     assert [top.unit for top in tops] == [0, 3, 5] and all(len(top.values) == 4 for top in tops)
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
     assert pixels.shape[1] > 900 and pixels.shape[0] > 500
     colors = {tuple(color) for color in pixels.reshape(-1, 3)}
     assert (205, 224, 240) in colors and (0, 0, 0) in colors
 
 
 def test_bad_inputs():
-    model, x = network(RELUS["activation"]), pictures(2, 12, 11, 2)
+    model, x = network(RELUS["activation"]), random_images(2, 12, 11, 2)
     net = DeconvNet(model)
     with pytest.raises(ArgumentError, match=r"must be a layer of .*\. Did you mean 'conv1'\? Received: layer='conv_1'"):
         net.project(x, "conv_1", 0)
@@ -547,7 +547,7 @@ def test_bad_inputs():
     with pytest.raises(ArgumentError, match="Did you mean 'max'"):
         net.project(x, "conv2", 0, "maximum")
     for images in (x[0], x[:, :5], x[..., :1], x[:0]):
-        with pytest.raises(ArgumentError, match=r"`images` must be \(pictures, 12, 11, 2\)"):
+        with pytest.raises(ArgumentError, match=r"`images` must be \(images, 12, 11, 2\)"):
             net.project(images, "conv2", 0)
     with pytest.raises(ArgumentError, match="finite"):
         net.project(x * np.nan, "conv2", 0)
@@ -563,7 +563,7 @@ def test_bad_inputs():
     with pytest.raises(ArgumentError, match="must have its channels last.*Received: c of"):
         DeconvNet(channels_first).project(np.zeros((1, 2, 8, 8)), "c", 0)
     vector = keras.Sequential([keras.Input((5,)), layers.Dense(2, "relu", name="dense")])
-    with pytest.raises(ArgumentError, match="must take one batch of pictures"):
+    with pytest.raises(ArgumentError, match="must take one batch of images"):
         DeconvNet(vector).project(np.zeros((1, 5)), "dense", 0)
     dense = keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2, "relu", name="dense")])
     with pytest.raises(ArgumentError, match="or left out: dense has no map. Received: position="):
@@ -608,7 +608,7 @@ def test_the_same_on_jax(python, tmp_path):
     y = ops.relu(layers.Conv2D(4, 3, name="conv2")(y))
     y = layers.Conv2D(3, 1, name="last")(layers.LeakyReLU(0.1)(layers.BatchNormalization()(y)))
     model = randomized(keras.Model(x, layers.Softmax()(layers.GlobalAveragePooling2D()(y))))
-    images = pictures(4, 12, 11, 2)
+    images = random_images(4, 12, 11, 2)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", images)
     done = python(JAX, tmp_path / "model.keras", tmp_path / "images.npy", tmp_path / "found.npz", KERAS_BACKEND="jax")

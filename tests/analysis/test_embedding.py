@@ -76,7 +76,7 @@ def test_what_cannot_be_used(shapes, shapes_model):
             embed(wrong)
     with pytest.raises(ArgumentError, match="must be a layer of shapes"):
         features(shapes_model, shapes.images[:1].astype("float32"), "pool9")
-    with pytest.raises(ArgumentError, match="`images` must have a picture"):
+    with pytest.raises(ArgumentError, match="`images` must have an image"):
         features(shapes_model, [])
 
 
@@ -86,7 +86,7 @@ def test_drawn(shapes, tmp_path):
     random = np.random.default_rng(0)
     points, labels = random.normal(size=(40, 2)), np.arange(40) % 3
     sizes = []
-    for name, images in (("points", None), ("pictures", shapes.images[:40]), ("gray", shapes.images[:40, ..., :1])):
+    for name, images in (("points", None), ("images", shapes.images[:40]), ("gray", shapes.images[:40, ..., :1])):
         path = tmp_path / f"{name}.png"
         _render.embedding_scatter(points, labels, shapes.class_names, path, "Features", images)
         sizes.append(Image.open(path).size)

@@ -105,7 +105,7 @@ def test_bad_layers():
     model = keras.Sequential([layers.Input(SHAPE), layers.Conv2D(2, 3, name="conv1"), layers.Flatten(name="flat")])
     with pytest.raises(ArgumentError, match="Did you mean 'conv1'.* Received: layer='conv2'"):
         filters(model, "conv2")
-    with pytest.raises(ArgumentError, match="a convolution of pictures: one of conv1; flat is a Flatten. Received: "):
+    with pytest.raises(ArgumentError, match="a convolution of images: one of conv1; flat is a Flatten. Received: "):
         filters(model, "flat")
     none = keras.Sequential([layers.Input(SHAPE), layers.Flatten(name="flat")])
     with pytest.raises(ArgumentError, match="this model has none"):

@@ -19,7 +19,7 @@ def count(image, color, tolerance=3):
     return int((abs(image - wanted).max(axis=-1) <= tolerance).sum())
 
 
-def pictures(number=2, channels=3):
+def random_images(number=2, channels=3):
     return np.random.default_rng(0).integers(0, 255, (number, 16, 16, channels), "uint8")
 
 
@@ -32,7 +32,7 @@ def test_class_maps(tmp_path, channels):
     _render.class_map_grid(images, maps, texts, tmp_path / "a.png", "title", "logit", columns=2)
     found = pixels(tmp_path / "a.png")
     assert found.shape[0] > 600 and found.shape[1] > 300
-    # The color bar has the lightest color; over black pictures the maps are 60 % of theirs
+    # The color bar has the lightest color; over black images the maps are 60 % of theirs
     high, low = (0.6 * np.array(rgb) for rgb in ((253, 231, 37), (68, 1, 84)))
     areas = [(abs(found - color).max(axis=-1) < 4).sum() for color in (high, low)]
     assert areas[0] * 4 < areas[1] < areas[0] * 6  # half of one map of three
@@ -50,21 +50,21 @@ def test_occlusion_maps(tmp_path):
     predictions = np.zeros((2, 4, 4), int)
     predictions[0, 1, 2] = 1
     names = ["one", "two", "three"]
-    _render.occlusion_grid(255 + 0 * pictures(), occlusion(predictions), names, tmp_path / "a.png", "title")
+    _render.occlusion_grid(255 + 0 * random_images(), occlusion(predictions), names, tmp_path / "a.png", "title")
     found = pixels(tmp_path / "a.png")
     over_white = [
         "#" + "".join(f"{round(255 - 0.75 * (255 - int(c[k : k + 2], 16))):02X}" for k in (1, 3, 5))
         for c in drawings.COLORS
     ]
     most, one, absent = (count(found, color) for color in over_white[:3])
-    # Around the middles of the windows lie 13x13 pixels of each picture, of which the other class has 4x3
+    # Around the middles of the windows lie 13x13 pixels of each image, of which the other class has 4x3
     assert 25.5 < most / one < 29 and absent == 0
 
 
 def test_of_many_classes_the_rest_is_gray(tmp_path):
     predictions = np.arange(32).reshape(2, 4, 4)
     names = [f"class {k}" for k in range(32)]
-    _render.occlusion_grid(pictures(), occlusion(predictions), names, tmp_path / "a.png", "title")
+    _render.occlusion_grid(random_images(), occlusion(predictions), names, tmp_path / "a.png", "title")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 

@@ -18,7 +18,7 @@ def linear_model(shape=(9, 12, 2), classes=4, activation="softmax"):
     return keras.Model(inputs, outputs, name="linear")
 
 
-def pictures(count=2, shape=(9, 12, 2)):
+def random_images(count=2, shape=(9, 12, 2)):
     return np.random.default_rng(0).normal(size=(count, *shape)).astype("float32")
 
 
@@ -39,7 +39,7 @@ def explicit(model, images, tops, lefts, size, fill):
 @pytest.mark.parametrize("activation", ["softmax", None])
 @pytest.mark.parametrize("fill", [0.0, 0.7, (1.0, -0.5)])
 def test_a_linear_model_is_exact(activation, fill):
-    model, images = linear_model(activation=activation), pictures()
+    model, images = linear_model(activation=activation), random_images()
     found = occlusion_map(model, images, [3, 1], size=(4, 5), stride=(2, 3), fill=fill)
     # 9 rows: 0, 2, 4, and 5, where the last window ends at the edge; likewise 12 columns
     assert found.tops.tolist() == [0, 2, 4, 5] and found.lefts.tolist() == [0, 3, 6, 7]
@@ -57,7 +57,7 @@ def test_a_linear_model_is_exact(activation, fill):
 
 @pytest.mark.parametrize("side, size, stride", [(12, 4, 4), (12, 5, 3), (7, 7, 1), (10, 1, 1), (11, 4, 9)])
 def test_windows_lie_inside_and_hide_every_pixel(side, size, stride):
-    found = occlusion_map(linear_model((side, side, 1)), pictures(1, (side, side, 1)), size=size, stride=stride)
+    found = occlusion_map(linear_model((side, side, 1)), random_images(1, (side, side, 1)), size=size, stride=stride)
     hidden = np.zeros(side, int)
     for top in found.tops:
         assert 0 <= top and top + size <= side
@@ -67,8 +67,8 @@ def test_windows_lie_inside_and_hide_every_pixel(side, size, stride):
     np.testing.assert_array_equal(found.tops, found.lefts)
 
 
-def test_on_pictures_is_the_mean_of_the_windows_over_a_pixel():
-    found = occlusion_map(linear_model(), pictures(), size=(4, 5), stride=(3, 2))
+def test_on_images_is_the_mean_of_the_windows_over_a_pixel():
+    found = occlusion_map(linear_model(), random_images(), size=(4, 5), stride=(3, 2))
     expected = np.full((2, 9, 12), np.nan)
     for n, y, x in np.ndindex(expected.shape):
         over = [
@@ -78,25 +78,25 @@ def test_on_pictures_is_the_mean_of_the_windows_over_a_pixel():
             if top <= y < top + 4 and left <= x < left + 5
         ]
         expected[n, y, x] = np.mean(over)
-    np.testing.assert_allclose(found.on_pictures(), expected, rtol=1e-5)
-    gaps = occlusion_map(linear_model(), pictures(), size=2, stride=5).on_pictures()
+    np.testing.assert_allclose(found.on_images(), expected, rtol=1e-5)
+    gaps = occlusion_map(linear_model(), random_images(), size=2, stride=5).on_images()
     assert np.isnan(gaps[:, 3]).all() and not np.isnan(gaps[:, [0, 1, 5, 6, 7, 8]][:, :, [0, 1, 11]]).any()
 
 
 def test_batches_and_defaults():
-    model, images = linear_model(), pictures(3)
+    model, images = linear_model(), random_images(3)
     one, other = (occlusion_map(model, images, batch_size=size) for size in (1, 1000))
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)
-    assert one.size == (2, 3) and one.picture_size == (9, 12)  # a quarter
+    assert one.size == (2, 3) and one.image_size == (9, 12)  # a quarter
     np.testing.assert_array_equal(one.targets, model.predict(images, verbose=0).argmax(axis=1))
     assert len(one.tops) == 8 and len(one.lefts) == 10  # every pixel, as there are fewer than 15
-    large = occlusion_map(linear_model((60, 32, 1)), pictures(1, (60, 32, 1)))
+    large = occlusion_map(linear_model((60, 32, 1)), random_images(1, (60, 32, 1)))
     assert large.scores.shape == (1, 16, 13)
 
 
 def test_any_model_will_do():
     """Sequential ones, and those with auxiliary heads, whose first output counts."""
-    images = pictures(1, (32, 32, 3))
+    images = random_images(1, (32, 32, 3))
     sequential = keras.Sequential([layers.Input((32, 32, 3)), layers.Flatten(), layers.Dense(3)])
     assert occlusion_map(sequential, images, size=16, stride=16).scores.shape == (1, 2, 2)
     inputs = layers.Input((32, 32, 3))
@@ -108,7 +108,7 @@ def test_any_model_will_do():
 
 
 def hidden_shares(masks, found):
-    """How much of each object a window hides, (pictures, rows, columns)."""
+    """How much of each object a window hides, (images, rows, columns)."""
     height, width = found.size
     return np.array(
         [
@@ -157,7 +157,7 @@ def test_hidden_ink_matters_to_the_network_that_ships(digits_model):
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        ({"size": 10}, "`size` must be a whole number of pixels, or two, from 1 to the picture's 9x12"),
+        ({"size": 10}, "`size` must be a whole number of pixels, or two, from 1 to the image's 9x12"),
         ({"size": 0}, "`size`"),
         ({"size": 2.5}, "`size`"),
         ({"size": (2, 3, 4)}, "`size`"),
@@ -168,12 +168,12 @@ def test_hidden_ink_matters_to_the_network_that_ships(digits_model):
         ({"batch_size": 0}, "`batch_size`"),
         ({"target": 4}, "`target` must lie between 0 and 3"),
         ({"target": [0, 1, 2]}, "`target`"),
-        ({"images": pictures(1, (8, 12, 2))}, "`images` must be (pictures, 9, 12, 2)"),
+        ({"images": random_images(1, (8, 12, 2))}, "`images` must be (images, 9, 12, 2)"),
     ],
 )
 def test_bad_arguments(arguments, text):
     with pytest.raises(ArgumentError, match="Received: ") as raised:
-        occlusion_map(**{"model": linear_model(), "images": pictures(), **arguments})
+        occlusion_map(**{"model": linear_model(), "images": random_images(), **arguments})
     assert text in str(raised.value)
 
 
@@ -183,7 +183,7 @@ def test_models_that_are_none():
             return inputs
 
     with pytest.raises(ArgumentError):
-        occlusion_map(Subclassed(), pictures())
+        occlusion_map(Subclassed(), random_images())
     inputs = layers.Input((9, 12, 2))
-    with pytest.raises(ArgumentError, match="one vector a picture"):
-        occlusion_map(keras.Model(inputs, layers.Conv2D(2, 3)(inputs)), pictures())
+    with pytest.raises(ArgumentError, match="one vector an image"):
+        occlusion_map(keras.Model(inputs, layers.Conv2D(2, 3)(inputs)), random_images())

@@ -10,7 +10,7 @@ from keras_cnns.analysis import guided, saliency
 from keras_cnns.errors import ArgumentError
 
 
-def pictures(count, *shape, seed=0):
+def random_images(count, *shape, seed=0):
     return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
 
 
@@ -21,7 +21,7 @@ def dense_network(*hidden):
 
 
 def test_a_linear_model_has_its_weights_as_gradient():
-    model, x = dense_network(), pictures(6, 3, 4, 2)
+    model, x = dense_network(), random_images(6, 3, 4, 2)
     kernel, bias = model.layers[-1].get_weights()
     found = saliency(model, x, target=3)
     np.testing.assert_allclose(found.gradients, np.tile(kernel[:, 3].reshape(1, 3, 4, 2), (6, 1, 1, 1)), rtol=1e-6)
@@ -35,7 +35,7 @@ def test_a_linear_model_has_its_weights_as_gradient():
 
 def test_finite_differences(digits_model):
     model = digits_model[0]
-    x = pictures(2, *model.inputs[0].shape[1:])
+    x = random_images(2, *model.inputs[0].shape[1:])
     found = saliency(model, x, target=[4, 7])
     step = 1e-2
     random = np.random.default_rng(1)
@@ -65,7 +65,7 @@ RULES = {
 
 
 def test_guided_gradients_are_cut_off_twice():
-    model, x = dense_network(16, 12), pictures(5, 3, 4, 2)
+    model, x = dense_network(16, 12), random_images(5, 3, 4, 2)
     by_hand = {name: explicit(model, x, 2, rule) for name, rule in RULES.items()}
     found = {"gradient": saliency(model, x, 2).gradients, "guided": guided(model, x, 2).gradients}
     for name, gradients in found.items():
@@ -81,13 +81,13 @@ def test_relus_written_as_layers_and_operations():
     model = keras.Model(inputs, layers.Dense(5, "softmax")(x))
     plain = dense_network(16, 12)
     plain.set_weights(model.get_weights())
-    x = pictures(5, 3, 4, 2)
+    x = random_images(5, 3, 4, 2)
     np.testing.assert_allclose(guided(model, x).gradients, guided(plain, x).gradients, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.kernels
 def test_targets_batches_and_heads():
-    model, x = dense_network(16), pictures(7, 3, 4, 2)
+    model, x = dense_network(16), random_images(7, 3, 4, 2)
     probabilities = np.asarray(model(x))
     found = saliency(model, x)
     assert (found.targets == probabilities.argmax(1)).all() and len(set(found.targets)) > 1
@@ -109,7 +109,7 @@ def test_targets_batches_and_heads():
 
 
 def test_mixed_precision_is_computed_in_float32():
-    plain, x = dense_network(16), pictures(3, 3, 4, 2)
+    plain, x = dense_network(16), random_images(3, 3, 4, 2)
     keras.config.set_dtype_policy("mixed_float16")
     try:
         mixed = dense_network(16)
@@ -130,14 +130,14 @@ def test_a_trained_network_looks_at_the_object(shapes_model, untrained_shapes_mo
 
 
 def test_bad_inputs():
-    model, x = dense_network(16), pictures(2, 3, 4, 2)
+    model, x = dense_network(16), random_images(2, 3, 4, 2)
     for target in (5, -1):
         with pytest.raises(ArgumentError, match=f"`target` must lie between 0 and 4. Received: target={target}"):
             saliency(model, x, target)
     for target in ([1, 2, 3], 1.5, "disc"):
-        with pytest.raises(ArgumentError, match="`target` must be a class number, or one for each of 2 pictures"):
+        with pytest.raises(ArgumentError, match="`target` must be a class number, or one for each of 2 images"):
             guided(model, x, target)
-    with pytest.raises(ArgumentError, match=r"`images` must be \(pictures, 3, 4, 2\)"):
+    with pytest.raises(ArgumentError, match=r"`images` must be \(images, 3, 4, 2\)"):
         saliency(model, x[:, :2])
     with pytest.raises(ArgumentError, match="`batch_size` must be"):
         saliency(model, x, batch_size=-1)
@@ -145,5 +145,5 @@ def test_bad_inputs():
         guided(applications.LeNet5(), np.zeros((1, 32, 32, 1)))
     assert saliency(applications.LeNet5(), np.zeros((1, 32, 32, 1))).maps.shape == (1, 32, 32)
     maps = keras.Sequential([keras.Input((3, 4, 2)), layers.Conv2D(2, 1, activation="relu")])
-    with pytest.raises(ArgumentError, match="must give one vector a picture"):
+    with pytest.raises(ArgumentError, match="must give one vector an image"):
         saliency(maps, x)

@@ -45,7 +45,7 @@ def test_taken_at_the_epochs_asked_for_and_of_their_moment(model):
     }
     for place, maps in ((0, before), (2, after)):
         strongest = maps.max((1, 2)).argmax(0)
-        assert snapshots.pictures["conv1"][place].tolist() == strongest[[3, 0]].tolist()
+        assert snapshots.images["conv1"][place].tolist() == strongest[[3, 0]].tolist()
         for row, unit in enumerate((3, 0)):
             expected = maps[strongest[unit], :, :, unit]
             np.testing.assert_allclose(snapshots.maps["conv1"][place, row], expected, atol=1e-5)
@@ -53,12 +53,12 @@ def test_taken_at_the_epochs_asked_for_and_of_their_moment(model):
         assert np.abs(snapshots.maps["conv1"][2] - snapshots.maps["conv1"][earlier]).max() > 1e-3
 
 
-def test_the_mean_over_the_pictures(model):
+def test_the_mean_over_the_images(model):
     snapshots = FeatureSnapshots(IMAGES[:6], "conv1", epochs=[2], method="mean")
     model.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=[snapshots])
     expected = np.moveaxis(maps_of(model, "conv1", IMAGES[:6]).mean(0), -1, 0)
     np.testing.assert_allclose(snapshots.maps["conv1"], expected[None], atol=1e-5)
-    assert snapshots.pictures == {}
+    assert snapshots.images == {}
 
 
 def test_looking_does_not_change_the_training(model):

@@ -15,7 +15,7 @@ def noise(*shape, seed=0):
 
 
 def three_units(separate=False):
-    """A unit that is never above zero, one that always is 1.5, and one that gives the positive part of the picture."""
+    """A unit that is never above zero, one that always is 1.5, and one that gives the positive part of the image."""
     inputs = keras.Input((6, 5, 1))
     conv = layers.Conv2D(3, 1, activation=None if separate else "relu", name="conv")
     x = conv(inputs)
@@ -38,7 +38,7 @@ def test_units_built_by_hand(separate):
     np.testing.assert_allclose(found.maximum, [0, 1.5, positive.max()], rtol=1e-6)
     np.testing.assert_allclose(found.zeros, [1, 0, (images <= 0).mean()], rtol=1e-6)
     assert found.sparsity == pytest.approx((1 + (images <= 0).mean()) / 3)
-    (silent,) = unit_activity(three_units(separate), -np.abs(images))  # what is dead depends on the pictures
+    (silent,) = unit_activity(three_units(separate), -np.abs(images))  # what is dead depends on the images
     assert silent.dead.tolist() == [0, 2]
 
 
@@ -80,7 +80,7 @@ def test_a_layer_used_twice_has_a_row_for_each_use():
 
 
 def test_the_gradient_of_a_linear_classifier():
-    """Of cross-entropy: pictures, transposed, times (probabilities - labels), over their number."""
+    """Of cross-entropy: images, transposed, times (probabilities - labels), over their number."""
     model = keras.Sequential([keras.Input((3, 2, 1)), layers.Flatten(), layers.Dense(4, "softmax", name="dense")])
     images, labels = noise(7, 3, 2, 1), np.array([0, 1, 2, 3, 0, 1, 1])
     errors = (model.predict(images, verbose=0) - np.eye(4)[labels]) / 7
@@ -177,7 +177,7 @@ def test_what_cannot_be_used(shapes, shapes_model):
     images, labels = shapes.images[:3].astype("float32"), shapes.labels[:3]
     with pytest.raises(ArgumentError, match="must be a layer of shapes. Did you mean 'relu"):
         unit_activity(shapes_model, images, ["relu7"])
-    with pytest.raises(ArgumentError, match="`images` must have a picture"):
+    with pytest.raises(ArgumentError, match="`images` must have an image"):
         unit_activity(shapes_model, [])
     with pytest.raises(ArgumentError, match="`images` must be"):
         unit_activity(shapes_model, [images[..., :1]])

@@ -26,7 +26,7 @@ IDS = [f"n{k:08}" for k in range(1000)]
 CRANES = (134, 517)  # as in Keras's own list
 NAMES = [f"crane ({IDS[k]})" if k in CRANES else f"class-{k}" for k in range(1000)]
 FILE = "{}_weights_tf_dim_ordering_tf_kernels{}.h5"
-SIDE = 75  # of pictures that all six networks take
+SIDE = 75  # of images that all six networks take
 
 
 class Publisher(http.server.ThreadingHTTPServer):
@@ -149,8 +149,8 @@ def test_weights_for_imagenet(resnet50, publisher, cli, tmp_path, capfd):
     assert publisher.asked == [FILE.format("resnet50", "")]
 
 
-def pictures_of_imagenet(path, class_names, each=1):
-    """Write an .npz with `each` training pictures a class, and two test pictures of each crane."""
+def images_of_imagenet(path, class_names, each=1):
+    """Write an .npz with `each` training images a class, and two test images of each crane."""
     pixels = np.random.default_rng(0).integers(0, 256, (1000 * each, 16, 16, 3), "uint8")
     test = {"x_test": pixels[:4], "y_test": np.repeat(CRANES, 2)}
     np.savez(path, x_train=pixels, y_train=np.arange(1000 * each) % 1000, **test, class_names=class_names)
@@ -158,19 +158,19 @@ def pictures_of_imagenet(path, class_names, each=1):
 
 
 @pytest.mark.slow
-def test_pictures_may_be_named_by_wordnet(resnet50, cli, tmp_path):
+def test_images_may_be_named_by_wordnet(resnet50, cli, tmp_path):
     """As ImageNet's folders and tensorflow-datasets have them, in any order; a file keeps these ids."""
-    source = pictures_of_imagenet(tmp_path / "ids.npz", IDS)
+    source = images_of_imagenet(tmp_path / "ids.npz", IDS)
     code, out, err = cli("evaluate", "resnet50:imagenet", "--data", source, "--json")
     assert code == 0, err
     assert list(json.loads(out)["per_class"]) == NAMES
-    other = pictures_of_imagenet(tmp_path / "other.npz", IDS[::-1])
+    other = images_of_imagenet(tmp_path / "other.npz", IDS[::-1])
     code, out, err = cli("evaluate", "resnet50:imagenet", "--data", other, "--json")
     counts = np.sum(json.loads(out)["confusion"], axis=1)
     assert code == 0 and {999 - int(place): int(counts[place]) for place in np.flatnonzero(counts)} == dict.fromkeys(
         CRANES, 2
     )
-    unknown = pictures_of_imagenet(tmp_path / "unknown.npz", ["n00000000", *IDS[1:]])
+    unknown = images_of_imagenet(tmp_path / "unknown.npz", ["n00000000", *IDS[1:]])
     code, out, err = cli("evaluate", "resnet50:imagenet", "--data", unknown)
     assert code == 2 and one_sentence(err, "the classes of the images must be those of the model")
     path, record, _ = _model.model_file("resnet50:imagenet")
@@ -180,7 +180,7 @@ def test_pictures_may_be_named_by_wordnet(resnet50, cli, tmp_path):
 @pytest.mark.slow
 def test_a_training_starts_from_them(resnet50, cli, tmp_path):
     """Their normalization, with blue first, and their classifier, as the classes are the same under other names."""
-    source = pictures_of_imagenet(tmp_path / "ids.npz", IDS, each=2)
+    source = images_of_imagenet(tmp_path / "ids.npz", IDS, each=2)
     arguments = ("--input-size", 32, "--epochs", 1, "--output", tmp_path / "run", "--json")
     code, out, err = cli("train", "resnet50:imagenet", "--data", source, *arguments)
     assert code == 0, err
@@ -191,14 +191,14 @@ def test_a_training_starts_from_them(resnet50, cli, tmp_path):
 
 @pytest.mark.slow
 def test_they_are_exported(resnet50, cli, tmp_path):
-    """Blue first, in each runtime; its pictures too may be named by WordNet."""
+    """Blue first, in each runtime; its images too may be named by WordNet."""
     arguments = ("--format", "all", "--output", tmp_path / "exports", "--json")
     code, out, err = cli("export", "resnet50:imagenet", *arguments)
     assert code == 0, err
     assert all(one["parity"]["agreement"] == 1 for one in json.loads(out)["artifacts"])
-    source = pictures_of_imagenet(tmp_path / "ids.npz", IDS)
-    pictures = ("--calibration", source, "--calibration-samples", 4, "--verify-data", source)
-    arguments = ("--format", "tflite", "--quantize", "int8", "--output", tmp_path / "exports", *pictures)
+    source = images_of_imagenet(tmp_path / "ids.npz", IDS)
+    images = ("--calibration", source, "--calibration-samples", 4, "--verify-data", source)
+    arguments = ("--format", "tflite", "--quantize", "int8", "--output", tmp_path / "exports", *images)
     code, out, err = cli("export", "resnet50:imagenet", *arguments)
     assert code in (0, 1), err  # random weights need not survive eight bits
 

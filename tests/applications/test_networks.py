@@ -16,8 +16,8 @@ from families import (
     FILES,
     SMALL_FIRST,
     has_codes,
+    images,
     minimum,
-    pictures,
     small,
 )
 
@@ -118,7 +118,7 @@ def test_docstrings_tell_all(name):
 def test_the_smallest_input_works_and_a_smaller_one_is_refused(name, options):
     side = minimum(name, options)
     model = small(name, options, 1, input_shape=(side, side, 1))
-    outputs = model(pictures(model, 1), training=False)
+    outputs = model(images(model, 1), training=False)
     for output in outputs if isinstance(outputs, list) else [outputs]:
         assert np.isfinite(output).all()
     with pytest.raises(ValueError, match=f"at least {side}x{side} pixels.*Received: input_shape="):
@@ -158,7 +158,7 @@ def test_the_arguments_of_keras_applications(name, options):
 def test_logits_are_what_softmax_takes(name):
     logits, probabilities = small(name, {}, classifier_activation=None), small(name, {})
     probabilities.set_weights(logits.get_weights())
-    x = pictures(logits, 2)
+    x = images(logits, 2)
     z = np.asarray(logits(x, training=False))
     expected = np.exp(z - z.max()) / np.exp(z - z.max()).sum(1, keepdims=True)
     np.testing.assert_allclose(probabilities(x, training=False), expected, rtol=1e-4, atol=1e-6)
@@ -178,7 +178,7 @@ def test_it_learns(name, options):
     biases = {"bias_initializer": keras.initializers.Constant(0.1)} if name.startswith("NiN") else {}
     kernels = {} if name.startswith(("LeNet", "Maxout")) else {"kernel_initializer": "he_normal"}
     model = small(name, options, dropout=0.0, **biases, **kernels)
-    x, y = pictures(model), np.arange(8) % 4
+    x, y = images(model), np.arange(8) % 4
     heads = len(model.outputs)
     with tf.GradientTape() as tape:
         outputs = model(x, training=True)
@@ -217,7 +217,7 @@ def test_saved_networks_are_the_same_in_a_fresh_process(names, tmp_path, python)
     for k, (name, options) in enumerate(names):
         model = small(name, options)
         save_model(model, tmp_path / f"{k}.keras")
-        x = pictures(model, 2)
+        x = images(model, 2)
         outputs = model(x, training=False)
         expected[k] = outputs if isinstance(outputs, list) else [outputs]
         np.save(tmp_path / f"{k}.x.npy", x)
@@ -250,7 +250,7 @@ def test_the_last_activation_is_float32_under_mixed_precision(name, options):
     first = next(layer for layer in model.layers if layer.weights)
     assert first.compute_dtype == "bfloat16" and model.get_layer("predictions").compute_dtype == "float32"
     assert {layer.compute_dtype for layer in model.layers if layer.name == "rbf"} <= {"float32"}
-    outputs = model(pictures(model, 1), training=False)
+    outputs = model(images(model, 1), training=False)
     assert {
         keras.backend.standardize_dtype(x.dtype) for x in (outputs if isinstance(outputs, list) else [outputs])
     } == {"float32"}
@@ -352,7 +352,7 @@ def test_averaged_maps_take_any_size(name):
         ("AlexNet", {"weights": ["a"]}, "`weights` must be a name or a path"),
         ("AlexNet", {"weights": "/tmp/model.h5"}, "weights come from a .keras, .weights.h5 or .safetensors file"),
         ("AlexNet", {"input_tensor": np.ones((1, 227, 227, 3))}, "`input_tensor` must be a Keras tensor"),
-        ("AlexNet", {"input_tensor": keras.Input((5,))}, "`input_tensor` must be of pictures"),
+        ("AlexNet", {"input_tensor": keras.Input((5,))}, "`input_tensor` must be of images"),
         ("AlexNet", {"classifier_activation": keras.layers.Softmax()}, "must be the name of a Keras activation"),
     ],
 )
@@ -371,7 +371,7 @@ def test_weights_trained_with_auxiliary_heads_fit_without(name, main, heads, tmp
     save_model(trained, tmp_path / "trained.keras")
     plain = builder(weights=tmp_path / "trained.keras", input_shape=shape, classes=4)
     again = builder(weights=tmp_path / "trained.keras", auxiliary=True, input_shape=shape, classes=4)
-    x = pictures(plain, 2)
+    x = images(plain, 2)
     expected = [np.asarray(output) for output in trained(x, training=False)]
     np.testing.assert_array_equal(plain(x, training=False), expected[0])
     for one, other in zip(again(x, training=False), expected, strict=True):
@@ -413,7 +413,7 @@ def test_weights_behind_layers_of_the_caller(tmp_path):
     normalization.adapt(np.random.default_rng(0).normal(5, 2, (8, 32, 32, 1)))
     pixels = keras.Input((32, 32, 1))
     model = applications.NiN(weights="digits", input_tensor=normalization(pixels))
-    plain, x = applications.NiN(weights="digits"), pictures(model, 2)
+    plain, x = applications.NiN(weights="digits"), images(model, 2)
     np.testing.assert_allclose(model(x), plain(normalization(x)), atol=1e-6)
     with pytest.raises(ValueError, match="`input_shape` must be .32, 32, 1. with weights='digits'"):
         applications.NiN(weights="digits", input_tensor=keras.Input((28, 28, 1)))
@@ -463,7 +463,7 @@ def test_split_and_grouped_weights_are_the_same(tmp_path):
     native = keras.Model(inputs, x)
     native.set_weights(ours.get_weights())
     assert native.get_layer("conv2").groups == 2 and ours.get_layer("conv2").count_params() == 307_456
-    pixels = pictures(ours, 2)
+    pixels = images(ours, 2)
     np.testing.assert_allclose(ours(pixels, training=False), native(pixels, training=False), rtol=1e-4, atol=1e-6)
 
 
@@ -481,7 +481,7 @@ def test_lenets_codes():
 def test_lenets_probabilities_are_the_softmax_of_minus_the_distance(tmp_path):
     codes = np.sign(np.random.default_rng(0).normal(size=(3, 84)))
     model = applications.LeNet5(classes=3, codes=codes)
-    x = pictures(model, 2)
+    x = images(model, 2)
     distances = np.asarray(keras.Model(model.input, model.get_layer("rbf").output)(x))
     f6 = np.asarray(keras.Model(model.input, model.get_layer("F6").output)(x), "float64")
     np.testing.assert_allclose(distances, ((f6[:, None] - codes) ** 2).sum(-1), rtol=1e-5)
@@ -556,7 +556,7 @@ def test_under_jax(cases, tmp_path, python):
     assert done.returncode == 0, done.stderr
     for k in range(len(cases)):
         model = load_model(tmp_path / f"{k}.keras")
-        outputs = model(pictures(model, 4), training=False)
+        outputs = model(images(model, 4), training=False)
         ours = outputs[0] if isinstance(outputs, list) else outputs
         np.testing.assert_allclose(ours, np.load(tmp_path / f"{k}.npy"), atol=1e-5)
 

@@ -20,7 +20,7 @@ def test_the_authors_second_pool(variant, kind):
 @pytest.mark.parametrize("name", ["NiN", "NiNImageNet"])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_every_class_map_is_born_alive(name, seed):
-    """With He's weights there, about half of the maps start at zero for most pictures, and without a gradient."""
+    """With He's weights there, about half of the maps start at zero for most images, and without a gradient."""
     keras.utils.set_random_seed(seed)
     side = max(24, FACTS[name].minimum)
     x = np.random.default_rng(seed).normal(size=(8, side, side, 3)).astype("float32")
@@ -44,7 +44,7 @@ def test_every_class_map_is_born_alive(name, seed):
         ({"input_shape": 32}, r"`input_shape` must be \(height, width, channels\)"),
         ({"classes": True}, "`classes` must be a whole number"),
         ({"weights": "a.h5"}, "weights come from a .keras, .weights.h5 or .safetensors file"),
-        ({"input_shape": (32, 32)}, r"`input_shape` must be of pictures, \(height, width, channels\)"),
+        ({"input_shape": (32, 32)}, r"`input_shape` must be of images, \(height, width, channels\)"),
         ({"weights": "digit"}, "there are cifar10, digits.*Did you mean 'digits'"),
         ({"weights": "no/such.keras"}, "there is no such weights file"),
     ],

@@ -24,7 +24,7 @@ def assert_close(ours, expected, tolerance=1e-4):
 
 
 NUMPY = [
-    # network, options, pictures' shape, their size: normalization over channels needs large values to matter
+    # network, options, images' shape, their size: normalization over channels needs large values to matter
     ("LeNet5", {}, (32, 32, 1), 1),
     ("LeNet5", {}, (37, 34, 3), 1),
     ("LeNet5Modern", {"activation": "tanh", "subsampling": "average"}, (28, 28, 1), 1),
@@ -77,7 +77,7 @@ def marked(case):
     ids=str,
 )
 def test_forward_equals_numpy(name, options, shape, size):
-    """One picture, by the fact sheet's tables in NumPy and float64."""
+    """One image, by the fact sheet's tables in NumPy and float64."""
     builder = getattr(applications, name)
     model = builder(input_shape=shape, classes=10, classifier_activation=None, **options)
     randomize(model)
@@ -102,7 +102,7 @@ def test_inception_v3s_auxiliary_head():
 
 @pytest.mark.parametrize("name, wrong", [("AlexNet", "CaffeNet"), ("CaffeNet", "AlexNet")])
 def test_the_comparison_sees_normalization(name, wrong):
-    """Small pictures would hide another order of pool and normalization, and other constants."""
+    """Small images would hide another order of pool and normalization, and other constants."""
     model = getattr(applications, name)(input_shape=(67, 67, 3), classes=10, classifier_activation=None)
     randomize(model)
     x = 300 * np.random.default_rng(1).normal(size=(67, 67, 3))

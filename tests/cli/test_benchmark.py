@@ -1,4 +1,4 @@
-"""cnn-benchmark: the table, JSON and picture; what is measured by default; one clear sentence for each bad input."""
+"""cnn-benchmark: the table, JSON and image; what is measured by default; one clear sentence for each bad input."""
 
 import json
 
@@ -9,12 +9,12 @@ from keras_cnns.cli.benchmark import _draw, _ms
 from PIL import Image
 
 from keras_cnns.export import Options, export_model
-from keras_cnns.export.benchmarking import Benchmark, Row, Timing
+from keras_cnns.export._benchmark import Benchmark, Row, Timing
 
 
 @pytest.fixture(scope="module")
 def folder(digits_model, tmp_path_factory):
-    """TFLite and ONNX files of the network that ships, and a TFLite file that takes four pictures at a time."""
+    """TFLite and ONNX files of the network that ships, and a TFLite file that takes four images at a time."""
     folder = tmp_path_factory.mktemp("exports")
     model, record = digits_model
     for stem, formats, batch in (("nin", ("tflite", "onnx"), None), ("four", ("tflite",), 4)):
@@ -23,9 +23,9 @@ def folder(digits_model, tmp_path_factory):
 
 
 def ink(path):
-    """The size of a picture, and the share of its pixels that are not white."""
-    with Image.open(path) as picture:
-        return picture.size, (np.asarray(picture.convert("RGB")) < 250).any(-1).mean()
+    """The size of an image, and the share of its pixels that are not white."""
+    with Image.open(path) as image:
+        return image.size, (np.asarray(image.convert("RGB")) < 250).any(-1).mean()
 
 
 @pytest.mark.slow
@@ -52,7 +52,7 @@ def test_artifacts_alone(cli, folder):
     arguments = ("--data", "digits", "--rounds", 2, "--batch", 1, "--batch", 8, "--threads", 1, "--wide")
     code, out, err = cli("benchmark", *paths, *arguments)
     assert code == 0 and "nin:digits" not in err and "writing" not in err
-    assert out.startswith("On 360 test pictures of digits; medians of 2 calls, 1 thread each, ")
+    assert out.startswith("On 360 test images of digits; medians of 2 calls, 1 thread each, ")
     head = next(line.split() for line in out.splitlines() if "runtime" in line)
     assert [head[k + 1] for k, word in enumerate(head) if word == "batch"] == ["1", "4", "8"]
     rows = {line.split()[0]: line for line in out.splitlines() if " MB " in line}
@@ -65,11 +65,11 @@ def test_artifacts_alone(cli, folder):
 def test_without_labels(cli, folder):
     code, out, _ = cli("benchmark", folder / "nin.tflite", "--rounds", 1, "--batch", 1)
     assert code == 0 and "On 64 digits of scikit-learn" in out
-    assert "Accuracy was not measured: these pictures have no labels that the model knows." in out
+    assert "Accuracy was not measured: these images have no labels that the model knows." in out
 
 
 def measured(*rows):
-    return Benchmark("pictures", 10, 0, 1, "2 cores", {}, rows)
+    return Benchmark("images", 10, 0, 1, "2 cores", {}, rows)
 
 
 def row(name, batches, accuracy=0.9, size=1e6, runtime="LiteRT"):
@@ -136,7 +136,7 @@ def test_a_broken_file_is_exit_code_1(cli, folder, tmp_path):
     assert code == 1 and not out and one_sentence(err, "cut.tflite: LiteRT cannot run it", "Export the model again")
 
 
-def test_a_picture_that_is_there_is_kept(cli, folder, tmp_path):
+def test_a_image_that_is_there_is_kept(cli, folder, tmp_path):
     path = tmp_path / "chart.png"
     path.write_text("an older one")
     code, out, err = cli("benchmark", folder / "nin.tflite", "--plot", path)

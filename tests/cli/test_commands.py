@@ -21,8 +21,8 @@ from keras_cnns.saving import read_info
 
 
 @pytest.fixture
-def digit_pictures(tmp_path):
-    """Paths of six test digits as picture files of several kinds, and their labels."""
+def digit_images(tmp_path):
+    """Paths of six test digits as image files of several kinds, and their labels."""
     test = open_source("digits").split("test")
     kinds = [("L", "a.png"), ("RGB", "b.jpg"), ("RGBA", "c.png"), ("L", "d.bmp"), ("RGB", "e.webp"), ("L", "f.tif")]
     for k, (mode, name) in enumerate(kinds):
@@ -33,8 +33,8 @@ def digit_pictures(tmp_path):
 # ---- predict
 
 
-def test_predict(cli, digit_pictures):
-    paths, labels = digit_pictures
+def test_predict(cli, digit_images):
+    paths, labels = digit_images
     code, out, err = cli("predict", "nin:digits", *paths, "--json")
     answers = json.loads(out)
     assert code == 0 and [one["image"] for one in answers] == [str(path) for path in paths]
@@ -47,9 +47,9 @@ def test_predict(cli, digit_pictures):
     assert code == 0 and len(lines) == 2 and lines[0][0] == str(paths[0])
 
 
-def test_predict_folders(cli, digit_pictures, tmp_path):
+def test_predict_folders(cli, digit_images, tmp_path):
     """Subfolders too, in order of names; hidden files are passed over, others named; CSV and JSON say the same."""
-    paths, labels = digit_pictures
+    paths, labels = digit_images
     folder = tmp_path / "of digits"
     for name, path in (("b/2.png", 0), ("b/10.jpg", 1), ("a.PNG", 2), (".hidden/x.png", 3), (".y.png", 4)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ def test_predict_folders(cli, digit_pictures, tmp_path):
     assert code == 0 and out == table.read_text("utf8") and "left out: " in err and "3.png" in err
 
 
-def test_predict_with_bad_options(cli, digit_pictures, tmp_path):
-    paths, _ = digit_pictures
+def test_predict_with_bad_options(cli, digit_images, tmp_path):
+    paths, _ = digit_images
     (tmp_path / "empty").mkdir()
     for arguments, code, part in (
         ((paths[0], "--csv", "--json"), 2, "give one of them"),
@@ -97,14 +97,14 @@ def test_predict_with_bad_options(cli, digit_pictures, tmp_path):
     assert (found, out) == (2, "") and one_sentence(err, "MODEL, which comes first, is a .keras file and no image")
 
 
-def test_predict_with_bad_pictures(cli, digit_pictures, tmp_path):
-    paths, _ = digit_pictures
+def test_predict_with_bad_images(cli, digit_images, tmp_path):
+    paths, _ = digit_images
     Image.new("L", (1, 1)).save(tmp_path / "dot.png")
     code, out, err = cli("predict", "nin:digits", paths[0], tmp_path / "dot.png")
     assert code == 3 and out == "" and one_sentence(err, "dot.png: is only 1x1 pixels")
     paths[0].write_bytes(paths[0].read_bytes()[:60])
     code, out, err = cli("predict", "nin:digits", paths[0], "--json")
-    assert code == 3 and out == "" and one_sentence(err, "a.png: cannot be read as a picture")
+    assert code == 3 and out == "" and one_sentence(err, "a.png: cannot be read as an image")
     code, out, err = cli("predict", "nin:digits", tmp_path / "none.png")
     assert code == 3 and one_sentence(err, "none.png", "No such file")
     code, out, err = cli("predict", "nin:digits")
@@ -262,8 +262,8 @@ def test_evaluate_with_bad_protocols(cli, arguments, part):
     assert (code, out) == (2, "") and part in err
 
 
-def test_evaluate_on_pictures_of_other_classes(cli, folder_of_pictures):
-    code, out, err = cli("evaluate", "nin:digits", "--data", folder_of_pictures)
+def test_evaluate_on_images_of_other_classes(cli, folder_of_images):
+    code, out, err = cli("evaluate", "nin:digits", "--data", folder_of_images)
     assert code == 2 and one_sentence(err, "the classes of the images must be those of the model", "blue, red")
 
 
@@ -284,7 +284,7 @@ def test_export_without_a_model(cli, tmp_path):
     code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out")
     assert code == 0 and "no MODEL was given: exporting nin:digits" in err
     assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["manifest.json", "nin-digits.tflite"]
-    assert "nin-digits.tflite" in out and "360 test pictures of digits" in out
+    assert "nin-digits.tflite" in out and "360 test images of digits" in out
     code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out")
     assert code == 2 and one_sentence(err, "the output exists", "--force")
     code, out, err = cli("export", "--format", "tflite", "--output", tmp_path / "out", "--force", "--json")
@@ -381,7 +381,7 @@ def test_export_with_every_option(cli, digits_file, tmp_path):
     (artifact,) = json.loads(shown)["artifacts"]
     assert code == 0 and artifact["path"].endswith("nin-digits-int8-integer.tflite"), err
     code, shown, err = cli("export", digits_file, "--verify-only", artifact["path"])
-    assert code == 0 and "compared with the model on 360 test pictures of digits" in shown
+    assert code == 0 and "compared with the model on 360 test images of digits" in shown
     with open(artifact["path"], "ab") as file:
         file.write(b"x")
     code, shown, err = cli("export", digits_file, "--verify-only", artifact["path"])
@@ -403,7 +403,7 @@ def test_an_unexpected_error_is_exit_code_70(cli, monkeypatch):
 
 @pytest.fixture
 def small_npz(tmp_path):
-    """A quick set: bright against dark pictures of 12x12 pixels."""
+    """A quick set: bright against dark images of 12x12 pixels."""
     random = np.random.default_rng(0)
     parts = {}
     for part, count in (("train", 80), ("test", 20)):
@@ -426,7 +426,7 @@ def test_train_then_everything(cli, small_npz, tmp_path, monkeypatch):
     code, out, err = cli("evaluate", "runs/nin-small/model.keras", "--data", "small.npz", "--json")
     assert code == 0 and json.loads(out)["top1"] == pytest.approx(info["metrics"]["test"]["top1"], abs=0.051)
     code, out, err = cli("export", "runs/nin-small/model.keras", "--format", "all")
-    assert code == 0 and "20 test pictures of small.npz" in out
+    assert code == 0 and "20 test images of small.npz" in out
     (tmp_path / "small.npz").unlink()
     code, out, err = cli("export", "runs/nin-small/model.keras", "--format", "onnx", "--force")
     assert code == 0 and "64 digits of scikit-learn" in out and "Accuracy was not measured" in out
@@ -536,10 +536,10 @@ def test_train_with_bad_options(cli, arguments, code, parts, tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-def test_train_with_bad_pictures(cli, folder_of_pictures, small_npz, tmp_path, monkeypatch):
+def test_train_with_bad_images(cli, folder_of_images, small_npz, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (folder_of_pictures / "red" / "0.png").write_bytes(b"no picture")
-    code, out, err = cli("train", "NiN", "--data", folder_of_pictures, "--output", "run", "--input-size", 12)
+    (folder_of_images / "red" / "0.png").write_bytes(b"no image")
+    code, out, err = cli("train", "NiN", "--data", folder_of_images, "--output", "run", "--input-size", 12)
     assert code == 3 and one_sentence(err, "red/0.png: is no image")
     with np.load(small_npz) as file:
         members = dict(file)

@@ -1,4 +1,4 @@
-"""cnn-data: what it prints, its exit codes, and the picture it draws."""
+"""cnn-data: what it prints, its exit codes, and the image it draws."""
 
 import json
 
@@ -20,53 +20,53 @@ def test_digits(cli):
     assert "warning" not in out and "examined" not in out
 
 
-def test_json_is_the_summary(cli, folder_of_pictures):
-    code, out, _ = cli("data", folder_of_pictures, "--json")
-    assert code == 0 and json.loads(out) == json.loads(json.dumps(summarize(open_source(folder_of_pictures)).to_json()))
+def test_json_is_the_summary(cli, folder_of_images):
+    code, out, _ = cli("data", folder_of_images, "--json")
+    assert code == 0 and json.loads(out) == json.loads(json.dumps(summarize(open_source(folder_of_images)).to_json()))
 
 
-def test_warnings_do_not_fail(cli, folder_of_pictures):
-    Image.new("L", (40, 40), 9).save(folder_of_pictures / "red" / "gray.png")
-    code, out, _ = cli("data", folder_of_pictures)
+def test_warnings_do_not_fail(cli, folder_of_images):
+    Image.new("L", (40, 40), 9).save(folder_of_images / "red" / "gray.png")
+    code, out, _ = cli("data", folder_of_images)
     warnings = [line for line in out.splitlines() if line.startswith("warning: ")]
     assert code == 0 and len(warnings) == 2
-    assert f"1 gray picture among color ones: {folder_of_pictures / 'red' / 'gray.png'}" in warnings[0]
+    assert f"1 gray image among color ones: {folder_of_images / 'red' / 'gray.png'}" in warnings[0]
     assert "a side of less than 32 pixels" in warnings[1]
 
 
-def test_what_is_left_out_is_told_once_on_stderr_and_in_a_row(cli, folder_of_pictures):
-    deeper = folder_of_pictures / "red" / "more"
+def test_what_is_left_out_is_told_once_on_stderr_and_in_a_row(cli, folder_of_images):
+    deeper = folder_of_images / "red" / "more"
     deeper.mkdir()
     for k in range(3):
         Image.new("RGB", (40, 40), "red").save(deeper / f"{k}.png")
     text = f"3 files in folders inside a class folder, as {deeper / '0.png'}"
-    code, out, err = cli("data", folder_of_pictures)
-    assert code == 0 and err.splitlines() == [f"{folder_of_pictures}: left out {text}"]
+    code, out, err = cli("data", folder_of_images)
+    assert code == 0 and err.splitlines() == [f"{folder_of_images}: left out {text}"]
     assert f"left out: {text}\n" in out and "note: the test split is 20% of each class" in out
-    code, out, _ = cli("data", folder_of_pictures, "--json")
+    code, out, _ = cli("data", folder_of_images, "--json")
     assert [len(skipped["paths"]) for skipped in json.loads(out)["skipped"]] == [3]
 
 
-def test_unreadable_pictures_fail(cli, folder_of_pictures, tmp_path):
-    bad = folder_of_pictures / "red" / "3.png"
+def test_unreadable_images_fail(cli, folder_of_images, tmp_path):
+    bad = folder_of_images / "red" / "3.png"
     bad.write_bytes(bad.read_bytes()[:100])
     preview = tmp_path / "preview.png"
-    code, out, err = cli("data", folder_of_pictures, "--preview", preview, "--input-size", "16")
-    assert code == 1 and one_sentence(err, "1 of the pictures examined cannot be read")
-    assert f"error: 1 picture cannot be read, the first: {bad}" in out and "  red" in out
+    code, out, err = cli("data", folder_of_images, "--preview", preview, "--input-size", "16")
+    assert code == 1 and one_sentence(err, "1 of the images examined cannot be read")
+    assert f"error: 1 image cannot be read, the first: {bad}" in out and "  red" in out
     assert preview.is_file()  # of the others
-    code, out, _ = cli("data", folder_of_pictures, "--json")
+    code, out, _ = cli("data", folder_of_images, "--json")
     (found,) = (one for one in json.loads(out)["findings"] if one["kind"] == "unreadable")
     assert code == 1 and found["names"] == [str(bad)]
 
 
-def test_a_sample_is_said_to_be_one(cli, folder_of_pictures, monkeypatch):
+def test_a_sample_is_said_to_be_one(cli, folder_of_images, monkeypatch):
     from keras_cnns.data import summary
 
     monkeypatch.setattr(summary, "SAMPLE", 5)
-    code, out, _ = cli("data", folder_of_pictures)
+    code, out, _ = cli("data", folder_of_images)
     assert code == 0 and "of the images examined: 5 of train, 4 of test; --all takes all" in out
-    code, out, _ = cli("data", folder_of_pictures, "--all")
+    code, out, _ = cli("data", folder_of_images, "--all")
     assert code == 0 and "examined" not in out
 
 
@@ -75,23 +75,23 @@ def test_preview(cli, tmp_path, augmentation):
     path = tmp_path / "new" / "preview.png"
     code, _, _ = cli("data", "digits", "--preview", path, "--augmentation", augmentation)
     assert code == 0
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("L"))
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("L"))
     assert min(pixels.shape) > 400 and 0.2 < (pixels < 40).mean() < 0.8 and (pixels > 250).mean() > 0.1
     cli("data", "digits", "--preview", path, "--augmentation", augmentation, "--seed", "1", "--force")
-    with Image.open(path) as picture:
-        assert (np.asarray(picture.convert("L")) != pixels).mean() > 0.05
+    with Image.open(path) as image:
+        assert (np.asarray(image.convert("L")) != pixels).mean() > 0.05
 
 
-def test_preview_of_photographs_and_of_what_cannot_be_read(cli, flowers, folder_of_pictures, tmp_path):
+def test_preview_of_photographs_and_of_what_cannot_be_read(cli, flowers, folder_of_images, tmp_path):
     code, _, _ = cli("data", flowers, "--preview", tmp_path / "f.png", "--augmentation", "inception-crop")
-    with Image.open(tmp_path / "f.png") as picture:
-        colors = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(tmp_path / "f.png") as image:
+        colors = np.asarray(image.convert("RGB")).astype(int)
     assert code == 0 and (np.ptp(colors, axis=-1) > 60).mean() > 0.1
-    for path in folder_of_pictures.rglob("*.png"):
+    for path in folder_of_images.rglob("*.png"):
         path.write_bytes(b"")
-    code, out, err = cli("data", folder_of_pictures, "--preview", tmp_path / "none.png")
-    assert code == 1 and "not written" in err and "24 of the pictures" in err and not (tmp_path / "none.png").exists()
+    code, out, err = cli("data", folder_of_images, "--preview", tmp_path / "none.png")
+    assert code == 1 and "not written" in err and "24 of the images" in err and not (tmp_path / "none.png").exists()
 
 
 def test_wrong_usage(cli, tmp_path):

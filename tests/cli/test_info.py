@@ -1,4 +1,4 @@
-"""cnn-info: the table of networks, the layers of one, comparisons, recipes, pictures."""
+"""cnn-info: the table of networks, the layers of one, comparisons, recipes, images."""
 
 import json
 import sys
@@ -106,13 +106,13 @@ def test_comparison(cli):
 
 
 def ink(path):
-    """The share of a picture's pixels that are not white."""
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
-    return picture.size, (pixels < 250).any(-1).mean()
+    """The share of an image's pixels that are not white."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return image.size, (pixels < 250).any(-1).mean()
 
 
-def test_pictures(cli, tmp_path):
+def test_images(cli, tmp_path):
     for arguments, words in (
         ([], "not drawn: LeNet5, "),
         (["LeNet5"], ""),

@@ -91,16 +91,16 @@ def test_other_tables_at_every_width(capfd, monkeypatch):
     from keras_cnns.cli import benchmark, evaluate
 
     from keras_cnns.evaluation import score
-    from keras_cnns.export import benchmarking
+    from keras_cnns.export import _benchmark
 
     names = ["golden retriever", "flat-coated retriever", "Chesapeake Bay retriever"]
     result = score(np.eye(3)[[0, 1, 1, 0]], [0, 1, 2, 0], names)
-    timings = tuple(benchmarking.Timing(batch, 0.0123, 0.0134, 1234.5) for batch in (1, 32))
+    timings = tuple(_benchmark.Timing(batch, 0.0123, 0.0134, 1234.5) for batch in (1, 32))
     rows = tuple(
-        benchmarking.Row(name, "ONNX Runtime", "int8", 1_234_567, 234_567_890, 0.9972, None, timings)
+        _benchmark.Row(name, "ONNX Runtime", "int8", 1_234_567, 234_567_890, 0.9972, None, timings)
         for name in ("resnet50-photographs", "resnet50-photographs-int8.onnx")
     )
-    measured = benchmarking.Benchmark("360 images", 360, 0, 20, "2 cores", {}, rows)
+    measured = _benchmark.Benchmark("360 images", 360, 0, 20, "2 cores", {}, rows)
     for columns in (40, 80, 200):
         monkeypatch.setenv("COLUMNS", str(columns))
         evaluate._print("title", result, None)

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from keras_cnns.analysis.kinds import KINDS
+from keras_cnns.analysis.visualizations import VISUALIZATIONS
 from keras_cnns.data import open_source
 
 
@@ -31,11 +31,11 @@ def test_a_report_of_everything(cli, digit, tmp_path):
     code, out, err = cli("visualize", "nin:digits", digit, *arguments)
     assert code == 0, err
     found = json.loads(out)
-    assert [one["what"] for one in found["drawings"]] == list(KINDS)
+    assert [one["what"] for one in found["drawings"]] == list(VISUALIZATIONS)
     assert all(one["file"] for one in found["drawings"])
     assert "40 images" in next(one["says"] for one in found["drawings"] if one["what"] == "embedding")
     page = (tmp_path / "out" / "report.html").read_text("utf8")
-    assert all(kind.title in page for kind in KINDS.values()) and "digit.png" in page
+    assert all(kind.title in page for kind in VISUALIZATIONS.values()) and "digit.png" in page
 
 
 @pytest.mark.slow
@@ -43,13 +43,13 @@ def test_what_cannot_be_drawn_is_said(cli, digit, tmp_path):
     code, out, _ = cli("visualize", "lenet5:mnist", digit, "--report", "--output", tmp_path / "out")
     assert code == 0
     assert "guided: not drawn. " in out and "ReLU" in out  # it has none
-    assert "gradients: not drawn. " in out  # pictures without classes
+    assert "gradients: not drawn. " in out  # images without classes
 
 
 @pytest.mark.parametrize(
     "arguments, part",
     [
-        ([], "give pictures to look at"),
+        ([], "give images to look at"),
         (["--what", "embedding", "IMAGE"], "--data SOURCE"),
         (["--what", "deconv", "--layer", "cpp1", "IMAGE"], "Did you mean 'cccp1'"),
         (["--what", "deconv", "--layer", "conv1", "--unit", 500, "IMAGE"], "500"),
@@ -67,7 +67,7 @@ def test_arguments(cli, digit, tmp_path, arguments, part):
     assert (code == 0) if part is None else (code == 2 and out == "" and part in err), err
 
 
-def test_a_broken_picture_is_named(cli, digit, tmp_path):
+def test_a_broken_image_is_named(cli, digit, tmp_path):
     digit.write_bytes(digit.read_bytes()[:60])
     code, _, err = cli("visualize", "nin:digits", digit, "--output", tmp_path / "out")
     assert code == 3 and "digit.png" in err

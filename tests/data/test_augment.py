@@ -11,11 +11,11 @@ from PIL import Image
 from keras_cnns.data import Preprocessing, make_dataset
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, by_layer, color_noise, pad_crop_flip
 from keras_cnns.data.crops import DRAWS, crop_by_area, crop_of_jittered, crop_of_resized
+from keras_cnns.data.dataset_state import Position
 from keras_cnns.data.files import FileSplit
-from keras_cnns.data.pictures import cut, read_picture, read_window
+from keras_cnns.data.image_files import cut, read_image, read_window
 from keras_cnns.data.pipeline import fit_color
-from keras_cnns.data.position import Position
-from keras_cnns.data.shares import Share
+from keras_cnns.data.sharding import Share
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 
@@ -29,7 +29,7 @@ def draws_of(seed, count):
 
 
 def smooth(height, width, seed=0):
-    """A picture without sharp edges, different everywhere."""
+    """An image without sharp edges, different everywhere."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype="uint8")
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
 
@@ -55,15 +55,15 @@ def bilinear(pixels, size):
 
 @pytest.mark.parametrize("name", WINDOWS)
 @pytest.mark.parametrize("shape", [(375, 500), (500, 375), (60, 300), (10, 10), (4, 4)])
-def test_windows_lie_inside_the_picture(name, shape):
+def test_windows_lie_inside_the_image(name, shape):
     record = Preprocessing((224, 224))
     for draws in [*draws_of(0, 300), np.zeros(DRAWS), np.full(DRAWS, np.nextafter(1, 0))]:
         top, left, height, width = AUGMENTATIONS[name].window(*shape, draws, record)
         assert 0 <= top <= top + height <= shape[0] and 0 <= left <= left + width <= shape[1] and min(height, width) > 0
 
 
-def test_crop_of_resized_is_the_crop_of_the_resized_picture():
-    """In the resized picture the window has the input's size within a pixel of the original, and lies anywhere."""
+def test_crop_of_resized_is_the_crop_of_the_resized_image():
+    """In the resized image the window has the input's size within a pixel of the original, and lies anywhere."""
     record = Preprocessing((224, 224), shorter_side=256)
     windows = np.array([crop_of_resized(512, 768, draws, record) for draws in draws_of(0, 4000)])
     assert (windows[:, 2:] == 448).all()  # 224 of 256 is 448 of 512
@@ -121,7 +121,7 @@ def test_where_no_attempt_fits_the_center_is_taken():
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-def test_a_training_picture_is_its_window_resized(name):
+def test_a_training_image_is_its_window_resized(name):
     """The whole way of one epoch against loops: the draws are those of the pipeline's seed."""
     images = np.stack([smooth(40, 60, seed) for seed in range(12)])
     record, before = Preprocessing((24, 24)), images.copy()
@@ -130,21 +130,21 @@ def test_a_training_picture_is_its_window_resized(name):
     seed = next(iter(tf.data.Dataset.random(seed=7, rerandomize_each_iteration=True).batch(2)))
     draws = tf.random.stateless_uniform((256, DRAWS), seed).numpy()[:12].tolist()
     assert labels.tolist() == list(range(12))
-    for image, row, picture in zip(images, draws, found, strict=True):
+    for image, row, original in zip(images, draws, found, strict=True):
         top, left, height, width = AUGMENTATIONS[name].window(40, 60, row, record)
         expected = bilinear(image[top : top + height, left : left + width].astype("float64"), (24, 24))
-        assert np.abs(picture - (expected[:, ::-1] if row[-1] < 0.5 else expected)).max() <= 0.51
+        assert np.abs(original - (expected[:, ::-1] if row[-1] < 0.5 else expected)).max() <= 0.51
     np.testing.assert_array_equal(images, before)
 
 
-def test_half_of_the_pictures_are_mirrored_and_none_is_like_another():
+def test_half_of_the_images_are_mirrored_and_none_is_like_another():
     image = np.zeros((32, 32, 1), "uint8")
     image[:, :16] = 200
     split = ArraySplit(np.repeat(image[None], 400, axis=0), np.zeros(400, int))
     found = next(iter(make_dataset(split, Preprocessing((24, 24), 1), 400, augmentation="inception-crop")))[0].numpy()
     dark_first = found[:, :, :4].mean((1, 2, 3)) < found[:, :, -4:].mean((1, 2, 3))
     assert 160 < dark_first.sum() < 240
-    assert len({picture.tobytes() for picture in found}) > 100
+    assert len({original.tobytes() for original in found}) > 100
 
 
 def test_large_windows_are_averaged_down():
@@ -171,15 +171,15 @@ def photograph(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
 def test_the_fused_decoder_gives_pillows_pixels(photograph, options):
     path = photograph(**options)
-    whole = read_picture(path)
+    whole = read_image(path)
     np.testing.assert_array_equal(read_window(path), whole)
     part = read_window(path, 3, lambda height, width: (height // 5, width // 7, 60, 101), (50, 50))
     assert np.abs(part.astype(int) - whole[30:90, 28:129]).max() <= 2
     gray = photograph("gray.png").with_suffix(".jpg")
     Image.fromarray(whole).convert("L").save(gray)
-    np.testing.assert_array_equal(read_window(gray, 1), read_picture(gray, 1))
-    np.testing.assert_array_equal(read_window(gray, 3), read_picture(gray, 3))
-    np.testing.assert_array_equal(read_window(path, 1), read_picture(path, 1))
+    np.testing.assert_array_equal(read_window(gray, 1), read_image(gray, 1))
+    np.testing.assert_array_equal(read_window(gray, 3), read_image(gray, 3))
+    np.testing.assert_array_equal(read_window(path, 1), read_image(path, 1))
 
 
 @pytest.mark.parametrize("divisor", [2, 4, 8])
@@ -188,24 +188,24 @@ def test_large_windows_of_a_jpeg_are_decoded_smaller(photograph, divisor):
     window = (16, 32, 256, 400)
     part = read_window(path, 3, lambda *sides: window, (256 // divisor, 256 // divisor))
     assert part.shape == (256 // divisor, 400 // divisor, 3)
-    expected = cut(read_picture(path), window, (256 // divisor, 256 // divisor))
+    expected = cut(read_image(path), window, (256 // divisor, 256 // divisor))
     assert np.abs(part.astype(int) - expected).mean() < 2 and np.abs(part.astype(int) - expected).max() < 16
 
 
 @pytest.mark.parametrize("kind", ["turned", "print", "png", "wide", "alpha"])
 def test_other_files_are_decoded_right_in_a_window(tmp_path, kind):
-    picture, path = Image.fromarray(smooth(60, 90)), tmp_path / "photo.jpg"
+    original, path = Image.fromarray(smooth(60, 90)), tmp_path / "photo.jpg"
     if kind == "turned":
         exif = Image.Exif()
         exif[0x0112] = 8
-        picture.save(path, exif=exif)
+        original.save(path, exif=exif)
     elif kind == "print":
-        picture.convert("CMYK").save(path)
+        original.convert("CMYK").save(path)
     else:
         path = tmp_path / "photo.png"
-        wide = Image.fromarray(np.asarray(picture.convert("L")).astype("uint16") * 257)
-        {"png": picture, "wide": wide, "alpha": picture.convert("RGBA")}[kind].save(path)
-    whole = read_picture(path)
+        wide = Image.fromarray(np.asarray(original.convert("L")).astype("uint16") * 257)
+        {"png": original, "wide": wide, "alpha": original.convert("RGBA")}[kind].save(path)
+    whole = read_image(path)
     part = read_window(path, 3, lambda height, width: (height // 4, width // 4, 20, 20), (20, 20))
     top, left = whole.shape[0] // 4, whole.shape[1] // 4
     np.testing.assert_array_equal(part, whole[top : top + 20, left : left + 20])
@@ -219,7 +219,7 @@ def test_a_jpeg_and_its_pixels_in_memory_train_alike(photograph):
     record = Preprocessing((32, 32))
     splits = (
         FileSplit(np.array([str(path)] * 20), np.arange(20)),
-        ArraySplit(np.stack([read_picture(path)] * 20), range(20)),
+        ArraySplit(np.stack([read_image(path)] * 20), range(20)),
     )
     for name in WINDOWS:
         files, arrays = (
@@ -254,7 +254,7 @@ def test_color_noise_against_a_loop():
     np.testing.assert_array_equal(images, before)
 
 
-def test_color_noise_lies_in_the_span_with_one_alpha_a_picture():
+def test_color_noise_lies_in_the_span_with_one_alpha_a_image():
     flat = ColorComponents((0.2, 0.02, 0.0), COMPONENTS.eigenvectors)
     moved = color_noise(tf.zeros((3000, 2, 2, 3)), SEED, flat).numpy()
     assert (moved == moved[:, :1, :1]).all()
@@ -354,11 +354,11 @@ def test_mixup_is_the_weighted_sum(split):
         next(j for j in range(40) if _fits(mixed, plain[k], plain[j], labels[k], own[k], own[j]))
         for k, mixed in enumerate(images)
     ]
-    assert len(set(order)) > 25  # a permutation, but for the pictures that are hardly mixed
+    assert len(set(order)) > 25  # a permutation, but for the images that are hardly mixed
 
 
 def _fits(mixed, a, b, label, label_a, label_b):
-    """Whether there is a weight with which both pictures and labels are mixed."""
+    """Whether there is a weight with which both images and labels are mixed."""
     difference = (a - b).ravel()
     weight = 1.0 if not difference.any() else (mixed - b).ravel() @ difference / (difference @ difference)
     return np.abs(weight * a + (1 - weight) * b - mixed).max() < 0.1 and (
@@ -379,7 +379,7 @@ def test_cutmix_pastes_a_rectangle_and_says_so(split):
             assert pasted[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.98
 
 
-def test_erasing_meets_the_share_of_pictures(split):
+def test_erasing_meets_the_share_of_images(split):
     plain = first(split)[0]
     for share in (0.0, 0.5, 1.0):
         erased = (first(split, erasing=share)[0] != plain).any((1, 2, 3))
@@ -404,7 +404,7 @@ def test_a_layer_forgets_what_it_did():
         ({"erasing": 1.5}, "`erasing` must lie between 0 and 1"),
         ({"rand_augment": float("nan")}, "`rand_augment` must lie"),
         ({"color_deviation": -0.1}, "`color_deviation` must not be below 0"),
-        ({"color": ColorComponents((0.1,), ((1.0,),))}, "must be fitted on pictures of 3 channels"),
+        ({"color": ColorComponents((0.1,), ((1.0,),))}, "must be fitted on images of 3 channels"),
         ({"skip_broken": True, "position": Position()}, "would shift `position`"),
         ({"skip_broken": True, "share": Share(devices=2)}, "beforehand, with `without_broken`"),
     ],

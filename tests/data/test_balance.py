@@ -20,10 +20,10 @@ def split():
 
 
 @pytest.fixture
-def files(folder_of_pictures):
+def files(folder_of_images):
     for k in range(7):
-        (folder_of_pictures / "red" / f"{k}.png").unlink()
-    split = open_source(folder_of_pictures).split("train")
+        (folder_of_images / "red" / f"{k}.png").unlink()
+    split = open_source(folder_of_images).split("train")
     assert np.bincount(split.labels).tolist() == [10, 4]
     return split
 
@@ -59,7 +59,7 @@ def test_scarce_classes_are_repeated_until_equal(split):
     images, labels = pixels(balanced)
     assert balanced.examples == 36 == len(images) and np.bincount(labels).tolist() == [12, 12, 12]
     np.testing.assert_array_equal(labels, balanced.labels)
-    np.testing.assert_array_equal(images[:19], split.items)  # every picture once, as it is
+    np.testing.assert_array_equal(images[:19], split.items)  # every image once, as it is
     for label, count in enumerate(COUNTS):
         of_class = images[labels == label].reshape(12, -1)
         different, times = np.unique(of_class, axis=0, return_counts=True)
@@ -121,12 +121,12 @@ def test_a_broken_repeat_is_named(files):
 
     balanced = repeat_scarce(files, noise=3.0)
     with open(files.items[-1], "wb") as file:
-        file.write(b"no picture")
+        file.write(b"no image")
     with pytest.raises(SourceError, match="is no image"), reading(balanced):
         pixels(balanced, Preprocessing((8, 8)))
 
 
-def test_a_picture_never_comes_to_lie_in_two_parts(split):
+def test_a_image_never_comes_to_lie_in_two_parts(split):
     balanced = repeat_scarce(split)
     for divide in (lambda: balanced.divide(0.1, 0), lambda: balanced.partition([0.5, 0.5], 0)):
         with pytest.raises(ArgumentError, match="divide first"):

@@ -13,7 +13,7 @@ from keras_cnns.data import Preprocessing, Source, open_source, repeat_scarce, s
 from keras_cnns.data.classes import match_classes, sort_classes
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
-from keras_cnns.export.pictures import choose_pictures
+from keras_cnns.export.sample_images import choose_images
 
 
 def test_whole_numbers_are_sorted_by_number():
@@ -110,9 +110,9 @@ def test_numbered_classes_are_measured_alike_in_folder_and_npz_file(numbered, cl
         code, out, err = cli("evaluate", path, "--data", numbered / source, "--split", split, "--json")
         assert code == 0 and json.loads(out)["top1"] == 1, err
         assert json.loads(out)["examples"] == {"test": 24, "all": 60}.get(split) or source == "numbered.npz"
-        pictures = choose_pictures(record, None, str(numbered / source), class_names=names)
-        grays = pictures.images[:, 0, 0, 0]
-        assert [names[label] for label in pictures.labels] == [str(gray // 20) for gray in grays]
+        images = choose_images(record, None, str(numbered / source), class_names=names)
+        grays = images.images[:, 0, 0, 0]
+        assert [names[label] for label in images.labels] == [str(gray // 20) for gray in grays]
     words = saving.ModelInfo(tuple("abcdefghijkl"), record)
     saving.save_model(model, numbered / "words.keras", words)
     code, out, err = cli("evaluate", numbered / "words.keras", "--data", numbered / "numbered.npz")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from keras_cnns.data import Preprocessing, open_images, open_source, pictures
+from keras_cnns.data import Preprocessing, image_files, open_images, open_source
 from keras_cnns.data.pipeline import read_pixels
 from keras_cnns.errors import ArgumentError, SourceError, SourceWarning
 
@@ -85,7 +85,7 @@ def test_a_test_split_may_lack_a_class(tmp_path):
 
 def test_what_is_left_out_is_counted_and_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
-    pictures.can_read_heif.cache_clear()
+    image_files.can_read_heif.cache_clear()
     for label in "ab":
         put(tmp_path / label, 6)
         put(tmp_path / label / "more", 5)
@@ -116,18 +116,18 @@ def test_what_is_left_out_is_counted_and_named(tmp_path, monkeypatch):
         path.unlink()
     with pytest.raises(SourceError, match="a: has no images that can be read, but .*4 files in HEIC.*pip install"):
         open_source(tmp_path)
-    pictures.can_read_heif.cache_clear()
+    image_files.can_read_heif.cache_clear()
 
 
 def test_heic_is_read_where_the_package_is_installed(tmp_path, monkeypatch):
     registered = []
     module = SimpleNamespace(register_heif_opener=lambda: registered.append(True))
     monkeypatch.setitem(sys.modules, "pillow_heif", module)
-    pictures.can_read_heif.cache_clear()
+    image_files.can_read_heif.cache_clear()
     for label in "ab":
         put_heic(tmp_path / label, 4)
     assert open_source(tmp_path).split("all").examples == 8 and registered == [True]
-    pictures.can_read_heif.cache_clear()
+    image_files.can_read_heif.cache_clear()
 
 
 def test_the_order_of_the_classes_in_a_file(tmp_path):

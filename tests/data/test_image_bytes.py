@@ -1,4 +1,4 @@
-"""The pixels of image files, as operations of a graph: the same as `read_picture` gives."""
+"""The pixels of image files, as operations of a graph: the same as `read_image` gives."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from image_files import image_files
 
-from keras_cnns.data import read_picture
+from keras_cnns.data import read_image
 from keras_cnns.data.image_bytes import decode_image_bytes
 
 READABLE, REFUSED = image_files()
@@ -36,11 +36,11 @@ def decode():
     return lambda content, channels, name="x": graphs[channels](tf.constant(content), tf.constant(name)).numpy()
 
 
-def test_the_pixels_are_those_of_read_picture(decode):
+def test_the_pixels_are_those_of_read_image(decode):
     differing = {}
     for name, content in READABLE.items():
         for channels in (1, 3):
-            expected, found = read_picture(io.BytesIO(content), channels), decode(content, channels)
+            expected, found = read_image(io.BytesIO(content), channels), decode(content, channels)
             if found.shape != expected.shape or (found != expected).any():
                 differing[name, channels] = found.shape, expected.shape
     assert not differing
@@ -56,4 +56,4 @@ def test_what_it_would_read_otherwise_is_refused(decode, name):
 @pytest.mark.slow
 def test_photographs(decode, flowers):
     for path in sorted(flowers.glob("test/*/*.jpg")):
-        np.testing.assert_array_equal(decode(path.read_bytes(), 3), read_picture(path))
+        np.testing.assert_array_equal(decode(path.read_bytes(), 3), read_image(path))

@@ -1,11 +1,11 @@
-"""Pictures that lie on the device: the same numbers as from a pipeline, and no tensorflow."""
+"""Images that lie on the device: the same numbers as from a pipeline, and no tensorflow."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_cnns.data import Preprocessing, keep_on_device
-from keras_cnns.data.on_device import PicturesOnDevice
+from keras_cnns.data.on_device import ImagesOnDevice
 from keras_cnns.errors import ArgumentError
 
 IMAGES = np.random.default_rng(0).integers(1, 256, (40, 12, 10, 3), dtype="uint8")
@@ -19,7 +19,7 @@ def small_model():
     return keras.Model(x, keras.layers.Dense(3, "softmax", name="predictions")(y), name="small")
 
 
-def test_without_training_pictures_are_as_they_are():
+def test_without_training_images_are_as_they_are():
     model = small_model()
     trainer = keep_on_device(model, IMAGES, RECORD)
     places = np.array([3, 39, 3, 0])
@@ -29,13 +29,13 @@ def test_without_training_pictures_are_as_they_are():
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_each_picture_is_a_window_of_itself(flip):
-    """Every output is found, by search, among the windows of its own padded picture; all offsets occur."""
-    layer = PicturesOnDevice(IMAGES, PLAIN, 4, flip, seed=1)
+def test_each_image_is_a_window_of_itself(flip):
+    """Every output is found, by search, among the windows of its own padded image; all offsets occur."""
+    layer = ImagesOnDevice(IMAGES, PLAIN, 4, flip, seed=1)
     found = np.asarray(layer(np.arange(40), training=True))
     offsets, mirrors = set(), 0
-    for picture, changed in zip(IMAGES, found, strict=True):
-        padded = np.pad(picture, ((4, 4), (4, 4), (0, 0)))
+    for image, changed in zip(IMAGES, found, strict=True):
+        padded = np.pad(image, ((4, 4), (4, 4), (0, 0)))
         windows = {
             (top, left, mirror): (padded[top : top + 12, left : left + 10][:, :: -1 if mirror else 1])
             for top in range(9)
@@ -47,7 +47,7 @@ def test_each_picture_is_a_window_of_itself(flip):
         mirrors += hit[2]
     assert len(offsets) > 20 and {top for top, _ in offsets} >= {0, 4, 8}
     assert 8 <= mirrors <= 32 if flip else mirrors == 0
-    again = PicturesOnDevice(IMAGES, PLAIN, 4, flip, seed=1)
+    again = ImagesOnDevice(IMAGES, PLAIN, 4, flip, seed=1)
     np.testing.assert_array_equal(again(np.arange(40), training=True), found)
     assert not np.array_equal(layer(np.arange(40), training=True), found)  # another step, other shifts
 
@@ -72,7 +72,7 @@ def test_it_trains():
 @pytest.mark.parametrize(
     "images, options, message",
     [
-        (IMAGES / 255, {}, "`images` must be uint8 of shape .pictures, 12, 10, 3"),
+        (IMAGES / 255, {}, "`images` must be uint8 of shape .images, 12, 10, 3"),
         (IMAGES[:, :8], {}, "Received: dtype=uint8, shape=.40, 8, 10, 3"),
         (IMAGES, {"augmentation": "distort"}, "for others use `make_dataset`"),
     ],

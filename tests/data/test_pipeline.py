@@ -10,13 +10,13 @@ from PIL import Image
 from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data import pipeline as module
 from keras_cnns.data.augment import AUGMENTATIONS, distort, pad_crop_flip
+from keras_cnns.data.dataset_state import Position
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pipeline import reading
-from keras_cnns.data.position import Position
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, OutputError, SourceError
+from keras_cnns.evaluation._views import views_dataset, whole_dataset
 from keras_cnns.evaluation.protocols import PROTOCOLS
-from keras_cnns.evaluation.showing import views_dataset, whole_dataset
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def passes(data, count=1):
 
 @pytest.mark.parametrize("batch", [1, 5, 23, 100])
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_every_picture_once(split, batch, in_memory, monkeypatch):
+def test_every_image_once(split, batch, in_memory, monkeypatch):
     if not in_memory:
         monkeypatch.setattr(module, "CACHE_BYTES", 0)
     data = make_dataset(split, RECORD, batch)
@@ -76,7 +76,7 @@ def test_gray_and_color_are_converted(split):
     np.testing.assert_array_equal(back, np.repeat(images, 3, axis=-1))
 
 
-def test_each_picture_gets_its_own_shift():
+def test_each_image_gets_its_own_shift():
     """Every output is a crop of the padded input, mirrored or not; a batch holds many offsets."""
     images = np.random.default_rng(0).integers(1, 256, (64, 8, 10, 3), dtype="uint8")
     out = pad_crop_flip(images, np.array([1, 2])).numpy()
@@ -97,17 +97,17 @@ def test_each_picture_gets_its_own_shift():
     np.testing.assert_array_equal(still, images)
 
 
-def moments(picture):
+def moments(image):
     """Return mass, center (x, y) and the shape of a bright blob: deviations along x and y, and their slant."""
-    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
-    mass = picture.sum()
-    cx, cy = (picture * x).sum() / mass, (picture * y).sum() / mass
-    xx, yy, xy = ((picture * a).sum() / mass for a in ((x - cx) ** 2, (y - cy) ** 2, (x - cx) * (y - cy)))
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    mass = image.sum()
+    cx, cy = (image * x).sum() / mass, (image * y).sum() / mass
+    xx, yy, xy = ((image * a).sum() / mass for a in ((x - cx) ** 2, (y - cy) ** 2, (x - cx) * (y - cy)))
     return mass, cx, cy, xx**0.5, yy**0.5, xy / yy
 
 
-def test_each_picture_gets_its_own_small_affine_map():
-    """A blob in the middle moves, grows, squeezes and leans by what the arguments allow, each picture otherwise."""
+def test_each_image_gets_its_own_small_affine_map():
+    """A blob in the middle moves, grows, squeezes and leans by what the arguments allow, each image otherwise."""
     y, x = np.mgrid[:41, :41] - 20.0
     blob = (250 * np.exp(-(x**2 + y**2) / (2 * 4.0**2))).astype("uint8")
     images = np.repeat(blob[None, ..., None], 200, axis=0)
@@ -187,7 +187,7 @@ def test_files_come_once_each_in_a_seeded_order(photographs, augmentation, cache
 
 
 @WAYS
-def test_pictures_kept_on_disk_need_no_files(photographs, augmentation, tmp_path):
+def test_images_kept_on_disk_need_no_files(photographs, augmentation, tmp_path):
     folder = tmp_path / "kept"
 
     def read(split=photographs, size=16):
@@ -204,7 +204,7 @@ def test_pictures_kept_on_disk_need_no_files(photographs, augmentation, tmp_path
     read(photographs.take(np.arange(10)))
     assert len(list(folder.iterdir())) == 2  # another split has its own
     read(size=20)
-    assert len(list(folder.iterdir())) == (3 if augmentation == "none" else 2)  # whole pictures serve any size
+    assert len(list(folder.iterdir())) == (3 if augmentation == "none" else 2)  # whole images serve any size
     os.utime(photographs.items[0], ns=(1, 1))
     read()
     assert len(list(folder.iterdir())) == (4 if augmentation == "none" else 3)  # a file that changed is read again
@@ -242,7 +242,7 @@ def damage(path, kind):
     "kind",
     ["missing", "cut off", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("empty", "header alone", "text"))],
 )
-def test_a_broken_picture_in_the_middle_is_named_or_left_out(photographs, augmentation, kind):
+def test_a_broken_image_in_the_middle_is_named_or_left_out(photographs, augmentation, kind):
     damage(photographs.items[13], kind)
     damage(photographs.items[23], kind)
 
@@ -281,11 +281,11 @@ def test_the_pipeline_may_read_on_while_the_culprit_is_sought(photographs, monke
     def read_on(path):
         photographs.decoding.append(path)
 
-    monkeypatch.setattr("keras_cnns.data.files.read_picture", read_on)
+    monkeypatch.setattr("keras_cnns.data.files.read_image", read_on)
     assert photographs.fault(tf.errors.InvalidArgumentError(None, None, "jpeg::Uncompress failed")) is None
 
 
-def test_skipped_pictures_are_known_once_kept_on_disk(photographs, tmp_path):
+def test_skipped_images_are_known_once_kept_on_disk(photographs, tmp_path):
     damage(photographs.items[3], "cut off")
     data = make_dataset(photographs, Preprocessing((8, 8)), 7, cache=tmp_path / "cache", skip_broken=True)
     assert data.cardinality() == 5 and passes(data)[0] == [k for k in range(30) if k != 3]
@@ -322,8 +322,8 @@ def test_real_photographs(flowers):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
-def test_a_damaged_file_of_prepared_images_is_named_and_written_again(folder_of_pictures, tmp_path, damage):
-    train = open_source(folder_of_pictures).split("train")
+def test_a_damaged_file_of_prepared_images_is_named_and_written_again(folder_of_images, tmp_path, damage):
+    train = open_source(folder_of_images).split("train")
 
     def images():
         with reading(train):

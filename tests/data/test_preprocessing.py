@@ -28,7 +28,7 @@ def test_the_layer_does_what_normalize_does(record):
 
 
 def test_blue_first():
-    """As keras.applications prepares pictures for VGG and ResNet."""
+    """As keras.applications prepares images for VGG and ResNet."""
     import keras
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, *BLUE_FIRST.shape)).astype("float32")
@@ -89,21 +89,21 @@ def test_a_channel_that_never_varies_stays_finite():
 
 
 def test_the_shorter_side_is_kept_and_the_center_cut_out():
-    """A picture with a bright square in its middle keeps it in the middle, and its aspect."""
-    picture = np.zeros((40, 120, 3), "uint8")
-    picture[10:30, 50:70] = 255
+    """An image with a bright square in its middle keeps it in the middle, and its aspect."""
+    image = np.zeros((40, 120, 3), "uint8")
+    image[10:30, 50:70] = 255
     record = Preprocessing((20, 20), 3, shorter_side=20)  # halved to 20 x 60; the center's 20 columns stay
-    result = prepare(picture, record).numpy()
+    result = prepare(image, record).numpy()
     assert result.shape == (20, 20, 3) and result.dtype == np.uint8
     assert (result[6:14, 6:14] > 250).all() and result[:4].max() < 5 and result[:, :4].max() < 5
-    stretched = prepare(picture, Preprocessing((20, 20), 3)).numpy()
+    stretched = prepare(image, Preprocessing((20, 20), 3)).numpy()
     columns = (stretched[10, :, 0] > 127).sum()
     assert columns in (3, 4)  # a sixth of the width
 
 
-def test_a_picture_of_the_right_size_stays_as_it_is():
-    picture = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
-    np.testing.assert_array_equal(prepare(picture, Preprocessing((24, 20))), picture)
+def test_a_image_of_the_right_size_stays_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
+    np.testing.assert_array_equal(prepare(image, Preprocessing((24, 20))), image)
 
 
 @pytest.mark.parametrize("shorter_side", [None, 24, 32])
@@ -111,7 +111,7 @@ def test_a_known_size_and_an_unknown_one_give_the_same_pixels(shorter_side):
     """Arrays have a static shape in tf.data, files have none."""
     import tensorflow as tf
 
-    picture = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
+    image = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
     record = Preprocessing((24, 20), shorter_side=shorter_side)
     unknown = tf.function(lambda x: prepare(x, record), input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
-    np.testing.assert_array_equal(prepare(picture, record), unknown(picture))
+    np.testing.assert_array_equal(prepare(image, record), unknown(image))

@@ -44,7 +44,7 @@ def test_records_of_many_files_are_mixed_by_the_seed(shards, monkeypatch):
 
 @pytest.fixture(scope="module", params=["tfrecord", "array_record"])
 def stored(request, tmp_path_factory):
-    """A set of tensorflow-datasets in five files, whose pictures say their own number."""
+    """A set of tensorflow-datasets in five files, whose images say their own number."""
     import tensorflow_datasets as tfds
 
     images = np.broadcast_to(np.arange(COUNT, dtype="uint8")[:, None, None, None], (COUNT, 4, 4, 3))
@@ -67,7 +67,7 @@ def stored(request, tmp_path_factory):
 
 
 def numbers(data):
-    """Return the numbers of the pictures of a data set of batches, and check their labels."""
+    """Return the numbers of the images of a data set of batches, and check their labels."""
     found = []
     for images, labels, *_ in data:
         some = np.asarray(images)[:, 0, 0, 0].astype(int)
@@ -76,7 +76,7 @@ def numbers(data):
     return found
 
 
-def test_both_formats_give_every_picture_once(stored):
+def test_both_formats_give_every_image_once(stored):
     split = stored.split("train")
     assert split.builder.info.splits["train"].num_shards == SHARDS
     assert numbers(split.shuffled(1).batch(10)) != numbers(split.elements().batch(10))

@@ -1,10 +1,10 @@
-"""Pictures of shapes: where the objects are, what they look like, and that the same ones come again."""
+"""Images of shapes: where the objects are, what they look like, and that the same ones come again."""
 
 import numpy as np
 import pytest
 
 from keras_cnns.data import Source, make_shapes
-from keras_cnns.data.shapes import KINDS
+from keras_cnns.data.shapes import SHAPES
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 
@@ -17,7 +17,7 @@ CORNERS = {
 }
 
 
-def test_the_same_arguments_give_the_same_pictures():
+def test_the_same_arguments_give_the_same_images():
     few, many, other = make_shapes(6), make_shapes(12), make_shapes(6, seed=1)
     for name in ("images", "labels", "masks", "boxes"):
         np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:6])
@@ -35,7 +35,7 @@ def test_shapes_and_dtypes():
     assert make_shapes(2, kinds="disc").class_names == ("disc",)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("rotate", [False, True])
 def test_boxes_are_the_smallest_around_the_masks_and_areas_are_those_of_discs(kind, rotate):
     shapes = make_shapes(40, size=64, kinds=[kind], radius=0.25, rotate=rotate)
@@ -43,13 +43,13 @@ def test_boxes_are_the_smallest_around_the_masks_and_areas_are_those_of_discs(ki
         assert mask[top:bottom, left:right].sum() == mask.sum()  # nothing outside
         sides = mask[top, left:right], mask[bottom - 1, left:right], mask[top:bottom, left], mask[top:bottom, right - 1]
         assert all(side.any() for side in sides)
-    # A shape that the picture cut off would have a smaller area
+    # A shape that the image cut off would have a smaller area
     np.testing.assert_allclose(shapes.masks.sum(axis=(1, 2)), np.pi * 16**2, rtol=0.05)
 
 
 @pytest.mark.parametrize("kind", CORNERS)
 def test_masks_are_the_polygons(kind):
-    """Against matplotlib's test of points, with corners written down here, all in the middle of the picture."""
+    """Against matplotlib's test of points, with corners written down here, all in the middle of the image."""
     from matplotlib.path import Path
 
     size, radius = 64, 16
@@ -68,7 +68,7 @@ def test_masks_are_the_polygons(kind):
 
 
 def test_upside_down_a_triangle_is_another_class():
-    up, down = (make_shapes(1, kinds=[kind], radius=0.25, spread=0).masks[0] for kind in list(KINDS)[1:3])
+    up, down = (make_shapes(1, kinds=[kind], radius=0.25, spread=0).masks[0] for kind in list(SHAPES)[1:3])
     np.testing.assert_array_equal(up[::-1], down)
     assert (up != down).sum() > 100
     disc = make_shapes(1, kinds="disc", radius=0.25, spread=0).masks[0]

@@ -103,8 +103,8 @@ def test_npz(tmp_path):
         ({"y_test": np.array([0, 1, 2, 3, 4, 0, 0, 0])}, "y_test must lie between 0 and 3.*labels from 0 to 4"),
         ({"y_train": np.arange(20) % 4 - 1}, "labels from -1 to 2"),
         ({"y_train": np.zeros(20, int), "y_test": np.zeros(8, int)}, "has one class only"),
-        ({"y_train": np.arange(20) % 4 * 100000}, "y_train has no picture of class '1' and 299996 more"),
-        ({"y_train": np.ones(20, int), "y_test": np.ones(8, int)}, "no picture of class '0'"),
+        ({"y_train": np.arange(20) % 4 * 100000}, "y_train has no image of class '1' and 299996 more"),
+        ({"y_train": np.ones(20, int), "y_test": np.ones(8, int)}, "no image of class '0'"),
         ({"class_names": np.array([["a"]])}, "class_names must be a list of strings"),
         ({"class_names": np.array(["a", "b", "b", "c"])}, "class_names must differ from each other"),
     ],
@@ -126,8 +126,8 @@ def test_labels_of_an_npz_file_may_be_names(tmp_path):
     assert named.class_names == tuple(names) and named.split("train").labels[:4].tolist() == [0, 1, 2, 3]
 
 
-def test_all_images_of_a_source(folder_of_pictures):
-    source = open_source(folder_of_pictures)
+def test_all_images_of_a_source(folder_of_images):
+    source = open_source(folder_of_images)
     assert source.split("all").examples == 24 and source.split("all").class_names == ("blue", "red")
     assert set(source.split("all").items) == {*source.split("train").items, *source.split("test").items}
 
@@ -155,8 +155,8 @@ def test_a_name_that_the_system_cannot_take():
         open_source("x" * 300)
 
 
-def test_a_folder_of_classes(folder_of_pictures):
-    source = open_source(folder_of_pictures)
+def test_a_folder_of_classes(folder_of_images):
+    source = open_source(folder_of_images)
     assert source.class_names == ("blue", "red") and source.image_shape == (None, None, 3)
     train, test = source.split("train"), source.split("test")
     assert (train.examples, test.examples) == (20, 4) and set(test.labels) == {0, 1}
@@ -166,16 +166,16 @@ def test_a_folder_of_classes(folder_of_pictures):
         assert image.mean((0, 1)).argmax() == (2, 0)[label]
 
 
-def test_a_folder_with_splits(folder_of_pictures, tmp_path):
+def test_a_folder_with_splits(folder_of_images, tmp_path):
     for part in ("train", "test"):
         (tmp_path / "parts").mkdir(exist_ok=True)
         import shutil
 
-        shutil.copytree(folder_of_pictures, tmp_path / "parts" / part)
+        shutil.copytree(folder_of_images, tmp_path / "parts" / part)
     (tmp_path / "parts" / "train" / "notes.txt").write_text("not a class")
     source = open_source(tmp_path / "parts")
     assert {name: split.examples for name, split in source.splits.items()} == {"train": 24, "test": 24}
-    shutil.copytree(folder_of_pictures, tmp_path / "parts" / "val")
+    shutil.copytree(folder_of_images, tmp_path / "parts" / "val")
     assert open_source(tmp_path / "parts").split("validation").examples == 24
     shutil.rmtree(tmp_path / "parts" / "val")
     with pytest.raises(ArgumentError, match="has no such split; it has train, test, all. Did you mean 'test'"):
@@ -185,10 +185,10 @@ def test_a_folder_with_splits(folder_of_pictures, tmp_path):
         open_source(tmp_path / "parts")
 
 
-def test_wrong_folders(folder_of_pictures, tmp_path):
-    (folder_of_pictures / "green").mkdir()
+def test_wrong_folders(folder_of_images, tmp_path):
+    (folder_of_images / "green").mkdir()
     with pytest.raises(SourceError, match="green: has no images. Add"):
-        open_source(folder_of_pictures)
+        open_source(folder_of_images)
     (tmp_path / "one" / "only").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "one" / "only" / "a.png")
     with pytest.raises(SourceError, match="has one class only, 'only'"):
@@ -197,31 +197,31 @@ def test_wrong_folders(folder_of_pictures, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "flat" / "a.png")
     with pytest.raises(SourceError, match="flat: has no folders in it"):
         open_source(tmp_path / "flat")
-    (folder_of_pictures / "green" / "a.png").write_bytes(b"")
+    (folder_of_images / "green" / "a.png").write_bytes(b"")
     with pytest.raises(SourceError, match=r"needs two images of each, and this class has one: 'green' \(.*/green\)"):
-        open_source(folder_of_pictures)
+        open_source(folder_of_images)
 
 
-def test_what_a_folder_may_hold_beside_pictures(folder_of_pictures, tmp_path):
+def test_what_a_folder_may_hold_beside_images(folder_of_images, tmp_path):
     """Hidden files, notes and folders inside a class are left alone, links followed, names in any script taken."""
-    red = folder_of_pictures / "red"
+    red = folder_of_images / "red"
     (red / "._0.png").write_bytes(b"resource fork")
     (red / "notes.txt").write_text("notes")
     (red / "more.png").mkdir()
-    (folder_of_pictures / ".cache").mkdir()
-    (folder_of_pictures / "README").write_text("not a class")
-    (red / "link.png").symlink_to(folder_of_pictures / "blue" / "0.png")
+    (folder_of_images / ".cache").mkdir()
+    (folder_of_images / "README").write_text("not a class")
+    (red / "link.png").symlink_to(folder_of_images / "blue" / "0.png")
     outside = tmp_path / "outside"
     outside.mkdir()
     Image.new("RGB", (8, 8)).save(outside / "A.PNG")
     Image.new("RGB", (8, 8)).save(outside / "b.jpeg")
-    (folder_of_pictures / "grün 花").symlink_to(outside)
+    (folder_of_images / "grün 花").symlink_to(outside)
     with pytest.warns(SourceWarning, match=r"1 file of another kind \(.txt\), as .*red/notes.txt"):
-        source = open_source(folder_of_pictures)
+        source = open_source(folder_of_images)
     assert source.class_names == ("blue", "grün 花", "red")
     files = [file for split in source.splits.values() for file in split.items]
     assert len(files) == 12 + 13 + 2 and all(isinstance(file, str) for file in files)
-    assert str(red / "link.png") in files and str(folder_of_pictures / "grün 花" / "A.PNG") in files
+    assert str(red / "link.png") in files and str(folder_of_images / "grün 花" / "A.PNG") in files
 
 
 def test_an_accent_spelled_in_two_ways_is_one_class(tmp_path):
@@ -236,12 +236,12 @@ def test_an_accent_spelled_in_two_ways_is_one_class(tmp_path):
         open_source(tmp_path)
 
 
-def test_a_class_whose_pictures_lie_deeper(folder_of_pictures):
-    deeper = folder_of_pictures / "green" / "part 1"
+def test_a_class_whose_images_lie_deeper(folder_of_images):
+    deeper = folder_of_images / "green" / "part 1"
     deeper.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(deeper / "a.png")
     with pytest.raises(SourceError, match="green: has no images that can be read, but 1 file in folders"):
-        open_source(folder_of_pictures)
+        open_source(folder_of_images)
 
 
 def test_names_alone_are_read(tmp_path, monkeypatch):
@@ -262,21 +262,21 @@ def test_names_alone_are_read(tmp_path, monkeypatch):
     assert len(asked) < 20
 
 
-def test_a_folder_that_changes_while_it_is_read(folder_of_pictures):
-    source = open_source(folder_of_pictures)
+def test_a_folder_that_changes_while_it_is_read(folder_of_images):
+    source = open_source(folder_of_images)
     train = source.split("train")
-    Image.new("RGB", (8, 8)).save(folder_of_pictures / "red" / "late.png")
+    Image.new("RGB", (8, 8)).save(folder_of_images / "red" / "late.png")
     count = sum(len(labels) for _, labels in make_dataset(train, Preprocessing((8, 8)), 4))
     assert count == train.examples == 20
-    (folder_of_pictures / "red" / "nowhere.png").symlink_to(folder_of_pictures / "gone.png")
-    listed = [str(item) for split in open_source(folder_of_pictures).splits.values() for item in split.items]
-    assert str(folder_of_pictures / "red" / "nowhere.png") in listed  # to be named when it cannot be read
+    (folder_of_images / "red" / "nowhere.png").symlink_to(folder_of_images / "gone.png")
+    listed = [str(item) for split in open_source(folder_of_images).splits.values() for item in split.items]
+    assert str(folder_of_images / "red" / "nowhere.png") in listed  # to be named when it cannot be read
     gone = train.items[-1]
-    (folder_of_pictures / gone).unlink()
+    (folder_of_images / gone).unlink()
     with pytest.raises(SourceError, match=f"{gone}: cannot be read.*No such file"), reading(train):
         for _ in make_dataset(train, Preprocessing((8, 8)), 4):
             pass
-    (folder_of_pictures / "red").rename(folder_of_pictures.parent / "red")
+    (folder_of_images / "red").rename(folder_of_images.parent / "red")
     with pytest.raises(SourceError, match="cannot be read.*No such file"), reading(train):
         for _ in make_dataset(train, Preprocessing((8, 8)), 4):
             pass
@@ -285,29 +285,29 @@ def test_a_folder_that_changes_while_it_is_read(folder_of_pictures):
 def test_mixed_sizes_where_a_size_is_needed(tmp_path):
     mixed = np.empty(2, dtype=object)
     mixed[:] = [np.zeros((8, 8, 3), "uint8"), np.zeros((9, 8, 3), "uint8")]
-    with pytest.raises(ArgumentError, match="pictures of different sizes belong into a folder.*shape="):
+    with pytest.raises(ArgumentError, match="images of different sizes belong into a folder.*shape="):
         ArraySplit(mixed, [0, 1])
-    with pytest.raises(ArgumentError, match="pictures of different sizes belong into a folder.*dtype=list"):
+    with pytest.raises(ArgumentError, match="images of different sizes belong into a folder.*dtype=list"):
         ArraySplit([np.zeros((8, 8, 3), "uint8")], [0])
-    with pytest.raises(ArgumentError, match=r"one whole number for each of 2 pictures.*shape=\(3,\)"):
+    with pytest.raises(ArgumentError, match=r"one whole number for each of 2 images.*shape=\(3,\)"):
         ArraySplit(np.zeros((2, 8, 8, 3), "uint8"), [0, 1, 2])
-    with pytest.raises(SourceError, match="different sizes.*put pictures of different sizes into a folder"):
+    with pytest.raises(SourceError, match="different sizes.*put images of different sizes into a folder"):
         open_source(npz(tmp_path / "mixed.npz", x_train=np.resize(mixed, 20)))
 
 
-def test_a_name_that_is_no_utf8_is_told(folder_of_pictures):
+def test_a_name_that_is_no_utf8_is_told(folder_of_images):
     import os
 
-    os.rename(folder_of_pictures / "red" / "3.png", os.fsencode(folder_of_pictures / "red") + b"/caf\xe9.png")
+    os.rename(folder_of_images / "red" / "3.png", os.fsencode(folder_of_images / "red") + b"/caf\xe9.png")
     with pytest.raises(SourceError, match="the name is not UTF-8"):
-        open_source(folder_of_pictures)
+        open_source(folder_of_images)
 
 
-def test_an_unreadable_picture_is_named(folder_of_pictures):
-    bad = folder_of_pictures / "red" / "3.png"
+def test_an_unreadable_image_is_named(folder_of_images):
+    bad = folder_of_images / "red" / "3.png"
     bad.write_bytes(bad.read_bytes()[:100])
-    source = open_source(folder_of_pictures)
-    with pytest.raises(SourceError, match=r"red/3.png: cannot be read as a picture"):
+    source = open_source(folder_of_images)
+    with pytest.raises(SourceError, match=r"red/3.png: cannot be read as an image"):
         for split in source.splits.values():
             with reading(split):
                 for _ in make_dataset(split, Preprocessing((8, 8)), 4):

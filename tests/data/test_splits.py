@@ -8,15 +8,15 @@ from PIL import Image
 
 from keras_cnns.data import Source, open_source, repeat_scarce, split_source
 from keras_cnns.data.files import FileSplit
-from keras_cnns.data.partition import exact_counts, exact_totals
 from keras_cnns.data.splits import ArraySplit
+from keras_cnns.data.splitting import exact_counts, exact_totals
 from keras_cnns.errors import ArgumentError, SourceError
 
 SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
 
 
 def numbered(counts, start=0):
-    """A split with so many pictures of each class, each of which holds its own number."""
+    """A split with so many images of each class, each of which holds its own number."""
     examples = sum(counts)
     images = np.arange(start, start + examples, dtype="<u4").view("uint8").reshape(examples, 2, 2, 1)
     return ArraySplit(images, np.repeat(np.arange(len(counts)), counts))
@@ -75,16 +75,16 @@ def test_what_is_not_named_stays():
     assert max(numbers(parts.split("validation")) + numbers(parts.split("train"))) < 500
 
 
-def test_folders(folder_of_pictures):
-    source = open_source(folder_of_pictures)
+def test_folders(folder_of_images):
+    source = open_source(folder_of_images)
     parts = split_source(source, SHARES)
     assert [split.examples for split in parts.splits.values()] == [16, 6, 2]
     files = [set(split.items) for split in parts.splits.values()]
     assert all(isinstance(split, FileSplit) for split in parts.splits.values()) and len(set.union(*files)) == 24
     assert files[2] <= set(source.split("test").items)  # what is tested with was never trained on
     assert set(parts.split("test").labels) == {0, 1}
-    Image.new("RGB", (20, 20), "red").save(folder_of_pictures / "red" / "new.png")
-    grown = split_source(open_source(folder_of_pictures), SHARES)
+    Image.new("RGB", (20, 20), "red").save(folder_of_images / "red" / "new.png")
+    grown = split_source(open_source(folder_of_images), SHARES)
     moved = sum(len(one - set(grown.split(name).items)) for name, one in zip(parts.splits, files, strict=True))
     assert moved <= 3
 
@@ -105,10 +105,10 @@ def test_wrong_shares(shares, message):
         split_source(source_of(train=numbered([4, 4]), test=numbered([4, 4])), shares)
 
 
-def test_too_few_pictures():
-    with pytest.raises(SourceError, match="2 pictures cannot fill 3 parts"):
+def test_too_few_images():
+    with pytest.raises(SourceError, match="2 images cannot fill 3 parts"):
         split_source(source_of(train=numbered([1, 1])), SHARES)
-    with pytest.raises(SourceError, match="class 'b' is too small to leave a picture for training"):
+    with pytest.raises(SourceError, match="class 'b' is too small to leave an image for training"):
         split_source(source_of(train=numbered([40, 1, 1, 1])), {"train": 0.1, "test": 0.9})
 
 
@@ -122,13 +122,13 @@ def test_stratified_splits_share_every_class():
     assert second.items.tolist() != whole.divide(0.2, 0)[1].items.tolist()
 
 
-def test_a_folder_that_grows_keeps_its_split(folder_of_pictures):
-    before = open_source(folder_of_pictures)
-    Image.new("RGB", (20, 20), "red").save(folder_of_pictures / "red" / "new.png")
-    after = open_source(folder_of_pictures)
-    tested = set(after.split("test").items) - {str(folder_of_pictures / "red" / "new.png")}
+def test_a_folder_that_grows_keeps_its_split(folder_of_images):
+    before = open_source(folder_of_images)
+    Image.new("RGB", (20, 20), "red").save(folder_of_images / "red" / "new.png")
+    after = open_source(folder_of_images)
+    tested = set(after.split("test").items) - {str(folder_of_images / "red" / "new.png")}
     assert len(tested & set(before.split("train").items)) <= 1
-    moved = folder_of_pictures.rename(folder_of_pictures.parent / "elsewhere")
+    moved = folder_of_images.rename(folder_of_images.parent / "elsewhere")
     names = [file.rpartition("/")[2] for file in open_source(moved).split("test").items]
     assert names == [file.rpartition("/")[2] for file in after.split("test").items]
 
@@ -138,10 +138,10 @@ def test_a_sample_is_spread_over_the_split():
     assert split.sample(3).labels.tolist() == [0, 50, 99] and split.sample(1000).examples == 100
 
 
-def test_a_fingerprint_goes_with_the_pictures(folder_of_pictures, tmp_path):
+def test_a_fingerprint_goes_with_the_images(folder_of_images, tmp_path):
     """A folder elsewhere has it too, though not the identity, by which a cache knows its files."""
-    shutil.copytree(folder_of_pictures, tmp_path / "copy")
-    here, there = (open_source(folder).split("train") for folder in (folder_of_pictures, tmp_path / "copy"))
+    shutil.copytree(folder_of_images, tmp_path / "copy")
+    here, there = (open_source(folder).split("train") for folder in (folder_of_images, tmp_path / "copy"))
     assert here.fingerprint() == there.fingerprint() and here.identity() != there.identity()
     assert here.take(np.arange(1, here.examples)).fingerprint() != here.fingerprint()
     repeats = [repeat_scarce(one).fingerprint() for one in (here, there, here.take(np.arange(here.examples)[::-1]))]

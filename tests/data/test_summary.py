@@ -66,7 +66,7 @@ def test_photographs(flowers):
 
 @pytest.fixture
 def parts(tmp_path):
-    """DIR/train and DIR/test of two classes, twelve and three pictures each, all of them well."""
+    """DIR/train and DIR/test of two classes, twelve and three images each, all of them well."""
     random = np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 3)):
         for name in ("a", "b"):
@@ -82,7 +82,7 @@ def test_nothing_wrong(parts):
     assert not summary.findings and summary.sizes == {"smallest": (40, 50), "median": (44, 50), "largest": (51, 50)}
 
 
-def test_unreadable_pictures_are_named_and_left_out(parts):
+def test_unreadable_images_are_named_and_left_out(parts):
     before = summarize(open_source(parts)).mean
     broken = parts / "train" / "a" / "00.png", parts / "test" / "b" / "01.png", parts / "test" / "b" / "02.png"
     for path in broken[:2]:
@@ -91,26 +91,26 @@ def test_unreadable_pictures_are_named_and_left_out(parts):
     broken[2].unlink()
     summary = summarize(source)
     assert kinds(summary)[0] == "unreadable" and summary.unreadable == tuple(map(str, broken))
-    assert "3 pictures cannot be read, the first:" in finding(summary, "unreadable").text
+    assert "3 images cannot be read, the first:" in finding(summary, "unreadable").text
     assert str(broken[0]) in finding(summary, "unreadable").text
     assert summary.examined["train"] == 24 and sum(summary.modes.values()) == 27
     assert summary.mean != before and np.isfinite(summary.mean).all()
     assert summary.findings[0].text.count("\n") == 0
 
 
-def test_a_source_of_broken_pictures_alone(parts):
+def test_a_source_of_broken_images_alone(parts):
     for path in parts.rglob("*.png"):
         path.write_bytes(b"")
     summary = summarize(open_source(parts))
     assert len(summary.unreadable) == 30 and not summary.mean and not summary.sizes and not summary.modes
 
 
-def test_the_same_picture_in_two_splits(parts):
+def test_the_same_image_in_two_splits(parts):
     copied = parts / "test" / "b" / "copy.png"
     copied.write_bytes((parts / "train" / "a" / "03.png").read_bytes())
     (parts / "train" / "a" / "again.png").write_bytes((parts / "train" / "a" / "04.png").read_bytes())
     found = finding(summarize(open_source(parts)), "duplicate")
-    assert found.names == (f"{parts}/train/a/03.png = {copied}",) and "1 picture in two splits, the first" in found.text
+    assert found.names == (f"{parts}/train/a/03.png = {copied}",) and "1 image in two splits, the first" in found.text
     images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype="uint8")
     splits = {"train": ArraySplit(images[:20], np.arange(20) % 2), "test": ArraySplit(images[19:], np.arange(11) % 2)}
     found = finding(summarize(Source("made", ("a", "b"), (32, 32, 3), splits)), "duplicate")
@@ -161,7 +161,7 @@ def test_all_gray_or_all_small_is_one_sentence(parts):
     for k, path in enumerate(sorted(parts.rglob("*.png"))):
         Image.fromarray(np.full((20, 20), k, "uint8")).save(path)
     (found,) = summarize(open_source(parts)).findings
-    assert found.text == "all pictures have a side of less than 32 pixels" and not found.names
+    assert found.text == "all images have a side of less than 32 pixels" and not found.names
 
 
 def test_scarce_and_missing_classes():
@@ -179,7 +179,7 @@ def test_scarce_and_missing_classes():
         ("few", ("c",)),
         ("imbalance", ("a", "c")),
     ]
-    assert "44 times as many training pictures of 'a' as of 'c'" in finding(summary, "imbalance").text
+    assert "44 times as many training images of 'a' as of 'c'" in finding(summary, "imbalance").text
 
 
 def test_repeats_are_not_summarized():

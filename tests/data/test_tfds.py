@@ -18,8 +18,8 @@ from keras_cnns.data import (
     split_source,
     summarize,
 )
+from keras_cnns.data.dataset_state import Position, watched
 from keras_cnns.data.pipeline import reading
-from keras_cnns.data.position import Position, watched
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.evaluation import evaluate
 
@@ -28,7 +28,7 @@ FILES = "stripes/1.0.0"
 
 
 def colored(random, count):
-    """Arrays of noisy pictures whose brightest channel tells their class; half of them are of class 0."""
+    """Arrays of noisy images whose brightest channel tells their class; half of them are of class 0."""
     labels = np.where(np.arange(count) % 2, 0, np.arange(count) // 2 % 3)
     images = random.integers(0, 60, (count, 12, 16, 3), dtype="uint8")
     images[np.arange(count), ..., labels] += 150
@@ -59,7 +59,7 @@ def as_stored(images):
     return sorted(one.tobytes() for one in np.asarray(images))
 
 
-def pictures(split):
+def read_all(split):
     with reading(split):
         images, labels = zip(*make_dataset(split, Preprocessing((12, 16)), 7, normalize=False), strict=True)
     return np.concatenate(images), np.concatenate(labels)
@@ -71,14 +71,14 @@ def test_what_was_written_is_read(written):
     assert source.class_names == tuple(NAMES) and source.image_shape == (12, 16, 3)
     for name, stored in arrays.items():
         split = source.split(name)
-        images, labels = pictures(split)
+        images, labels = read_all(split)
         assert as_stored(images) == as_stored(stored["image"]) and split.examples == len(images)
         np.testing.assert_array_equal(images.mean((1, 2)).argmax(1), labels)
         np.testing.assert_array_equal(split.read_labels(), labels)
         np.testing.assert_array_equal([label for _, label in split.encoded()], labels)
     turned = source.with_classes(NAMES[::-1]).split("test")  # by its own name for each class
     first, _ = turned.divide(0.5, seed=0)
-    images, labels = pictures(first)
+    images, labels = read_all(first)
     np.testing.assert_array_equal(2 - images.mean((1, 2)).argmax(1), labels)
     np.testing.assert_array_equal(first.read_labels(), labels)
     np.testing.assert_array_equal([label for _, label in first.encoded()], labels)
@@ -108,10 +108,10 @@ def test_it_is_divided(written):
     assert (train.examples, validation.examples, validation.sample(3).examples) == (45, 15, 3)
     parts = split_source(source, {"train": 0.65, "validation": 0.25, "test": 0.1})
     assert [split.examples for split in parts.splits.values()] == [47, 18, 7]
-    found = [pictures(split)[0] for split in parts.splits.values()]
+    found = [read_all(split)[0] for split in parts.splits.values()]
     assert as_stored(np.concatenate(found)) == as_stored(np.concatenate([one["image"] for one in arrays.values()]))
     again, again_validation = parts.split("validation").divide(0.5, seed=0)  # lies across two of the set's own splits
-    assert as_stored(np.concatenate([pictures(again)[0], pictures(again_validation)[0]])) == as_stored(found[1])
+    assert as_stored(np.concatenate([read_all(again)[0], read_all(again_validation)[0]])) == as_stored(found[1])
     assert len({split.identity() for split in (*source.splits.values(), *parts.splits.values())}) == 5
     reopened = reopen_source({**parts.record(), "data_dir": str(folder)})
     assert [one.identity() for one in reopened.splits.values()] == [one.identity() for one in parts.splits.values()]
@@ -179,7 +179,7 @@ def flip(path):
 
 
 def linear():
-    """A classifier of these pictures."""
+    """A classifier of these images."""
     model = keras.Sequential(
         [keras.Input((12, 16, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
     )
@@ -199,7 +199,7 @@ def test_a_flipped_byte_is_found_when_it_is_read(written, tmp_path):
     ways = (
         train.read_labels,
         lambda: summarize(source),
-        lambda: pictures(train),
+        lambda: read_all(train),
         lambda: fit_preprocessing(train, record),
         lambda: evaluate(linear(), train, record, NAMES),
         fit,
@@ -216,7 +216,7 @@ def test_cnn_train_names_a_damaged_set(written, tmp_path, cli):
     assert code == 3 and not out and one_sentence(err, "tfds:stripes/1.0.0: is damaged", "corrupted record")
 
 
-def test_a_picture_that_cannot_be_decoded(written, tmp_path):
+def test_a_image_that_cannot_be_decoded(written, tmp_path):
     import tensorflow as tf
 
     def damage(folder):
@@ -229,14 +229,14 @@ def test_a_picture_that_cannot_be_decoded(written, tmp_path):
 
     train = damaged(written, tmp_path, damage).split("train")
     with pytest.raises(SourceError, match="tfds:stripes/1.0.0: is damaged.*Unknown image file format"):
-        pictures(train)
+        read_all(train)
 
 
 def test_a_file_that_is_taken_away_meanwhile(written, tmp_path):
     source = damaged(written, tmp_path, lambda folder: None)
     (tmp_path / FILES / RECORDS).unlink()
     with pytest.raises(SourceError, match=f"tfds:stripes/1.0.0: is damaged.*{RECORDS} is missing"):
-        pictures(source.split("train"))
+        read_all(source.split("train"))
 
 
 def test_what_is_not_the_sets_fault_stays_what_it_is(written, tmp_path):
@@ -282,16 +282,16 @@ def test_a_set_without_a_class(tmp_path):
         split_datasets={"train": data},
         data_dir=tmp_path,
     )
-    with pytest.raises(SourceError, match="tfds:bare: does not pair a picture with one class"):
+    with pytest.raises(SourceError, match="tfds:bare: does not pair an image with one class"):
         open_source("tfds:bare", data_dir=tmp_path)
 
 
 def test_a_set_that_is_built_here(tmp_path):
-    """`download` prepares what is not on disk; such a set says itself what its pictures and labels are."""
+    """`download` prepares what is not on disk; such a set says itself what its images and labels are."""
     import tensorflow_datasets as tfds
 
     class StripesTest(tfds.core.GeneratorBasedBuilder):
-        """Pictures whose brightness tells their class."""
+        """Images whose brightness tells their class."""
 
         VERSION = tfds.core.Version("1.0.0")
 

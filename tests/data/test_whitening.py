@@ -18,7 +18,7 @@ from keras_cnns.export import FORMATS, Options, export_model, open_artifact
 
 
 def natural(count, shape=(8, 8, 3), seed=0):
-    """uint8 pictures whose pixels hang together, as those of photographs do."""
+    """uint8 images whose pixels hang together, as those of photographs do."""
     random = np.random.default_rng(seed)
     noise = random.normal(size=(count, *shape)).cumsum(1).cumsum(2)
     return np.clip(128 + 20 * noise / noise.std() + 20 * random.normal(size=(count, 1, 1, 1)), 0, 255).astype("uint8")
@@ -56,9 +56,9 @@ def test_each_kind_is_what_its_paper_says(split, fitted):
 def test_contrast_and_whitening_by_a_loop(split, fitted):
     record = fitted["gcn-zca"]
     contrasted = []
-    for picture in split.items.astype("float64"):
-        picture = picture - picture.mean()
-        contrasted.append((picture / np.sqrt(10 + (picture**2).mean())).ravel())
+    for image in split.items.astype("float64"):
+        image = image - image.mean()
+        contrasted.append((image / np.sqrt(10 + (image**2).mean())).ravel())
     contrasted = np.array(contrasted)
     covariance = np.cov(contrasted.T, bias=True)
     values, vectors = np.linalg.eigh(covariance)
@@ -73,7 +73,7 @@ def test_whitened_covariance_is_the_identity(split):
     for whitened in (components.whiten(flat), (flat - components.mean) @ np.float64(components.zca(0.0).matrix)):
         covariance = np.cov(whitened.T, bias=True)
         assert np.abs(covariance - np.eye(len(covariance))).max() < 0.01
-    # Turned back: the whitened picture still is the picture it was
+    # Turned back: the whitened image still is the image it was
     turned = (flat - components.mean) @ np.float64(components.zca(0.0).matrix)
     own = [np.corrcoef(turned[:, k], flat[:, k])[0, 1] for k in range(0, 192, 17)]
     assert min(own) > 0.1
@@ -90,7 +90,7 @@ def test_components_are_scikit_learns(split):
     np.testing.assert_allclose(restored, theirs.inverse_transform(theirs.transform(flat)), atol=1e-6)
     with pytest.raises(ValueError, match="`count` must lie between 1 and 20. Received: count=144"):
         ours.keep(144)
-    with pytest.raises(ValueError, match="needs two pictures"):
+    with pytest.raises(ValueError, match="needs two images"):
         fit_components([flat[:1]])
 
 
@@ -101,9 +101,9 @@ def test_cifar_to_144_components(shared):
 
     from PIL import Image
 
-    picture = np.asarray(Image.open(io.BytesIO((shared / "cifar10" / "train_1.webp").read_bytes())).convert("RGB"))
-    rows, columns = (side // 32 for side in picture.shape[:2])
-    tiles = picture[: rows * 32, : columns * 32].reshape(rows, 32, columns, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)
+    image = np.asarray(Image.open(io.BytesIO((shared / "cifar10" / "train_1.webp").read_bytes())).convert("RGB"))
+    rows, columns = (side // 32 for side in image.shape[:2])
+    tiles = image[: rows * 32, : columns * 32].reshape(rows, 32, columns, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)
     few = fit_components([tiles[:3000]]).keep(144)
     assert few.compress(tiles[:5]).shape == (5, 144) and 0.9 < few.variance_kept < 1
 
@@ -128,7 +128,7 @@ def test_the_same_for_every_kind_of_tensor(fitted, kind):
 
 @pytest.mark.parametrize("kind", PREPROCESSINGS)
 def test_the_test_split_leaks_into_nothing(split, kind):
-    """Statistics are the same whatever the test pictures are."""
+    """Statistics are the same whatever the test images are."""
     found = []
     for seed in (1, 2):
         source = Source(
@@ -192,7 +192,7 @@ def _npz(**arrays):
     [
         ({"contrast_bias": 0.0}, "`contrast_bias` must be positive"),
         ({"mean_image": np.zeros((8, 8, 1), "float32")}, "`mean_image` must have the shape of the input"),
-        ({"whitening": data.Whitening(np.zeros(5), np.eye(5))}, "`whitening` must be fitted on pictures of shape"),
+        ({"whitening": data.Whitening(np.zeros(5), np.eye(5))}, "`whitening` must be fitted on images of shape"),
     ],
 )
 def test_wrong_fields_are_named(fields, message):
@@ -255,7 +255,7 @@ def test_whitening_is_not_baked_unasked(small_model, fitted, tmp_path):
     info = saving.ModelInfo(preprocessing=fitted["gcn-zca"])
     with pytest.raises(ArgumentError, match="takes 0.1 MB in each artifact: ask for it with --bake-whitening"):
         export_model(small_model, tmp_path, ["onnx"], info=info)
-    with pytest.raises(ArgumentError, match="8 bits cannot hold a normalization of each picture"):
+    with pytest.raises(ArgumentError, match="8 bits cannot hold a normalization of each image"):
         options = Options(quantize="int8", bake_whitening=True, calibration=natural(20))
         export_model(small_model, tmp_path, ["onnx"], options, info=info)
     export_model(small_model, tmp_path, ["onnx"], Options(preprocess=False), info=info)  # the caller whitens

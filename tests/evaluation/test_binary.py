@@ -94,12 +94,12 @@ def test_one_number_is_a_logit_where_two_classes_are_named(twins, source, tmp_pa
     assert result.confusion == evaluation.evaluate(twins[0], source.split("test"), RECORD, NAMES).confusion
     file = tmp_path / "image.png"
     Image.fromarray(source.split("test").items[0]).save(file)
-    both = [evaluation.predict_pictures(m, [file], RECORD, class_names=NAMES) for m in (linear, twins[0])]
+    both = [evaluation.predict_images(m, [file], RECORD, class_names=NAMES) for m in (linear, twins[0])]
     np.testing.assert_allclose(*both, atol=1e-6)
     with pytest.raises(ArgumentError, match="small gives one number per image and ends without a sigmoid.*--labels"):
-        evaluation.predict_pictures(linear, [file], RECORD)
+        evaluation.predict_images(linear, [file], RECORD)
     with pytest.raises(ArgumentError, match="ends with an activation that makes it neither a probability nor a logit"):
-        evaluation.predict_pictures(ending(1, "tanh"), [file], RECORD, class_names=NAMES)
+        evaluation.predict_images(ending(1, "tanh"), [file], RECORD, class_names=NAMES)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from keras_cnns.evaluation import CORRUPTIONS, corrupt, evaluate, robustness
 
 @pytest.fixture
 def images():
-    """Smooth pictures away from black and white, so that nothing is clipped."""
+    """Smooth images away from black and white, so that nothing is clipped."""
     down, across = np.mgrid[0:64, 0:64] / 64
     gray = 110 + 25 * np.sin(5 * across) + 15 * down
     return np.stack([np.stack([gray, gray + 5, gray - 5], -1)] * 3).round().astype("uint8")
@@ -20,7 +20,7 @@ def images():
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shape_kept_and_worse_with_severity(images, name, channels):
-    if name in ("jpeg", "blur"):  # which leave smooth pictures as they are
+    if name in ("jpeg", "blur"):  # which leave smooth images as they are
         images = np.random.default_rng(0).integers(60, 180, images.shape, dtype="uint8")
     images = images[..., :channels]
     before = images.copy()

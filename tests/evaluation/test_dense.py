@@ -13,7 +13,7 @@ from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation import Protocol, dense_model, predict_split
 
 
-def pictures(count, height, width, channels=3):
+def random_images(count, height, width, channels=3):
     return np.random.default_rng(0).normal(size=(count, height, width, channels)).astype("float32")
 
 
@@ -35,7 +35,7 @@ FULL = {"VGG11": {}, "ZFNet": {}, "CaffeNet": {}, "GoogLeNet": {"auxiliary": Tru
 )
 def test_equals_the_network_at_the_training_size(name, options):
     model = getattr(applications, name)(**options)
-    images = pictures(2, *model.inputs[0].shape[1:])
+    images = random_images(2, *model.inputs[0].shape[1:])
     expected = keras.tree.flatten(without_softmax(model).predict_on_batch(images))[0]
     maps = np.asarray(dense_model(model).predict_on_batch(images))
     assert maps.ndim == 4 and maps.shape[-1] == expected.shape[-1]
@@ -56,7 +56,7 @@ def convolutional():
 
 
 def test_equals_sliding_windows():
-    model, images = convolutional(), pictures(2, 18, 22)
+    model, images = convolutional(), random_images(2, 18, 22)
     maps = np.asarray(dense_model(model)(images))
     assert maps.shape == (2, 4, 6, 3)
     logits = without_softmax(model)
@@ -90,21 +90,21 @@ def pooled(*head, pool=layers.GlobalAveragePooling2D, **options):
     ],
 )
 def test_global_pools(head, options, rows):
-    model, images = pooled(*head, **options), pictures(3, 8, 8)
+    model, images = pooled(*head, **options), random_images(3, 8, 8)
     maps = np.asarray(dense_model(model)(images))
     assert maps.shape[:3] == (3, rows, rows)
     np.testing.assert_allclose(maps.mean((1, 2)), without_softmax(model)(images), atol=1e-5)
-    assert np.asarray(dense_model(model)(pictures(1, 11, 9))).shape[1:3] == (rows + 3, rows + 1)
+    assert np.asarray(dense_model(model)(random_images(1, 11, 9))).shape[1:3] == (rows + 3, rows + 1)
 
 
 def test_the_original_is_not_changed():
-    model, images = convolutional(), pictures(2, 12, 12)
+    model, images = convolutional(), random_images(2, 12, 12)
     before = model.predict_on_batch(images)
     dense_model(model)
     np.testing.assert_array_equal(model.predict_on_batch(images), before)
 
 
-def test_whole_pictures_equal_a_loop():
+def test_whole_images_equal_a_loop():
     model, record = convolutional(), Preprocessing((12, 12), mean=(100.0,), scale=(1 / 50,))
     images = np.random.default_rng(0).integers(0, 256, (5, 20, 16, 3), dtype="uint8")
     found, _ = predict_split(model, ArraySplit(images, np.zeros(5)), record, protocol="dense", scales=[16, 20])
@@ -118,10 +118,10 @@ def test_whole_pictures_equal_a_loop():
     np.testing.assert_allclose(found, total, atol=1e-5)
 
 
-def test_pictures_of_different_sizes(folder_of_pictures):
+def test_images_of_different_sizes(folder_of_images):
     from keras_cnns.data import open_source
 
-    split = open_source(folder_of_pictures).split("test")
+    split = open_source(folder_of_images).split("test")
     record = Preprocessing((12, 12), shorter_side=14)
     found, labels = predict_split(convolutional(), split, record, protocol=Protocol("mine", dense=True))
     assert found.shape == (split.examples, 3)

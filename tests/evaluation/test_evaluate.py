@@ -1,4 +1,4 @@
-"""Metrics against plain loops; every picture counted once."""
+"""Metrics against plain loops; every image counted once."""
 
 import json
 import warnings
@@ -17,7 +17,7 @@ from keras_cnns.evaluation import (
     draw_predictions,
     draw_result,
     evaluate,
-    predict_pictures,
+    predict_images,
     predict_split,
     score,
 )
@@ -26,7 +26,7 @@ from keras_cnns.evaluation import (
 def test_score_equals_plain_loops():
     random = np.random.default_rng(0)
     probabilities = random.dirichlet(np.ones(8), size=50)
-    labels = random.integers(0, 7, 50)  # the last class has no pictures
+    labels = random.integers(0, 7, 50)  # the last class has no images
     names = [f"c{k}" for k in range(8)]
     result = score(probabilities, labels, names)
     top1 = top5 = loss = 0
@@ -64,7 +64,7 @@ def test_a_model_is_measured_in_float32(policy, tmp_path):
         predict_split(mixed, split, record)[0], predict_split([plain, plain], split, record)[0]
     )
     paths = [tmp_path / "image.png"]
-    np.testing.assert_array_equal(predict_pictures(mixed, paths, record), predict_pictures(plain, paths, record))
+    np.testing.assert_array_equal(predict_images(mixed, paths, record), predict_images(plain, paths, record))
 
 
 def test_precision_recall_and_f1_equal_those_of_scikit_learn():
@@ -87,7 +87,7 @@ def test_precision_recall_and_f1_equal_those_of_scikit_learn():
 def test_few_classes_and_ties():
     result = score([[0.5, 0.5], [0.5, 0.5]], [0, 1], ["a", "b"])
     assert (result.top1, result.top5) == (0.5, 1.0)
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         score(np.zeros((0, 2)), [], ["a", "b"])
 
 
@@ -165,13 +165,13 @@ def test_probabilities_are_told_from_logits(kind):
 
 def test_models_and_classes_that_do_not_fit():
     split = ArraySplit(np.zeros((4, 6, 6, 3), "uint8"), [0, 1, 0, 1])
-    with pytest.raises(ArgumentError, match="tells 3 classes apart and the pictures have 2"):
+    with pytest.raises(ArgumentError, match="tells 3 classes apart and the images have 2"):
         evaluate(linear_model("softmax"), split, Preprocessing((6, 6)), "ab")
     two = keras.Model(x := keras.Input((6, 6, 3)), [keras.layers.Flatten()(x), keras.layers.Flatten()(x)])
-    with pytest.raises(ArgumentError, match="must give one vector a picture"):
+    with pytest.raises(ArgumentError, match="must give one vector an image"):
         evaluate(two, split, Preprocessing((6, 6)), "ab")
     flat = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
-    with pytest.raises(ArgumentError, match="must take one batch of pictures"):
+    with pytest.raises(ArgumentError, match="must take one batch of images"):
         evaluate(flat, split, Preprocessing((6, 6)), "ab")
 
 
@@ -204,11 +204,11 @@ def test_predicting_files(digits_model, tmp_path):
     test = open_source("digits").split("test")
     paths = []
     for k in range(6):
-        picture = Image.fromarray(test.items[k, ..., 0])
+        image = Image.fromarray(test.items[k, ..., 0])
         paths.append(tmp_path / f"{k}.png")
-        (picture if k % 2 else picture.convert("RGB").resize((96, 96), Image.Resampling.BICUBIC)).save(paths[-1])
+        (image if k % 2 else image.convert("RGB").resize((96, 96), Image.Resampling.BICUBIC)).save(paths[-1])
     for batch in (1, 4, 100):
-        probabilities = predict_pictures(model, paths, record.preprocessing, batch_size=batch)
+        probabilities = predict_images(model, paths, record.preprocessing, batch_size=batch)
         assert probabilities.shape == (6, 10)
         assert (probabilities.argmax(1) == test.labels[:6]).sum() >= 5
 
@@ -259,5 +259,5 @@ def test_drawings_of_a_result(tmp_path, classes):
     result = score(random.dirichlet(np.ones(classes), size=200), random.integers(0, classes, 200), names)
     draw_result(result, tmp_path / "out", "a model")
     for name in ("confusion.png", "reliability.png"):
-        with Image.open(tmp_path / "out" / name) as picture:
-            assert min(picture.size) >= 400
+        with Image.open(tmp_path / "out" / name) as image:
+            assert min(image.size) >= 400

@@ -1,4 +1,4 @@
-"""Views of a picture: each protocol against slices written by hand."""
+"""Views of an image: each protocol against slices written by hand."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from keras_cnns.recipes.record import PROTOCOLS as RECIPES_PROTOCOLS
 RECORD = Preprocessing((6, 6), shorter_side=8, mean=(120.0,), scale=(1 / 60,))
 
 
-def random_pictures(count, height, width, seed=0):
+def random_images(count, height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype="uint8")
 
 
@@ -33,30 +33,30 @@ def test_number_of_views(name, count):
 
 def test_center_is_what_training_and_prediction_see():
     for shape in ((8, 13), (30, 21), (6, 6)):
-        picture = random_pictures(1, *shape)[0]
+        image = random_images(1, *shape)[0]
         for record in (RECORD, Preprocessing((6, 6))):
-            (shown,) = views(picture, record, PROTOCOLS["center"]).numpy()
-            np.testing.assert_array_equal(shown, prepare(picture, record).numpy())
+            (shown,) = views(image, record, PROTOCOLS["center"]).numpy()
+            np.testing.assert_array_equal(shown, prepare(image, record).numpy())
 
 
 def test_ten_crops_equal_slices():
-    picture = random_pictures(1, 8, 11)[0]  # its shorter side is the record's, so that nothing is resized
-    crops = [picture[:6, :6], picture[:6, 5:], picture[2:, :6], picture[2:, 5:], picture[1:7, 2:8]]
+    image = random_images(1, 8, 11)[0]  # its shorter side is the record's, so that nothing is resized
+    crops = [image[:6, :6], image[:6, 5:], image[2:, :6], image[2:, 5:], image[1:7, 2:8]]
     expected = np.stack([*crops, *(crop[:, ::-1] for crop in crops)])
-    np.testing.assert_array_equal(views(picture, RECORD, PROTOCOLS["ten-crop"]).numpy(), expected)
+    np.testing.assert_array_equal(views(image, RECORD, PROTOCOLS["ten-crop"]).numpy(), expected)
     with pytest.raises(AssertionError):  # in another order they are not equal
-        np.testing.assert_array_equal(views(picture, RECORD, PROTOCOLS["ten-crop"]).numpy(), expected[::-1])
+        np.testing.assert_array_equal(views(image, RECORD, PROTOCOLS["ten-crop"]).numpy(), expected[::-1])
 
 
 @pytest.mark.parametrize("upright", [False, True])
 def test_squares_and_whole_equal_slices(upright):
-    picture = random_pictures(1, 8, 13)[0]
-    squares = [picture[:, 0:8], picture[:, 2:10], picture[:, 5:13]]
+    image = random_images(1, 8, 13)[0]
+    squares = [image[:, 0:8], image[:, 2:10], image[:, 5:13]]
     if upright:
-        picture = picture.transpose(1, 0, 2)
+        image = image.transpose(1, 0, 2)
         squares = [square.transpose(1, 0, 2) for square in squares]
     protocol = Protocol("mine", squares=True, positions=FIVE, whole=True, mirror=True)
-    found = views(picture, RECORD, protocol).numpy()
+    found = views(image, RECORD, protocol).numpy()
     assert len(found) == protocol.views() == 36
     for k, square in enumerate(squares):
         crops = [square[:6, :6], square[:6, 2:], square[2:, :6], square[2:, 2:], square[1:7, 1:7]]
@@ -77,9 +77,9 @@ def test_scales_are_the_papers_for_an_input_of_224():
 
 def test_a_grid_of_positions():
     assert grid(2, 2) == ((0, 0), (0, 1), (1, 0), (1, 1))
-    picture = random_pictures(1, 8, 10)[0]
-    found = views(picture, RECORD, Protocol("vgg", positions=grid(3, 3))).numpy()
-    expected = [picture[top : top + 6, left : left + 6] for top in (0, 1, 2) for left in (0, 2, 4)]
+    image = random_images(1, 8, 10)[0]
+    found = views(image, RECORD, Protocol("vgg", positions=grid(3, 3))).numpy()
+    expected = [image[top : top + 6, left : left + 6] for top in (0, 1, 2) for left in (0, 2, 4)]
     np.testing.assert_array_equal(found, expected)
 
 
@@ -99,28 +99,28 @@ def small_model(size=6):
 @pytest.mark.parametrize("name", ["center", "ten-crop", pytest.param("144-crop", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch_size", [1, 7, 300])
 def test_probabilities_are_the_mean_over_the_views(name, batch_size):
-    model, pictures = small_model(), random_pictures(5, 9, 14)
-    split = ArraySplit(pictures, np.arange(5) % 3)
+    model, images = small_model(), random_images(5, 9, 14)
+    split = ArraySplit(images, np.arange(5) % 3)
     found, labels = predict_split(model, split, RECORD, protocol=name, batch_size=batch_size)
     np.testing.assert_array_equal(labels, [0, 1, 2, 0, 1])
-    for picture, row in zip(pictures, found, strict=True):
-        shown = views(picture, RECORD, PROTOCOLS[name]).numpy().astype("float32")
+    for image, row in zip(images, found, strict=True):
+        shown = views(image, RECORD, PROTOCOLS[name]).numpy().astype("float32")
         expected = [np.asarray(model(RECORD.normalize(view[None])))[0] for view in shown]
         np.testing.assert_allclose(row, np.mean(expected, axis=0), atol=1e-6)
 
 
-def test_every_protocol_says_the_same_of_constant_pictures():
-    pictures = np.broadcast_to(np.array([30, 90, 200], "uint8").reshape(3, 1, 1, 1), (3, 12, 17, 3)).copy()
-    split = ArraySplit(pictures, [0, 1, 2])
+def test_every_protocol_says_the_same_of_constant_images():
+    images = np.broadcast_to(np.array([30, 90, 200], "uint8").reshape(3, 1, 1, 1), (3, 12, 17, 3)).copy()
+    split = ArraySplit(images, [0, 1, 2])
     found = [predict_split(small_model(), split, RECORD, protocol=name)[0] for name in ("center", "ten-crop")]
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
-    split = ArraySplit(random_pictures(3, 12, 17), [0, 1, 2])  # of others it does not
+    split = ArraySplit(random_images(3, 12, 17), [0, 1, 2])  # of others it does not
     found = [predict_split(small_model(), split, RECORD, protocol=name)[0] for name in ("center", "ten-crop")]
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
 def test_several_scales_are_averaged():
-    model, split = small_model(), ArraySplit(random_pictures(4, 9, 14), [0, 1, 2, 0])
+    model, split = small_model(), ArraySplit(random_images(4, 9, 14), [0, 1, 2, 0])
     each = [predict_split(model, split, RECORD, protocol="ten-crop", scales=[side])[0] for side in (7, 9)]
     both, _ = predict_split(model, split, RECORD, protocol="ten-crop", scales=[7, 9])
     np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
@@ -129,7 +129,7 @@ def test_several_scales_are_averaged():
 def test_several_models_are_averaged_each_with_its_own_record():
     one, two = small_model(), small_model(8)
     records = [RECORD, Preprocessing((8, 8), scale=(1 / 255,))]
-    split = ArraySplit(random_pictures(4, 9, 14), [0, 1, 2, 0])
+    split = ArraySplit(random_images(4, 9, 14), [0, 1, 2, 0])
     each = [predict_split(model, split, record)[0] for model, record in zip((one, two), records, strict=True)]
     both, _ = predict_split([one, two], split, records)
     np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
@@ -139,7 +139,7 @@ def test_several_models_are_averaged_each_with_its_own_record():
 
 
 def test_bad_input():
-    model, split = small_model(), ArraySplit(random_pictures(4, 9, 14), [0, 1, 2, 0])
+    model, split = small_model(), ArraySplit(random_images(4, 9, 14), [0, 1, 2, 0])
     with pytest.raises(ArgumentError, match="Did you mean 'ten-crop'.*protocol='tencrop'"):
         evaluate(model, split, RECORD, "abc", protocol="tencrop")
     with pytest.raises(ArgumentError, match=r"at least those of the network's input, 6. Received: scales=\(5,\)"):

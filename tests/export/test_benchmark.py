@@ -15,8 +15,8 @@ from keras_cnns import applications
 from keras_cnns.data import Preprocessing, open_source
 from keras_cnns.errors import ArgumentError, ArtifactError
 from keras_cnns.export import Options, benchmark, export_model
+from keras_cnns.export._benchmark import export_usual
 from keras_cnns.export._subjects import in_common
-from keras_cnns.export.benchmarking import export_usual
 from keras_cnns.export.runtimes import RuntimeProcess
 
 pytestmark = pytest.mark.slow  # tests/cli/test_benchmark.py is the quick one
@@ -121,7 +121,7 @@ def test_rows_are_complete(measured, artifacts, digits_model):
             assert one.throughput == pytest.approx(one.batch / one.median)
     # TensorFlow itself is larger than the others with a small network
     assert rows["plain_saved_model"].peak_memory > 2 * rows["plain.tflite"].peak_memory
-    assert result.pictures == "360 test pictures of digits" and result.examples == 360
+    assert result.images == "360 test images of digits" and result.examples == 360
     assert set(result.versions) == {"keras", "tensorflow", "ai-edge-litert", "onnxruntime"}
 
 
@@ -208,7 +208,7 @@ def test_without_labels_there_is_no_accuracy(artifacts, tmp_path):
     twin.write_bytes(artifacts["plain.tflite"].read_bytes())
     result = benchmark(None, [artifacts["plain.tflite"], twin], batches=(1,), rounds=1)
     assert [row.accuracy for row in result.rows] == [None, None]
-    assert result.pictures == "64 digits of scikit-learn" and set(result.versions) == {"ai-edge-litert"}
+    assert result.images == "64 digits of scikit-learn" and set(result.versions) == {"ai-edge-litert"}
     # Two of one name are told apart by their paths
     assert [row.name for row in result.rows] == [str(artifacts["plain.tflite"]), str(twin)]
 
@@ -282,7 +282,7 @@ def test_what_is_exported_for_a_benchmark(digits_model, tmp_path):
         "nin-int8.onnx",
     ]
     assert all(path.exists() for path in paths) and not [text for text in said if "without" in text]
-    # A model of another program: there are no pictures to fit ranges on
+    # A model of another program: there are no images to fit ranges on
     other = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)], name="other")
     paths = export_usual(other, tmp_path / "plain", progress=said.append)
     assert [path.name for path in paths] == ["other_saved_model", "other.tflite", "other.onnx"]

@@ -18,8 +18,7 @@ from keras_cnns.errors import (
     SourceError,
     VerificationError,
 )
-from keras_cnns.export import FORMATS, Options, _tflite, export_model, exporting, open_artifact, writers
-from keras_cnns.export import pictures as choosing
+from keras_cnns.export import FORMATS, Options, _tflite, export_model, exporter, open_artifact, sample_images, writers
 from keras_cnns.saving import ModelInfo
 
 
@@ -34,7 +33,7 @@ def exported(digits_model, tmp_path_factory):
 def test_every_format_equals_the_model(exported, digits_model):
     model, record = digits_model
     assert [one.format for one in exported.artifacts] == list(FORMATS)
-    assert exported.examples == 360 and exported.pictures == "360 test pictures of digits"
+    assert exported.examples == 360 and exported.images == "360 test images of digits"
     assert exported.accuracy >= 0.99 and exported.parameters == 349_674
     for artifact in exported.artifacts:
         assert artifact.parity.max_difference <= 1e-5 and artifact.parity.agreement == 1.0
@@ -46,7 +45,7 @@ def test_every_format_equals_the_model(exported, digits_model):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_artifacts_take_pictures_in_any_number(exported, digits_model, format, batch):
+def test_artifacts_take_images_in_any_number(exported, digits_model, format, batch):
     model, record = digits_model
     path = next(one.path for one in exported.artifacts if one.format == format)
     images = np.random.default_rng(batch).integers(0, 256, (batch, 32, 32, 1), dtype="uint8")
@@ -95,14 +94,14 @@ def change_one_weight(path, format, size=1e-2):
 def test_verification_sees_one_changed_weight(digits_model, format, tmp_path, monkeypatch):
     """The artifact is changed between its writing and its verification; nothing may be left of it."""
     model, record = digits_model
-    write = exporting.write
+    write = exporter.write
 
     def tampered(format, path, *arguments):
         seconds = write(format, path, *arguments)
         change_one_weight(path, format)
         return seconds
 
-    monkeypatch.setattr(exporting, "write", tampered)
+    monkeypatch.setattr(exporter, "write", tampered)
     with pytest.raises(VerificationError, match=f"nin{FORMATS[format].suffix} does not compute what the model"):
         export_model(model, tmp_path / "out", [format], info=record)
     assert not (tmp_path / "out").exists()
@@ -145,14 +144,14 @@ def test_verification_sees_wrong_artifacts(digits_model, fault, message, tmp_pat
 @pytest.mark.slow
 def test_one_bad_artifact_keeps_all_back(digits_model, tmp_path, monkeypatch):
     model, record = digits_model
-    write = exporting.write
+    write = exporter.write
 
     def tampered(format, path, *arguments):
         write(format, path, *arguments)
         if format == "onnx":
             change_one_weight(path, format)
 
-    monkeypatch.setattr(exporting, "write", tampered)
+    monkeypatch.setattr(exporter, "write", tampered)
     (tmp_path / "nin.tflite").write_text("an older one")
     with pytest.raises(VerificationError, match="nin.onnx.*run by ONNX Runtime.*Nothing was kept"):
         export_model(model, tmp_path, ["tflite", "onnx"], info=record, overwrite=True)
@@ -199,13 +198,13 @@ def foreign_model(channels=3):
 def test_a_foreign_model_gets_its_pixels_and_gives_what_it_gives(tmp_path):
     model = foreign_model()
     report = export_model(model, tmp_path, FORMATS)
-    assert report.pictures == "64 crops of scikit-learn's two photographs" and report.accuracy is None
+    assert report.images == "64 crops of scikit-learn's two photographs" and report.accuracy is None
     images = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), dtype="uint8")
     for artifact in report.artifacts:
         outputs = open_artifact(artifact.path)(images)["output"]
         np.testing.assert_allclose(outputs, model.predict(images.astype("float32"), verbose=0), atol=1e-4)
     gray = export_model(foreign_model(1), tmp_path / "gray", ["onnx"])
-    assert gray.pictures == "64 digits of scikit-learn"
+    assert gray.images == "64 digits of scikit-learn"
 
 
 @pytest.mark.slow
@@ -231,7 +230,7 @@ def test_models_that_cannot_be_exported_are_told_why(tmp_path):
     with pytest.raises(ArgumentError, match="without a preprocessing record.*known size"):
         export_model(free, tmp_path, ["onnx"])
     maps = applications.NiN(include_top=False)
-    with pytest.raises(ArgumentError, match="must give one vector a picture"):
+    with pytest.raises(ArgumentError, match="must give one vector an image"):
         export_model(maps, tmp_path, ["onnx"])
     with pytest.raises(ArgumentError, match="Did you mean 'tflite'"):
         export_model(free, tmp_path, ["tflit"])
@@ -326,34 +325,34 @@ for format in export.FORMATS:
     assert done.stdout.count("cannot be written") == 3 and not (tmp_path / "exports").exists()
 
 
-def test_pictures_to_verify_on(digits_model, folder_of_pictures):
+def test_images_to_verify_on(digits_model, folder_of_images):
     _, record = digits_model
-    chosen = choosing.choose_pictures(record.preprocessing, record)
+    chosen = sample_images.choose_images(record.preprocessing, record)
     assert chosen.images.shape == (360, 32, 32, 1) and chosen.labels.shape == (360,)
     with pytest.raises(ArgumentError, match="must be those of the model.*it does not know blue, red"):
-        choosing.choose_pictures(
-            record.preprocessing, record, verify_data=folder_of_pictures, class_names=record.class_names
+        sample_images.choose_images(
+            record.preprocessing, record, verify_data=folder_of_images, class_names=record.class_names
         )
     color = Preprocessing((40, 30), 3)
-    named = choosing.choose_pictures(color, None, verify_data=str(folder_of_pictures))
-    assert named.images.shape == (4, 40, 30, 3) and "4 test pictures of" in named.description
+    named = sample_images.choose_images(color, None, verify_data=str(folder_of_images))
+    assert named.images.shape == (4, 40, 30, 3) and "4 test images of" in named.description
     with pytest.raises(ArgumentError, match="a source of images is"):
-        choosing.choose_pictures(color, None, verify_data="nowhere")
+        sample_images.choose_images(color, None, verify_data="nowhere")
     gone = ModelInfo(class_names=("a", "b"), preprocessing=color, data={"source": "/no/such/folder"})
-    stand_in = choosing.choose_pictures(color, gone)
+    stand_in = sample_images.choose_images(color, gone)
     assert stand_in.labels is None and stand_in.images.shape == (64, 40, 30, 3) and stand_in.images.std() > 30
-    np.testing.assert_array_equal(stand_in.images, choosing.choose_pictures(color).images)
-    (folder_of_pictures / "red" / "0.png").write_bytes(b"")
-    (folder_of_pictures / "blue" / "0.png").write_bytes(b"")
-    shutil.rmtree(folder_of_pictures / "blue")
+    np.testing.assert_array_equal(stand_in.images, sample_images.choose_images(color).images)
+    (folder_of_images / "red" / "0.png").write_bytes(b"")
+    (folder_of_images / "blue" / "0.png").write_bytes(b"")
+    shutil.rmtree(folder_of_images / "blue")
     with pytest.raises(SourceError, match="one class only"):
-        choosing.choose_pictures(color, None, verify_data=str(folder_of_pictures))
+        sample_images.choose_images(color, None, verify_data=str(folder_of_images))
 
 
-def test_classes_in_another_order_are_matched_by_name(folder_of_pictures):
+def test_classes_in_another_order_are_matched_by_name(folder_of_images):
     color = Preprocessing((20, 24), 3)
-    swapped = ModelInfo(class_names=("red", "blue"), preprocessing=color, data={"source": str(folder_of_pictures)})
-    chosen = choosing.choose_pictures(color, swapped, class_names=swapped.class_names)
+    swapped = ModelInfo(class_names=("red", "blue"), preprocessing=color, data={"source": str(folder_of_images)})
+    chosen = sample_images.choose_images(color, swapped, class_names=swapped.class_names)
     assert (chosen.images.mean((1, 2)).argmax(1) == np.array([0, 2])[chosen.labels]).all()
 
 

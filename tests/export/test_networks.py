@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
-from families import EVERY_NETWORK_BUT_FILES_SLOW, FILES, pictures, randomize, small
+from families import EVERY_NETWORK_BUT_FILES_SLOW, FILES, random_images, randomize, small
 
 from keras_cnns import applications
 from keras_cnns.data import Preprocessing
@@ -41,7 +41,7 @@ def test_every_format_equals_the_model(name, options, formats, tmp_path):
     """The road's bound, checked by `export_model`; auxiliary heads are left out, no op comes from TensorFlow's Flex."""
     model = small(name, options)
     randomize(model)
-    with_moderate_logits(model, pictures(model))
+    with_moderate_logits(model, random_images(model))
     preprocessing = Preprocessing(model.input_shape[1:3], 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,))
     info = ModelInfo(class_names=("a", "b", "c", "d"), preprocessing=preprocessing)
     report = export_model(model, tmp_path, formats, info=info)
@@ -66,7 +66,7 @@ def test_every_format_equals_the_model(name, options, formats, tmp_path):
 def test_full_size(name, tmp_path):
     model = applications.create_model(name)
     randomize(model)
-    with_moderate_logits(model, pictures(model, 2))
+    with_moderate_logits(model, random_images(model, 2))
     preprocessing = Preprocessing(model.input_shape[1:3], 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,))
     report = export_model(model, tmp_path, FORMATS, info=ModelInfo(preprocessing=preprocessing))
     for artifact in report.artifacts:
@@ -75,7 +75,7 @@ def test_full_size(name, tmp_path):
 
 
 def int8(model, samples, path):
-    """Return a function from float pictures to the outputs of the model in eight-bit integers."""
+    """Return a function from float images to the outputs of the model in eight-bit integers."""
     from ai_edge_litert.interpreter import Interpreter
 
     function = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec((1, *samples.shape[1:]))])
@@ -113,10 +113,10 @@ def test_eight_bits_stay_near_float32(name, tmp_path):
     model = small(name, {}, classifier_activation=None)
     keras.utils.set_random_seed(1)
     randomize(model)
-    x = 20 * pictures(model, 64)
+    x = 20 * random_images(model, 64)
     run, floats = int8(model, x[:48], tmp_path / "saved")
     expected = model.predict(x[48:], verbose=0)
     error = run(x[48:]) - expected
-    # Beside what tells one picture from another; half of it is lost if the normalization is multiplied in another order
+    # Beside what tells one image from another; half of it is lost if the normalization is multiplied in another order
     assert error.std() < 0.35 * (expected - expected.mean(0)).std()
     assert not floats

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from families import pictures, randomize, small
+from families import random_images, randomize, small
 
 from keras_cnns.data import Preprocessing
 from keras_cnns.export import _onnx, export_model
@@ -65,7 +65,7 @@ def test_a_layer_that_is_used_twice(tmp_path, monkeypatch):
     ways = [keras.layers.BatchNormalization()(shared(keras.layers.Rescaling(k)(x))) for k in (1.0, -2.0)]
     model = keras.Model(x, keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(keras.layers.Add()(ways))))
     randomize(model)
-    assert np.ptp(model.predict(pictures(model, 2), verbose=0)) > 0.1
+    assert np.ptp(model.predict(random_images(model, 2), verbose=0)) > 0.1
     graph = exported(model, tmp_path)
     assert [node.op_type for node in graph.node].count("Conv") == 2
 

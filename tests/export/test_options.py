@@ -15,7 +15,7 @@ from keras_cnns import applications
 from keras_cnns._models import predict_pixels, without_softmax
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ArgumentError, SourceError
-from keras_cnns.evaluation import predict_pictures
+from keras_cnns.evaluation import predict_images
 from keras_cnns.export import FORMATS, QUANTIZATIONS, Options, export_model, open_artifact
 from keras_cnns.export.formats import table
 from keras_cnns.export.options import read_labels
@@ -44,7 +44,7 @@ def test_the_table_is_the_manual():
     for one in QUANTIZATIONS.values():
         assert one.calibrated == (one.name in ("int8", "int16x8"))
     text = " ".join(readme.split())
-    told = re.search(r"float16 and int16x8 must agree on (\d+) %, dynamic and int8 on (\d+) % of the pictures", text)
+    told = re.search(r"float16 and int16x8 must agree on (\d+) %, dynamic and int8 on (\d+) % of the images", text)
     for name, share in zip(
         ("float16", "int16x8", "dynamic", "int8"), (told[1], told[1], told[2], told[2]), strict=True
     ):
@@ -129,9 +129,9 @@ def test_logits_of_any_model(way):
         z = keras.layers.Activation("linear")(keras.layers.Softmax()(z))
     if way == "operation":
         z = keras.ops.softmax(z)
-    model, pictures = keras.Model(x, z), np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
-    expected = pictures.reshape(3, -1) @ np.asarray(dense.kernel) + np.asarray(dense.bias)
-    np.testing.assert_allclose(without_softmax(model).predict(pictures, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    model, images = keras.Model(x, z), np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
+    expected = images.reshape(3, -1) @ np.asarray(dense.kernel) + np.asarray(dense.bias)
+    np.testing.assert_allclose(without_softmax(model).predict(images, verbose=0), expected, rtol=1e-4, atol=1e-5)
     nested = keras.Model(x, model(x))
     if way != "none":
         with pytest.raises(ArgumentError, match="inside a nested model"):
@@ -176,12 +176,12 @@ def test_input_size(export):
     assert run.card["preprocessing"]["size"] == [20, 20]
     with pytest.raises(ArgumentError, match="must have a known size .for export: --input-size"):
         export(["onnx"], free, None)
-    with pytest.raises(ArgumentError, match="nin cannot take pictures of 2x2x1"):
+    with pytest.raises(ArgumentError, match="nin cannot take images of 2x2x1"):
         export(["onnx"], free, None, input_size=2)
     half = applications.NiN(variant="mnist", input_shape=(None, 40, 1))
-    with pytest.raises(ArgumentError, match="takes pictures of Nonex40 pixels and no others"):
+    with pytest.raises(ArgumentError, match="takes images of Nonex40 pixels and no others"):
         export(["onnx"], half, None, input_size=20)
-    with pytest.raises(ArgumentError, match="takes pictures of 32x32 pixels and no others; leave out --input-size"):
+    with pytest.raises(ArgumentError, match="takes images of 32x32 pixels and no others; leave out --input-size"):
         export(["onnx"], applications.NiN(), None, input_size=64)
 
 
@@ -206,7 +206,7 @@ def test_labels(export, digits_model, tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(SourceError, match="empty.txt: is empty"):
         read_labels(tmp_path / "empty.txt")
-    # Sources of pictures have the names that the model was trained with
+    # Sources of images have the names that the model was trained with
     export(["tflite"], labels=names, quantize="int8")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
     for path in ("bytes.txt", "missing.txt"):
@@ -247,7 +247,7 @@ def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
 
 
 @pytest.mark.slow
-def test_pictures_as_files(digits_model, tmp_path):
+def test_images_as_files(digits_model, tmp_path):
     """`serve_image_bytes`: JPEG and PNG of all kinds in one batch, as cnn-predict; the best five by name."""
     import tensorflow as tf
 
@@ -263,7 +263,7 @@ def test_pictures_as_files(digits_model, tmp_path):
     loaded = tf.saved_model.load(str(tmp_path / "small_saved_model"))
     serve = loaded.signatures["serve_image_bytes"]
     found = {k: v.numpy() for k, v in serve(image_bytes=tf.constant(list(files.values()))).items()}
-    expected = predict_pictures(model, [tmp_path / name for name in files], info.preprocessing)
+    expected = predict_images(model, [tmp_path / name for name in files], info.preprocessing)
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     order = np.argsort(-expected, axis=1)[:, :5]
     assert [[one.decode() for one in row] for row in found["top_labels"]] == np.array(names)[order].tolist()
@@ -353,11 +353,11 @@ def test_models_with_two_inputs_or_outputs_are_told_why(tmp_path):
     one, two = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
     flat = keras.layers.Flatten()(keras.layers.Add()([one, two]))
     both = keras.Model([one, two], keras.layers.Dense(2)(flat), name="both")
-    with pytest.raises(ArgumentError, match="both: the model must take one batch of pictures"):
+    with pytest.raises(ArgumentError, match="both: the model must take one batch of images"):
         export_model(both, tmp_path, ["onnx"])
     flat = keras.layers.Flatten()(one)
     forked = keras.Model(one, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)], name="forked")
-    with pytest.raises(ArgumentError, match="forked: the model must give one vector a picture"):
+    with pytest.raises(ArgumentError, match="forked: the model must give one vector an image"):
         export_model(forked, tmp_path, ["onnx"])
 
 

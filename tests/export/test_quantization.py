@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from families import pictures, randomize, small
+from families import random_images, randomize, small
 
 from keras_cnns import data
 from keras_cnns.data import Preprocessing
@@ -122,7 +122,7 @@ def test_channels_keep_scales_of_their_own(tmp_path):
     assert np.abs(found - expected)[inside].max() < 2 * step
 
 
-def test_no_pictures_no_quantization(digits_model, tmp_path):
+def test_no_images_no_quantization(digits_model, tmp_path):
     model, record = digits_model
     alone = ModelInfo(class_names=record.class_names, preprocessing=record.preprocessing)
     for quantize in ("int8", "int16x8"):
@@ -155,24 +155,24 @@ def test_calibration_comes_from_the_training_split(digits_model):
     "change, error, message",
     [
         (lambda x: x / 255.0, ArgumentError, "must hold pixels as uint8.*Received: dtype=float64"),
-        (lambda x: x[:, :16], ArgumentError, "must hold pictures of shape .pictures, 32, 32, 1"),
-        (lambda x: x[:0], ArgumentError, "must hold pictures of shape"),
+        (lambda x: x[:, :16], ArgumentError, "must hold images of shape .images, 32, 32, 1"),
+        (lambda x: x[:0], ArgumentError, "must hold images of shape"),
         (lambda x: x // 255, SourceError, "Pixels of 0 to 1 must be multiplied by 255"),
         (lambda x: np.full_like(x, 77), SourceError, "Received: pixels from 77 to 77"),
     ],
 )
-def test_pictures_that_are_none(digits_model, change, error, message):
+def test_images_that_are_none(digits_model, change, error, message):
     _, record = digits_model
     images = change(data.open_source("digits").split("train").items[:20])
     with pytest.raises(error, match=message):
         choose_calibration(Options(quantize="int8", calibration=images), record.preprocessing, record, ())
 
 
-def test_calibration_folders(digits_model, folder_of_pictures, tmp_path, cli):
+def test_calibration_folders(digits_model, folder_of_images, tmp_path, cli):
     (tmp_path / "empty").mkdir()
     for source, code, message in (
         (tmp_path / "empty", 3, "has no folders in it"),
-        (folder_of_pictures, 2, "the classes of the images must be those of the model"),
+        (folder_of_images, 2, "the classes of the images must be those of the model"),
         (tmp_path / "nowhere", 2, "a source of images is"),
     ):
         found, _, err = cli(
@@ -193,7 +193,7 @@ def test_calibration_folders(digits_model, folder_of_pictures, tmp_path, cli):
 
 
 def test_wrong_calibration_is_found_out(digits_model, tmp_path):
-    """A valid file, and chance: ranges of activations fitted on dark pictures cut off what real ones reach."""
+    """A valid file, and chance: ranges of activations fitted on dark images cut off what real ones reach."""
     model, record = digits_model
     dark = data.open_source("digits").split("train").items[:100] // 3
     with pytest.raises(VerificationError, match="get another class, and 10 may|its accuracy is"):
@@ -209,7 +209,7 @@ def test_normalization_of_local_responses_stays_exact_in_half_precision(tmp_path
     model = small("AlexNet", {})
     randomize(model)
     first = model.get_layer("conv1")
-    spread = np.abs(first(pictures(model, 4))).max()
+    spread = np.abs(first(random_images(model, 4))).max()
     first.set_weights([weight * (2000 / spread) for weight in first.get_weights()])
     record = Preprocessing(model.input_shape[1:3], 3, mean=(120.0,), scale=(1 / 64,))
     settings = Options(quantize="float16", min_agreement=0.9)

@@ -89,7 +89,7 @@ def test_what_counts_as_a_disagreement():
 
 
 @pytest.mark.parametrize(
-    "quantize, pictures, wrong, fails",
+    "quantize, images, wrong, fails",
     [
         ("float16", 1000, 10, False),
         ("float16", 1000, 11, True),
@@ -98,19 +98,19 @@ def test_what_counts_as_a_disagreement():
         ("int8", 1000, 31, True),
         ("dynamic", 200, 6, False),
         ("dynamic", 200, 7, True),
-        ("int8", 10, 1, False),  # few pictures: one may differ
+        ("int8", 10, 1, False),  # few images: one may differ
         ("int8", 10, 2, True),
     ],
 )
-def test_agreements(quantize, pictures, wrong, fails):
-    reference = np.tile(np.float32([4.0, 0.0, 0.0]), (pictures, 1))
+def test_agreements(quantize, images, wrong, fails):
+    reference = np.tile(np.float32([4.0, 0.0, 0.0]), (images, 1))
     outputs = reference.copy()
     outputs[:wrong] = [0.0, 4.0, 0.0]
     parity = compare(reference, outputs, "logits", quantize=quantize)
-    assert parity.disagreements == wrong and parity.agreement == pytest.approx(1 - wrong / pictures)
+    assert parity.disagreements == wrong and parity.agreement == pytest.approx(1 - wrong / images)
     assert ("get another class" in parity.fault) == fails
     assert not compare(reference, outputs, "logits", quantize=quantize, min_agreement=0.5).fault
-    assert compare(reference, outputs, "logits", quantize=quantize, min_agreement=1.0).fault or pictures < 200
+    assert compare(reference, outputs, "logits", quantize=quantize, min_agreement=1.0).fault or images < 200
 
 
 def test_accuracy_must_be_kept():
@@ -356,7 +356,7 @@ def test_the_manifest(copied, digits_model):
     assert sorted(noted) == ["nin-int8.tflite", "nin.onnx", "nin.tflite", "nin_saved_model"]
     for name, entry in noted.items():
         assert entry["sha256"] == inspection.sha256(copied / name) and entry["bytes"] == inspection.size(copied / name)
-        assert entry["pictures"] == "360 test pictures of digits" and entry["parity"]["accuracy"] >= 0.99
+        assert entry["images"] == "360 test images of digits" and entry["parity"]["accuracy"] >= 0.99
         assert entry["source"]["name"] == "nin" and len(entry["source"]["weights_sha256"]) == 64
         assert entry["versions"]["onnxruntime"] and sum(entry["contents"]["operators"].values()) > 9
     assert noted["nin.onnx"]["contents"]["opset"] == 17 and noted["nin.onnx"]["calibration"] is None
@@ -416,13 +416,13 @@ def test_a_folder_is_noted_in_by_one_at_a_time(tmp_path):
 
 def test_of_two_exports_of_one_output_the_second_is_told_before_its_work(digits_model, tmp_path, monkeypatch):
     from keras_cnns import _files
-    from keras_cnns.export import exporting
+    from keras_cnns.export import exporter
 
     def work(*_):
         raise AssertionError("the model was opened")
 
     model, record = digits_model
-    monkeypatch.setattr(exporting, "_opened", work)
+    monkeypatch.setattr(exporter, "_opened", work)
     left = tmp_path / ".nin-0123456789ab.onnx"
     left.write_text("a process that was killed left this")
     with _files.claimed(tmp_path / "nin.onnx"):

@@ -73,7 +73,7 @@ def test_a_map_without_room_for_a_window_is_refused(kind):
     layer = CLASSES[kind](3, 2)
     assert layer(np.ones((1, 2, 2, 1), "float32")).shape == (1, 1, 1, 1)
     for x in (np.ones((1, 1, 8, 1), "float32"), keras.Input((8, 1, 1))):
-        with pytest.raises(ValueError, match="too little is left of the picture for a window"):
+        with pytest.raises(ValueError, match="too little is left of the image for a window"):
             layer(x)
 
 

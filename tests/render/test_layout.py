@@ -54,8 +54,8 @@ def prediction_grid(path, names):
     _render.prediction_grid(images(few), labels, probabilities(few, len(names)), names, path, title_of(names))
 
 
-def picture_grid(path, names):
-    _render.picture_grid(images(len(names), 1), names, path, title_of(names))
+def image_grid(path, names):
+    _render.image_grid(images(len(names), 1), names, path, title_of(names))
 
 
 def class_map_grid(path, names):
@@ -71,7 +71,7 @@ def occlusion_grid(path, names):
     scores, predictions = RANDOM.uniform(size=(few, 6, 6)), RANDOM.integers(0, len(names), (few, 6, 6))
     found = SimpleNamespace(
         **{"scores": scores, "predictions": predictions, "targets": np.arange(few), "unoccluded": scores[:, 0, 0]},
-        **{"tops": starts, "lefts": starts, "size": (4, 4), "picture_size": (16, 16)},
+        **{"tops": starts, "lefts": starts, "size": (4, 4), "image_size": (16, 16)},
     )
     _render.occlusion_grid(images(few), found, names, path, title_of(names))
 
@@ -200,7 +200,7 @@ DRAWINGS = {
     draw.__name__: draw
     for draw in (
         prediction_grid,
-        picture_grid,
+        image_grid,
         class_map_grid,
         occlusion_grid,
         feature_map_grid,

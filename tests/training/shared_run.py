@@ -24,7 +24,7 @@ def Net(classes=10, input_shape=(8, 8, 3), dropout=0.0, normalization=True):
 
 
 def colors(train=80, validation=19, test=20):
-    """A source of pictures whose brightest channel is their class."""
+    """A source of images whose brightest channel is their class."""
     import numpy as np
 
     from keras_cnns.data.sources import Source
@@ -80,7 +80,7 @@ def main(runs, logical=None, join=None):
             at_step(step, lambda callback: os.kill(os.getpid(), signal.SIGKILL))
         distribution = training.distribution(settings.pop("devices", "all"), **(join or {}))
         chosen = recipes.Recipe("plain", **{**plain, **settings.pop("recipe", {})})
-        source = colors(**settings.pop("pictures", {}))
+        source = colors(**settings.pop("images", {}))
         try:
             info = training.train(Net, source, chosen, output, distribution=distribution, quiet=True, **settings)
             print(json.dumps(info.to_json()), flush=True)

@@ -98,11 +98,11 @@ def test_two_processes_equal_one(tmp_path):
 def test_two_devices_equal_one(tmp_path, backend):
     cases = {
         "even": {},
-        "uneven": {"pictures": {"train": 77}, "recipe": PLAIN},
-        "fewer pictures than devices": {"pictures": {"train": 73}, "recipe": PLAIN},
-        "weights": {"pictures": {"train": 77}, "recipe": {**PLAIN, "balance": "weights"}},
-        "soft": {"pictures": {"train": 77}, "recipe": {**PLAIN, "label_smoothing": 0.1}},
-        "adam": {"pictures": {"train": 77}, "recipe": {**PLAIN, "optimizer": "adamw", "moving_average": 0.9}},
+        "uneven": {"images": {"train": 77}, "recipe": PLAIN},
+        "fewer images than devices": {"images": {"train": 73}, "recipe": PLAIN},
+        "weights": {"images": {"train": 77}, "recipe": {**PLAIN, "balance": "weights"}},
+        "soft": {"images": {"train": 77}, "recipe": {**PLAIN, "label_smoothing": 0.1}},
+        "adam": {"images": {"train": 77}, "recipe": {**PLAIN, "optimizer": "adamw", "moving_average": 0.9}},
         "augmented": {"recipe": {"augmentation": "pad-crop-flip"}},
     }
     runs = {}
@@ -113,16 +113,16 @@ def test_two_devices_equal_one(tmp_path, backend):
         one, two = (tmp_path / f"{name} {devices}" for devices in (1, 2))
         assert difference(one, two) < 1e-5, name
         one, two = log_of(one), log_of(two)
-        np.testing.assert_allclose(one[:, -2:], two[:, -2:], rtol=1e-5, err_msg=name)  # validation, of 19 pictures
+        np.testing.assert_allclose(one[:, -2:], two[:, -2:], rtol=1e-5, err_msg=name)  # validation, of 19 images
         np.testing.assert_allclose(one[:, :-2], two[:, :-2], rtol=0.05, err_msg=name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_what_only_nearly_equals_one_device(tmp_path, backend):
-    """Batch normalization sees a picture that is there twice; dropout draws other numbers."""
+    """Batch normalization sees an image that is there twice; dropout draws other numbers."""
     cases = {
-        "uneven": {"pictures": {"train": 77}},
+        "uneven": {"images": {"train": 77}},
         "dropout": {"recipe": {"network": {"dropout": 0.3}, "epochs": 12}},
     }
     runs = {}
@@ -136,9 +136,9 @@ def test_what_only_nearly_equals_one_device(tmp_path, backend):
 
 
 @pytest.mark.slow
-def test_uneven_pictures_in_two_processes(tmp_path):
+def test_uneven_images_in_two_processes(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    case = {"pictures": {"train": 73, "validation": 19}, "recipe": PLAIN}
+    case = {"images": {"train": 73, "validation": 19}, "recipe": PLAIN}
     alone, together = start({one: case}), start_two({two: case})
     for process in [alone, *together]:
         finished(process)
@@ -296,20 +296,20 @@ def command(*arguments, **environment):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     random, parts = np.random.default_rng(0), {}
     for part, count in (("train", 60), ("test", 20)):
         labels = np.arange(count) % 2
         images = random.integers(0, 100, (count, 28, 28, 1)) + 100 * labels[:, None, None, None]
         parts |= {f"x_{part}": images.astype("uint8"), f"y_{part}": labels}
-    np.savez(tmp_path / "pictures.npz", **parts)
-    return tmp_path / "pictures.npz"
+    np.savez(tmp_path / "images.npz", **parts)
+    return tmp_path / "images.npz"
 
 
 @pytest.mark.slow
-def test_the_command_in_two_processes_of_a_scheduler(tmp_path, pictures):
+def test_the_command_in_two_processes_of_a_scheduler(tmp_path, images):
     """As Slurm starts them; then one of them with another seed, which ends both at once."""
-    common = ["LeNet5Modern", "--data", pictures, "--epochs", 2, "--batch-size", 8, "--json", "--coordinator", "auto"]
+    common = ["LeNet5Modern", "--data", images, "--epochs", 2, "--batch-size", 8, "--json", "--coordinator", "auto"]
     slurm = {"SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
 
     def both(output, more=("", "")):

@@ -43,12 +43,12 @@ def test_an_output_that_overflows():
     assert (fault.step, fault.layer) == (0, "conv2") and str(fault) == "layer conv2: its output stopped being finite"
 
 
-def test_a_picture_that_is_no_number():
+def test_a_image_that_is_no_number():
     given = batches()
     given[2][0][1, 2, 3, 0] = np.nan
     model = compiled(network())
     fault = find_fault(model, given, 6)
-    assert (fault.step, fault.layer) == (2, "images") and "pictures" in fault.what
+    assert (fault.step, fault.layer) == (2, "images") and "images" in fault.what
     assert int(model.optimizer.iterations) == 2
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
@@ -232,7 +232,7 @@ def test_sound_weights_of_samples():
 
 
 @pytest.mark.slow
-def test_pictures_from_tensorflow_under_jax(python):
+def test_images_from_tensorflow_under_jax(python):
     """Batches of a tf.data pipeline, as a training under JAX has them."""
     source = """
 import keras, numpy as np, tensorflow as tf
@@ -249,6 +249,4 @@ assert all(np.isfinite(one).all() for one in model.optimizer.variables)
 print(fault.step, fault)
 """
     done = python(source, KERAS_BACKEND="jax")
-    assert done.stdout.splitlines()[-1:] == ["2 layer images: the pictures hold values that are not finite"], (
-        done.stderr
-    )
+    assert done.stdout.splitlines()[-1:] == ["2 layer images: the images hold values that are not finite"], done.stderr

@@ -86,7 +86,7 @@ def test_a_line_an_epoch(clock, stream):
     run(Progress(16, 3, 10), clock, 3, 10, 0.1, validation=2.0)
     first, _, last = stream.getvalue().splitlines()
     assert first == (
-        "epoch 1/3  loss 0.5000  accuracy 90.00%  validation loss 0.2500  validation accuracy 95.00%  160 pictures/s  "
+        "epoch 1/3  loss 0.5000  accuracy 90.00%  validation loss 0.2500  validation accuracy 95.00%  160 images/s  "
         "6 s left"
     )
     assert last.endswith("0 s left")
@@ -100,10 +100,10 @@ def test_long_epochs_show_a_sign_of_life(clock, stream):
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 16])
-def test_pictures_are_counted_whatever_the_steps_at_once(clock, stream, at_once):
+def test_images_are_counted_whatever_the_steps_at_once(clock, stream, at_once):
     callback, waited = Progress(16, 3, 10, waited=lambda: waited[0]), [0.0]
     run(callback, clock, 3, 10, 0.5, validation=7.0, at_once=at_once, waited=waited, wait=0.1)
-    assert callback.pictures_per_second == pytest.approx(32)
+    assert callback.images_per_second == pytest.approx(32)
     assert callback.waiting == pytest.approx(0.2)
     assert "input 20%" in stream.getvalue()
 
@@ -117,7 +117,7 @@ def test_a_training_that_goes_on(clock, stream, monkeypatch):
             clock.now += 0.001 if step < 6 else 1.0
             callback.on_train_batch_end(step, {"loss": 0.5})
         callback.on_epoch_end(3, {"loss": 0.5})
-    assert callback.pictures_per_second == 16 and "epoch 4/5" in stream.getvalue()
+    assert callback.images_per_second == 16 and "epoch 4/5" in stream.getvalue()
     assert "10 s left" in stream.getvalue()
 
 
@@ -142,11 +142,11 @@ def test_the_step_that_compiles_is_no_measure_of_speed(clock, stream):
     callback.on_epoch_begin(0)
     clock.now += 100.0
     callback.on_train_batch_end(0, {})
-    assert callback.pictures_per_second == 0.2  # the only one
+    assert callback.images_per_second == 0.2  # the only one
     for step in range(1, 10):
         clock.now += 0.5
         callback.on_train_batch_end(step, {})
-    assert callback.pictures_per_second == 32
+    assert callback.images_per_second == 32
 
 
 def test_steps_that_nobody_knows(clock, stream):
@@ -161,7 +161,7 @@ def test_steps_that_nobody_knows(clock, stream):
             if epoch == 0:
                 assert "step 10  loss" in stream.getvalue() and "left" not in stream.getvalue()
             callback.on_epoch_end(epoch, {"loss": 0.5})
-    assert "step 1/10  loss 0.5000  16 pictures/s  19 s left" in stream.getvalue()
+    assert "step 1/10  loss 0.5000  16 images/s  19 s left" in stream.getvalue()
 
 
 def test_logs_are_read_only_when_they_are_shown(clock, stream):
@@ -193,7 +193,7 @@ def test_validation_counts_in_the_time_left(clock, stream):
 def test_later_epochs_of_a_training(clock, stream):
     run(Progress(16, 5, 10), clock, 5, 10, 1.0, first=3)
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 2 and lines[0].startswith("epoch 4/5") and lines[0].endswith("16 pictures/s  10 s left")
+    assert len(lines) == 2 and lines[0].startswith("epoch 4/5") and lines[0].endswith("16 images/s  10 s left")
 
 
 def test_a_stream_of_ones_own(clock, stream):
@@ -219,7 +219,7 @@ def test_a_terminal_keeps_the_epochs(clock, stream):
     stream.terminal = True
     run(Progress(16, 2, 10), clock, 2, 10, 0.3, validation=1.0)
     text = stream.getvalue()
-    assert text.count("validation loss 0.2500  validation accuracy 95.00%  53 pictures/s  ") == 2  # not folded
+    assert text.count("validation loss 0.2500  validation accuracy 95.00%  53 images/s  ") == 2  # not folded
     for behind in text.split("validation accuracy")[1:]:
         assert not re.match(r"[^\n]*\n[^\r]*step 10/10", behind)
 
@@ -241,7 +241,7 @@ def test_a_terminal_has_one_line_and_is_left_clean(clock, stream):
 def test_quiet(clock, stream):
     callback = Progress(16, 3, 10, show=False)
     run(callback, clock, 3, 10, 0.5)
-    assert stream.getvalue() == "" and callback.pictures_per_second == 32 and callback.waiting is None
+    assert stream.getvalue() == "" and callback.images_per_second == 32 and callback.waiting is None
 
 
 def test_with_fit(stream):

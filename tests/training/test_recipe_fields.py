@@ -1,4 +1,4 @@
-"""That a training does what each field of its recipe says, on small pictures."""
+"""That a training does what each field of its recipe says, on small images."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def Tiny(classes=10, input_shape=(12, 12, 3), heads=(), main="predictions"):
 
 
 def colors(size=(12, 12), shape=None, channels=3):
-    """A source of pictures whose brightest channel, or brightness, is their class."""
+    """A source of images whose brightest channel, or brightness, is their class."""
     random = np.random.default_rng(0)
 
     def split(count):
@@ -74,7 +74,7 @@ def test_smoothed_labels_are_one_hot_in_training_and_validation(tmp_path):
 
 
 @pytest.mark.slow
-def test_augmentation_of_pictures_and_labels_is_the_recipes(tmp_path, passed):
+def test_augmentation_of_images_and_labels_is_the_recipes(tmp_path, passed):
     recipe = PLAIN.replace(
         epochs=1, augmentation="pad-crop-flip", mixup=0.2, cutmix=0.5, rand_augment=0.3, erasing=0.25, color_noise=0.2
     )
@@ -89,7 +89,7 @@ def test_augmentation_of_pictures_and_labels_is_the_recipes(tmp_path, passed):
 
 
 def test_color_noise_has_the_recipes_deviation():
-    """On pictures of one color each, the noise is what is left of the mean."""
+    """On images of one color each, the noise is what is left of the mean."""
     random = np.random.default_rng(0)
     palette = random.integers(60, 190, (400, 1, 1, 3), dtype="uint8")
     split = ArraySplit(np.broadcast_to(palette, (400, 4, 4, 3)).copy(), np.arange(400) % 3)
@@ -138,8 +138,8 @@ def test_auxiliary_heads(tmp_path, moving_average):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_main_heads_loss_counts_every_picture_once(tmp_path, smoothing):
-    """As that of a network of one head does; 71 pictures are five batches, the last of seven."""
+def test_the_main_heads_loss_counts_every_image_once(tmp_path, smoothing):
+    """As that of a network of one head does; 71 images are five batches, the last of seven."""
     recipe = PLAIN.replace(optimizer="sgd", learning_rate=1e-12, label_smoothing=smoothing, epochs=1)
     two = {"network": {"heads": ["side"]}, "auxiliary_weight": 0.5}
     losses = []
@@ -155,7 +155,7 @@ def test_the_main_heads_loss_counts_every_picture_once(tmp_path, smoothing):
     [
         ({"heads": ["side"]}, 0.0, "tiny has 1. Received: auxiliary_weight=0.0"),
         ({}, 0.3, "tiny has 0. Received: auxiliary_weight=0.3"),
-        ({"heads": ["side"], "main": "first"}, 0.3, "must give one vector a picture"),
+        ({"heads": ["side"], "main": "first"}, 0.3, "must give one vector an image"),
     ],
 )
 def test_heads_that_do_not_fit_are_refused(tmp_path, network, weight, message):
@@ -366,7 +366,7 @@ def test_accumulated_gradients_are_those_of_the_larger_batch():
 
 
 def unequal():
-    """A source of 60 red, 15 green and 5 blue pictures."""
+    """A source of 60 red, 15 green and 5 blue images."""
     source, labels = colors(), np.repeat([0, 1, 2], [60, 15, 5])
     images = source.split("train").items[[np.flatnonzero(np.arange(80) % 3 == label)[0] for label in labels]]
     return Source(
@@ -393,7 +393,7 @@ def test_classes_weigh_the_same(smoothing, heads):
     model.fit(batches, validation_data=held_out, verbose=0)
 
 
-def test_scarce_pictures_are_repeated(tmp_path):
+def test_scarce_images_are_repeated(tmp_path):
     info = train(Tiny, unequal(), PLAIN.replace(balance="repeat"), tmp_path)
     assert info.training["pictures"] == 3 * 54 and info.metrics["validation"]["examples"] == 9
 

@@ -20,7 +20,7 @@ from keras_cnns.saving import load_model, read_info
 from keras_cnns.training import _callbacks, checkpoint, compilation, train, watching
 
 PLAIN = recipes.Recipe("plain", learning_rate=0.02, batch_size=8, epochs=4, precision="float32")
-STEPS = 9  # an epoch of 71 pictures
+STEPS = 9  # an epoch of 71 images
 
 
 def Net(classes=10, input_shape=(8, 8, 3)):
@@ -34,7 +34,7 @@ def Net(classes=10, input_shape=(8, 8, 3)):
 
 
 def colors(seed=0):
-    """A source of pictures whose brightest channel is their class."""
+    """A source of images whose brightest channel is their class."""
     random = np.random.default_rng(seed)
 
     def split(count):

@@ -20,7 +20,7 @@ from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, Interrupted, OutputExistsError, TrainingError
 from keras_cnns.saving import load_model, read_info
 from keras_cnns.training import _signals, checkpoint, compilation, finishing, holds_photographs, train
-from keras_cnns.training import run as module
+from keras_cnns.training import _train as module
 
 PLAIN = recipes.Recipe("plain", learning_rate=0.02, batch_size=8, epochs=4, schedule="constant", precision="float32")
 

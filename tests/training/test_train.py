@@ -1,4 +1,4 @@
-"""The whole road on small pictures: what a run writes, and what it keeps when something goes wrong."""
+"""The whole road on small images: what a run writes, and what it keeps when something goes wrong."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from keras_cnns.data.sources import Source, open_source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import Interrupted, OutputError, OutputExistsError, SourceError, TrainingError
 from keras_cnns.saving import load_model, read_info
+from keras_cnns.training import _train as module
 from keras_cnns.training import compilation, compile_model, train
-from keras_cnns.training import run as module
 
 QUICK = recipes.SHORT.replace(epochs=2, batch_size=16, precision="float32", warmup_steps=2)
 
@@ -28,7 +28,7 @@ def Tiny(classes=10, input_shape=(12, 12, 3), kernel_initializer="he_normal"):
 
 
 def colors(train=80, test=20):
-    """A source of pictures whose brightest channel is their class."""
+    """A source of images whose brightest channel is their class."""
     random = np.random.default_rng(0)
 
     def split(count):
@@ -117,8 +117,8 @@ def test_what_cannot_be_recorded_is_told_before_the_training(tmp_path):
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
-def test_an_unreadable_validation_picture_is_told_before_the_training(folder_of_pictures, tmp_path):
-    source = open_source(folder_of_pictures)
+def test_an_unreadable_validation_image_is_told_before_the_training(folder_of_images, tmp_path):
+    source = open_source(folder_of_images)
     bad = source.split("train").divide(module.VALIDATION_SHARE, 0)[1].items[0]
     Path(bad).write_bytes(b"")
     with pytest.raises(SourceError, match=bad):
@@ -158,8 +158,8 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     assert not (tmp_path / "run" / "model.keras").exists() and (tmp_path / "run" / "log.csv").exists()
 
 
-def test_an_unreadable_training_picture_is_named(folder_of_pictures, tmp_path):
-    source = open_source(folder_of_pictures)
+def test_an_unreadable_training_image_is_named(folder_of_images, tmp_path):
+    source = open_source(folder_of_images)
     bad = source.split("train").divide(module.VALIDATION_SHARE, 0)[0].items[3]
     Path(bad).write_bytes(b"\x89PNG\r\n")
     with pytest.raises(SourceError, match=bad):
@@ -167,8 +167,8 @@ def test_an_unreadable_training_picture_is_named(folder_of_pictures, tmp_path):
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
-def test_an_unreadable_test_picture_does_not_cost_the_training(folder_of_pictures, tmp_path):
-    source = open_source(folder_of_pictures)
+def test_an_unreadable_test_image_does_not_cost_the_training(folder_of_images, tmp_path):
+    source = open_source(folder_of_images)
     bad = source.split("test").items[0]
     with open(bad, "wb") as file:
         file.write(b"\x89PNG\r\n")
@@ -178,10 +178,10 @@ def test_an_unreadable_test_picture_does_not_cost_the_training(folder_of_picture
 
 
 @pytest.mark.slow
-def test_pictures_of_all_sizes_get_the_networks_own(folder_of_pictures, tmp_path):
-    info = train(Tiny, open_source(folder_of_pictures), QUICK, tmp_path / "own")
+def test_images_of_all_sizes_get_the_networks_own(folder_of_images, tmp_path):
+    info = train(Tiny, open_source(folder_of_images), QUICK, tmp_path / "own")
     assert info.preprocessing.size == (12, 12) and info.preprocessing.shorter_side == 12
-    info = train(Tiny, open_source(folder_of_pictures), QUICK, tmp_path / "named", input_size=16)
+    info = train(Tiny, open_source(folder_of_images), QUICK, tmp_path / "named", input_size=16)
     assert info.preprocessing.size == (16, 16)
 
 

@@ -93,8 +93,8 @@ STILL = recipes.FINE_TUNING.replace(epochs=1, batch_size=16, learning_rate=1e-12
 
 def made_up(class_names, size=28):
     """A source of gray noise."""
-    pictures = np.random.default_rng(0).integers(0, 256, (40, size, size, 1), dtype="uint8")
-    return Source("noise", class_names, (size, size, 1), {"train": ArraySplit(pictures, np.arange(40) % 2)})
+    images = np.random.default_rng(0).integers(0, 256, (40, size, size, 1), dtype="uint8")
+    return Source("noise", class_names, (size, size, 1), {"train": ArraySplit(images, np.arange(40) % 2)})
 
 
 DIGITS = tuple("0123456789")

@@ -17,7 +17,7 @@ def split_source(source, shares, seed=0):
 
     The splits that `shares` names are put together, as far as the source has them, and divided anew; those that it
     does not name stay as they are. So {"train": 0.9, "validation": 0.1} takes a validation split out of the training
-    pictures and leaves the test split alone, and all three names divide everything.
+    images and leaves the test split alone, and all three names divide everything.
 
     The source remembers how it was divided. A model trained on it has that in its file, so that the commands measure
     and calibrate on the same parts when they are given the source's name; `open_source` gives its own splits.
@@ -25,7 +25,7 @@ def split_source(source, shares, seed=0):
     Args:
         source: `Source`.
         shares: from "train", "validation", "test" to a share above 0; together they are 1.
-        seed: the same one gives the same splits. Of a folder in which pictures are added or removed later, the
+        seed: the same one gives the same splits. Of a folder in which images are added or removed later, the
             others stay where they were, but for a few at the edge.
 
     Returns:
@@ -35,7 +35,7 @@ def split_source(source, shares, seed=0):
 
     Raises:
         ArgumentError: for other names, or shares that do not add up to 1.
-        SourceError: if a class is too small to leave a picture for training.
+        SourceError: if a class is too small to leave an image for training.
     """
     shares, seed = {name: float(share) for name, share in dict(shares).items()}, operator.index(seed)
     if unknown := [name for name in shares if name not in PARTS]:
@@ -52,15 +52,15 @@ def split_source(source, shares, seed=0):
         )
     whole = pooled[0].joined(pooled[1:])
     if whole.examples < len(parts):
-        raise SourceError(f"{source.name}: {whole.examples} pictures cannot fill {len(parts)} parts. Add pictures.")
+        raise SourceError(f"{source.name}: {whole.examples} images cannot fill {len(parts)} parts. Add images.")
     divided = dict(zip(parts, whole.partition([shares[name] for name in parts], seed), strict=True))
     train = divided.get("train")
     if train is not None and train.labels is not None:
         lost = sorted(set(whole.labels.tolist()) - set(train.labels.tolist()))
         if lost:
             raise SourceError(
-                f"{source.name}: class {source.class_names[lost[0]]!r} is too small to leave a picture for training. "
-                "Add pictures, or give training a larger share."
+                f"{source.name}: class {source.class_names[lost[0]]!r} is too small to leave an image for training. "
+                "Add images, or give training a larger share."
             )
     every = {**source.splits, **divided}
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""One picture file -> uint8 pixels, whatever its format, or an error that names the file."""
+"""One image file -> uint8 pixels, whatever its format, or an error that names the file."""
 
 import contextlib
 import functools
@@ -26,8 +26,8 @@ MINIMUM_SIDE = 4  # pixels; in less than that no network sees anything
 DIVISORS = (0, 1, 2, 4, 8)  # of a JPEG's size while it is decoded; 0: by TensorFlow not at all
 
 
-def read_picture(path, channels=3):
-    """Return the pixels of the picture file at `path`.
+def read_image(path, channels=3):
+    """Return the pixels of the image file at `path`.
 
     The orientation that a camera noted is applied; transparent parts become white; of an animation the first
     frame is taken; 16-bit gray is brought to 8 bits.
@@ -40,12 +40,12 @@ def read_picture(path, channels=3):
         uint8 array (height, width, channels).
 
     Raises:
-        SourceError: if the file is missing, no picture, damaged or smaller than 4 pixels a side.
+        SourceError: if the file is missing, no image, damaged or smaller than 4 pixels a side.
     """
     try:
-        with _open(path) as picture:
-            turned = ImageOps.exif_transpose(picture)
-            pixels = np.asarray(_eight_bit(turned, picture.format).convert("L" if channels == 1 else "RGB"))
+        with _open(path) as image:
+            turned = ImageOps.exif_transpose(image)
+            pixels = np.asarray(_eight_bit(turned, image.format).convert("L" if channels == 1 else "RGB"))
     except UnidentifiedImageError:
         if is_heif(path):
             fault = "is a HEIC image, which needs pillow-heif. Run pip install pillow-heif, or convert it to JPEG"
@@ -54,12 +54,12 @@ def read_picture(path, channels=3):
         raise SourceError(f"{path}: {fault}.") from None
     except Exception as error:  # each decoder has its own
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise SourceError(f"{path}: cannot be read as a picture ({reason}). Replace or remove it.") from None
+        raise SourceError(f"{path}: cannot be read as an image ({reason}). Replace or remove it.") from None
     height, width = pixels.shape[:2]
     if min(height, width) < MINIMUM_SIDE:
         raise SourceError(
             f"{path}: is only {width}x{height} pixels, too small to show anything. "
-            f"Use a picture of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels."
+            f"Use an image of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels."
         )
     return pixels.reshape(height, width, channels)
 
@@ -76,7 +76,7 @@ def can_read_heif():
 
 
 def is_image(path):
-    """Return whether a file's first bytes are those of an image that `read_picture` knows; no pixel is decoded."""
+    """Return whether a file's first bytes are those of an image that `read_image` knows; no pixel is decoded."""
     can_read_heif()
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
@@ -107,12 +107,12 @@ def is_heif(path):
 
 
 def plan_window(content, channels, choose=None, size=None):
-    """Return how to decode a window of a picture file: the divisor of its size, and the window at that size.
+    """Return how to decode a window of an image file: the divisor of its size, and the window at that size.
 
     Args:
         content: bytes of the file.
         channels: 1 (gray) or 3 (RGB).
-        choose: function of the picture's height and width that returns (top, left, height, width) in whole pixels;
+        choose: function of the image's height and width that returns (top, left, height, width) in whole pixels;
             None: all of it.
         size: (height, width) that the window will be resized to. None: it is not.
 
@@ -129,10 +129,10 @@ def plan_window(content, channels, choose=None, size=None):
 
 
 def read_window(path, channels=3, choose=None, size=None):
-    """Return the pixels of a window of the picture file at `path`, as `read_picture` gives them, but faster.
+    """Return the pixels of a window of the image file at `path`, as `read_image` gives them, but faster.
 
     A plain JPEG is decoded by TensorFlow, and of it no more than the window; every other file, and one that
-    TensorFlow refuses, by `read_picture`, which knows what is wrong with it.
+    TensorFlow refuses, by `read_image`, which knows what is wrong with it.
 
     Args:
         path, channels, choose, size: as for `plan_window`. A window at least 2, 4 or 8 times as large as `size` comes
@@ -142,7 +142,7 @@ def read_window(path, channels=3, choose=None, size=None):
         uint8 array (height, width, channels).
 
     Raises:
-        SourceError: as `read_picture`. Damage below the window may go unseen, but for a file cut off.
+        SourceError: as `read_image`. Damage below the window may go unseen, but for a file cut off.
     """
     content = read_file(path)
     warn_if_damaged(path, content)
@@ -154,13 +154,13 @@ def read_window(path, channels=3, choose=None, size=None):
             with tf.device("CPU"):
                 return decode_jpeg(content, window, channels, divisor).numpy()
         except tf.errors.InvalidArgumentError:
-            pass  # read_picture says why, or reads it
-    pixels = read_picture(path, channels)
+            pass  # read_image says why, or reads it
+    pixels = read_image(path, channels)
     return pixels if choose is None else cut(pixels, choose(*pixels.shape[:2]), size)
 
 
 def read_file(path):
-    """Return the bytes of a file, by its path or open; none if it cannot be read: then `read_picture` says why."""
+    """Return the bytes of a file, by its path or open; none if it cannot be read: then `read_image` says why."""
     try:
         with contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
             file.seek(0)
@@ -206,7 +206,7 @@ def decoder_warning(content):
             with tf.device("CPU"):
                 tf.raw_ops.DecodeJpeg(contents=content, ratio=8)
         except tf.errors.InvalidArgumentError:
-            pass  # read_picture says what it is
+            pass  # read_image says what it is
     lines = "".join(said).splitlines(keepends=True)
     own = [line for line in lines if line.startswith(("Corrupt JPEG data", "Premature end", "Inconsistent prog"))]
     if others := "".join(line for line in lines if line not in own):
@@ -224,7 +224,7 @@ def decode_jpeg(content, window, channels, divisor):
 
 
 def cut(pixels, window, size):
-    """Return a window of a picture, uint8 (height, width, channels), averaged down as `read_window` does."""
+    """Return a window of an image, uint8 (height, width, channels), averaged down as `read_window` does."""
     top, left, height, width = window
     pixels = pixels[top : top + height, left : left + width]
     if (divisor := _divisor(window, size)) == 1:
@@ -248,32 +248,32 @@ def _plain_jpeg(content, channels):
     if not (content.startswith(b"\xff\xd8\xff") and content.endswith(b"\xff\xd9")):
         return None
     try:
-        with Image.open(io.BytesIO(content)) as picture:  # reads the header alone
-            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            plain = picture.format == "JPEG" and (picture.mode == "L" or (picture.mode == "RGB" and channels == 3))
-            return None if turned or not plain or min(picture.size) < MINIMUM_SIDE else picture.size[::-1]
-    except Exception:  # whatever it is, read_picture will find it and name the file
+        with Image.open(io.BytesIO(content)) as image:  # reads the header alone
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            plain = image.format == "JPEG" and (image.mode == "L" or (image.mode == "RGB" and channels == 3))
+            return None if turned or not plain or min(image.size) < MINIMUM_SIDE else image.size[::-1]
+    except Exception:  # whatever it is, read_image will find it and name the file
         return None
 
 
-def _eight_bit(picture, format=None):
+def _eight_bit(image, format=None):
     """Return the image without transparency, at most 8 bits a channel.
 
     Args:
-        picture: Pillow's image.
+        image: Pillow's image.
         format: of its file, as Pillow names it. It says what is white where the mode does not: 32-bit integers have no
             fixed white, but Pillow itself scales those of a PGM file to 16 bits.
     """
-    if picture.mode == "F":
+    if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed white; convert it to 8 bits")
-    if picture.mode.startswith("I"):
-        wide = np.asarray(picture).astype("int64")
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype("int64")
         if wide.min() < 0 or wide.max() > 65535:
             raise ValueError("more than 16 bits a pixel; convert it to 8 bits")
-        if picture.mode == "I" and format not in ("PNG", "PPM") and wide.max() <= 255:
+        if image.mode == "I" and format not in ("PNG", "PPM") and wide.max() <= 255:
             return Image.fromarray(wide.astype("uint8"))
         return Image.fromarray((wide // 257).astype("uint8"))
-    if picture.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture
+    if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image

@@ -1,4 +1,4 @@
-"""The whole road from a source of pictures to one model file."""
+"""The whole road from a source of images to one model file."""
 
 import contextlib
 import dataclasses
@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 
 from keras_cnns import _files, _models
+from keras_cnns.data.dataset_state import Position, watched
 from keras_cnns.data.pipeline import reading
-from keras_cnns.data.position import Position, watched
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.statistics import fit_preprocessing
 from keras_cnns.errors import ArgumentError
@@ -24,11 +24,11 @@ from keras_cnns.training.datasets import balanced, make_datasets, shorter_side
 from keras_cnns.training.devices import ONE_DEVICE
 from keras_cnns.training.finishing import finish
 from keras_cnns.training.fitting import Fitting
-from keras_cnns.training.folder import BEST, FILES, FINAL, alone, complete_run, refuse_run, seen
+from keras_cnns.training.run_folder import BEST, FILES, FINAL, alone, complete_run, refuse_run, seen
 from keras_cnns.training.transfer import freeze
 from keras_cnns.training.watching import callbacks
 
-VALIDATION_SHARE = 0.1  # of the training pictures, where the source has no validation split
+VALIDATION_SHARE = 0.1  # of the training images, where the source has no validation split
 
 
 @noticing
@@ -53,7 +53,7 @@ def train(
     command=None,
     distribution=None,
 ):
-    """Train a network on a source of pictures; write model.keras, best.keras, log.csv, curve.png and run.json.
+    """Train a network on a source of images; write model.keras, best.keras, log.csv, curve.png and run.json.
 
     Progress goes to stderr. The test split, where there is one, is read once, at the end. Meanwhile checkpoint.npz
     says where the training stands; a run that was stopped, however hard, goes on from there with `resume`. Of a
@@ -69,12 +69,12 @@ def train(
         recipe: `Recipe`.
         output: folder to write into; it may exist.
         weights: what the network starts from, as `applications.weights_info` gives it; None: random values. Their
-            options and their normalization of pictures are kept then, in place of the recipe's; the classifier starts
+            options and their normalization of images are kept then, in place of the recipe's; the classifier starts
             anew, with a warning, unless the source has the same classes. On the data that they were trained on keep the
-            seed too, or validation pictures are among those that they have seen.
-        input_size: height and width of the network's input, in pixels. None: those of the source's pictures,
+            seed too, or validation images are among those that they have seen.
+        input_size: height and width of the network's input, in pixels. None: those of the source's images,
             where they are all alike, else the network's own; with `weights` theirs, and most take no other.
-        seed: of the weights, the order of the pictures, the augmentation and the validation split.
+        seed: of the weights, the order of the images, the augmentation and the validation split.
         overwrite: whether files of an earlier run in `output` may be replaced.
         resume: whether to go on with the run in `output`. One that is complete is left as it is, or extended if
             `recipe.epochs` alone is larger now; its schedule is then that of the new length. Where no run is, one
@@ -130,7 +130,7 @@ def train(
         alike = {"network": build.__name__, "recipe": recipe.to_json(), "input_size": input_size, "seed": seed}
         alike |= origin
         alike |= {"resume": resume, "max_minutes": max_minutes, "classes": source.class_names}
-        alike |= {"pictures": training.fingerprint().hex(), "validation pictures": validation.fingerprint().hex()}
+        alike |= {"images": training.fingerprint().hex(), "validation images": validation.fingerprint().hex()}
         alike["devices"] = distribution.devices
         agree({**alike, **(seen(output) if resume else {})})
     policy = policy_for(recipe.precision)
@@ -189,7 +189,7 @@ def train(
         position = Position()
         share = distribution.share
         batches, held_out = make_datasets(model, recipe, preprocessing, training, validation, seed, position, share)
-        with reading(validation):  # a picture that cannot be read is told now, not after the first epoch
+        with reading(validation):  # an image that cannot be read is told now, not after the first epoch
             for _ in held_out:
                 pass
         signals.check()  # a Ctrl-C that some library swallowed

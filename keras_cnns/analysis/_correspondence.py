@@ -1,4 +1,4 @@
-"""Whether hiding the same part of an object changes the features of different pictures in the same way."""
+"""Whether hiding the same part of an object changes the features of different images in the same way."""
 
 import dataclasses
 
@@ -7,20 +7,20 @@ import numpy as np
 from keras_cnns.analysis import _classes, _outputs
 from keras_cnns.errors import ArgumentError
 
-NO_CHANGE = 1e-6  # of a picture's largest feature: what is below has no sign, being the noise of float32
+NO_CHANGE = 1e-6  # of an image's largest feature: what is below has no sign, being the noise of float32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Correspondence:
-    """How alike the changes are that hiding a part causes in the features of different pictures.
+    """How alike the changes are that hiding a part causes in the features of different images.
 
     Attributes:
         layer: name.
-        score: mean share of the units, 0 to 1, whose changes have different signs in two of the pictures; the lower,
-            the more the pictures correspond.
+        score: mean share of the units, 0 to 1, whose changes have different signs in two of the images; the lower,
+            the more the images correspond.
         random_scores: float64 (random_parts,), the same for parts of the same size at random places.
         p_value: how probable a score as low is where the part is no more than a random place.
-        distances: float64 (pictures, pictures), that share for each pair.
+        distances: float64 (images, images), that share for each pair.
         changed: mean share of the units that the part's hiding changes at all. Where it is near 0, a low score says
             nothing: what does not change has the same sign everywhere.
     """
@@ -34,21 +34,21 @@ class Correspondence:
 
 
 def correspondence(model, images, parts, layer, random_parts=20, permutations=9999, seed=0, fill=0.0):
-    """Return how alike pictures change when the same part of each is hidden, and how probable that is by chance.
+    """Return how alike images change when the same part of each is hidden, and how probable that is by chance.
 
-    For each picture, epsilon = features(picture) - features(picture with the part hidden); the score is the mean, over
-    pairs of pictures, of the Hamming distance between the signs of their epsilons, as a share of the units. The same is
-    done with boxes of the part's size at random places. For the p-value, part and random boxes of each picture change
-    places at random, picture by picture: if the part were a random place too, no choice of a box from each picture
+    For each image, epsilon = features(image) - features(image with the part hidden); the score is the mean, over
+    pairs of images, of the Hamming distance between the signs of their epsilons, as a share of the units. The same is
+    done with boxes of the part's size at random places. For the p-value, part and random boxes of each image change
+    places at random, image by image: if the part were a random place too, no choice of a box from each image
     would differ from another.
 
     Args:
-        model: functional or sequential `keras.Model` from pictures to one vector a picture.
-        images: float32 (pictures, height, width, channels), as the model takes them; two at least, the paper has five.
-        parts: whole numbers (pictures, 4) of a box in each picture, around the left eye for example: top, left, bottom,
+        model: functional or sequential `keras.Model` from images to one vector an image.
+        images: float32 (images, height, width, channels), as the model takes them; two at least, the paper has five.
+        parts: whole numbers (images, 4) of a box in each image, around the left eye for example: top, left, bottom,
             right, in pixels; its rows are those from top up to, but not with, bottom. (4,): the same box in all.
         layer: name of the layer, or itself, whose features are compared.
-        random_parts: random boxes in each picture.
+        random_parts: random boxes in each image.
         permutations: how often boxes change places.
         seed: of the random boxes and of the permutations.
         fill: what hides a part, one value or one a channel, as the model takes pixels.
@@ -57,7 +57,7 @@ def correspondence(model, images, parts, layer, random_parts=20, permutations=99
         `Correspondence`.
 
     Raises:
-        ArgumentError: (a ValueError) if an argument does not fit the model or the pictures.
+        ArgumentError: (a ValueError) if an argument does not fit the model or the images.
 
     Reference:
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, 2014, section 4.3 and table 1. The
@@ -78,7 +78,7 @@ def correspondence(model, images, parts, layer, random_parts=20, permutations=99
     differing = _differing(signs)
 
     def totals(chosen):
-        """Return the sums over all pairs, (draws,), for the boxes chosen in each picture, (draws, pictures)."""
+        """Return the sums over all pairs, (draws,), for the boxes chosen in each image, (draws, images)."""
         places = chosen + choices * np.arange(count)
         return sum(differing[places[:, k, None], places].sum(1) for k in range(count))
 
@@ -97,14 +97,14 @@ def correspondence(model, images, parts, layer, random_parts=20, permutations=99
 
 
 def _check_parts(parts, shape):
-    """Return the boxes as int64 (pictures, 4); raise ArgumentError if they are none in the pictures."""
+    """Return the boxes as int64 (images, 4); raise ArgumentError if they are none in the images."""
     count, height, width, _ = shape
     found = np.asarray(parts)
     if count < 2:
-        raise ArgumentError(f"`images` must be two pictures at least, to be compared. Received: {count}")
+        raise ArgumentError(f"`images` must be two images at least, to be compared. Received: {count}")
     if found.shape not in ((4,), (count, 4)) or found.dtype.kind not in "iu":
         raise ArgumentError(
-            f"`parts` must be whole numbers ({count}, 4): top, left, bottom, right for each picture. "
+            f"`parts` must be whole numbers ({count}, 4): top, left, bottom, right for each image. "
             f"Received: parts of shape {found.shape}, {found.dtype}"
         )
     found = np.broadcast_to(found, (count, 4)).astype("int64")
@@ -113,24 +113,24 @@ def _check_parts(parts, shape):
     if outside.any():
         k = int(outside.argmax())
         raise ArgumentError(
-            f"`parts` must be boxes in pictures of {height} x {width}, with top above bottom and left before right. "
+            f"`parts` must be boxes in images of {height} x {width}, with top above bottom and left before right. "
             f"Received: parts[{k}]={found[k].tolist()}"
         )
     return found
 
 
 def _random_boxes(parts, shape, count, random):
-    """Return so many boxes of each part's size, anywhere in its picture, int64 (pictures, count, 4)."""
+    """Return so many boxes of each part's size, anywhere in its image, int64 (images, count, 4)."""
     sizes = parts[:, None, 2:] - parts[:, None, :2]
     corners = random.integers(0, np.array(shape[1:3]) - sizes + 1, (len(parts), count, 2))
     return np.concatenate([corners, corners + sizes], 2)
 
 
 def _signs(model, image, boxes, layer, fill):
-    """Return the signs of what hiding each of the boxes in a picture changes, int8 (boxes, units)."""
+    """Return the signs of what hiding each of the boxes in an image changes, int8 (boxes, units)."""
     hidden = np.repeat(image[None], len(boxes) + 1, 0)
-    for picture, (top, left, bottom, right) in zip(hidden[1:], boxes, strict=True):
-        picture[top:bottom, left:right] = fill
+    for copy, (top, left, bottom, right) in zip(hidden[1:], boxes, strict=True):
+        copy[top:bottom, left:right] = fill
     found = np.concatenate(
         [_outputs.outputs_of(model, batch, (layer,))[0][layer] for batch in _outputs.batches(model, hidden)]
     )

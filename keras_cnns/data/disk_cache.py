@@ -1,4 +1,4 @@
-"""Pictures that were prepared once, kept in a file."""
+"""Images that were prepared once, kept in a file."""
 
 import contextlib
 import hashlib
@@ -20,10 +20,10 @@ def on_disk(data, folder, name, split):
         temporary, count = folder / f".{stem}.{os.getpid()}", 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Not by Dataset.save, which waits for ever where a picture cannot be read
+            # Not by Dataset.save, which waits for ever where an image cannot be read
             with reading(split), open(temporary, "wb"), tf.io.TFRecordWriter(str(temporary)) as file:
-                for picture, label in data.as_numpy_iterator():
-                    file.write(np.array([*picture.shape, label], "int64").tobytes() + picture.tobytes())
+                for image, label in data.as_numpy_iterator():
+                    file.write(np.array([*image.shape, label], "int64").tobytes() + image.tobytes())
                     count += 1
             path = folder / f"{stem}-{count}.tfrecord"
             os.replace(temporary, path)
@@ -38,8 +38,8 @@ def on_disk(data, folder, name, split):
 
     def parse(record):
         head = tf.io.decode_raw(tf.strings.substr(record, 0, 32), tf.int64)
-        picture = tf.reshape(tf.io.decode_raw(tf.strings.substr(record, 32, -1), tf.uint8), head[:3])
-        return tf.ensure_shape(picture, data.element_spec[0].shape), head[3]
+        image = tf.reshape(tf.io.decode_raw(tf.strings.substr(record, 32, -1), tf.uint8), head[:3])
+        return tf.ensure_shape(image, data.element_spec[0].shape), head[3]
 
     split.caches.append(path)
     kept = tf.data.TFRecordDataset(str(path), buffer_size=8 << 20).map(parse, **PARALLEL)

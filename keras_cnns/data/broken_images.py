@@ -1,4 +1,4 @@
-"""A source without the pictures that cannot be read, for those who ask for it."""
+"""A source without the images that cannot be read, for those who ask for it."""
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from keras_cnns.data.files import FileSplit
-from keras_cnns.data.pictures import read_picture
+from keras_cnns.data.image_files import read_image
 from keras_cnns.errors import SourceError
 
 READERS = 8  # threads; decoders release Python's lock
 
 
 def without_broken(source):
-    """Return a source whose picture files can all be read, and what was left out.
+    """Return a source whose image files can all be read, and what was left out.
 
     Every file is read once; sources that are no files stay as they are.
 
@@ -21,10 +21,10 @@ def without_broken(source):
         source: `Source`.
 
     Returns:
-        (`Source`, {path: `SourceError`} of the pictures left out).
+        (`Source`, {path: `SourceError`} of the images left out).
 
     Raises:
-        SourceError: if a class is left without a picture to train on.
+        SourceError: if a class is left without an image to train on.
     """
     broken, splits = {}, dict(source.splits)
     for name, split in source.splits.items():
@@ -36,7 +36,7 @@ def without_broken(source):
     training = splits["train"]
     if broken and (empty := sorted(set(range(len(source.class_names))) - set(training.labels.tolist()))):
         raise SourceError(
-            f"{source.name}: no picture of the class {source.class_names[empty[0]]!r} can be read. Replace its files."
+            f"{source.name}: no image of the class {source.class_names[empty[0]]!r} can be read. Replace its files."
         )
     return dataclasses.replace(source, splits=splits), broken
 
@@ -53,7 +53,7 @@ def unreadable(paths) -> dict[str, SourceError]:
 
 def _fault(path):
     try:
-        read_picture(path)
+        read_image(path)
     except SourceError as error:
         return error
     return None

@@ -8,7 +8,7 @@ What Keras's optimizers cannot do is named: "not as there".
 from keras_cnns.recipes.record import Recipe, gaussian, uniform
 
 # Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document Recognition, 1998. Not as
-# there: one picture a step, and a rate for each weight from its curvature, the global one falling as here.
+# there: one image a step, and a rate for each weight from its curvature, the global one falling as here.
 LENET5_MNIST = Recipe(
     name="lenet5-mnist",
     builder="LeNet5",
@@ -90,7 +90,7 @@ NIN_CIFAR10 = Recipe(
     decay_factor=0.1,
     warmup_steps=200,
     batch_size=128,  # section 4.1
-    epochs=307,  # 120 k steps of 128 out of 50,000 pictures; a tenth is held out here, so 108 k steps
+    epochs=307,  # 120 k steps of 128 out of 50,000 images; a tenth is held out here, so 108 k steps
     preprocessing="gcn-zca",  # section 4.2
     augmentation="pad-crop-flip",  # section 4.2
 )
@@ -118,12 +118,12 @@ RESNET_CIFAR10 = Recipe(
     decay_factor=(0.1, 0.01),
     warmup_steps=400,  # section 4.2: 0.01 at first, for 110 layers
     batch_size=128,  # section 4.2
-    epochs=182,  # 64,000 steps of 45,000 pictures
+    epochs=182,  # 64,000 steps of 45,000 images
     preprocessing="mean-image",  # section 4.2
     augmentation="pad-crop-flip",  # section 4.2
 )
 
-SMALL_PICTURES = (
+SMALL_IMAGES = (
     LENET5_MNIST,
     LENET5_MODERN_MNIST,
     MAXOUT_CIFAR10,

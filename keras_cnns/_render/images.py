@@ -31,7 +31,7 @@ def prediction_grid(images, labels, probabilities, class_names, path, title, col
     _grid(images, captions, colors, path, title, columns)
 
 
-def picture_grid(images, texts, path, title, columns=8):
+def image_grid(images, texts, path, title, columns=8):
     """Draw images, each with a text above it.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a measurement looks like: pictures with their predictions, and curves."""
+"""What a measurement looks like: images with their predictions, and curves."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from keras_cnns import _files, _models, _render
 
 
 def draw_predictions(model, split, preprocessing, class_names, path, title, *, count=40):
-    """Draw pictures spread over a split, each with its predicted class and the probability; errors in red.
+    """Draw images spread over a split, each with its predicted class and the probability; errors in red.
 
     Args:
         model, split, preprocessing, class_names: as in `evaluate`.
         path: PNG file to write.
-        title: above the picture.
-        count: how many pictures, at most.
+        title: above the image.
+        count: how many images, at most.
     """
     from keras_cnns.data.pipeline import read_pixels
 
@@ -25,14 +25,14 @@ def draw_predictions(model, split, preprocessing, class_names, path, title, *, c
 
 
 def draw_mistakes(probabilities, labels, split, preprocessing, class_names, path, title, *, count=40):
-    """Draw the pictures whose own class got the lowest probability, of those that were taken for another; worst first.
+    """Draw the images whose own class got the lowest probability, of those that were taken for another; worst first.
 
     Args:
         probabilities, labels: what `predict_split` returned for the split.
         split, preprocessing, class_names: as in `evaluate`.
         path: PNG file to write. Without a mistake nothing is written.
-        title: above the picture.
-        count: how many pictures, at most.
+        title: above the image.
+        count: how many images, at most.
 
     Returns:
         Whether there was a mistake.
@@ -40,7 +40,7 @@ def draw_mistakes(probabilities, labels, split, preprocessing, class_names, path
     own = np.where(probabilities.argmax(1) == labels, np.inf, probabilities[np.arange(len(labels)), labels])
     worst = np.argsort(own, kind="stable")[: min(count, int(np.isfinite(own).sum()))]
     if len(worst):
-        images = _pictures_at(split, worst, preprocessing)
+        images = _images_at(split, worst, preprocessing)
         _render.prediction_grid(images, labels[worst], probabilities[worst], class_names, path, title)
     return bool(len(worst))
 
@@ -57,8 +57,8 @@ def draw_result(result, folder, title):
     _render.reliability(result.reliability, result.calibration_error, folder / "reliability.png", title)
 
 
-def _pictures_at(split, places, preprocessing):
-    """Return the uint8 pictures at some places of a split, in the order of `places`."""
+def _images_at(split, places, preprocessing):
+    """Return the uint8 images at some places of a split, in the order of `places`."""
     from keras_cnns.data.pipeline import make_dataset, read_pixels, reading
 
     if split.labels is not None:

@@ -11,8 +11,8 @@ from keras_cnns import recipes, saving
 from keras_cnns.data import Preprocessing, open_source, reopen_source, split_source
 from keras_cnns.errors import ArgumentError
 from keras_cnns.export.options import Options
-from keras_cnns.export.pictures import choose_pictures
 from keras_cnns.export.quantization import choose_calibration
+from keras_cnns.export.sample_images import choose_images
 from keras_cnns.training import train
 
 SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
@@ -20,7 +20,7 @@ SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
 
 @pytest.fixture
 def npz(tmp_path):
-    """A file of 100 pictures in three classes, each of which holds its own number."""
+    """A file of 100 images in three classes, each of which holds its own number."""
     images = np.arange(100, dtype="<u4").view("uint8").reshape(100, 2, 2, 1)
     labels = np.arange(100) % 3
     path = tmp_path / "numbers.npz"
@@ -47,7 +47,7 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("kind", ["npz", "folder_of_pictures", "digits"])
+@pytest.mark.parametrize("kind", ["npz", "folder_of_images", "digits"])
 def test_the_same_parts_again(kind, request):
     own = open_source("digits" if kind == "digits" else request.getfixturevalue(kind))
     assert own.record() == {"source": own.name} and same(reopen_source(noted(own)), own)
@@ -59,7 +59,7 @@ def test_the_same_parts_again(kind, request):
     assert not same(once, twice)
 
 
-def test_only_the_recorded_source_is_divided(npz, folder_of_pictures, tmp_path, monkeypatch):
+def test_only_the_recorded_source_is_divided(npz, folder_of_images, tmp_path, monkeypatch):
     source = split_source(open_source(npz), SHARES)
     other = tmp_path / "other.npz"
     other.write_bytes(npz.read_bytes())
@@ -70,7 +70,7 @@ def test_only_the_recorded_source_is_divided(npz, folder_of_pictures, tmp_path, 
     (tmp_path / "digits").mkdir()
     assert reopen_source({"source": "./digits", "divisions": source.divisions}, "digits").divisions == ()
     (tmp_path / "digits").rmdir()
-    folder_of_pictures.rename(tmp_path / "digits")
+    folder_of_images.rename(tmp_path / "digits")
     folder = open_source("digits")
     assert folder.class_names == ("blue", "red") and "scikit-learn's digits are sklearn:digits" in folder.notes[""][0]
     assert (
@@ -86,13 +86,13 @@ def test_only_the_recorded_source_is_divided(npz, folder_of_pictures, tmp_path, 
 @pytest.mark.parametrize(
     "record, message",
     [
-        (None, "does not say which pictures it was trained on"),
-        ({}, "does not say which pictures it was trained on"),
-        ({"source": "digits", "divisions": [{"shares": {"train": 1.0}}]}, "does not say how its pictures were divided"),
-        ({"source": "digits", "divisions": 3}, "does not say how its pictures were divided"),
+        (None, "does not say which images it was trained on"),
+        ({}, "does not say which images it was trained on"),
+        ({"source": "digits", "divisions": [{"shares": {"train": 1.0}}]}, "does not say how its images were divided"),
+        ({"source": "digits", "divisions": 3}, "does not say how its images were divided"),
         (
             {"source": "digits", "divisions": [{"shares": [1.0], "seed": 0}]},
-            "does not say how its pictures were divided",
+            "does not say how its images were divided",
         ),
         ({"source": "digits", "divisions": [{"shares": {"trian": 1.0}, "seed": 0}]}, "Received: 'trian'"),
         ({"source": "digist"}, "Did you mean 'digits'"),
@@ -130,7 +130,7 @@ def test_a_training_notes_the_division(npz, tmp_path):
 def test_artifacts_are_verified_and_calibrated_on_the_parts_of_the_training(npz, named):
     source, plain = split_source(open_source(npz), SHARES), Preprocessing((2, 2), 1)
     info, name = saving.ModelInfo(source.class_names, plain, data=noted(source)), npz if named else None
-    found = choose_pictures(plain, info, name)
+    found = choose_images(plain, info, name)
     np.testing.assert_array_equal(found.images, source.split("test").items)
     options = Options(quantize="int8", calibration_samples=1000, calibration=name)
     calibration = choose_calibration(options, plain, info, info.class_names)

@@ -24,7 +24,7 @@ def filters(model, layer):
         each input.
 
     Raises:
-        ArgumentError: if the layer is not in the model, or no convolution of pictures.
+        ArgumentError: if the layer is not in the model, or no convolution of images.
     """
     name = _graph.check_layer(model, layer)
     uses = _graph.walk(model)[1]
@@ -34,7 +34,7 @@ def filters(model, layer):
         known = [use.name for use in uses if _kernel(use.operation) is not None]
         cure = f"one of {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}" if known else "this model has none"
         raise ArgumentError(
-            f"`layer` must be a convolution of pictures: {cure}; {name} is a {type(operation).__name__}. "
+            f"`layer` must be a convolution of images: {cure}; {name} is a {type(operation).__name__}. "
             f"Received: layer={name!r}"
         )
     return np.ascontiguousarray(kernel.transpose(3, 0, 1, 2), "float32")

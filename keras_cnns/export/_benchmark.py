@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from keras_cnns import _models
+from keras_cnns._deprecated import renamed
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.export import inspection
 from keras_cnns.export._keras_runner import KERAS
 from keras_cnns.export._subjects import Subject, in_common, save_model
 from keras_cnns.export.formats import FORMATS
 from keras_cnns.export.options import Options
-from keras_cnns.export.pictures import choose_pictures
 from keras_cnns.export.quantization import choose_calibration
 from keras_cnns.export.runtimes import format_of_existing
+from keras_cnns.export.sample_images import choose_images
 
 WARM_UP = 1  # calls before each that counts: they lay out memory for another batch size, and fill caches
 REST = 0.05  # seconds before a subject's turn: threads of ONNX Runtime spin on after a call, and would slow the next
@@ -33,10 +34,10 @@ class Timing:
     """How long calls with one batch size took.
 
     Attributes:
-        batch: pictures a call.
+        batch: images a call.
         median: seconds of a call.
         p90: seconds that nine of ten calls stayed below.
-        throughput: pictures a second, by the median.
+        throughput: images a second, by the median.
     """
 
     batch: int
@@ -55,7 +56,7 @@ class Row:
         quantize: a name of `QUANTIZATIONS`; None if the artifact does not say.
         bytes: of the file or folder; of a model in memory, of the `.keras` file that it gives.
         peak_memory: bytes, the most that its process held while it loaded and was timed.
-        accuracy: share of pictures rightly classified; None without labels, and for what is no classifier.
+        accuracy: share of images rightly classified; None without labels, and for what is no classifier.
         fixed_batch: the only batch size that it takes, None if it takes any.
         timings: a `Timing` for each batch size.
     """
@@ -74,12 +75,13 @@ class Row:
         return next((one for one in self.timings if one.batch == batch), None)
 
 
+@renamed(pictures="images")
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
     """What was measured, on what and where.
 
     Attributes:
-        pictures: on which, in words.
+        images: on which, in words.
         examples: how many the accuracy was measured on.
         threads: of each runtime, 0: its own choice.
         rounds: calls of each batch size that count.
@@ -88,7 +90,7 @@ class Benchmark:
         rows: tuple of `Row`, the model's first, then one an artifact.
     """
 
-    pictures: str
+    images: str
     examples: int
     threads: int
     rounds: int
@@ -124,11 +126,11 @@ def benchmark(
     Args:
         model: functional or sequential `keras.Model`, or the path of a `.keras` file, or None: artifacts alone.
         artifacts: their paths; the suffix tells the format.
-        source: of the pictures, as `data.open_source` takes it; None: those that the model was tested on, or some of
+        source: of the images, as `data.open_source` takes it; None: those that the model was tested on, or some of
             scikit-learn's, which have no labels that the model knows.
         info: the model's `ModelInfo`, or anything else with `class_names`, `preprocessing` and `data`; None: of a file,
             what it carries.
-        batches: pictures a call, several numbers. An artifact of a fixed batch size is measured with that one only.
+        batches: images a call, several numbers. An artifact of a fixed batch size is measured with that one only.
         threads: of each runtime; 0: its own choice.
         rounds: calls of each batch size that count.
         data_dir: for tensorflow-datasets.
@@ -139,7 +141,7 @@ def benchmark(
 
     Raises:
         ArgumentError: for arguments that cannot be used, and subjects that cannot be compared.
-        SourceError: if pictures cannot be read.
+        SourceError: if images cannot be read.
         ModelFileError: if the model's file cannot be read.
         ArtifactError: if a runtime refuses its artifact, or dies of it.
         ModuleNotFoundError: if a runtime is not installed.
@@ -168,18 +170,18 @@ def benchmark(
             say(f"loading {one.name} with {one.runtime}")
             one.load()
         preprocessing, class_names = in_common(subjects)
-        pictures = choose_pictures(preprocessing, info, source, data_dir, class_names, say=say)
-        seconds = _measure(subjects, pictures.images, batches, rounds, folder, say)
+        images = choose_images(preprocessing, info, source, data_dir, class_names, say=say)
+        seconds = _measure(subjects, images.images, batches, rounds, folder, say)
         memory = [one.ask(do="memory")["bytes"] for one in subjects]  # before other batch sizes than those asked for
         rows = []
         for one, peak in zip(subjects, memory, strict=True):
-            say(f"running {one.name} on {pictures.description}")
+            say(f"running {one.name} on {images.description}")
             timings = tuple(_timing(batch, seconds[one, batch]) for batch in one.batches(batches))
-            accuracy = one.accuracy(pictures)
+            accuracy = one.accuracy(images)
             rows.append(Row(one.name, one.runtime, one.quantize, one.bytes, peak, accuracy, one.fixed_batch, timings))
     return Benchmark(
-        pictures=pictures.description,
-        examples=len(pictures.images),
+        images=images.description,
+        examples=len(images.images),
         threads=threads,
         rounds=rounds,
         machine=_machine(),
@@ -189,7 +191,7 @@ def benchmark(
 
 
 def export_usual(model, folder, info=None, *, stem=None, data_dir=None, progress=None):
-    """Export a model as people compare it: every format in float32, and int8 if there are pictures to fit it on.
+    """Export a model as people compare it: every format in float32, and int8 if there are images to fit it on.
 
     Args:
         model, info, stem, progress: as in `export_model`.
@@ -202,7 +204,7 @@ def export_usual(model, folder, info=None, *, stem=None, data_dir=None, progress
     Raises:
         As `export_model`.
     """
-    from keras_cnns.export.exporting import export_model
+    from keras_cnns.export.exporter import export_model
 
     say = progress or (lambda text: None)
     plain, whole = Options(verify=False), Options(quantize="int8", verify=False, data_dir=data_dir)

@@ -20,11 +20,11 @@ from keras_cnns.export.conversion import needed_memory, write
 from keras_cnns.export.formats import FORMATS
 from keras_cnns.export.options import Options
 from keras_cnns.export.parity import by_class, check_provable
-from keras_cnns.export.pictures import choose_pictures
 from keras_cnns.export.preparation import SHAPING, prepare_model
 from keras_cnns.export.quantization import choose_calibration
 from keras_cnns.export.reports import Artifact, Report
 from keras_cnns.export.runtimes import format_of_existing
+from keras_cnns.export.sample_images import choose_images
 
 
 def export_model(
@@ -41,7 +41,7 @@ def export_model(
 ):
     """Write a model in each format, run each artifact with its own runtime, and compare it with the model.
 
-    By default the artifacts take uint8 pictures (batch, height, width, channels) called `image` and give float32
+    By default the artifacts take uint8 images (batch, height, width, channels) called `image` and give float32
     `probabilities` (batch, classes), or `output` if the model carries no classes and ends without softmax. They hold
     preprocessing, class names, the hash of the weights, and versions. A model trained in mixed precision is exported in
     float32. Nothing is moved into place before all artifacts have passed; `manifest.json` beside them says what they
@@ -51,7 +51,7 @@ def export_model(
     child process for that reason.
 
     Args:
-        model: functional or sequential `keras.Model`, one picture in, one vector out; or the path of a `.keras` file.
+        model: functional or sequential `keras.Model`, one image in, one vector out; or the path of a `.keras` file.
         output: folder to write into.
         formats: names of `FORMATS`.
         options: `Options`; None: the default ones.
@@ -68,7 +68,7 @@ def export_model(
 
     Raises:
         ArgumentError: for a format, option or model that cannot be used.
-        SourceError: if pictures cannot be read.
+        SourceError: if images cannot be read.
         ModelFileError: if the file cannot be read.
         OutputExistsError: if an artifact is there already, or another process is writing it.
         OutputError: if an artifact cannot be written.
@@ -104,7 +104,7 @@ def _write_all(model, info, options, output, stem, targets, arrays, overwrite, c
     with _of_file(digest and name):
         prepared = prepare_model(model, info, options, name, digest)
     calibration = choose_calibration(options, prepared.preprocessing, info, prepared.known_names)
-    pictures, *expected, accuracy = _on_pictures(prepared, info, say) if options.verify else (None, None)
+    images, *expected, accuracy = _on_images(prepared, info, say) if options.verify else (None, None)
 
     card = prepared.card(stem)
     artifacts = []
@@ -116,13 +116,13 @@ def _write_all(model, info, options, output, stem, targets, arrays, overwrite, c
             needed = needed_memory(one, prepared.model) / 1e9
             say(f"writing {targets[one].name}{f' (takes about {needed:.0f} GB of memory)' if needed > 2 else ''}")
             seconds = write(one, path, targets[one], prepared, card, calibration)
-            if pictures:
-                say(f"running {targets[one].name} with {FORMATS[one].runtime} on {pictures.description}")
-            with _naming(targets[one].name, FORMATS[one], pictures):
+            if images:
+                say(f"running {targets[one].name} with {FORMATS[one].runtime} on {images.description}")
+            with _naming(targets[one].name, FORMATS[one], images):
                 contents = verification.inspect_artifact(path, one, prepared)
                 found = (None, {}, {})
-                if pictures:
-                    found = verification.check(path, one, prepared, pictures, *expected)
+                if images:
+                    found = verification.check(path, one, prepared, images, *expected)
             parity, inputs, outputs = found
             size, sha256 = inspection.size(path), inspection.sha256(path)
             artifacts.append(Artifact(one, targets[one], size, sha256, seconds, inputs, outputs, contents, parity))
@@ -131,7 +131,7 @@ def _write_all(model, info, options, output, stem, targets, arrays, overwrite, c
             for path in arrays:
                 stack.enter_context(_files.writing(path)).write_text(texts[path.name], "utf8")
         fitted = calibration and calibration.to_json()
-        report = _report(stem, prepared, pictures, accuracy, fitted, artifacts, command)
+        report = _report(stem, prepared, images, accuracy, fitted, artifacts, command)
         say("moving into place")
         until_moved.enter_context(_files.locked(output))  # another export there may be noting its own
         _files.sweep(output / manifest.NAME)
@@ -157,7 +157,7 @@ def verify(
     Args:
         artifact: path of the artifact. What it was exported with stands in it.
         model: as in `export_model`.
-        source: of the pictures, as `data.open_source` takes it; None: as `Options.verify_data`.
+        source: of the images, as `data.open_source` takes it; None: as `Options.verify_data`.
         info: as in `export_model`.
         labels, data_dir, tolerance, min_agreement: as in `Options`.
         progress: function called with a line of text now and then.
@@ -196,24 +196,24 @@ def verify(
     options.check([format])
     with _of_file(digest and name):
         prepared = prepare_model(model, info, options, name, digest)
-    pictures, *expected, accuracy = _on_pictures(prepared, info, say)
-    say(f"running {artifact.name} with {shown.runtime} on {pictures.description}")
-    with _naming(artifact.name, shown, pictures, kept=True):
+    images, *expected, accuracy = _on_images(prepared, info, say)
+    say(f"running {artifact.name} with {shown.runtime} on {images.description}")
+    with _naming(artifact.name, shown, images, kept=True):
         contents = verification.inspect_artifact(artifact, format, prepared)
-        parity, inputs, outputs = verification.check(artifact, format, prepared, pictures, *expected)
+        parity, inputs, outputs = verification.check(artifact, format, prepared, images, *expected)
     made = Artifact(format, artifact, inspection.size(artifact), sha256, None, inputs, outputs, contents, parity)
     fitted = entry and entry.get("calibration")
-    return _report(artifact.name.removesuffix(shown.suffix), prepared, pictures, accuracy, fitted, [made])
+    return _report(artifact.name.removesuffix(shown.suffix), prepared, images, accuracy, fitted, [made])
 
 
-def _report(name, prepared, pictures, accuracy, calibration, artifacts, command=None):
+def _report(name, prepared, images, accuracy, calibration, artifacts, command=None):
     return Report(
         model=name,
         parameters=prepared.model.count_params(),
         options=prepared.options,
         source=prepared.source,
-        pictures=pictures and pictures.description,
-        examples=len(pictures.images) if pictures else 0,
+        images=images and images.description,
+        examples=len(images.images) if images else 0,
         accuracy=accuracy,
         calibration=calibration,
         versions=prepared.card(name)["versions"],
@@ -266,35 +266,35 @@ def _check_targets(targets, overwrite, arrays):
             )
 
 
-def _on_pictures(prepared, info, say):
-    """Return (pictures to verify on, the model's outputs for them, their largest logits, its accuracy or None)."""
+def _on_images(prepared, info, say):
+    """Return (images to verify on, the model's outputs for them, their largest logits, its accuracy or None)."""
     options, classes = prepared.options, _models.class_count(prepared.model.outputs[0])
-    say("choosing pictures to verify on")
-    pictures = choose_pictures(
+    say("choosing images to verify on")
+    images = choose_images(
         prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.known_names, classes, say
     )
-    if pictures.labels is not None and prepared.is_multi_label:
+    if images.labels is not None and prepared.is_multi_label:
         say(
             f"{prepared.whole.name} ends with several sigmoids (multi-label): its accuracy is not measured, as each "
-            "picture here has one label"
+            "image here has one label"
         )
-        pictures = dataclasses.replace(pictures, labels=None)
-    expected, largest = prepared.expected(pictures.images)
+        images = dataclasses.replace(images, labels=None)
+    expected, largest = prepared.expected(images.images)
     if options.quantize == "none" or options.min_agreement != 0:  # else no agreement was asked for
-        _check_provable(prepared, pictures, expected)
+        _check_provable(prepared, images, expected)
     best = by_class(expected[prepared.outputs[0]], prepared.outputs[0]).argmax(1)
-    known = pictures.labels is not None and prepared.is_classifier
-    return pictures, expected, largest, float((best == pictures.labels).mean()) if known else None
+    known = images.labels is not None and prepared.is_classifier
+    return images, expected, largest, float((best == images.labels).mean()) if known else None
 
 
-def _check_provable(prepared, pictures, expected):
+def _check_provable(prepared, images, expected):
     """Raise VerificationError if a constant would pass for the model."""
     options = prepared.options
     try:
         check_provable(expected[prepared.outputs[0]], options.tolerance)
     except ArtifactError as error:
         raise VerificationError(
-            f"{prepared.whole.name}: {error} ({pictures.description}). Look at its weights, its preprocessing and "
+            f"{prepared.whole.name}: {error} ({images.description}). Look at its weights, its preprocessing and "
             "these images; name others with --verify-data, or write artifacts unverified with --no-verify. "
             f"Received: verify_data={options.verify_data!r}"
         ) from error
@@ -315,12 +315,12 @@ def _read_card(path, format):
 
 
 @contextlib.contextmanager
-def _naming(name, format, pictures, kept=False):
+def _naming(name, format, images, kept=False):
     """Turn an ArtifactError into the VerificationError that names the artifact and what was done."""
     try:
         yield
     except ArtifactError as error:
-        where = f" ({pictures.description}, run by {format.runtime})" if pictures else ""
+        where = f" ({images.description}, run by {format.runtime})" if images else ""
         raise VerificationError(
             f"{name} does not compute what the model computes: {error}{where}.{'' if kept else ' Nothing was kept.'}"
         ) from error

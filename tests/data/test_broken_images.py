@@ -1,4 +1,4 @@
-"""Sources without the pictures that cannot be read."""
+"""Sources without the images that cannot be read."""
 
 import pytest
 
@@ -7,15 +7,15 @@ from keras_cnns.errors import SourceError
 
 
 @pytest.fixture
-def damaged(folder_of_pictures):
-    """Of 24 pictures two are broken: one empty, one cut off."""
-    (folder_of_pictures / "red" / "3.png").write_bytes(b"")
-    whole = (folder_of_pictures / "blue" / "5.png").read_bytes()
-    (folder_of_pictures / "blue" / "5.png").write_bytes(whole[: len(whole) // 2])
-    return folder_of_pictures
+def damaged(folder_of_images):
+    """Of 24 images two are broken: one empty, one cut off."""
+    (folder_of_images / "red" / "3.png").write_bytes(b"")
+    whole = (folder_of_images / "blue" / "5.png").read_bytes()
+    (folder_of_images / "blue" / "5.png").write_bytes(whole[: len(whole) // 2])
+    return folder_of_images
 
 
-def test_broken_pictures_are_left_out_and_named(damaged):
+def test_broken_images_are_left_out_and_named(damaged):
     source = open_source(damaged)
     readable, broken = without_broken(source)
     assert sorted(path.rsplit("/", 2)[-2:] for path in broken) == [["blue", "5.png"], ["red", "3.png"]]
@@ -29,10 +29,10 @@ def test_broken_pictures_are_left_out_and_named(damaged):
         assert [own[path] for path in split.items] == split.labels.tolist()
 
 
-def test_a_class_without_a_readable_picture(damaged):
+def test_a_class_without_a_readable_image(damaged):
     for path in (damaged / "red").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(SourceError, match="no picture of the class 'red' can be read"):
+    with pytest.raises(SourceError, match="no image of the class 'red' can be read"):
         without_broken(open_source(damaged))
 
 

@@ -1,15 +1,17 @@
-"""The views of a picture that a protocol asks for."""
+"""The views of an image that a protocol asks for."""
 
 import numpy as np
 
+from keras_cnns._deprecated import renamed
 from keras_cnns.evaluation.protocols import shorter_sides
 
 
-def views(picture, preprocessing, protocol, scales=None):
-    """Return the crops of a picture that a protocol shows to a network.
+@renamed(picture="image")
+def views(image, preprocessing, protocol, scales=None):
+    """Return the crops of an image that a protocol shows to a network.
 
     Args:
-        picture: uint8 tensor or array (height, width, channels) of any height and width.
+        image: uint8 tensor or array (height, width, channels) of any height and width.
         preprocessing: `Preprocessing`.
         protocol: `Protocol`, not a dense one.
         scales: shorter sides in pixels, in place of the protocol's.
@@ -28,10 +30,10 @@ def views(picture, preprocessing, protocol, scales=None):
     found, mirrored, size = [], [], preprocessing.size
     for side in shorter_sides(protocol, size, preprocessing.shorter_side, scales):
         if side is None:
-            found.append(prepare(picture, preprocessing))
+            found.append(prepare(image, preprocessing))
             mirrored.append(found[-1][:, ::-1])
             continue
-        whole = _as_uint8(resized(picture, side))
+        whole = _as_uint8(resized(image, side))
         for square in _squares(whole, side) if protocol.squares else [whole]:
             small = [_as_uint8(tf.image.resize(square, size, antialias=True))] if protocol.whole else []
             found += [*(_part(square, size, position) for position in protocol.positions), *small]
@@ -44,11 +46,11 @@ def views(picture, preprocessing, protocol, scales=None):
     return tf.ensure_shape(tf.stack(every), (len(every), *preprocessing.shape))
 
 
-def views_dataset(split, preprocessing, protocol, scales, pictures):
-    """Return a `tf.data.Dataset` of (normalized views, labels), so many pictures a batch.
+def views_dataset(split, preprocessing, protocol, scales, images):
+    """Return a `tf.data.Dataset` of (normalized views, labels), so many images a batch.
 
-    Its elements are float32 (pictures * views, height, width, channels), the views of a picture together, and int64
-    (pictures,).
+    Its elements are float32 (images * views, height, width, channels), the views of an image together, and int64
+    (images,).
     """
     import tensorflow as tf
 
@@ -63,13 +65,13 @@ def views_dataset(split, preprocessing, protocol, scales, pictures):
     def finish(found, labels):
         return normalize(tf.cast(tf.reshape(found, (-1, *preprocessing.shape)), tf.float32)), labels
 
-    return _batched(split.elements().map(show, **PARALLEL), split, pictures, finish)
+    return _batched(split.elements().map(show, **PARALLEL), split, images, finish)
 
 
-def whole_dataset(split, preprocessing, side, pictures):
-    """Return a `tf.data.Dataset` of (normalized whole pictures of a shorter side, labels).
+def whole_dataset(split, preprocessing, side, images):
+    """Return a `tf.data.Dataset` of (normalized whole images of a shorter side, labels).
 
-    So many pictures a batch where all have one size, else one by one.
+    So many images a batch where all have one size, else one by one.
     """
     import tensorflow as tf
 
@@ -77,10 +79,10 @@ def whole_dataset(split, preprocessing, side, pictures):
     from keras_cnns.data.splits import PARALLEL
 
     def show(element, label):
-        picture = split.decode(element, preprocessing.channels)
-        whole = _as_uint8(resized(picture, side))
-        if None not in picture.shape:  # what TensorFlow cannot tell of a resize whose target it computes
-            height, width = picture.shape[:2]
+        image = split.decode(element, preprocessing.channels)
+        whole = _as_uint8(resized(image, side))
+        if None not in image.shape:  # what TensorFlow cannot tell of a resize whose target it computes
+            height, width = image.shape[:2]
             ratio = np.float32(side) / np.float32(min(height, width))
             whole.set_shape((*(max(side, int(np.round(np.float32(n) * ratio))) for n in (height, width)), None))
         return whole, label
@@ -90,38 +92,38 @@ def whole_dataset(split, preprocessing, side, pictures):
 
     data = split.elements().map(show, **PARALLEL)
     same = None not in data.element_spec[0].shape[:2]
-    return _batched(data, split, pictures if same else 1, finish)
+    return _batched(data, split, images if same else 1, finish)
 
 
-def _batched(data, split, pictures, finish):
-    """Return so many of a split's pictures a batch, finished, of known length."""
+def _batched(data, split, images, finish):
+    """Return so many of a split's images a batch, finished, of known length."""
     import tensorflow as tf
 
     from keras_cnns.data.splits import untuned
 
-    batches = data.batch(pictures).apply(tf.data.experimental.assert_cardinality(-(-split.examples // pictures)))
+    batches = data.batch(images).apply(tf.data.experimental.assert_cardinality(-(-split.examples // images)))
     return untuned(batches.map(finish).prefetch(1))
 
 
-def _squares(picture, side):
-    """Return the three squares of a picture with that shorter side, along its longer one."""
-    return [_part(picture, (side, side), (along, along)) for along in (0.0, 0.5, 1.0)]
+def _squares(image, side):
+    """Return the three squares of an image with that shorter side, along its longer one."""
+    return [_part(image, (side, side), (along, along)) for along in (0.0, 0.5, 1.0)]
 
 
-def _part(picture, size, position, is_turned=False):
+def _part(image, size, position, is_turned=False):
     """Return the part of a size at (down, across), each from 0 to 1, of the room that there is.
 
-    Of a picture that is turned, left for right, the part that is there when it is not.
+    Of an image that is turned, left for right, the part that is there when it is not.
     """
     import tensorflow as tf
 
-    room = tf.shape(picture)[:2] - size
+    room = tf.shape(image)[:2] - size
     top, left = tf.unstack(tf.cast(tf.floor(tf.cast(room, tf.float32) * position), tf.int32))
     left = room[1] - left if is_turned else left
-    return picture[top : top + size[0], left : left + size[1]]
+    return image[top : top + size[0], left : left + size[1]]
 
 
-def _as_uint8(picture):
+def _as_uint8(image):
     import tensorflow as tf
 
-    return tf.saturate_cast(tf.round(picture), tf.uint8)
+    return tf.saturate_cast(tf.round(image), tf.uint8)

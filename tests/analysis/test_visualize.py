@@ -1,4 +1,4 @@
-"""Every kind of look, drawn of networks with different ends; the page that holds them all."""
+"""Every kind of visualize, drawn of networks with different ends; the page that holds them all."""
 
 import base64
 import re
@@ -11,9 +11,9 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from keras_cnns.analysis.kinds import KINDS
-from keras_cnns.analysis.looking import DRAWN, Pictures, look, read_pictures, sample_pictures
+from keras_cnns.analysis._visualize import DRAWN, ImageSet, read_images, sample_images, visualize
 from keras_cnns.analysis.report import write_report
+from keras_cnns.analysis.visualizations import VISUALIZATIONS
 from keras_cnns.data import open_source
 from keras_cnns.errors import ArgumentError
 
@@ -32,20 +32,20 @@ def model(head):
 
 
 @pytest.fixture
-def pictures():
+def sample():
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (5, 20, 16, 3), dtype="uint8")
-    return Pictures(pixels, np.float32(pixels / 128 - 1), [f"{k}.png" for k in range(5)], np.arange(5) % 3)
+    return ImageSet(pixels, np.float32(pixels / 128 - 1), [f"{k}.png" for k in range(5)], np.arange(5) % 3)
 
 
 def test_every_kind_is_drawn():
-    assert list(KINDS) == list(DRAWN)
+    assert list(VISUALIZATIONS) == list(DRAWN)
 
 
 @pytest.mark.parametrize("head", ["pooled", pytest.param("flat", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", KINDS)
-def test_drawings(kind, head, pictures, tmp_path):
-    said = look(model(head), kind, tmp_path / "a.png", pictures, class_names=NAMES)
+@pytest.mark.parametrize("kind", VISUALIZATIONS)
+def test_drawings(kind, head, sample, tmp_path):
+    said = visualize(model(head), kind, tmp_path / "a.png", sample, class_names=NAMES)
     assert said.endswith(".") and len(said) > 10
     with Image.open(tmp_path / "a.png") as drawn:
         assert drawn.format == "PNG" and min(drawn.size) > 150
@@ -54,64 +54,64 @@ def test_drawings(kind, head, pictures, tmp_path):
         assert ("Grad-CAM" in said) == (head == "flat")
 
 
-def test_the_layer_the_units_and_the_class_asked_for(pictures, tmp_path):
+def test_the_layer_the_units_and_the_class_asked_for(sample, tmp_path):
     path, net = tmp_path / "a.png", model("pooled")
-    assert "conv2: 8 filters of 3x3 on 6 channels" in look(net, "filters", path, layer="conv2")
-    assert "pool1: 9x7, 6 channels" in look(net, "features", path, pictures, layer="pool1", units=[1, 5])
-    said = look(net, "deconv", path, pictures, layer="conv1", units=[4])
+    assert "conv2: 8 filters of 3x3 on 6 channels" in visualize(net, "filters", path, layer="conv2")
+    assert "pool1: 9x7, 6 channels" in visualize(net, "features", path, sample, layer="pool1", units=[1, 5])
+    said = visualize(net, "deconv", path, sample, layer="conv1", units=[4])
     assert said.startswith("conv1") and "unit 4" in said and "unit 3" not in said
-    assert "dog" in look(net, "saliency", path, pictures, class_names=NAMES, target=1)
-    assert "conv1" in look(net, "cam", path, pictures, layer="conv1")
+    assert "dog" in visualize(net, "saliency", path, sample, class_names=NAMES, target=1)
+    assert "conv1" in visualize(net, "cam", path, sample, layer="conv1")
 
 
 @pytest.mark.parametrize(
     "options, part",
     [
         ({"kind": "ocllusion"}, "Did you mean 'occlusion'"),
-        ({"kind": "cam", "pictures": None}, "`cam` looks at pictures"),
-        ({"kind": "gradients", "labels": None}, "pictures whose classes are known"),
+        ({"kind": "cam", "images": None}, "`cam` looks at images"),
+        ({"kind": "gradients", "labels": None}, "images whose classes are known"),
         ({"kind": "features", "layer": "conv3"}, "Did you mean 'conv2'"),
         ({"kind": "features", "layer": "gap"}, "must give maps; gap gives a vector"),
         ({"kind": "filters", "units": [6]}, "numbers from 0 to 5"),
         ({"kind": "saliency", "target": 3}, "between 0 and 2"),
     ],
 )
-def test_bad_input(options, part, pictures, tmp_path):
+def test_bad_input(options, part, sample, tmp_path):
     options = dict(options)
-    shown = options.pop("pictures", pictures)
+    shown = options.pop("images", sample)
     if "labels" in options:
-        shown = Pictures(pictures.pixels, pictures.images, pictures.names, options.pop("labels"))
+        shown = ImageSet(sample.pixels, sample.images, sample.names, options.pop("labels"))
     with pytest.raises(ArgumentError, match=part):
-        look(model("pooled"), options.pop("kind"), tmp_path / "a.png", shown, **options)
+        visualize(model("pooled"), options.pop("kind"), tmp_path / "a.png", shown, **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_pictures_of_files_and_of_a_source(digits_model, folder_of_pictures):
+def test_images_of_files_and_of_a_source(digits_model, folder_of_images):
     _, record = digits_model
     split = open_source("digits").split("test")
-    found = sample_pictures(split, record.preprocessing, record.class_names, 7)
+    found = sample_images(split, record.preprocessing, record.class_names, 7)
     assert found.pixels.shape == found.images.shape == (7, 32, 32, 1) and found.images.dtype == np.float32
     assert found.names == [str(label) for label in found.labels]
     expected = record.preprocessing.normalize(found.pixels.astype("float32"))
     np.testing.assert_array_equal(found.images, np.float32(expected))
-    files = sorted(folder_of_pictures.rglob("*.png"))[:3]
-    read = read_pictures(files, record.preprocessing)
+    files = sorted(folder_of_images.rglob("*.png"))[:3]
+    read = read_images(files, record.preprocessing)
     assert read.pixels.shape == (3, 32, 32, 1) and read.names == [file.name for file in files] and read.labels is None
 
 
-def page_of(pictures, folder):
+def page_of(sample, folder):
     net = model("pooled")
     drawn = {kind: folder / f"{kind}.png" for kind in ("cam", "filters")}
-    shown = {kind: (path, look(net, kind, path, pictures, class_names=NAMES)) for kind, path in drawn.items()}
+    shown = {kind: (path, visualize(net, kind, path, sample, class_names=NAMES)) for kind, path in drawn.items()}
     shown["guided"] = None, "it has no ReLU & cannot"
     path = folder / "report.html"
-    probabilities = np.asarray(net.predict_on_batch(pictures.images))
-    write_report(path, net, pictures, probabilities, NAMES, shown, "<small>, looked into")
+    probabilities = np.asarray(net.predict_on_batch(sample.images))
+    write_report(path, net, sample, probabilities, NAMES, shown, "<small>, looked into")
     return path
 
 
-def test_the_page_holds_everything(pictures, tmp_path):
-    page = page_of(pictures, tmp_path).read_text("utf8")
+def test_the_page_holds_everything(sample, tmp_path):
+    page = page_of(sample, tmp_path).read_text("utf8")
     assert not re.search(r'(src|href)="(?!data:)', page) and "<script" not in page  # nothing from elsewhere
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     assert len(images) == 5 + 2
@@ -125,11 +125,11 @@ def test_the_page_holds_everything(pictures, tmp_path):
     assert places == sorted(places) and page.count("<details>") == page.count("</details>") == 3
 
 
-def test_the_page_in_a_browser(pictures, tmp_path):
+def test_the_page_in_a_browser(sample, tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium is installed")
-    path, shot = page_of(pictures, tmp_path), tmp_path / "shot.png"
+    path, shot = page_of(sample, tmp_path), tmp_path / "shot.png"
     subprocess.run(
         [
             *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1600"),

@@ -1,13 +1,13 @@
-"""How well models do on a split, and what they say of picture files."""
+"""How well models do on a split, and what they say of image files."""
 
 import numpy as np
 
 from keras_cnns import _models
 from keras_cnns.errors import ArgumentError
+from keras_cnns.evaluation._views import views_dataset, whole_dataset
 from keras_cnns.evaluation.dense import dense_model
 from keras_cnns.evaluation.metrics import check_examples, score
 from keras_cnns.evaluation.protocols import find_protocol, shorter_sides
-from keras_cnns.evaluation.showing import views_dataset, whole_dataset
 
 
 def evaluate(
@@ -21,14 +21,14 @@ def evaluate(
     Args:
         model: functional or sequential `keras.Model` from (batch, height, width, channels) to (batch, classes), logits
             or probabilities; of two classes also to (batch, 1), the second one's; or a list of such models.
-        split: `Split` of a source; every picture counts once, whatever the batch size.
+        split: `Split` of a source; every image counts once, whatever the batch size.
         preprocessing: `Preprocessing` that the model was trained with; of several models a list.
         class_names: of the model, in the order of its outputs, as `ModelInfo.class_names`. Where the split knows its
             own (`Split.class_names`, as those of a `Source` do), its labels are matched to these by name; a split that
             does not is taken to have these.
-        protocol: which views of a picture are shown: "center" (one, resized and cropped as the record says),
+        protocol: which views of an image are shown: "center" (one, resized and cropped as the record says),
             "ten-crop", "144-crop", "dense", or a `Protocol`.
-        scales: shorter sides in pixels that pictures are resized to, in place of the protocol's own; the
+        scales: shorter sides in pixels that images are resized to, in place of the protocol's own; the
             probabilities of several are averaged.
         batch_size: views at a time; None: as many as suit the input's size.
         progress: function from the batches to the same batches, that shows how far one is.
@@ -37,7 +37,7 @@ def evaluate(
         ArgumentError: (a ValueError) if a model's outputs are not as many as the classes, or are several sigmoids
             (multi-label), the split is empty or has a class that is not among them, a scale is smaller than the input,
             or a model cannot be made dense.
-        SourceError: if a picture cannot be read.
+        SourceError: if an image cannot be read.
     """
     options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": progress}
     several = isinstance(model, list | tuple)
@@ -57,16 +57,16 @@ def check_outputs(model, class_names):
     outputs = main.outputs[0].shape[-1]
     if outputs != len(class_names):
         raise ArgumentError(
-            f"{main.name} tells {outputs} classes apart and the pictures have {len(class_names)}; choose the source "
+            f"{main.name} tells {outputs} classes apart and the images have {len(class_names)}; choose the source "
             f"that the model was trained for. Received: class_names={tuple(class_names)[:10]}"
         )
     return main
 
 
 def predict_split(model, split, preprocessing, *, protocol="center", scales=None, batch_size=None, progress=None):
-    """Return (probabilities, labels) of a split: float32 (pictures, classes) and int64 (pictures,), in its order.
+    """Return (probabilities, labels) of a split: float32 (images, classes) and int64 (images,), in its order.
 
-    A model computes in float32, whatever it was trained in. Of each picture the probabilities are the mean over its
+    A model computes in float32, whatever it was trained in. Of each image the probabilities are the mean over its
     views; of a dense view they are the softmax of the mean over the map of logits.
 
     Args, Raises: as in `evaluate`; without class names, one output must be a sigmoid.
@@ -114,11 +114,11 @@ def _predict(model, split, preprocessing, protocol, scales, batch_size, progress
 
 
 def _predict_whole(model, split, preprocessing, protocol, sides, batch_size, progress):
-    """Return (probabilities, labels) of a network that is applied to whole pictures, scale by scale."""
+    """Return (probabilities, labels) of a network that is applied to whole images, scale by scale."""
     if preprocessing.arrays():
         raise ArgumentError(
-            f"{model.name}: its preprocessing was fitted pixel by pixel, for pictures of one size, so that it cannot "
-            f"see whole pictures; take crops. Received: protocol={protocol.name!r}"
+            f"{model.name}: its preprocessing was fitted pixel by pixel, for images of one size, so that it cannot "
+            f"see whole images; take crops. Received: protocol={protocol.name!r}"
         )
     dense, total = dense_model(model), 0
 
@@ -143,14 +143,14 @@ def _collected(batches, probabilities, progress):
     return np.concatenate(found), np.concatenate(labels)
 
 
-def predict_pictures(model, paths, preprocessing, *, batch_size=None, class_names=()):
-    """Return the probabilities (pictures, classes), float32, for picture files of any size and format.
+def predict_images(model, paths, preprocessing, *, batch_size=None, class_names=()):
+    """Return the probabilities (images, classes), float32, for image files of any size and format.
 
     Args:
         model: as in `evaluate`.
         paths: of the files.
         preprocessing: `Preprocessing` that the model was trained with.
-        batch_size: pictures at a time; None: as many as suit the input's size.
+        batch_size: images at a time; None: as many as suit the input's size.
         class_names: of the model, () if unknown; two of them make one output without an activation a logit.
 
     Raises:

@@ -2,13 +2,13 @@
 
 import os
 
-from keras_cnns.data.partition import split_source
 from keras_cnns.data.sources import means_folder, open_source
+from keras_cnns.data.splitting import split_source
 from keras_cnns.errors import ArgumentError
 
 
 def reopen_source(record, name=None, *, data_dir=None, download=False):
-    """Return the source of pictures that a model file names, divided as it was for the training.
+    """Return the source of images that a model file names, divided as it was for the training.
 
     Args:
         record: `ModelInfo.data`, which began as `Source.record()`; None: nothing is known.
@@ -17,7 +17,7 @@ def reopen_source(record, name=None, *, data_dir=None, download=False):
         download: as in `open_source`.
 
     Returns:
-        `Source`. Where files of a folder have come or gone since, the pictures at the edge of a part may differ.
+        `Source`. Where files of a folder have come or gone since, the images at the edge of a part may differ.
 
     Raises:
         ArgumentError: if there is no such source, or the record cannot be used.
@@ -26,7 +26,7 @@ def reopen_source(record, name=None, *, data_dir=None, download=False):
     record = record or {}
     recorded = record.get("source")
     if name is None and recorded is None:
-        raise ArgumentError("the model does not say which pictures it was trained on; name them. Received: name=None")
+        raise ArgumentError("the model does not say which images it was trained on; name them. Received: name=None")
     if recorded == "digits":
         recorded = "sklearn:digits"  # a folder of that name is recorded as ./digits
     if name is not None and (recorded is None or _place(name) != _place(recorded)):
@@ -39,7 +39,7 @@ def reopen_source(record, name=None, *, data_dir=None, download=False):
         ]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ArgumentError(
-            "the model's record does not say how its pictures were divided; each division has `shares` and `seed`. "
+            "the model's record does not say how its images were divided; each division has `shares` and `seed`. "
             f"Received: divisions={record['divisions']!r}"
         ) from None
     for shares, seed in divisions:

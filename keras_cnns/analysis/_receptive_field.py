@@ -1,4 +1,4 @@
-"""What part of the picture each position of a map sees."""
+"""What part of the image each position of a map sees."""
 
 import dataclasses
 
@@ -11,10 +11,10 @@ from keras_cnns.errors import ArgumentError
 
 @dataclasses.dataclass(frozen=True)
 class ReceptiveField:
-    """The part of the picture that one position of a map sees; each value is (height, width), in pixels.
+    """The part of the image that one position of a map sees; each value is (height, width), in pixels.
 
     Attributes:
-        size: of the field, beyond the picture's edge too.
+        size: of the field, beyond the image's edge too.
         stride: from the field of one position to that of the next.
         offset: center of the first position's field; the center of the first pixel is 0.
     """
@@ -83,7 +83,7 @@ def receptive_fields(model, input_shape=None):
         A list of `ReceptiveField`, None where a layer has no fixed field.
 
     Raises:
-        ArgumentError: if the model does not take one batch of pictures.
+        ArgumentError: if the model does not take one batch of images.
     """
     fields = [field for _, field in _fields_of_uses(model, input_shape)]
     return [None if isinstance(field, _NoField) else _public(field) for field in fields]
@@ -102,7 +102,7 @@ def _fields_of_uses(model, input_shape):
     inputs, uses = _graph.walk(model, input_shape)
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise ArgumentError(
-            f"`model` must take one batch of pictures, (batch, height, width, channels). "
+            f"`model` must take one batch of images, (batch, height, width, channels). "
             f"Received: inputs={[tuple(x.shape) for x in inputs]}"
         )
     known = {id(inputs[0]): (_Axis(), _Axis())}
@@ -136,7 +136,7 @@ def _through(use, axes):
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise _NoField(f"`{use.name}` has its channels first")
     if len(use.inputs[0].shape) != 4 or len(use.outputs[0].shape) != 4:
-        raise _NoField(f"behind `{use.name}` every unit sees the whole picture")
+        raise _NoField(f"behind `{use.name}` every unit sees the whole image")
     if isinstance(layer, layers.Concatenate) and layer.axis not in (-1, 3):
         raise _NoField(f"`{use.name}` puts maps side by side")
     if isinstance(layer, (layers.BatchNormalization, layers.LayerNormalization)) and layer.axis not in (
@@ -162,7 +162,7 @@ def _before(padding, size, stride, n, name):
     if padding == "valid":
         return 0
     if n is None and stride > 1:
-        raise _NoField(f"the padding of `{name}` depends on the size of the picture: pass `input_shape`")
+        raise _NoField(f"the padding of `{name}` depends on the size of the image: pass `input_shape`")
     total = size - 1 if n is None else max((-(-n // stride) - 1) * stride + size - n, 0)
     return total // 2
 

@@ -1,4 +1,4 @@
-"""One picture file, in every guise."""
+"""One image file, in every guise."""
 
 import warnings
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cnns.data import Preprocessing, pictures, read_picture
+from keras_cnns.data import Preprocessing, image_files, read_image
 from keras_cnns.data.pipeline import read_files
 from keras_cnns.errors import SourceError, SourceWarning
 
@@ -18,7 +18,7 @@ def ramp():
 
 def test_gray_and_color(tmp_path, ramp):
     Image.fromarray(ramp.astype("uint8")).save(tmp_path / "gray.png")
-    gray, color = (read_picture(tmp_path / "gray.png", channels) for channels in (1, 3))
+    gray, color = (read_image(tmp_path / "gray.png", channels) for channels in (1, 3))
     assert gray.shape == (20, 30, 1) and color.shape == (20, 30, 3) and gray.dtype == np.uint8
     np.testing.assert_array_equal(gray[..., 0], ramp)
     np.testing.assert_array_equal(color, np.repeat(gray, 3, axis=2))
@@ -26,19 +26,19 @@ def test_gray_and_color(tmp_path, ramp):
 
 def test_sixteen_bits_become_eight(tmp_path, ramp):
     Image.fromarray((ramp * 257).astype("uint16")).save(tmp_path / "wide.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "wide.png", 1)[..., 0], ramp)
+    np.testing.assert_array_equal(read_image(tmp_path / "wide.png", 1)[..., 0], ramp)
     Image.fromarray(np.full((8, 8), 255, "uint16")).save(tmp_path / "dark.png")
-    assert (read_picture(tmp_path / "dark.png", 1) == 0).all()  # what it holds does not decide what white is
+    assert (read_image(tmp_path / "dark.png", 1) == 0).all()  # what it holds does not decide what white is
 
 
 def test_integers_of_32_bits(tmp_path, ramp):
     Image.fromarray(ramp.astype("int32")).save(tmp_path / "bytes.tif")
-    np.testing.assert_array_equal(read_picture(tmp_path / "bytes.tif", 1)[..., 0], ramp)
+    np.testing.assert_array_equal(read_image(tmp_path / "bytes.tif", 1)[..., 0], ramp)
     Image.fromarray((ramp * 257).astype("int32")).save(tmp_path / "words.tif")
-    np.testing.assert_array_equal(read_picture(tmp_path / "words.tif", 1)[..., 0], ramp)
+    np.testing.assert_array_equal(read_image(tmp_path / "words.tif", 1)[..., 0], ramp)
     # Pillow opens PGM of 16 bits in the same mode, but their white is known
     (tmp_path / "dark.pgm").write_bytes(b"P5 8 8 65535\n" + np.full((8, 8), 255, ">u2").tobytes())
-    assert (read_picture(tmp_path / "dark.pgm", 1) == 0).all()
+    assert (read_image(tmp_path / "dark.pgm", 1) == 0).all()
 
 
 @pytest.fixture
@@ -58,17 +58,17 @@ def damaged(tmp_path):
 def test_damage_in_the_middle_of_a_jpeg_is_told(damaged, capfd):
     for name, found in (("good", False), ("damaged", True)):
         content = (damaged / f"{name}.jpg").read_bytes()
-        assert bool(pictures.decoder_warning(content)) == found
+        assert bool(image_files.decoder_warning(content)) == found
     assert "Corrupt" not in capfd.readouterr().err
     with pytest.warns(SourceWarning, match="damaged.jpg: is a JPEG that is damaged in its middle .Corrupt JPEG data"):
         read_files([damaged / "damaged.jpg"], Preprocessing((8, 8)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_files([damaged / "good.jpg"], Preprocessing((8, 8)))
-        pictures.read_window(damaged / "good.jpg")
+        image_files.read_window(damaged / "good.jpg")
     with pytest.warns(SourceWarning, match="marked.jpg: is a JPEG that is damaged"):
         try:
-            pictures.read_window(damaged / "marked.jpg")
+            image_files.read_window(damaged / "marked.jpg")
         except SourceError:
             pass
 
@@ -79,17 +79,17 @@ def test_a_thumbnail_in_the_header_is_no_damage(damaged):
     for options in ({"exif": exif}, {"progressive": True}, {"optimize": True}):
         with Image.open(damaged / "good.jpg") as image:
             image.save(damaged / "other.jpg", **options)
-        assert not pictures._has_stray_markers((damaged / "other.jpg").read_bytes()), options
+        assert not image_files._has_stray_markers((damaged / "other.jpg").read_bytes()), options
 
 
 def test_transparency_becomes_white(tmp_path):
     pixels = np.zeros((10, 10, 4), "uint8")
     pixels[:5, :, 3] = 255
     Image.fromarray(pixels).save(tmp_path / "alpha.png")
-    read = read_picture(tmp_path / "alpha.png")
+    read = read_image(tmp_path / "alpha.png")
     assert (read[:5] == 0).all() and (read[5:] == 255).all()
     Image.fromarray(pixels).convert("LA").save(tmp_path / "la.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "la.png"), read)
+    np.testing.assert_array_equal(read_image(tmp_path / "la.png"), read)
 
 
 def test_the_cameras_orientation_is_applied(tmp_path):
@@ -98,20 +98,20 @@ def test_the_cameras_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
     Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
-    read = read_picture(tmp_path / "turned.jpg")
+    read = read_image(tmp_path / "turned.jpg")
     assert read.shape == (32, 16, 3) and read[:12].min() > 200 and read[-12:].max() < 50
 
 
 def test_cmyk_animation_palette_and_bits(tmp_path):
     red = Image.new("RGB", (12, 12), (200, 20, 20))
     red.convert("CMYK").save(tmp_path / "print.jpg")
-    assert np.abs(read_picture(tmp_path / "print.jpg").astype(int).mean((0, 1)) - (200, 20, 20)).max() < 8
+    assert np.abs(read_image(tmp_path / "print.jpg").astype(int).mean((0, 1)) - (200, 20, 20)).max() < 8
     red.save(tmp_path / "moving.gif", save_all=True, append_images=[Image.new("RGB", (12, 12), "blue")])
-    assert np.abs(read_picture(tmp_path / "moving.gif").astype(int) - (200, 20, 20)).max() < 8
+    assert np.abs(read_image(tmp_path / "moving.gif").astype(int) - (200, 20, 20)).max() < 8
     red.convert("P").save(tmp_path / "palette.png")
-    assert read_picture(tmp_path / "palette.png").shape == (12, 12, 3)
+    assert read_image(tmp_path / "palette.png").shape == (12, 12, 3)
     Image.new("1", (12, 12), 1).save(tmp_path / "bits.png")
-    assert (read_picture(tmp_path / "bits.png", 1) == 255).all()
+    assert (read_image(tmp_path / "bits.png", 1) == 255).all()
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".webp", ".bmp", ".tif"])
@@ -122,23 +122,23 @@ def test_a_file_cut_off_is_named(tmp_path, suffix):
     for size in (0, 3, len(whole) // 2):
         path.write_bytes(whole[:size])
         with pytest.raises(SourceError, match=f"photo{suffix}: (is no image|cannot be read)"):
-            read_picture(path)
+            read_image(path)
 
 
 def test_other_files_are_named(tmp_path):
     (tmp_path / "notes.png").write_text("these are notes")
     with pytest.raises(SourceError, match="notes.png: is no image"):
-        read_picture(tmp_path / "notes.png")
+        read_image(tmp_path / "notes.png")
     with pytest.raises(SourceError, match="missing.png: cannot be read.*No such file"):
-        read_picture(tmp_path / "missing.png")
+        read_image(tmp_path / "missing.png")
     with pytest.raises(SourceError, match="cannot be read"):
-        read_picture(tmp_path)
+        read_image(tmp_path)
     Image.fromarray(np.ones((8, 8), "float32")).save(tmp_path / "float.tif")
     with pytest.raises(SourceError, match="float.tif.*floating-point"):
-        read_picture(tmp_path / "float.tif")
+        read_image(tmp_path / "float.tif")
 
 
 def test_one_pixel_is_too_small(tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
     with pytest.raises(SourceError, match="dot.png: is only 1x1 pixels.*at least 4x4"):
-        read_picture(tmp_path / "dot.png")
+        read_image(tmp_path / "dot.png")

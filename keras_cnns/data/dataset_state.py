@@ -9,7 +9,7 @@ class Position:
     Not while it `stays`: then it is where it was last assigned to be, for iterators that may start late, and of which
     some are made in vain.
 
-    The pictures and their order in an epoch follow from the seed and the epoch's number alone, so that a training that
+    The images and their order in an epoch follow from the seed and the epoch's number alone, so that a training that
     is taken up in the middle sees what it would have seen.
     """
 

@@ -1,4 +1,4 @@
-"""What several processes read: together each picture once, in as many batches each, with weights for what is left."""
+"""What several processes read: together each image once, in as many batches each, with weights for what is left."""
 
 import numpy as np
 import pytest
@@ -10,13 +10,13 @@ PREPROCESSING = Preprocessing((2, 2), 1, mean=(0.0,), scale=(1.0,))
 
 
 def numbered(count):
-    """A split whose pictures say their own number."""
+    """A split whose images say their own number."""
     images = np.broadcast_to(np.arange(count, dtype="uint8")[:, None, None, None], (count, 2, 2, 1))
     return ArraySplit(np.ascontiguousarray(images), np.arange(count) % 3)
 
 
 def read(count, batch_size, share=None, **options):
-    """Return [(numbers of pictures, labels, weights)] of a pass."""
+    """Return [(numbers of images, labels, weights)] of a pass."""
     data = make_dataset(numbered(count), PREPROCESSING, batch_size, share=share, **options)
     found = []
     for images, labels, *weights in data:
@@ -34,21 +34,21 @@ def test_processes_read_each_batch_of_one_process_between_them(count, processes,
     whole = read(count, 16, shuffle=True, seed=3)
     parts = [read(count, 16, Share(devices, k, processes), shuffle=True, seed=3) for k in range(processes)]
     assert {len(part) for part in parts} == {len(whole)}
-    for number, (pictures, _) in enumerate(whole):
+    for number, (images, _) in enumerate(whole):
         each = [part[number] for part in parts]
         rows = {len(numbers) for numbers, _ in each}
         assert len(rows) == 1 and processes * rows.pop() % devices == 0
         numbers, weights = (np.concatenate(one) for one in zip(*each, strict=True))
-        # The weighted mean over all rows is the plain one over the pictures, whatever is averaged
+        # The weighted mean over all rows is the plain one over the images, whatever is averaged
         values = np.random.default_rng(number).normal(size=256)
-        assert (weights * values[numbers]).mean() == pytest.approx(values[pictures].mean(), abs=1e-5)
+        assert (weights * values[numbers]).mean() == pytest.approx(values[images].mean(), abs=1e-5)
         if number < len(whole) - 1:
-            assert (weights == 1).all() and sorted(numbers) == sorted(pictures)
+            assert (weights == 1).all() and sorted(numbers) == sorted(images)
 
 
 @pytest.mark.parametrize("count", [64, 65, 67, 71, 3])
 @pytest.mark.parametrize("processes, devices", [(1, 4), (2, 4), (4, 4)])
-def test_counting_weights_count_each_picture_once(count, processes, devices):
+def test_counting_weights_count_each_image_once(count, processes, devices):
     counts = np.zeros(count)
     for k in range(processes):
         for numbers, weights in read(count, 8, Share(devices, k, processes), counting=True):
@@ -79,9 +79,9 @@ def test_windows_are_those_of_one_process():
     split, options = ArraySplit(images, np.arange(12)), {"shuffle": True, "augmentation": "crop-flip", "seed": 2}
     whole = list(make_dataset(split, preprocessing, 4, **options))
     parts = [list(make_dataset(split, preprocessing, 4, share=Share(2, k, 2), **options)) for k in (0, 1)]
-    for (pictures, labels), *theirs in zip(whole, *parts, strict=True):
+    for (batch, labels), *theirs in zip(whole, *parts, strict=True):
         found = {int(label): image for images, labels in theirs for image, label in zip(images, labels, strict=True)}
-        for image, label in zip(pictures, labels, strict=True):
+        for image, label in zip(batch, labels, strict=True):
             np.testing.assert_array_equal(image, found[int(label)])
 
 

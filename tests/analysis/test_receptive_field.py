@@ -25,7 +25,7 @@ ZEROS = {"kernel_initializer": "zeros"}
 @pytest.mark.parametrize(
     "name, layer, size, stride",
     [
-        # LeCun et al. 1998, section II.B: a unit of C5 sees the whole picture
+        # LeCun et al. 1998, section II.B: a unit of C5 sees the whole image
         ("LeNet5", "C1", 5, 1),
         ("LeNet5", "C5", 32, 4),
         # Araujo, Norris and Sim 2019, table 1
@@ -73,9 +73,9 @@ def positive(model):
 
 
 def check(model, layers_to_check=None):
-    """Compare layers with what is seen by changing pixels: equal inside the picture, no more than that at its edge.
+    """Compare layers with what is seen by changing pixels: equal inside the image, no more than that at its edge.
 
-    At the edge a map of a layer on the way ends, so that less is seen than the field's part inside the picture.
+    At the edge a map of a layer on the way ends, so that less is seen than the field's part inside the image.
     """
     sizes = model.inputs[0].shape[1:3]
     for layer in layers_to_check or [one.name for one in model.layers[1:]]:
@@ -181,5 +181,5 @@ def test_no_fixed_field_is_said_with_the_reason():
     with pytest.raises(ArgumentError, match="the padding of `conv` depends on the size .* pass `input_shape`"):
         receptive_field(free, "conv")
     assert receptive_field(free, "conv", (9, 8, 1)).offset == (0.0, 1.0)
-    with pytest.raises(ArgumentError, match="must take one batch of pictures"):
+    with pytest.raises(ArgumentError, match="must take one batch of images"):
         receptive_field(keras.Sequential([keras.Input((5,)), layers.Dense(2, name="d")]), "d")

@@ -1,0 +1,17 @@
+"""Types of public arguments and results; the comment of each says shape and meaning. Imports numpy alone."""
+
+import os
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Path: TypeAlias = str | os.PathLike[str]
+Size: TypeAlias = tuple[int, int]  # height and width, in pixels
+Shape: TypeAlias = tuple[int, int, int]  # height, width, channels
+Box: TypeAlias = tuple[int, int, int, int]  # top, left, bottom, right, in pixels; bottom and right lie outside
+
+Pixels: TypeAlias = NDArray[np.uint8]  # (images, height, width, channels), 0 to 255
+Images: TypeAlias = NDArray[np.float32]  # (images, height, width, channels), normalized as the model takes them
+Labels: TypeAlias = NDArray[np.int64]  # (images,), numbers of classes
+Probabilities: TypeAlias = NDArray[np.float32]  # (images, classes)
