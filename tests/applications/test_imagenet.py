@@ -170,7 +170,7 @@ def test_images_may_be_named_by_wordnet(resnet50, cli, tmp_path):
     assert code == 0 and {999 - int(place): int(counts[place]) for place in np.flatnonzero(counts)} == dict.fromkeys(
         CRANES, 2
     )
-    unknown = images_of_imagenet(tmp_path / "unknown.npz", ["n00000000", *IDS[1:]])
+    unknown = images_of_imagenet(tmp_path / "unknown.npz", ["n99999999", *IDS[1:]])
     code, out, err = cli("evaluate", "resnet50:imagenet", "--data", unknown)
     assert code == 2 and one_sentence(err, "the classes of the images must be those of the model")
     path, record, _ = _model.model_file("resnet50:imagenet")
