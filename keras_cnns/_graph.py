@@ -30,9 +30,7 @@ class Use:
     outputs: list[keras.KerasTensor]
 
 
-def walk(
-    model: keras.Model, input_shape: Sequence[Any] | None = None
-) -> tuple[list[keras.KerasTensor], list[Use]]:
+def walk(model: keras.Model, input_shape: Sequence[Any] | None = None) -> tuple[list[keras.KerasTensor], list[Use]]:
     """Return a model's inputs and every `Use` from input to output.
 
     Args:

@@ -5,8 +5,8 @@ docstring says why the name is needed, since when it has been there, and what wo
 tests/test_keras_private.py calls every function, so that an upgrade which breaks one fails there, by its name.
 
 One private name cannot be wrapped: `keras_cnns.layers.BatchNormalization` overrides `_moments` of Keras's class and
-reads its `_reduction_axes`, because replicas of `tf.distribute` must share the statistics of a batch. `synchronized=True`
-would replace both, but it is part of the layer's configuration, which would then differ from Keras's own.
+reads its `_reduction_axes`, because replicas of `tf.distribute` must share the statistics of a batch. The public way is
+`synchronized=True`, but that is part of the layer's configuration, which would then differ from Keras's own.
 
 Importing this module imports none of the libraries.
 """

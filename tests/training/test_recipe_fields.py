@@ -155,7 +155,7 @@ def test_the_main_heads_loss_counts_every_image_once(tmp_path, smoothing):
     [
         ({"heads": ["side"]}, 0.0, "tiny has 1. Received: auxiliary_weight=0.0"),
         ({}, 0.3, "tiny has 0. Received: auxiliary_weight=0.3"),
-        ({"heads": ["side"], "main": "first"}, 0.3, "must give one vector an image"),
+        ({"heads": ["side"], "main": "first"}, 0.3, "must output one vector per image"),
     ],
 )
 def test_heads_that_do_not_fit_are_refused(tmp_path, network, weight, message):
