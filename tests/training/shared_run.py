@@ -44,9 +44,9 @@ def colors(train=80, validation=19, test=20):
 
 def at_step(step, happens):
     """Let something happen behind so many steps of the trainings that follow."""
-    from keras_cnns.training import _callbacks
+    from keras_cnns.training import stops
 
-    calls, real = [], _callbacks.CtrlC.on_train_batch_end
+    calls, real = [], stops.CtrlC.on_train_batch_end
 
     def on_train_batch_end(self, batch, logs=None):
         calls.append(batch)
@@ -54,7 +54,7 @@ def at_step(step, happens):
             happens(self)
         real(self, batch, logs)
 
-    _callbacks.CtrlC.on_train_batch_end = on_train_batch_end
+    stops.CtrlC.on_train_batch_end = on_train_batch_end
 
 
 def main(runs, logical=None, join=None):

@@ -188,7 +188,7 @@ def test_stopped_runs_go_on_with_other_numbers_of_devices(tmp_path, backend):
 def test_a_loss_that_is_no_number_is_explained_on_several_devices(tmp_path, backend):
     case = {"devices": 2, "recipe": {"learning_rate": 1e30}}
     (found,), _ = finished(start({tmp_path / "run": case}, backend, logical=2))
-    assert "stopped being a number in epoch 1, step" in found["failed"] and "(layer " in found["failed"]
+    assert "became NaN or infinite in epoch 1, step" in found["failed"] and "(layer " in found["failed"]
 
 
 @pytest.mark.slow
@@ -222,14 +222,17 @@ def test_processes_that_were_not_started_alike(tmp_path):
     for process in start_two({output: {}}, {output: {"seed": 5}}):
         _, err = finished(process, code=None)
         assert process.returncode != 0
-        assert "all processes must be started alike" in err and "process 1 is not as process 0. Received: seed=" in err
+        assert (
+            "all processes must be started with the same arguments" in err
+            and "process 1 is not as process 0. Received: seed=" in err
+        )
     assert not (output / "log.csv").exists()
 
 
 @pytest.mark.slow
 def test_a_process_that_never_comes(tmp_path):
     source = (
-        "from keras_cnns.training import _processes, distribution; _processes.PATIENCE = 3; "
+        "from keras_cnns.training import _processes, distribution; _processes.MEETING_TIMEOUT = 3; "
         f"distribution(coordinator='127.0.0.1:{free_port()}', num_processes=3, process_id=0)"
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(SCRIPT.parents[2])}
@@ -238,7 +241,7 @@ def test_a_process_that_never_comes(tmp_path):
 
 
 def test_a_coordinator_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(_processes, "PATIENCE", 1)
+    monkeypatch.setattr(_processes, "MEETING_TIMEOUT", 1)
     with pytest.raises(TrainingError, match=r"no process 0 answered there within 1 seconds .*start it, .*:1'"):
         _processes.join("127.0.0.1:1", 2, 1)
 
@@ -258,7 +261,7 @@ def test_two_coordinators_on_one_port():
         (("nowhere", 2, 0), "must be HOST:PORT of process 0"),
         (("host:port", 2, 0), "must be HOST:PORT of process 0"),
         (("host:1", 2, 2), "`process_id` from 0 to one less"),
-        (("host:1", None, 0), "go `num_processes`"),
+        (("host:1", None, 0), "give `num_processes`"),
     ],
 )
 def test_addresses_and_numbers_that_cannot_be(arguments, message):
@@ -325,7 +328,9 @@ def test_the_command_in_two_processes_of_a_scheduler(tmp_path, images):
     started = time.monotonic()
     for process in list(both(tmp_path / "other", ("", "--seed 3"))):
         _, err = process.communicate(timeout=300)
-        assert process.returncode == 2 and "all processes must be started alike" in err.splitlines()[-1], err
+        assert (
+            process.returncode == 2 and "all processes must be started with the same arguments" in err.splitlines()[-1]
+        ), err
     assert time.monotonic() - started < 100
 
 

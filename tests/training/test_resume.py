@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from keras_cnns import _files, recipes, training
+from keras_cnns.data.dataset_state import Position
 from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, Interrupted, ModelFileError, TrainingError
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import _callbacks, checkpoint, compilation, train, watching
+from keras_cnns.training import _callbacks, _train, checkpoint, compilation, stops, train
 
 PLAIN = recipes.Recipe("plain", learning_rate=0.02, batch_size=8, epochs=4, precision="float32")
 STEPS = 9  # an epoch of 71 images
@@ -63,7 +64,7 @@ def as_before():
 def often(monkeypatch):
     """Checkpoints behind every step, in executions of one."""
     monkeypatch.setattr(checkpoint, "SHARE", 1e9)
-    monkeypatch.setitem(watching.callbacks.__kwdefaults__, "minutes", 0.0)
+    monkeypatch.setitem(_callbacks.callbacks.__kwdefaults__, "minutes", 0.0)
     monkeypatch.setattr(compilation, "_steps_per_execution", lambda model, batch_size: 1)
 
 
@@ -77,7 +78,7 @@ def killed_after(monkeypatch, output, recipe, steps, **options):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(_callbacks.CtrlC, "on_train_batch_end", kill)
+        patch.setattr(stops.CtrlC, "on_train_batch_end", kill)
         with pytest.raises(Killed):
             train(Net, colors(), recipe, output, **options)
     state, _ = checkpoint.read(output / "checkpoint.npz")
@@ -134,9 +135,9 @@ import numpy as np
 from pathlib import Path
 from tests.training.test_resume import PLAIN, Net, colors
 from keras_cnns import training
-from keras_cnns.training import checkpoint, compilation, watching
+from keras_cnns.training import _callbacks, checkpoint, compilation
 checkpoint.SHARE = 1e9
-watching.callbacks.__kwdefaults__["minutes"] = 0.0
+_callbacks.callbacks.__kwdefaults__["minutes"] = 0.0
 compilation._steps_per_execution = lambda model, batch_size: 1
 {more}
 training.train(Net, colors(), PLAIN, Path({output!r}), deterministic=True)
@@ -219,21 +220,21 @@ def test_a_checkpoint_that_is_damaged_or_no_checkpoint(tmp_path, monkeypatch, of
     whole = path.read_bytes()
     middle = len(whole) // 2
     for content, fault in (
-        (b"", "no whole checkpoint"),
-        (whole[:middle], "no whole checkpoint"),
+        (b"", "no complete checkpoint"),
+        (whole[:middle], "no complete checkpoint"),
         (whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :], "damaged"),
-        (b"not a zip at all", "no whole checkpoint"),
+        (b"not a zip at all", "no complete checkpoint"),
     ):
         path.write_bytes(content)
-        with pytest.raises(ModelFileError, match=f"checkpoint.npz.*{fault}.*Take it away"):
+        with pytest.raises(ModelFileError, match=f"checkpoint.npz.*{fault}.*Remove it"):
             train(Net, colors(), PLAIN, output, resume=True)
         assert path.read_bytes() == content
     np.savez(path, weights=np.zeros(3))
-    with pytest.raises(ModelFileError, match="no whole checkpoint"):
+    with pytest.raises(ModelFileError, match="no complete checkpoint"):
         train(Net, colors(), PLAIN, output, resume=True)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mine.txt", "mine")
-    with pytest.raises(ModelFileError, match="no whole checkpoint"):
+    with pytest.raises(ModelFileError, match="no complete checkpoint"):
         train(Net, colors(), PLAIN, output, resume=True)
     path.unlink()
     with pytest.raises(ArgumentError, match=r"a run without its checkpoint \(.*log.csv.*--force"):
@@ -261,7 +262,7 @@ def Wider(classes=10, input_shape=(8, 8, 3)):
 def test_a_folder_of_another_run_is_refused(tmp_path, monkeypatch, build, source, recipe, options, named):
     killed_after(monkeypatch, tmp_path, PLAIN, 1)
     before = (tmp_path / "checkpoint.npz").read_bytes()
-    with pytest.raises(ArgumentError, match=f"belongs to another training: its ({named})"):
+    with pytest.raises(ArgumentError, match=f"belongs to another run: its ({named})"):
         train(build, source, recipe, tmp_path, resume=True, **options)
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
 
@@ -322,7 +323,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, often, within):
         patch.setattr(keras.callbacks, "CSVLogger", Press)
         done = 1 if within else 2  # a validation is not left in its middle
         with pytest.raises(
-            Interrupted, match=rf"after {done} of 4 epochs.*To go on: cnn-train Net --data colors --resume$"
+            Interrupted, match=rf"after {done} of 4 epochs.*To resume: cnn-train Net --data colors --resume$"
         ):
             train(Net, colors(), PLAIN, tmp_path / "run", deterministic=True, command=command)
     if within:
@@ -341,7 +342,7 @@ def test_early_stopping(tmp_path, monkeypatch, often):
     assert 2 < epochs < 50 and min(losses) == losses[-3]
     # Killed behind the last checkpoint, when nothing is left to train
     with monkeypatch.context() as patch:
-        patch.setattr(training.run, "finish", lambda *arguments: (_ for _ in ()).throw(Killed()))
+        patch.setattr(_train, "finish", lambda *arguments: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             train(Net, colors(), recipe, tmp_path / "run", deterministic=True)
     resumed = train(Net, colors(), recipe, tmp_path / "run", deterministic=True, resume=True)
@@ -404,7 +405,7 @@ def test_a_checkpoint_costs_little_of_the_time(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint.np, "savez", slow)
     model = compilation.compile_model(Net(3), PLAIN, 10)
-    mine = checkpoint.Checkpoint(tmp_path / "c.npz", position=training.run.Position(), steps=1000, minutes=10)
+    mine = checkpoint.Checkpoint(tmp_path / "c.npz", position=Position(), steps=1000, minutes=10)
     mine.set_model(model)
     mine.on_train_begin()
     for epoch in range(3):
@@ -425,23 +426,23 @@ import numpy as np
 import keras
 from tests.training.test_resume import PLAIN, Killed, Net, colors
 from keras_cnns.saving import load_model
-from keras_cnns.training import _callbacks, checkpoint, compilation, train, watching
+from keras_cnns.training import _callbacks, _train, checkpoint, compilation, stops, train
 assert keras.backend.backend() == "jax"
 checkpoint.SHARE = 1e9
-watching.callbacks.__kwdefaults__["minutes"] = 0.0
+_callbacks.callbacks.__kwdefaults__["minutes"] = 0.0
 compilation._steps_per_execution = lambda model, batch_size: 1
-output, real, seen = Path({output!r}), _callbacks.CtrlC.on_train_batch_end, []
+output, real, seen = Path({output!r}), stops.CtrlC.on_train_batch_end, []
 def kill(self, batch, logs=None):
     seen.append(batch)
     if len(seen) == 14:
         raise Killed
 train(Net, colors(), PLAIN, output / "whole", quiet=True)
-_callbacks.CtrlC.on_train_batch_end = kill
+stops.CtrlC.on_train_batch_end = kill
 try:
     train(Net, colors(), PLAIN, output / "run", quiet=True)
 except Killed:
     pass
-_callbacks.CtrlC.on_train_batch_end = real
+stops.CtrlC.on_train_batch_end = real
 state, _ = checkpoint.read(output / "run" / "checkpoint.npz")
 assert (state["epoch"], state["step"]) == (1, 5), state
 train(Net, colors(), PLAIN, output / "run", resume=True, quiet=True)

@@ -19,7 +19,7 @@ from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, Interrupted, OutputExistsError, TrainingError
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import _signals, checkpoint, compilation, finishing, holds_photographs, train
+from keras_cnns.training import _signals, checkpoint, compilation, holds_photographs, results, train
 from keras_cnns.training import _train as module
 
 PLAIN = recipes.Recipe("plain", learning_rate=0.02, batch_size=8, epochs=4, schedule="constant", precision="float32")
@@ -67,7 +67,7 @@ def test_the_time_is_over_where_an_epoch_is_one_call(tmp_path):
     assert stopped.training["epochs"] == 1 and not stopped.training["complete"]
     state, _ = checkpoint.read(tmp_path / "checkpoint.npz")
     assert (state["epoch"], state["step"]) == (1, 0)
-    with pytest.raises(OutputExistsError, match="unfinished run: go on with it by --resume"):
+    with pytest.raises(OutputExistsError, match="unfinished run: resume it with --resume"):
         train(Net, colors(), PLAIN, tmp_path, quiet=True)
     # The end of the last epoch is the end of the run, however late it is
     last = train(Net, colors(), PLAIN.replace(epochs=1), tmp_path / "last", max_minutes=1e-9, quiet=True)
@@ -105,7 +105,7 @@ def test_ctrl_c_while_the_trained_network_is_measured(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "evaluate", press)
+        patch.setattr(results, "evaluate", press)
         with pytest.raises(Interrupted, match="while the trained network was measured; it is safe in .*--resume$"):
             train(Net, colors(), PLAIN, tmp_path, quiet=True, command="cnn-train Net --data colors")
     assert read_info(tmp_path / "model.keras").training["epochs"] == 4
@@ -162,7 +162,7 @@ def test_an_extended_cosine_says_what_becomes_of_its_rate(tmp_path, capfd):
         train(Net, colors(), recipe.replace(epochs=3), tmp_path, resume=True)
     said = capfd.readouterr().err
     assert "extends the complete run of 1 epochs to 3: the cosine schedule is that of 3 epochs" in said
-    assert "goes on at 0.015" in said  # .02 * (1 + cos(pi / 3)) / 2
+    assert "continues at 0.015" in said  # .02 * (1 + cos(pi / 3)) / 2
     info = train(Net, colors(), recipe.replace(epochs=3), tmp_path, resume=True, quiet=True)
     assert info.training["extended"] == [1] and info.training["complete"]
 
