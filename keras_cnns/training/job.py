@@ -73,10 +73,11 @@ class Batches:
         training: `tf.data.Dataset` of batches.
         validation: `tf.data.Dataset` of batches.
         position: where the training data starts.
-        waited: function that returns the seconds spent waiting for training batches so far.
+        waited: function that returns the seconds spent waiting for training batches so far; None if TensorFlow has no
+            clock, as with deterministic operations.
     """
 
     training: "tf.data.Dataset"
     validation: "tf.data.Dataset"
     position: Position
-    waited: Callable[[], float]
+    waited: Callable[[], float] | None
