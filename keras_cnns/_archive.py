@@ -1,4 +1,7 @@
-"""The `.keras` file as a zip archive, read with limits. Imports no keras."""
+"""The `.keras` file as a zip archive, read with limits.
+
+It imports no keras.
+"""
 
 import contextlib
 import io
@@ -29,7 +32,7 @@ EXPANSION = 100  # a larger member may be at most so many times its packed size
 
 @contextlib.contextmanager
 def as_keras_reads_it(path: "PathLike") -> Iterator["PathLike"]:
-    """Yield the path of an archive with the same model and only the members that Keras needs.
+    """Yield the path of an archive with only the members Keras needs.
 
     Keras unpacks an archive with further members into a temporary folder, and leaves the folder behind if that fails.
 
@@ -134,7 +137,7 @@ def read_arrays(path: "PathLike") -> "dict[str, np.ndarray]":
 
 
 def _not_an_archive(path):
-    """Return the error for a file that is not a complete zip archive, and what it is."""
+    """Return the error for an incomplete archive or another kind of file."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         start = file.read(8)
@@ -154,7 +157,7 @@ def _not_an_archive(path):
 
 
 def _announced_size(path):
-    """Return the least length of a cut-off archive, by the headers of its members."""
+    """Return the least length of a cut-off archive by its headers."""
     end = 0
     with open(path, "rb") as file:
         while True:

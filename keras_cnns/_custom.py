@@ -63,7 +63,7 @@ def import_layers(text: str) -> None:
 
 
 def modules_of(model: keras.Model) -> list[str]:
-    """Return the arguments of `import_layers` with which another process can load a model.
+    """Return the arguments of `import_layers` that a model needs.
 
     They are the modules that define layers of neither Keras nor this package.
     """

@@ -1,4 +1,7 @@
-"""Deprecated names: they still work, with a warning that says the new one. docs/deprecations.md lists them."""
+"""Deprecated names, which still work with a warning.
+
+docs/deprecations.md lists them.
+"""
 
 import functools
 import inspect
@@ -26,7 +29,7 @@ def warn(old: str, new: str, stacklevel: int = 3) -> None:
 
 
 def renamed(**names: str) -> Callable[[T], T]:
-    """Return a decorator that accepts old names of a function's arguments or a class's attributes.
+    """Return a decorator that accepts old names of arguments or attributes.
 
     Args:
         **names: from each old name to the new one.

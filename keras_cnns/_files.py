@@ -33,7 +33,7 @@ def refuse_existing(*paths: PathLike) -> None:
 
 
 def make_folder(path: PathLike, room: int = 0) -> None:
-    """Make a folder and its parents, and check that it can be written to.
+    """Make a folder and its parents, and check that it is writable.
 
     Args:
         path: of the folder, which may exist.
@@ -89,9 +89,9 @@ def locked(folder: PathLike, wait: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def made_folder(path: PathLike) -> Iterator[None]:
-    """Make a folder as `make_folder` does, and remove it if the body fails.
+    """Make a folder, and remove it if the body fails.
 
-    Only folders that were made here and are still empty are removed.
+    As with `make_folder`, parents are made too. Only folders that were made here and are still empty are removed.
     """
     folder = Path(path)
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
@@ -172,7 +172,7 @@ def sweep(path: PathLike) -> None:
 
 
 def sweep_claims(folder: PathLike) -> None:
-    """Remove what killed processes left in a folder of the outputs they had claimed."""
+    """Remove what killed processes left of outputs in a folder."""
     for claim in Path(folder).glob(f".*{CLAIM}"):
         with (
             contextlib.suppress(OutputError, OutputExistsError),
@@ -192,7 +192,7 @@ def _remove(path):
 
 @contextlib.contextmanager
 def writing(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary path, and move what was written there to `path` on leaving.
+    """Yield a temporary path whose content moves to `path` on leaving.
 
     The temporary path is in the same folder and has the same suffix. A file or a folder may be written there. If the
     body fails or is interrupted, it is removed, and `path` is as it was.

@@ -89,7 +89,7 @@ def run(model: keras.Model, images: Any, visit: Callable[[str, keras.Operation, 
 
 
 def check_layer(model: keras.Model, layer: str | keras.Layer) -> str:
-    """Return the name of a layer that is given as an object or by its name.
+    """Return the name of a layer, given by name or as object.
 
     Args:
         model: functional or sequential `keras.Model`.
@@ -131,7 +131,7 @@ def follow(
     act: Callable[[str, keras.Operation, tuple, dict[str, Any]], Any],
     prefix: str = "",
 ) -> Any:
-    """Call a function for each operation of a graph, from input to output.
+    """Call a function for each operation, from input to output.
 
     Args:
         graph: what `graph_of` returned.
@@ -156,7 +156,7 @@ def follow(
 
 
 def _shapes(graph, input_shape):
-    """Return the shape of one example for each input; raise ArgumentError if `input_shape` does not fit."""
+    """Return one example's shape per input; raise ArgumentError for others."""
     known = [tuple(x.shape[1:]) for x in graph.inputs]
     if input_shape is None:
         return known

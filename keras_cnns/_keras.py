@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def all_layers(layer: keras.Layer) -> list[keras.Layer]:
-    """Return a layer or model and every layer inside it, at any depth.
+    """Return a layer and every layer inside it, at any depth.
 
     Why: `model.layers` ends at nested models, and a layer such as `Bidirectional` has no public list of its parts.
     Since: Keras 3.0, `Layer._flatten_layers`. Replacement: a public recursive iteration over layers.
@@ -43,7 +43,9 @@ def producer(tensor: keras.KerasTensor) -> keras.Operation:
 
 
 def call_index(tensor: keras.KerasTensor) -> int:
-    """Return the number of the call of its producer that made a tensor, counted from 0.
+    """Return the number of the producer's call that made a tensor.
+
+    Calls are counted from 0.
 
     Why, since and replacement: as `producer`; a layer that is used twice has two calls.
     """
@@ -60,7 +62,9 @@ def call_inputs(operation: keras.Operation, index: int) -> list[keras.KerasTenso
 
 
 def as_functional(operation: keras.Operation) -> keras.Model | None:
-    """Return a functional or built sequential model as a functional one; None for any other operation.
+    """Return a functional or sequential model as a functional one.
+
+    None for a sequential model without a known input, and for any other operation.
 
     Why: `keras.src.models.Functional` has no public name, and a sequential model keeps its graph in a private one.
     Since: Keras 3.0, `Sequential._functional` and `Functional._run_through_graph`. Replacement: a public class.
@@ -75,7 +79,7 @@ def as_functional(operation: keras.Operation) -> keras.Model | None:
 def run_through_graph(
     model: keras.Model, tensors: Any, operation_fn: Callable[[keras.Operation], Callable[..., Any]]
 ) -> Any:
-    """Compute a functional model's outputs, with each operation replaced by what `operation_fn` returns for it.
+    """Compute a functional model's outputs with other functions for its operations.
 
     Why: `keras.models.clone_model(call_function=...)` replaces calls only for symbolic tensors and copies the model.
     Since: Keras 3.0, `Function._run_through_graph`. Replacement: a public argument `operation_fn` of the model's call.
@@ -89,7 +93,9 @@ def run_through_graph(
 
 
 def nodes_from_inputs(model: keras.Model) -> list[Any]:
-    """Return the calls of operations in a functional model, each after those whose outputs it takes.
+    """Return the calls of operations in a functional model, in order.
+
+    Each one comes after those whose outputs it takes.
 
     A node has `operation`, `outputs` and `is_input`.
 
@@ -113,7 +119,9 @@ def takes_training(operation: keras.Operation) -> bool:
 
 
 def start_fit_at(model: keras.Model, epoch: int | None) -> None:
-    """Let the running or next `fit` of a model begin with an epoch; None: with its argument `initial_epoch`.
+    """Let the running or next `fit` begin with an epoch.
+
+    With None it begins with its argument `initial_epoch`.
 
     Why: a resumed checkpoint is read inside `fit`, when `initial_epoch` has been passed already.
     Since: Keras 3.15 or earlier, `Trainer._initial_epoch`, which `keras.callbacks.BackupAndRestore` sets in the same
@@ -123,7 +131,9 @@ def start_fit_at(model: keras.Model, epoch: int | None) -> None:
 
 
 def skip_steps(model: keras.Model, steps: int) -> None:
-    """Let the first steps of the running `fit` do nothing. TensorFlow only; call it from `on_train_begin`.
+    """Let the first steps of the running `fit` do nothing.
+
+    This is for TensorFlow only; call it from `on_train_begin`.
 
     Why: `fit` cannot begin within an epoch. Giving it a shorter first epoch is no way out: when a step of TensorFlow
     finds no data, it has already done what does not depend on data, such as counting in the optimizer.
@@ -143,7 +153,7 @@ def skip_steps(model: keras.Model, steps: int) -> None:
 
 
 def use_seeds(layer: keras.Layer, seeds: keras.random.SeedGenerator) -> None:
-    """Let a random preprocessing layer draw its random numbers from a given seed generator.
+    """Let a random preprocessing layer use a given seed generator.
 
     Why: inside `tf.data` the layer's stateful generator would give other numbers after a resume.
     Since: Keras 3.0, `TFDataLayer._get_seed_generator`. Replacement: a public argument for a generator or a seed.
@@ -155,7 +165,7 @@ def use_seeds(layer: keras.Layer, seeds: keras.random.SeedGenerator) -> None:
 
 
 def tflite_schema() -> ModuleType:
-    """Return the module of classes that read and write a TFLite file's flatbuffer.
+    """Return the module that reads and writes a TFLite file's flatbuffer.
 
     Why: operators and tensor types of a file are listed, and its output is renamed, without an interpreter.
     Since: TensorFlow 2.21 or earlier, `tensorflow.lite.python.schema_py_generated`. Replacement: the package `tflite`,
@@ -167,7 +177,9 @@ def tflite_schema() -> ModuleType:
 
 
 def jax_coordination_client() -> Any | None:
-    """Return this process's client of JAX's coordination service; None where one process trains.
+    """Return this process's client of JAX's coordination service.
+
+    None if only one process trains.
 
     Why: its barrier names the processes that did not come, which tells which one died.
     Since: JAX 0.6 or earlier, `jax._src.distributed.global_state`. Replacement: `jax.experimental.multihost_utils`,
@@ -179,9 +191,9 @@ def jax_coordination_client() -> Any | None:
 
 
 def keep_tfds_offline() -> None:
-    """Keep tensorflow-datasets from asking its bucket for descriptions, which it retries for minutes.
+    """Keep tensorflow-datasets from asking its bucket for descriptions.
 
-    Why: a dataset that lies on the disk must open without a network.
+    Why: a dataset on the disk must open without a network, and the request is retried for minutes.
     Since: tensorflow-datasets 4.9 or earlier, `gcs_utils._is_gcs_disabled`; in 4.9.10 it is True unless other code
     changes it. Replacement: a public setting.
     """

@@ -16,7 +16,7 @@ LOW_PRECISION = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 
 
 def image_input(model: keras.Model) -> tuple[Any, Any, Any]:
-    """Return the input shape of a model that takes one batch of images.
+    """Return the input shape of a model of images.
 
     Returns:
         (height, width, channels), where height or width may be None.
@@ -36,7 +36,7 @@ def image_input(model: keras.Model) -> tuple[Any, Any, Any]:
 
 
 def one_image_input(model: keras.Model) -> tuple[Any, Any, Any]:
-    """Return the input shape of a model from one image to one vector.
+    """Return the input shape of a model from images to vectors.
 
     Returns:
         (height, width, channels), as `image_input`.
@@ -204,7 +204,7 @@ def classifiers(model: keras.Model) -> set[str]:
 
 
 def gives_probabilities(model: keras.Model) -> bool:
-    """Return whether a model's first output went through a softmax or a sigmoid.
+    """Return whether the first output went through a softmax or sigmoid.
 
     Otherwise the output is logits.
     """
@@ -212,7 +212,7 @@ def gives_probabilities(model: keras.Model) -> bool:
 
 
 def without_softmax(model: keras.Model) -> keras.Model:
-    """Return the model that ends before the last softmax or sigmoid of each output.
+    """Return the model without the last softmax or sigmoid of each output.
 
     An output without one stays as it is.
 
@@ -263,7 +263,7 @@ def logits_of(model: keras.Model) -> list[keras.KerasTensor]:
 
 
 def _last_activation(tensor):
-    """Return (operation, number of its call) of the last softmax or sigmoid before a tensor; None without one."""
+    """Return the last softmax or sigmoid and its call number, or None."""
     while True:
         operation, call = _keras.producer(tensor), _keras.call_index(tensor)
         if isinstance(operation, keras.Model):
@@ -282,7 +282,7 @@ def _last_activation(tensor):
 
 
 def _ending(tensor):
-    """Return "softmax" or "sigmoid", whichever comes last before a tensor; None without one."""
+    """Return "softmax" or "sigmoid", whichever comes last, or None."""
     last = _last_activation(tensor)
     if last is None:
         return None
@@ -293,7 +293,7 @@ def _ending(tensor):
 
 
 def _is_linear(tensor):
-    """Return whether a tensor comes out of a layer without a known activation function."""
+    """Return whether a tensor's layer has no known activation function."""
     operation = _keras.producer(tensor)
     if isinstance(operation, keras.Model):
         return _is_linear(operation.outputs[0])
@@ -318,9 +318,10 @@ def plain_preprocessing(model: keras.Model) -> Preprocessing:
 
 
 def normalizing_layer(model: keras.Model) -> str | None:
-    """Return the name of the first layer that normalizes the input; None without one.
+    """Return the name of the first layer that normalizes the input.
 
     Such a layer is Rescaling, Normalization, or arithmetic on the images themselves, before any layer with a kernel.
+    Without one, None is returned.
     """
     kinds = ("Rescaling", "Normalization", "Divide", "TrueDivide", "Multiply", "Subtract")
     for use in _graph.walk(model)[1]:
@@ -393,7 +394,7 @@ def batch_size_for(height: int, width: int) -> int:
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Set Keras's global dtype policy within the context, then restore the previous one."""
+    """Set Keras's global dtype policy within the context."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -413,7 +414,7 @@ def predict_pixels(
 
 
 def names_of_classes(names: Sequence[str], count: int) -> list[str]:
-    """Return the class names, or "class 0", "class 1", ... if there are none.
+    """Return the class names, or "class 0", "class 1", and so on.
 
     Args:
         names: known names, perhaps none.

@@ -38,7 +38,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def starting() -> Iterator[None]:
-    """Suppress the lines that TensorFlow writes when it is imported within the context.
+    """Suppress what TensorFlow writes when it is imported within the context.
 
     All other text is written afterwards. If TF_CPP_MIN_LOG_LEVEL is set to any value, nothing is suppressed.
     """

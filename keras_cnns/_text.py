@@ -2,7 +2,7 @@
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 image" or "1,797 images".
+    """Return a number with its noun, such as "1,797 images".
 
     Args:
         count: how many.

@@ -41,7 +41,7 @@ class OutputExistsError(ArgumentError):
 
 
 class ModelFileError(ValueError):
-    """A model file that cannot be read, or is not safe to read.
+    """A model file that is unreadable or unsafe.
 
     Args:
         path: the file.
@@ -69,14 +69,14 @@ class SourceError(ValueError):
 
 
 class SourceWarning(UserWarning):
-    """Files that a source of images leaves out, or reads although they are damaged.
+    """Files of a source that are left out, or read although damaged.
 
     The message names them.
     """
 
 
 class VerificationError(Exception):
-    """An artifact that is damaged, or does not compute what its model computes."""
+    """An artifact that is damaged or differs from its model."""
 
     exit_code = 1
 
@@ -134,7 +134,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 def nearest(name: Any, names: Iterable[str]) -> str:
-    """Return a question for an error message, such as " Did you mean 'x'?".
+    """Return a question such as " Did you mean 'x'?".
+
+    It is for the end of an error message.
 
     Args:
         name: what was given.

@@ -229,7 +229,10 @@ def load_model(path: "PathLike", *, compile: bool = False) -> "keras.Model":
 
 
 def _is_out_of_memory(error):
-    """Return whether an error means that memory ran out; Keras reports it as a fault of a layer."""
+    """Return whether an error means that memory ran out.
+
+    Keras reports it as a fault of a layer.
+    """
     if isinstance(error, MemoryError):
         return True
     words = "Unable to allocate|bad_alloc|memory allocation failed|OOM when allocating|out of memory"
@@ -274,7 +277,7 @@ def _unreadable(path, error):
 
 
 def _keras_version(path):
-    """Return the version of Keras that wrote the file; None if it is not recorded."""
+    """Return the version of Keras that wrote the file, or None."""
     with contextlib.suppress(ValueError, AttributeError):
         version = json.loads(_archive.read_member(path, "metadata.json")).get("keras_version")
         return version if isinstance(version, str) else None
@@ -366,7 +369,7 @@ def check_info(path: "PathLike", model: "keras.Model", info: ModelInfo) -> None:
 
 
 def _check_layers(path, config):
-    """Raise ModelFileError unless all classes and functions of a model's description are known."""
+    """Raise ModelFileError unless all classes and functions are known."""
     from keras.saving import get_custom_objects
 
     registered = get_custom_objects()

@@ -130,7 +130,7 @@ def _loggers(folder, checkpoint, tensorboard):
 
 
 def _cut_log(path, epoch):
-    """Remove the rows of a log from `epoch` on, because these epochs run again."""
+    """Remove the log's rows of epochs that run again, from `epoch` on."""
     if not path.exists():
         return
     header, *rows = path.read_bytes().splitlines(keepends=True) or [b""]

@@ -100,7 +100,7 @@ def join(coordinator: str, num_processes: int | None, process_id: int | None) ->
 
 
 def check_same_values(values: Mapping[str, Any]) -> None:
-    """Raise ArgumentError in every process if they do not have the same values.
+    """Raise ArgumentError in every process if their values differ.
 
     Args:
         values: dictionary of JSON values.
@@ -155,7 +155,7 @@ def report_lost_processes(run: "Callable[[Job], ModelInfo]") -> "Callable[[Job],
 
 
 class SharedStop(keras.callbacks.Callback):
-    """Stop all processes after the same step when one of them is told to stop.
+    """Stop all processes after the same step when one is told to.
 
     A process is told by SIGTERM, by Ctrl-C, or because its time is over. JAX tells the others and chooses the step.
 

@@ -32,7 +32,7 @@ _active: "StopSignals | None" = None
 
 
 class StopSignals:
-    """Stop a run at the first Ctrl-C or SIGTERM, and at once at the second.
+    """Stop a run at Ctrl-C or SIGTERM, the second time at once.
 
     The first signal is acknowledged on stderr at once. Python calls its signal handlers between two of its own
     instructions, which may be minutes later while a compiled function runs. So a thread writes the acknowledgement:
@@ -133,7 +133,7 @@ class StopSignals:
             self.doing, self.waits = before
 
     def say(self, text: str) -> None:
-        """Write a line on stderr, over a line of progress on a terminal."""
+        """Write a line on stderr, replacing a terminal's line of progress."""
         stream = self._stderr or sys.stderr
         with contextlib.suppress(OSError, ValueError, AttributeError):
             wipe = "\r\x1b[2K" if stream.isatty() else ""
@@ -184,17 +184,17 @@ def stop_signals(hard: bool = False, sigterm: bool = True) -> Iterator[StopSigna
 
 
 def active() -> StopSignals:
-    """Return the `StopSignals` of the run that `interruptible` or its caller has started.
+    """Return the `StopSignals` of the present run.
 
-    Outside a run there are none.
+    Either `interruptible` or a caller of it has started them; outside a run they do not exist.
     """
     return _active  # type: ignore[return-value]  # None only outside a run
 
 
 def interruptible(run: "Callable[[Job], ModelInfo]") -> "Callable[[Job], ModelInfo]":
-    """Let Ctrl-C or SIGTERM before the first step leave the run's folder as it was.
+    """Restore the run's folder after Ctrl-C before the first step.
 
-    The run then raises `Interrupted` with a sentence about it.
+    SIGTERM does the same. The run then raises `Interrupted`.
     """
 
     @functools.wraps(run)

@@ -147,7 +147,7 @@ def train(
 @report_lost_processes
 @interruptible
 def _run(job: Job) -> ModelInfo:
-    """Take the steps of a training run; each one raises its errors before anything is trained."""
+    """Take the steps of a training run."""
     _check(job)
     job, splits = _split(job)
     _prepare_process(job, splits)
@@ -180,7 +180,7 @@ def _check(job):
 
 
 def _split(job):
-    """Return the job with its classes in the order of its weights, and the splits of its source."""
+    """Return the job, its classes ordered as its weights, and its splits."""
     source = _in_order_of(job.weights, job.source) if job.weights else job.source
     training, validation = source.split("train"), source.splits.get("validation")
     if validation is None:
@@ -191,7 +191,7 @@ def _split(job):
 
 
 def _in_order_of(weights, source):
-    """Return the source with its classes in the order of the weights, if both have the same classes."""
+    """Return the source with its classes in the weights' order."""
     for names in (weights.class_names, weights.class_ids):
         if len(names) == len(source.class_names):
             with contextlib.suppress(ArgumentError):
@@ -200,7 +200,7 @@ def _in_order_of(weights, source):
 
 
 def _prepare_process(job, splits):
-    """Choose deterministic operations if asked for, and check that all processes do the same."""
+    """Choose deterministic operations, and compare the arguments of all processes."""
     if job.deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -240,7 +240,7 @@ def _identify(job, splits, network):
 
 
 def _describe(job, splits, network):
-    """Return the `ModelInfo` of the run as far as it is known before training.
+    """Return the `ModelInfo` that is known before training.
 
     Raises:
         ArgumentError: if it could not be written as JSON.
@@ -283,7 +283,7 @@ def _describe(job, splits, network):
 
 
 def _feed(job, splits, network, info):
-    """Return the `Batches` of the run; every validation image has been read once."""
+    """Return the `Batches` of the run, after reading all validation images."""
     position = Position()
     training, validation = make_datasets(
         network.model,
@@ -304,7 +304,7 @@ def _feed(job, splits, network, info):
 
 
 def _make_fit(job, splits, network, batches, info, identity):
-    """Return the `Fit` of the run; files of a run that is overwritten are removed."""
+    """Return the `Fit`, and remove files of an overwritten run."""
     fit = Fit(
         job,
         splits,
@@ -334,7 +334,7 @@ def _make_fit(job, splits, network, batches, info, identity):
 
 
 def _extension(checkpoint: "Checkpoint", recipe: Recipe, steps: int) -> str:
-    """Return a line about the schedule of a complete run that is extended."""
+    """Return a line about the schedule of an extended run."""
     line = f"extends the complete run of {checkpoint.epoch} epochs to {recipe.epochs}"
     if recipe.schedule not in ("cosine", "polynomial", "step"):  # The others do not depend on the length
         return line

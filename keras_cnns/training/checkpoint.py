@@ -127,7 +127,7 @@ class Checkpoint(keras.callbacks.Callback):
             _keras.skip_steps(self.model, self.step)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Set the data's position and the metrics' sums to the epoch and step of training."""
+        """Set the data's position and the metrics' sums to the present step."""
         _keras.start_fit_at(self.model, None)  # Or the next `fit` would start there too
         if epoch != self.epoch:
             self.epoch, self.step, self._metrics = epoch, 0, None
@@ -155,7 +155,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.write()
 
     def ends_with(self, epoch: int) -> bool:
-        """Return whether the run is complete at the end of an epoch, counted from 0."""
+        """Return whether the run is complete after an epoch, counted from 0."""
         return self.model.stop_training or epoch + 1 >= (self.params or {}).get("epochs", math.inf)
 
     def save(self) -> None:
@@ -164,7 +164,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.write()
 
     def _restore_metrics(self):
-        """Add the sums of a restored epoch to the metrics, as soon as these exist."""
+        """Add a restored epoch's sums to the metrics once these exist."""
         ours = {variable.path: variable for variable in self.model.metrics_variables}
         # Before the first step only the loss's two variables exist; several devices have more of them than one has
         if self._metrics is not None and (len(ours) > 2 or len(self._metrics) <= 2):
@@ -175,12 +175,12 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def within(self) -> bool:
-        """Whether training is within an epoch, and can resume with the next step."""
+        """Whether training is within an epoch and can resume there."""
         return self.position is not None and self.steps is not None and self.step < self.steps
 
     @property
     def ended(self) -> bool:
-        """Whether the restored run was stopped early, so that no epoch is left."""
+        """Whether early stopping ended the restored run."""
         early = self._restored and self._restored[0]["callbacks"].get("EarlyStopping")
         return bool(early and early["stopped_epoch"])
 
@@ -314,7 +314,7 @@ def _variables(model):
 
 
 def _memory(callback):
-    """Return the state of a callback as JSON values; empty if it has none."""
+    """Return the state of a callback as JSON values, perhaps empty."""
     names = getattr(callback, "memory", ())  # The package's own callbacks say themselves what to save
     for kind, attributes in MEMORY.items():
         names = attributes if isinstance(callback, kind) else names

@@ -79,7 +79,7 @@ def use_device(name: str) -> None:
 
 
 def _emulated(precision):
-    """Return why TensorFlow's device is slow in a precision; None if it is not."""
+    """Return why TensorFlow's device emulates a precision, or None."""
     if not precision.startswith("mixed") or keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf
@@ -90,7 +90,7 @@ def _emulated(precision):
 
 
 def _no_bfloat16():
-    """Return why TensorFlow emulates bfloat16 on this CPU; None if oneDNN has kernels."""
+    """Return why TensorFlow emulates bfloat16 on this CPU, or None."""
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").strip().lower() in ("0", "false"):
         return "TF_ENABLE_ONEDNN_OPTS=0 switches the kernels for it off"
     lines = CPUINFO.read_text("utf8", "replace").splitlines() if CPUINFO.is_file() else ()
@@ -116,7 +116,9 @@ def _automatic():
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class InverseDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate of rate * (1 + gamma * step) ** -power, Caffe's "inv".
+    """The learning rate that Caffe calls "inv".
+
+    It is rate * (1 + gamma * step) ** -power.
 
     Args:
         rate: at step 0.
@@ -317,7 +319,7 @@ def compile_model(
 
 
 def _loss_and_metrics(recipe, from_logits):
-    """Return (loss, accuracy metric, maker of a cross-entropy metric) for the kind of labels that a recipe has."""
+    """Return (loss, accuracy metric, maker of a cross-entropy metric) for a recipe."""
     if recipe.soft_labels:
         return (
             keras.losses.CategoricalCrossentropy(from_logits, recipe.label_smoothing),
@@ -334,7 +336,7 @@ def _loss_and_metrics(recipe, from_logits):
 
 
 def _steps_per_execution(model, batch_size):
-    """Return how many steps take about 50 ms, as a power of two up to 32."""
+    """Return how many steps take about 50 ms, from 1 to 32."""
     work = 0
     for layer in model.layers:
         kernel = getattr(layer, "kernel", None)
@@ -348,7 +350,7 @@ def _steps_per_execution(model, batch_size):
 
 
 def targets(model: keras.Model, labels: Any) -> Any:
-    """Return labels in the form in which `fit` takes them for a model.
+    """Return labels in the form that `fit` takes.
 
     Args:
         model: `keras.Model` with one or several heads.

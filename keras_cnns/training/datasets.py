@@ -99,7 +99,7 @@ def make_datasets(
 
 
 def balanced(split: Split, recipe: Recipe, seed: int = 0) -> Split:
-    """Return the training split, with scarce images repeated if the recipe says so."""
+    """Repeat scarce images of the training split, if the recipe says so."""
     return repeat_scarce(split, seed) if recipe.balance == "repeat" else split
 
 

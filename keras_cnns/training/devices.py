@@ -165,7 +165,7 @@ def _on_jax(devices):
 
 
 def _first(names: Sequence[str], devices: int | Literal["all"]) -> tuple[str, ...]:
-    """Return the first so many names, or all; raise ArgumentError if they are fewer."""
+    """Return the first names; raise ArgumentError if they are too few."""
     if devices == "all":
         return tuple(names)
     if devices > len(names):

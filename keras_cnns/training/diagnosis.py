@@ -1,4 +1,4 @@
-"""Finding the step and the layer at which a loss became NaN or infinite.
+"""Finding where a loss became NaN or infinite.
 
 The steps from the last checkpoint are repeated one by one.
 """
@@ -36,7 +36,7 @@ class Fault:
 
 
 def find_fault(model: keras.Model, batches: Iterable[Any], limit: int) -> Fault | None:
-    """Return the `Fault` of the first step whose loss or weights are not finite.
+    """Find the first step whose loss or weights are not finite.
 
     With accumulated gradients, one that is not finite shows in the step that adds them to the weights.
 
@@ -75,14 +75,14 @@ def find_fault(model: keras.Model, batches: Iterable[Any], limit: int) -> Fault 
 
 
 def _train(model, *batch):
-    """Take one step, and return its loss, and that of each head, by name."""
+    """Take one step, and return its losses by name."""
     model.reset_metrics()
     logs = model.train_on_batch(*batch, return_dict=True)  # Metrics among them need not be numbers
     return {name: float(value) for name, value in logs.items() if name.split("_")[-1] == "loss"}
 
 
 def _in_forward_pass(model, images):
-    """Return (layer, what) for the first value that is not finite before the step; None if there is none."""
+    """Return (layer, what) if the forward pass is not finite, or None."""
     for layer in model.layers:
         if not all(map(finite, copies(layer.weights))):
             return layer.name, "its weights were not finite"
@@ -102,7 +102,7 @@ def _in_forward_pass(model, images):
 
 
 def _in_loss(model, logs):
-    """Return (layer, what) for a loss that is not finite although all outputs are; None for a finite one."""
+    """Return (layer, what) if the loss alone is not finite, or None."""
     if math.isfinite(logs["loss"]):
         return None
     for layer in model.layers:
@@ -115,13 +115,13 @@ def _in_loss(model, logs):
 
 
 def _spoiled(model, variables, values):
-    """Return the names of the layers whose trainable weights are not finite, in the network's order."""
+    """Return the names of layers with weights that are not finite."""
     bad = {id(variable) for variable, value in zip(variables, values, strict=True) if not finite(value)}
     return [layer.name for layer in model.layers if any(id(weight) in bad for weight in layer.trainable_weights)]
 
 
 def _clipping(optimizer):
-    """Return the optimizer that clips by the norm of all gradients; None if there is none."""
+    """Return the optimizer that clips by a global norm, or None."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return optimizer if getattr(optimizer, "global_clipnorm", None) is not None else None
 

@@ -137,13 +137,13 @@ class Fit:
             )
 
     def _finish_moving_average(self):
-        """Replace the weights by their moving average, if there is one, as a complete `fit` does."""
+        """Replace the weights by their moving average, as a complete `fit` does."""
         model = self.network.model
         if int(array(model.optimizer.iterations)):  # Before the first step the average is zero
             model.optimizer.finalize_variable_values(model.trainable_variables)
 
     def _explained(self, error: LossError) -> TrainingError:
-        """Return the TrainingError for a loss that is NaN or infinite, with the layer at fault if it is found."""
+        """Return the TrainingError for a loss, with the layer if found."""
         where = str(error)
         if self.job.distribution.processes == 1 and (found := self._find_fault(error)):
             steps_before, fault = found
@@ -155,7 +155,7 @@ class Fit:
         )
 
     def _find_fault(self, error: LossError) -> tuple[int, Fault] | None:
-        """Repeat the steps from the last checkpoint to find where numbers stopped being finite.
+        """Repeat the steps from the last checkpoint to find the fault.
 
         Returns:
             (steps from the start of training to the checkpoint, `Fault`); None if it is not found.

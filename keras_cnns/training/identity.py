@@ -1,4 +1,4 @@
-"""What a training run is, so that only the same run is resumed."""
+"""The identity of a training run, which decides whether it is resumed."""
 
 import dataclasses
 import json
@@ -10,7 +10,9 @@ LENGTH = "recipe.epochs"  # the one field in which a run may differ from the com
 
 @dataclasses.dataclass(frozen=True)
 class RunIdentity:
-    """Everything that decides what a training run computes; two runs with the same values are the same run.
+    """Everything that decides what a training run computes.
+
+    Two runs with the same values are the same run, so that one can resume the other.
 
     Attributes:
         network: name of the function that builds the network.

@@ -1,4 +1,4 @@
-"""What a training run is asked to do, and what its steps hand on."""
+"""The records that the steps of a training run pass on."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -41,9 +41,9 @@ class Job:
 
     @property
     def starting_weights(self) -> dict[str, str]:
-        """The name of the weights to start from, as {"weights": ...}.
+        """The entry of a record about the weights to start from.
 
-        Empty without weights, so that records say nothing of them, as those of older runs do.
+        {"weights": name}, or empty without weights, so that records say nothing of them, as those of older runs do.
         """
         return {"weights": str(self.weights.name)} if self.weights else {}
 

@@ -1,4 +1,4 @@
-"""The network of a training run, as its recipe, its images and its starting weights decide."""
+"""Building the network of a training run."""
 
 import dataclasses
 import functools
@@ -73,7 +73,7 @@ def build_network(job: Job, steps: int) -> Network:
 
 
 def _build(build: Callable[..., keras.Model], arguments: Mapping[str, Any], policy: str, job: Job) -> keras.Model:
-    """Return the network with its first weights; the same ones at each call."""
+    """Return the network with its first weights, which the seed decides."""
     keras.utils.set_random_seed(job.seed)
     with _models.dtype_policy(policy):
         model = build(**arguments)
@@ -87,7 +87,10 @@ def _build(build: Callable[..., keras.Model], arguments: Mapping[str, Any], poli
 def _with_weights(
     build: Callable[..., keras.Model], weights: Any, class_names: tuple[str, ...], **arguments: Any
 ) -> keras.Model:
-    """Return a network with trained weights, and a new classifier if they are for other classes."""
+    """Build a network with trained weights.
+
+    If these are for other classes, its classifier starts from scratch.
+    """
     model = build(weights=weights.name, **arguments)
     known = class_names in (weights.class_names, weights.class_ids)
     # With another number of classes the builder has made a new classifier already

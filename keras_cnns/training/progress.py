@@ -136,7 +136,7 @@ class Progress(keras.callbacks.Callback):
         self._validating = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Show the epoch's values; in a log of many epochs, only those of some."""
+        """Show the epoch's values; a log of many epochs leaves some out."""
         if self._validating is not None:
             self._validation = time.monotonic() - self._validating
         if self.steps is None:
@@ -154,7 +154,7 @@ class Progress(keras.callbacks.Callback):
 
     @property
     def _pause(self):
-        """Seconds between two lines within an epoch; in a log they grow, so that it stays short."""
+        """Seconds between two lines within an epoch, growing in a log."""
         return REFRESH if self._line else SIGN_OF_LIFE * 2 ** (self._signs // SIGNS_AT_ONE_PACE)
 
     def _count_from(self, now):

@@ -98,7 +98,7 @@ def _with_history(fit, info, stopped):
 
 
 def _save(fit, info, identity, stopped):
-    """Write the files of the run, and return the `ModelInfo` of the network that they hold.
+    """Write the files of the run, and return the `ModelInfo` in them.
 
     They are written before anything else that could fail: a damaged test image must not cost a night's training.
     """
@@ -116,7 +116,7 @@ def _save(fit, info, identity, stopped):
 
 
 def _restore_best(fit, info):
-    """Give the network the weights of best.keras, which all processes read, and return its `ModelInfo`."""
+    """Load the weights of best.keras in all processes, and return their `ModelInfo`."""
     if fit.job.distribution.processes > 1:
         from jax.experimental.multihost_utils import sync_global_devices
 
@@ -146,7 +146,7 @@ def _measure(fit: "Fit", info: ModelInfo) -> dict[str, Any]:
 
 
 def _check_alive(fit):
-    """Raise TrainingError if a trained network's outputs are NaN, or the same for all images."""
+    """Raise TrainingError if outputs are NaN, or the same for all images."""
     model, (images, *_) = _models.main_output(fit.network.twin), next(iter(fit.batches.validation))
     outputs = np.asarray(model.predict_on_batch(np.asarray(images)))
     received = f"Received: recipe={fit.job.recipe.name!r}, seed={fit.job.seed}"

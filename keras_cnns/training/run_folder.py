@@ -41,13 +41,16 @@ def refuse_run(output: Path) -> None:
 
 
 def recorded_recipe(output: Path, builder: str) -> Recipe | None:
-    """Return the recipe of the run in a folder; None if it is not known.
+    """Return the recipe of the run in a folder.
 
     A run that is resumed keeps it, even if the default recipe is another one by now.
 
     Args:
         output: the folder.
         builder: public name of the network, which the recipe must suit.
+
+    Returns:
+        `Recipe` or None.
     """
     try:
         if (output / CHECKPOINT).exists():
@@ -61,7 +64,9 @@ def recorded_recipe(output: Path, builder: str) -> Recipe | None:
 
 
 def complete_run(output: Path, identity: RunIdentity) -> ModelInfo | None:
-    """Return the `ModelInfo` of a complete run; None if the run is to be resumed, extended or started.
+    """Return the `ModelInfo` of a complete run.
+
+    None means that the run is to be resumed, extended or started.
 
     Args:
         output: the folder.
@@ -105,8 +110,9 @@ def complete_run(output: Path, identity: RunIdentity) -> ModelInfo | None:
 
 
 def file_hashes(output: Path) -> dict[str, str | None]:
-    """Return the SHA-256 of the files that a run is resumed from, by name; None for a file that is missing.
+    """Return the SHA-256 of the files that a run is resumed from.
 
+    The keys are the files' names, the value of a missing file is None.
     Processes compare these to check that all of them see the same folder.
     """
     paths = {name: output / name for name in (CHECKPOINT, FINAL, "run.json")}
@@ -117,7 +123,7 @@ def file_hashes(output: Path) -> dict[str, str | None]:
 
 @contextlib.contextmanager
 def hold_folder(output: Path) -> Iterator[None]:
-    """Lock a run's folder within the context, and remove the temporary files of a killed run.
+    """Lock a run's folder, and remove temporary files of a killed run.
 
     Raises:
         ArgumentError: if another run holds it.

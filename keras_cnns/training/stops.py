@@ -18,7 +18,10 @@ Logs = Mapping[str, Any] | None  # what `fit` passes to a callback: values by na
 
 
 class TimeUp(Exception):
-    """The time of a training run is over; its checkpoint has been written."""
+    """The time of a training run is over.
+
+    Its checkpoint has been written.
+    """
 
 
 class LossError(TrainingError):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def transfer_weights(
     model: "keras.Model", source_model: "keras.Model", layers: Iterable[str] | None = None
 ) -> list[str]:
-    """Copy the weights of layers with the same name and shapes in both models.
+    """Copy weights between layers of the same name and shapes.
 
     Args:
         model: `keras.Model` to copy into.
@@ -97,14 +97,14 @@ def freeze(model: "keras.Model", names: Iterable[str]) -> None:
 
 
 def _names(given, argument):
-    """Return names as a list; raise ArgumentError for one string, whose letters would be the names."""
+    """Return names as a list; raise ArgumentError for one string."""
     if isinstance(given, str):
         raise ArgumentError(f"`{argument}` must be a list of layers' names. Received: {argument}={given!r}")
     return list(given)
 
 
 def _check_known(model, known, name):
-    """Raise ArgumentError if a name is not that of a layer with weights."""
+    """Raise ArgumentError if no layer with weights has this name."""
     if name not in known:
         raise ArgumentError(
             f"{model.name} has no layer with weights of that name.{nearest(name, known)} Received: layers: {name!r}"
