@@ -1,4 +1,4 @@
-"""That every private part of other libraries which `keras_cnns._keras` uses is still there and means the same."""
+"""That the private parts of other libraries in `keras_cnns._keras` still work."""
 
 import inspect
 
@@ -11,7 +11,7 @@ from keras_cnns import _keras
 
 @pytest.fixture
 def model():
-    """A functional model that holds a sequential one and uses the layer `twice` two times."""
+    """A functional model with a nested one and a shared layer."""
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="deep")], name="inner")
     inputs = keras.Input((4,), name="images")
     twice = keras.layers.Dense(4, name="twice")
@@ -79,7 +79,7 @@ def test_layers_say_whether_they_take_the_argument_training(model):
 
 
 class Begin(keras.callbacks.Callback):
-    """Begins `fit` at an epoch and, on TensorFlow, at a step; notes what ran."""
+    """Begin `fit` at an epoch and, on TensorFlow, at a step."""
 
     def __init__(self, epoch, step):
         super().__init__()
