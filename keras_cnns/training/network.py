@@ -61,7 +61,7 @@ def build_network(job: Job, steps: int) -> Network:
         warnings.warn(
             f"the layers frozen by {', '.join(recipe.freeze)} keep random weights: start from trained ones, as "
             "NAME:WEIGHTS or a .keras file (in code: weights=...)",
-            stacklevel=3,
+            stacklevel=6,  # The caller of `train`
         )
     # Built first: within the distribution's scope the weights would lie on its devices
     twin = None if job.distribution.engine is None else _build(build, arguments, policy, job)
@@ -105,7 +105,7 @@ def _with_weights(
             warnings.warn(
                 f"{build.__name__}: the weights {weights.name!r} are for other classes: {name} must be trained from "
                 "scratch, all other layers have theirs",
-                stacklevel=2,
+                stacklevel=8,  # The caller of `train`
             )
     return model
 
