@@ -22,13 +22,13 @@ from keras_cnns.saving import ModelInfo, versions
 from keras_cnns.training._callbacks import callbacks
 from keras_cnns.training._processes import check_same_values, report_lost_processes
 from keras_cnns.training._signals import active, interruptible
-from keras_cnns.training.compilation import learning_rate
 from keras_cnns.training.datasets import balanced, make_datasets, shorter_side
 from keras_cnns.training.devices import ONE_DEVICE, Distribution
 from keras_cnns.training.fit import Fit
 from keras_cnns.training.identity import RunIdentity
 from keras_cnns.training.job import Batches, Job, Splits
 from keras_cnns.training.network import build_network
+from keras_cnns.training.optimizers import learning_rate
 from keras_cnns.training.results import finish
 from keras_cnns.training.run_folder import BEST, FILES, FINAL, complete_run, file_hashes, hold_folder, refuse_run
 from keras_cnns.typing import Path as PathLike

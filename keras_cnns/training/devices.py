@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 
 from keras_cnns.data.sharding import Share
-from keras_cnns.errors import ArgumentError
+from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.training import _processes
 
 
@@ -127,6 +127,40 @@ def distribution(
     if backend == "tensorflow":
         return _on_tensorflow(devices)
     raise ArgumentError(f"several devices need the backend tensorflow or jax. Received: backend={backend!r}")
+
+
+def use_device(name: str) -> None:
+    """Choose the device of TensorFlow, before it has computed anything.
+
+    Args:
+        name: "auto" (a GPU if there is one), "cpu" or "gpu".
+
+    Raises:
+        ArgumentError: if there is no such device, or another one is in use already.
+
+    Example:
+        >>> use_device("cpu")
+    """
+    if name not in ("auto", "cpu", "gpu"):
+        raise ArgumentError(
+            f"`name` must be auto, cpu or gpu.{nearest(name, ('auto', 'cpu', 'gpu'))} Received: {name!r}"
+        )
+    if keras.backend.backend() != "tensorflow" or name == "auto":
+        return
+    import tensorflow as tf
+
+    if name == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise ArgumentError(
+            "TensorFlow sees no GPU; install tensorflow[and-cuda] on a machine that has one, or take the CPU. "
+            f"Received: device={name!r}"
+        )
+    if name == "cpu":
+        try:
+            tf.config.set_visible_devices([], "GPU")
+        except RuntimeError:
+            raise ArgumentError(
+                f"TensorFlow computes already; choose the device first of all. Received: device={name!r}"
+            ) from None
 
 
 def _on_tensorflow(devices):

@@ -9,8 +9,9 @@ from typing import Any
 import keras
 
 from keras_cnns import _models
-from keras_cnns.training.compilation import compile_model, policy_for, set_biases
+from keras_cnns.training.compilation import compile_model, set_biases
 from keras_cnns.training.job import Job
+from keras_cnns.training.precision import policy_for
 from keras_cnns.training.transfer import freeze
 
 

@@ -18,7 +18,7 @@ from keras_cnns import recipes
 from keras_cnns.data import open_source
 from keras_cnns.errors import ArgumentError, Interrupted, OutputExistsError, TrainingError
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import _signals, checkpoint, compilation, holds_photographs, results, train
+from keras_cnns.training import _signals, checkpoint, holds_photographs, precision, results, train
 from keras_cnns.training import _train as module
 
 PLAIN = recipes.Recipe("plain", learning_rate=0.02, batch_size=8, epochs=4, schedule="constant", precision="float32")
@@ -238,16 +238,16 @@ def test_bfloat16_is_chosen_on_processors_with_kernels_for_it(tmp_path, monkeypa
         pytest.skip("the GPU has its own precision")
     if cpuinfo:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
-    monkeypatch.setattr(compilation, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if switch:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", switch)
-    assert compilation.policy_for("auto") == ("float32" if reason else "mixed_bfloat16") and not recwarn
-    assert compilation.policy_for("mixed_bfloat16") == "mixed_bfloat16" and len(recwarn) == bool(reason)
+    assert precision.policy_for("auto") == ("float32" if reason else "mixed_bfloat16") and not recwarn
+    assert precision.policy_for("mixed_bfloat16") == "mixed_bfloat16" and len(recwarn) == bool(reason)
     if reason:
         assert reason in str(recwarn[0].message) and "--precision float32" in str(recwarn[0].message)
     with pytest.warns(UserWarning, match="mixed_float16 is emulated here"):
-        compilation.policy_for("mixed_float16")
+        precision.policy_for("mixed_float16")
 
 
 def test_photographs_are_distinguished_from_other_folders(tmp_path):
