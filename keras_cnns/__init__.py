@@ -6,13 +6,27 @@ Importing this package imports neither keras nor tensorflow; its parts do so whe
 
     model = keras_cnns.applications.NiN(weights="digits")
 
-Where that imports TensorFlow, the lines that it writes about its start are left out, and TF_CPP_MIN_LOG_LEVEL is set to
-3; set it yourself (0 shows all) and nothing is changed.
+When a part imports TensorFlow, the lines that TensorFlow writes about its start are suppressed, and
+TF_CPP_MIN_LOG_LEVEL is set to 3. Set the variable yourself (0 shows everything), and nothing is changed.
 """
 
 import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from keras_cnns import _quiet
+
+if TYPE_CHECKING:
+    from keras_cnns import analysis as analysis
+    from keras_cnns import applications as applications
+    from keras_cnns import data as data
+    from keras_cnns import errors as errors
+    from keras_cnns import evaluation as evaluation
+    from keras_cnns import export as export
+    from keras_cnns import layers as layers
+    from keras_cnns import recipes as recipes
+    from keras_cnns import saving as saving
+    from keras_cnns import training as training
 
 __version__ = "0.1.0"
 
@@ -31,12 +45,12 @@ _PARTS = (
 __all__ = ["__version__", *_PARTS]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     if name in _PARTS:
         with _quiet.starting():
             return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

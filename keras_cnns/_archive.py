@@ -1,4 +1,7 @@
-"""A `.keras` file as a zip archive: read with bounds, and told apart from what it is not. Imports no keras."""
+"""The `.keras` file as a zip archive, read with limits.
+
+It imports no keras.
+"""
 
 import contextlib
 import io
@@ -7,29 +10,46 @@ import shutil
 import struct
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from keras_cnns.errors import ModelFileError
 
-ARRAYS = "keras_cnns.npz"  # large arrays of the preprocessing, where it has some
+if TYPE_CHECKING:
+    import numpy as np
+
+    from keras_cnns.typing import Path as PathLike
+
+ARRAYS = "keras_cnns.npz"  # member with the large arrays of the preprocessing, if it has any
 JSON_BYTES = 64 << 20  # more than any network's description takes
 ARRAY_BYTES = 1 << 30  # more than any mean image or whitening matrix takes
 BLOCK = 1 << 22  # bytes read at a time
-EXPANDED_BYTES = 1 << 28  # a member may be so large, however small it is packed
-EXPANSION = 100  # times its packed size
+EXPANDED_BYTES = 1 << 28  # a member may always be so large
+EXPANSION = 100  # a larger member may be at most so many times its packed size
 
 
 @contextlib.contextmanager
-def as_keras_reads_it(path):
-    """Give the path of an archive with the same model that Keras reads without unpacking it elsewhere.
+def as_keras_reads_it(path: "PathLike") -> Iterator["PathLike"]:
+    """Yield the path of an archive with only the members Keras needs.
 
-    Of an archive with more members than its own three, Keras unpacks everything into a temporary folder, which it
-    leaves there where that fails. Raises ModelFileError for a member that is damaged or expands beyond measure.
+    Keras unpacks an archive with further members into a temporary folder, and leaves the folder behind if that fails.
+
+    Args:
+        path: of the `.keras` file.
+
+    Raises:
+        ModelFileError: for a member that is damaged or expands beyond `EXPANSION`.
     """
     needed = ("config.json", "metadata.json", "model.weights.h5")
     with contextlib.ExitStack() as stack:
         archive = stack.enter_context(zipfile.ZipFile(path))
-        members = [one for one in archive.infolist() if one.filename in needed or one.filename.startswith("assets/")]
+        members = [
+            member
+            for member in archive.infolist()
+            if member.filename in needed or member.filename.startswith("assets/")
+        ]
         readable, copy = path, None
         if len(archive.infolist()) > len(needed):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_cnns-"))
@@ -44,29 +64,38 @@ def as_keras_reads_it(path):
                     "Do not use this file.",
                 )
             try:
-                with archive.open(member) as content:  # at its end the checksum is compared
+                with archive.open(member) as content:  # At its end the checksum is compared
                     if copy is None:
                         while content.read(BLOCK):
                             pass
                     else:
                         with copy.open(member.filename, "w", force_zip64=True) as target:
                             shutil.copyfileobj(content, target, BLOCK)
-            except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError, RuntimeError):
+            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
                 raise ModelFileError(path, f"its {member.filename} is damaged", "Copy or save it again.") from None
         if copy is not None:
             copy.close()
         yield readable
 
 
-def read_member(path, member, **default):
-    """Return the bytes of a JSON member of the archive, or `missing=` if it has none."""
+def read_member(path: "PathLike", member: str, **default: Any) -> Any:
+    """Return the bytes of a JSON member of the archive.
+
+    Args:
+        path: of the `.keras` file.
+        member: its name in the archive.
+        **default: `missing=VALUE`, to be returned if the archive has no such member.
+
+    Raises:
+        ModelFileError: if the file is no `.keras` file, or the member is damaged.
+    """
     path = Path(path)
     if not path.exists():
         raise ModelFileError(path, "there is no such file", "Give the path of a .keras file.")
     if path.is_dir():
         raise ModelFileError(path, "is a folder", "Give the path of a .keras file.")
     if path.suffix != ".keras" and zipfile.is_zipfile(path):
-        raise ModelFileError(path, "is an archive without the name of one", "Rename it to end in .keras.")
+        raise ModelFileError(path, "is an archive whose name does not say so", "Rename it to end in .keras.")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -83,14 +112,18 @@ def read_member(path, member, **default):
         raise _not_an_archive(path) from None
     except OSError as error:
         raise ModelFileError(path, f"cannot be read ({error.strerror or error})", "Check the file.") from None
-    except (ValueError, EOFError, RuntimeError, zipfile.zlib.error) as error:
+    except (ValueError, EOFError, RuntimeError, zlib.error) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(path, f"its {member} is damaged", "Copy or save it again.") from None
 
 
-def read_arrays(path):
-    """Return the arrays of the archive's member `ARRAYS`, by name; raise ValueError if they cannot be read."""
+def read_arrays(path: "PathLike") -> "dict[str, np.ndarray]":
+    """Return the arrays of the archive's member `ARRAYS`, by name.
+
+    Raises:
+        ValueError: if they cannot be read.
+    """
     import numpy as np
 
     try:
@@ -99,12 +132,12 @@ def read_arrays(path):
                 raise ValueError("they are far too large")
             with np.load(io.BytesIO(archive.read(ARRAYS)), allow_pickle=False) as file:
                 return {name: file[name] for name in file}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"its arrays {ARRAYS} cannot be read: {error}") from None
 
 
 def _not_an_archive(path):
-    """Return the error that says what a file is, which is no whole zip archive."""
+    """Return the error for an incomplete archive or another kind of file."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         start = file.read(8)
@@ -124,7 +157,7 @@ def _not_an_archive(path):
 
 
 def _announced_size(path):
-    """Return how long a cut-off archive should be at least, by the headers of the members that are there."""
+    """Return the least length of a cut-off archive by its headers."""
     end = 0
     with open(path, "rb") as file:
         while True:

@@ -1,4 +1,4 @@
-"""Layers that neither Keras nor this package defines: the modules that define them, imported and registered."""
+"""Importing modules that define layers of neither Keras nor this package."""
 
 import importlib.util
 import inspect
@@ -8,18 +8,21 @@ from pathlib import Path
 
 import keras
 
+from keras_cnns import _keras
 from keras_cnns.errors import ArgumentError
 
 
-def import_layers(text):
-    """Import a module, and let Keras find the layers and functions that it defines. Its code is run.
+def import_layers(text: str) -> None:
+    """Import a module, and register its layers and functions with Keras.
+
+    The module's code is run.
 
     Args:
-        text: the module's name, in the current folder too, or the path of a .py file.
+        text: the module's name, which may be in the current folder, or the path of a .py file.
 
     Raises:
         ArgumentError: if there is no such module, or it fails.
-        ModuleNotFoundError: for a package that the module imports.
+        ModuleNotFoundError: if the module imports a package that is missing.
     """
     path = Path(text)
     name = path.stem if text.endswith(".py") else text
@@ -28,10 +31,11 @@ def import_layers(text):
     if text.endswith(".py") and not path.is_file():
         raise ArgumentError(f"there is no such file. Received: --import {text}")
     folder = os.getcwd()
-    sys.path.insert(0, folder)  # which a program's own path lacks
+    sys.path.insert(0, folder)  # An installed command's path lacks the current folder
     try:
         if text.endswith(".py"):
             spec = importlib.util.spec_from_file_location(name, path)
+            assert spec and spec.loader  # As for every file that ends in .py
             module = sys.modules[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
         else:
@@ -58,12 +62,15 @@ def import_layers(text):
             registered.setdefault(key, value)
 
 
-def modules_of(model):
-    """Return what `import_layers` takes, in another process, for the layers of a model that are not Keras's or ours."""
-    names = {type(layer).__module__ for layer in model._flatten_layers()}
-    found = []
+def modules_of(model: keras.Model) -> list[str]:
+    """Return the arguments of `import_layers` that a model needs.
+
+    They are the modules that define layers of neither Keras nor this package.
+    """
+    names = {type(layer).__module__ for layer in _keras.all_layers(model)}
+    arguments = []
     for name in sorted(names - {"__main__"}):
         if name.partition(".")[0] not in ("keras", "keras_cnns"):
             file = getattr(sys.modules.get(name), "__file__", None)
-            found.append(name if "." in name or not file else file)
-    return found
+            arguments.append(name if "." in name or not file else file)
+    return arguments

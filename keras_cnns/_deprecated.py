@@ -1,4 +1,7 @@
-"""Deprecated names: they still work, with a warning that says the new one. docs/deprecations.md lists them."""
+"""Deprecated names, which still work with a warning.
+
+docs/deprecations.md lists them.
+"""
 
 import functools
 import inspect
@@ -14,8 +17,9 @@ def warn(old: str, new: str, stacklevel: int = 3) -> None:
     """Warn that `old` is now called `new`.
 
     Args:
-        old, new: names, as the caller writes them.
-        stacklevel: of the caller's line, as `warnings.warn` counts.
+        old: the deprecated name, as the caller writes it.
+        new: the name that replaces it.
+        stacklevel: number of calls up to the line to be named, as `warnings.warn` counts.
     """
     warnings.warn(
         f"`{old}` is now called `{new}`. The old name works until version {REMOVED_IN}.",
@@ -25,7 +29,7 @@ def warn(old: str, new: str, stacklevel: int = 3) -> None:
 
 
 def renamed(**names: str) -> Callable[[T], T]:
-    """Return a decorator that accepts old names of a function's arguments or a class's attributes.
+    """Return a decorator that accepts old names of arguments or attributes.
 
     Args:
         **names: from each old name to the new one.

@@ -1,4 +1,4 @@
-"""Files written whole or not at all. Standard library only."""
+"""Atomic writing of files, and locks. Standard library only."""
 
 import contextlib
 import errno
@@ -8,15 +8,22 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from keras_cnns.errors import OutputError, OutputExistsError
 
-CLAIM = ".claim"  # suffix of the file that tells that an output is being written
+CLAIM = ".claim"  # suffix of the locked file beside an output that is being written
+PathLike = str | os.PathLike[str]
 
 
-def refuse_existing(*paths):
-    """Raise OutputExistsError, naming the first of `paths` that exists."""
+def refuse_existing(*paths: PathLike) -> None:
+    """Raise OutputExistsError if a path exists; it names the first one.
+
+    Args:
+        *paths: of outputs.
+    """
     for path in paths:
         if os.path.lexists(path):
             raise OutputExistsError(
@@ -25,8 +32,16 @@ def refuse_existing(*paths):
             )
 
 
-def make_folder(path, room=0):
-    """Make a folder and its parents; raise OutputError if that, or writing `room` bytes into it, cannot be done."""
+def make_folder(path: PathLike, room: int = 0) -> None:
+    """Make a folder and its parents, and check that it is writable.
+
+    Args:
+        path: of the folder, which may exist.
+        room: bytes for which there must be space.
+
+    Raises:
+        OutputError: if it cannot be made or written to.
+    """
     probe = Path(path) / f".{secrets.token_hex(6)}"
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -41,15 +56,17 @@ def make_folder(path, room=0):
 
 
 @contextlib.contextmanager
-def locked(folder, wait=True):
-    """Hold a folder's lock, which ends with the process; nothing where the system has none.
+def locked(folder: PathLike, wait: bool = True) -> Iterator[None]:
+    """Hold a folder's lock within the context.
+
+    The lock ends with the process. On a system without locks, nothing is done.
 
     Args:
-        folder: that exists.
-        wait: whether to wait for another process that holds it.
+        folder: an existing folder.
+        wait: whether to wait for another process that holds the lock.
 
     Raises:
-        BlockingIOError: if another holds it, and `wait` is False.
+        BlockingIOError: if another process holds it, and `wait` is False.
     """
     try:
         import fcntl
@@ -64,15 +81,18 @@ def locked(folder, wait=True):
         except BlockingIOError:
             raise
         except OSError:
-            pass  # some file systems have no locks
+            pass  # Some file systems have no locks
         yield
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def made_folder(path):
-    """Make a folder as `make_folder` does; if the body fails, remove again what was made and is still empty."""
+def made_folder(path: PathLike) -> Iterator[None]:
+    """Make a folder, and remove it if the body fails.
+
+    As with `make_folder`, parents are made too. Only folders that were made here and are still empty are removed.
+    """
     folder = Path(path)
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
@@ -80,17 +100,20 @@ def made_folder(path):
         yield
     except BaseException:
         for place in missing:
-            with contextlib.suppress(OSError):  # something is in it, or it was never made
+            with contextlib.suppress(OSError):  # It holds something, or was never made
                 place.rmdir()
         raise
 
 
 @contextlib.contextmanager
-def claimed(path):
-    """Hold an output path, in a folder that exists, against other processes; nothing where the system has no locks.
+def claimed(path: PathLike) -> Iterator[None]:
+    """Reserve an output path for this process within the context.
 
-    The claim is a locked file beside it, which ends with the process. What a process that was killed left of this
-    output is removed.
+    The claim is a locked file beside the output; its lock ends with the process. What a killed process left of this
+    output is removed. On a system without locks, nothing is done.
+
+    Args:
+        path: of the output, in an existing folder.
 
     Raises:
         OutputExistsError: if another process holds it.
@@ -107,12 +130,13 @@ def claimed(path):
         sweep(path)
         yield
     finally:
-        _remove(claim)  # while it is locked: another process then sees that its own lock is of a removed file
+        # Removed while it is locked, so that a process which locks it next sees that the file is gone
+        _remove(claim)
         os.close(descriptor)
 
 
 def _locked_file(claim, path):
-    """Return the descriptor of the claim of an output, which this process has then locked."""
+    """Lock the claim of an output, and return its file descriptor."""
     import fcntl
 
     while True:
@@ -128,24 +152,27 @@ def _locked_file(claim, path):
                 "another process is writing this output; wait until it is done, or choose another place. "
                 f"Received: output={str(path)!r}"
             ) from None
-        except OSError:  # some file systems have no locks
+        except OSError:  # Some file systems have no locks
             return descriptor
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(claim)):
                 return descriptor
-        os.close(descriptor)  # whoever held it before has just removed it
+        os.close(descriptor)  # The process that held the claim has just removed it: try again
 
 
-def sweep(path):
-    """Remove what `writing(path)` has left of a process that was killed; the caller must hold a lock or a claim."""
+def sweep(path: PathLike) -> None:
+    """Remove the temporary files that `writing(path)` left in a killed process.
+
+    The caller must hold a lock or a claim.
+    """
     path = Path(path)
     for leftover in path.parent.glob(f".{glob.escape(path.stem)}-*{glob.escape(path.suffix)}"):
         if re.fullmatch(r"[0-9a-f]{12}", leftover.name.removesuffix(path.suffix).removeprefix(f".{path.stem}-")):
             _remove(leftover)
 
 
-def sweep_claims(folder):
-    """Remove what killed processes have left of the outputs in a folder that they had claimed."""
+def sweep_claims(folder: PathLike) -> None:
+    """Remove what killed processes left of outputs in a folder."""
     for claim in Path(folder).glob(f".*{CLAIM}"):
         with (
             contextlib.suppress(OutputError, OutputExistsError),
@@ -155,7 +182,7 @@ def sweep_claims(folder):
 
 
 def _remove(path):
-    """Remove a file or a folder, if it is there and can be."""
+    """Remove a file or folder if it exists and can be removed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -164,11 +191,17 @@ def _remove(path):
 
 
 @contextlib.contextmanager
-def writing(path):
-    """Give a temporary path in the folder of `path`, with its suffix; on leaving, move what is there into place.
+def writing(path: PathLike) -> Iterator[Path]:
+    """Yield a temporary path whose content moves to `path` on leaving.
 
-    What is written may be a file or a folder. If the body fails, or is interrupted, nothing of it is left and
-    what stood at `path` still does. An OSError becomes an OutputError that names `path`.
+    The temporary path is in the same folder and has the same suffix. A file or a folder may be written there. If the
+    body fails or is interrupted, it is removed, and `path` is as it was.
+
+    Args:
+        path: of the output.
+
+    Raises:
+        OutputError: instead of an OSError; it names `path`.
     """
     path = Path(path)
     mark = f".{path.stem}-{secrets.token_hex(6)}"
@@ -198,7 +231,12 @@ def writing(path):
             _remove(leftover)
 
 
-def write_json(path, values):
-    """Write `values` as indented JSON, whole or not at all."""
+def write_json(path: PathLike, values: Any) -> None:
+    """Write a file of indented JSON atomically.
+
+    Args:
+        path: of the file.
+        values: JSON values.
+    """
     with writing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", "utf8")

@@ -1,39 +1,45 @@
-"""Walking the graph of a functional model, layer by layer, nested models unfolded."""
+"""Walking the graph of a functional model, with nested models unfolded."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import tree
 
+from keras_cnns import _keras
 from keras_cnns.errors import ArgumentError, nearest
 
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """One use of a layer or an operation of `keras.ops`.
+    """One use of a layer or of an operation of `keras.ops`.
 
     Attributes:
-        name: the layer's name, that of a nested model in front of it: "backbone/conv1".
+        name: the layer's name, after the name of the nested model that holds it: "backbone/conv1".
         operation: the layer or operation.
         first: False if the same layer was used before, so that its weights are counted already.
-        inputs: Keras tensors that reach it; between models of one walk, identical objects are the same tensor.
+        inputs: Keras tensors that reach it. Within one walk, the same tensor is the same object everywhere.
         outputs: Keras tensors that leave it.
     """
 
     name: str
     operation: keras.Operation
     first: bool
-    inputs: list
-    outputs: list
+    inputs: list[keras.KerasTensor]
+    outputs: list[keras.KerasTensor]
 
 
-def walk(model, input_shape=None):
-    """Return (inputs, uses): Keras tensors with shapes as asked for, and every `Use` from input to output.
+def walk(model: keras.Model, input_shape: Sequence[Any] | None = None) -> tuple[list[keras.KerasTensor], list[Use]]:
+    """Return a model's inputs and every `Use` from input to output.
 
     Args:
-        model: functional or sequential `keras.Model`; models within it are unfolded if they are such ones.
-        input_shape: shape of one example, for inputs whose sizes are not all known; of several inputs a list of
-            shapes in the model's order. None: as the model has them.
+        model: functional or sequential `keras.Model`; nested models of these kinds are unfolded.
+        input_shape: shape of one example, for inputs whose sizes are not all known. A model with several inputs takes
+            a list of shapes in the model's order. None: the shapes that the model has.
+
+    Returns:
+        (inputs, uses): Keras tensors of the shapes asked for, and a list of `Use`.
 
     Raises:
         ArgumentError: if the model is no graph of layers, or `input_shape` does not fit it.
@@ -43,47 +49,59 @@ def walk(model, input_shape=None):
         keras.KerasTensor((x.shape[0], *shape), dtype=x.dtype)
         for x, shape in zip(graph.inputs, _shapes(graph, input_shape), strict=True)
     ]
-    uses, seen = [], set()
+    uses: list[Use] = []
+    seen = set()
 
-    def note(name, operation, args, kwargs):
+    def record(name, operation, args, kwargs):
         outputs = operation.compute_output_spec(*args, **kwargs)
-        given = [x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+        taken = [x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
         first = id(operation) not in seen
         seen.add(id(operation))
-        uses.append(Use(name, operation, first, given, tree.flatten(outputs)))
+        uses.append(Use(name, operation, first, taken, tree.flatten(outputs)))
         return outputs
 
-    follow(graph, inputs, note)
+    follow(graph, inputs, record)
     return inputs, uses
 
 
-def run(model, images, visit):
-    """Run a model on a batch in inference, layer by layer, nested models unfolded; return its outputs.
+def run(model: keras.Model, images: Any, visit: Callable[[str, keras.Operation, Callable[[], Any]], Any]) -> Any:
+    """Run a model on a batch in inference, layer by layer.
 
     Args:
-        model: as in `walk`.
+        model: functional or sequential `keras.Model`; nested models of these kinds are unfolded.
         images: tensor that its input takes.
         visit: function (name, operation, compute) that returns the outputs of one use of an operation; `compute()`
             computes them. The name is that of `Use`.
+
+    Returns:
+        The model's outputs.
 
     Raises:
         ArgumentError: if the model is no graph of layers.
     """
 
     def call(name, operation, args, kwargs):
-        if getattr(operation, "_call_has_training_arg", False):
+        if _keras.takes_training(operation):
             kwargs = {"training": False, **kwargs}
         return visit(name, operation, lambda: operation(*args, **kwargs))
 
     return follow(graph_of(model), images, call)
 
 
-def check_layer(model, layer):
-    """Return the name of a layer, given by name or itself; raise ArgumentError if it is not in the model."""
+def check_layer(model: keras.Model, layer: str | keras.Layer) -> str:
+    """Return the name of a layer, given by name or as object.
+
+    Args:
+        model: functional or sequential `keras.Model`.
+        layer: a layer of the model, or the name that `Use` has for it.
+
+    Raises:
+        ArgumentError: if it is not in the model.
+    """
     uses = walk(model)[1]
     if not isinstance(layer, str):
-        found = next((use.name for use in uses if use.operation is layer), None)
-        layer = layer.name if found is None else found
+        name = next((use.name for use in uses if use.operation is layer), None)
+        layer = layer.name if name is None else name
     names = [use.name for use in uses]
     if layer not in names:
         raise ArgumentError(
@@ -92,9 +110,13 @@ def check_layer(model, layer):
     return layer
 
 
-def graph_of(model):
-    """Return a functional model as it is, a sequential one as a functional one; raise ArgumentError for others."""
-    graph = _functional(model)
+def graph_of(model: keras.Model) -> keras.Model:
+    """Return a functional or sequential model as a functional one.
+
+    Raises:
+        ArgumentError: for any other model, and for a sequential one that does not know its input.
+    """
+    graph = _keras.as_functional(model)
     if graph is None:
         raise ArgumentError(
             f"`model` must be a functional model, or a sequential one that knows its input: {model.name} has no graph "
@@ -103,48 +125,49 @@ def graph_of(model):
     return graph
 
 
-def follow(graph, tensors, act, prefix=""):
-    """Go through a graph from input to output, in the order of `walk`; return what stands for its outputs.
+def follow(
+    graph: keras.Model,
+    tensors: Any,
+    act: Callable[[str, keras.Operation, tuple, dict[str, Any]], Any],
+    prefix: str = "",
+) -> Any:
+    """Call a function for each operation, from input to output.
 
     Args:
         graph: what `graph_of` returned.
-        tensors: for its inputs.
-        act: function (name, operation, args, kwargs) that gives what stands for an operation's outputs.
-        prefix: of the names.
+        tensors: values for its inputs.
+        act: function (name, operation, args, kwargs) that returns the values for an operation's outputs.
+        prefix: put before each name.
+
+    Returns:
+        The values for the graph's outputs.
     """
 
     def use(operation):
         def call(*args, **kwargs):
-            inner = _functional(operation)
+            inner = _keras.as_functional(operation)
             if inner is not None:
                 return follow(inner, args[0], act, f"{prefix}{operation.name}/")
             return act(prefix + operation.name, operation, args, kwargs)
 
         return call
 
-    return graph._run_through_graph(tensors, operation_fn=use)
-
-
-def _functional(operation):
-    """Return the functional model that an operation is, None if it is none."""
-    if isinstance(operation, keras.Sequential):
-        operation = operation._functional
-    return operation if hasattr(operation, "_run_through_graph") else None
+    return _keras.run_through_graph(graph, tensors, use)
 
 
 def _shapes(graph, input_shape):
-    """Return the shape of one example for each input; raise ArgumentError if one asked for does not fit."""
+    """Return one example's shape per input; raise ArgumentError for others."""
     known = [tuple(x.shape[1:]) for x in graph.inputs]
     if input_shape is None:
         return known
     asked = [input_shape] if isinstance(input_shape[0], int) else list(input_shape)
     fits = len(asked) == len(known) and all(
-        len(one) == len(own) and all(a in (None, b) for a, b in zip(own, one, strict=True))
-        for own, one in zip(known, asked, strict=True)
+        len(shape) == len(own) and all(a in (None, b) for a, b in zip(own, shape, strict=True))
+        for own, shape in zip(known, asked, strict=True)
     )
     if not fits:
         raise ArgumentError(
             f"`input_shape` must be that of the model's input, {known[0] if len(known) == 1 else known}, whose sizes "
             f"are free only where they are None. Received: input_shape={input_shape}"
         )
-    return [tuple(one) for one in asked]
+    return [tuple(shape) for shape in asked]

@@ -1,4 +1,4 @@
-"""Public names: of a package whose modules are imported when first used, and of a module. Standard library only."""
+"""Public names of lazy packages and of modules. Standard library only."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -33,5 +33,5 @@ def lazy(
 
 
 def dir_of(names: list[str]) -> Callable[[], list[str]]:
-    """Return the `__dir__` of a module whose public names these are, without what it imports."""
+    """Return the `__dir__` of a module that lists only public names."""
     return lambda: names

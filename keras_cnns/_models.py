@@ -1,22 +1,28 @@
 """Questions that training, evaluation and export ask of any functional Keras model."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_cnns import _graph
+from keras_cnns import _graph, _keras
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
+from keras_cnns.typing import Pixels, Probabilities
 
 LOW_PRECISION = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 
 
-def image_input(model):
-    """Return (height, width, channels) of a model with one image as input; height or width may be None.
+def image_input(model: keras.Model) -> tuple[Any, Any, Any]:
+    """Return the input shape of a model of images.
+
+    Returns:
+        (height, width, channels), where height or width may be None.
 
     Raises:
-        ArgumentError: if it has other inputs.
+        ArgumentError: if the model has other inputs.
     """
     if not getattr(model, "inputs", None):
         raise ArgumentError(f"{model.name}: the model has no known input; build a functional or sequential model.")
@@ -29,38 +35,42 @@ def image_input(model):
     return tuple(model.inputs[0].shape[1:])
 
 
-def one_image_input(model):
-    """Return what `image_input` does, of a model with one vector an image as output.
+def one_image_input(model: keras.Model) -> tuple[Any, Any, Any]:
+    """Return the input shape of a model from images to vectors.
+
+    Returns:
+        (height, width, channels), as `image_input`.
 
     Raises:
-        ArgumentError: if it has other inputs or outputs.
+        ArgumentError: if the model has other inputs or outputs.
     """
     shape = image_input(model)
     named = not isinstance(model, keras.Sequential) and isinstance(model.output, dict)
     if named or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(x.shape) for x in model.outputs]
         raise ArgumentError(
-            f"{model.name}: the model must give one vector an image, (batch, classes). Received: outputs={shapes}"
+            f"{model.name}: the model must output one vector per image, (batch, classes). Received: outputs={shapes}"
         )
     return shape
 
 
-def main_output(model):
-    """Return the model without its auxiliary heads: of several outputs the first, if it is called `predictions`.
+def main_output(model: keras.Model) -> keras.Model:
+    """Return the model without its auxiliary heads.
 
-    A sequential model becomes a functional one, which has what else is asked of models.
+    Of several outputs only the first is kept, if it is called `predictions`; otherwise the model is returned as it is.
+    A sequential model becomes a functional one, because the other functions here ask for one.
     """
-    outputs = getattr(model, "outputs", None) or ()
+    outputs: Sequence[Any] = getattr(model, "outputs", None) or ()
     if isinstance(model, keras.Sequential) and outputs:
         return keras.Model(model.inputs, model.outputs, name=model.name)
-    if len(outputs) < 2 or isinstance(model.output, dict) or outputs[0]._keras_history.operation.name != "predictions":
+    if len(outputs) < 2 or isinstance(model.output, dict) or _keras.producer(outputs[0]).name != "predictions":
         return model
     return keras.Model(model.input, outputs[0], name=model.name)
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class TwoClasses(keras.layers.Layer):
-    """Turn the probability of the second of two classes into the probabilities of both.
+    """Turn the second class's probability into the probabilities of both classes.
 
     Call arguments:
         inputs: (batch, 1), a sigmoid's output.
@@ -72,41 +82,43 @@ class TwoClasses(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Return both probabilities."""
         return keras.ops.concatenate([1 - inputs, inputs], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[Any, ...]:
+        """Return (batch, 2)."""
         return (*input_shape[:-1], 2)
 
-    def compute_cost(self, input_shape):
-        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+    def compute_cost(self, input_shape: Sequence[Any]) -> dict[str, int]:
+        """Return zero multiply-adds and connections, as a layer without kernel or pool."""
         return {"macs": 0, "connections": 0}
 
 
-def as_classifier(model, class_names=()):
-    """Return a model without auxiliary heads that gives a value for each of several classes, of which one is right.
+def as_classifier(model: keras.Model, class_names: Sequence[str] = ()) -> keras.Model:
+    """Return a model as a classifier with one output column per class.
 
-    One sigmoid, the probability of the second of two classes, becomes the probabilities of both. One number without an
-    activation may be a logit or a measurement: it is a logit where two class names are known, and refused elsewhere.
+    Auxiliary heads are left out. One sigmoid is the probability of the second of two classes, and becomes the
+    probabilities of both. One number without an activation may be a logit or a measurement: with two class names it is
+    taken for the logit of the second class, otherwise it is refused.
 
     Args:
         model: functional or sequential `keras.Model`, one batch of images in, one vector per image out.
-        class_names: of the model or of the images' labels, () if there are none.
+        class_names: names of the model's classes or of the images' labels; () if there are none.
 
     Returns:
-        Functional `keras.Model`: probabilities or logits (batch, classes), two classes or more.
+        Functional `keras.Model` whose output is probabilities or logits (batch, classes), with two classes or more.
 
     Raises:
-        ArgumentError: if it has other inputs or outputs, if its classes do not exclude each other (several sigmoids),
-            or if its one output does not tell classes apart.
+        ArgumentError: if the model has other inputs or outputs, if its classes do not exclude each other (several
+            sigmoids), or if its one output does not distinguish classes.
     """
     main = main_output(model)
     one_image_input(main)
     if is_multi_label(main):
         raise ArgumentError(
             f"{main.name} ends with {main.outputs[0].shape[-1]} sigmoids: each says by itself whether a label applies, "
-            "so that an image may have several (multi-label). Only models of which one class is right can be used "
+            "so that an image may have several (multi-label). Only models with one right class per image can be used "
             f"here; end it with a softmax. Received: model={main.name!r}"
         )
     main = two_classes(main, class_names)
@@ -129,14 +141,17 @@ def as_classifier(model, class_names=()):
     )
 
 
-def two_classes(model, class_names=()):
-    """Return a model that ends with one sigmoid as one that gives the probabilities of two classes; others as they are.
+def two_classes(model: keras.Model, class_names: Sequence[str] = ()) -> keras.Model:
+    """Let a model that ends with one sigmoid output two probabilities.
 
     Args:
         model: what `main_output` returned.
-        class_names: if they are two, one number without an activation is the logit of the second class.
+        class_names: if there are two names, one number without an activation is the logit of the second class.
+
+    Returns:
+        The model with an output of shape (batch, 2); any other model as it is.
     """
-    outputs = getattr(model, "outputs", None) or ()
+    outputs: Sequence[Any] = getattr(model, "outputs", None) or ()
     if len(outputs) != 1 or tuple(outputs[0].shape[1:]) != (1,):
         return model
     probability = outputs[0]
@@ -147,46 +162,59 @@ def two_classes(model, class_names=()):
     return keras.Model(model.input, TwoClasses(name="two_classes")(probability), name=model.name)
 
 
-def is_multi_label(model):
-    """Return whether the first output ends with several sigmoids, which do not exclude each other."""
+def is_multi_label(model: keras.Model) -> bool:
+    """Return whether the first output ends with several sigmoids.
+
+    Their labels do not exclude each other.
+    """
     output = model.outputs[0]
     several = len(output.shape) == 2 and output.shape[-1] > 1
-    return several and not isinstance(output._keras_history.operation, TwoClasses) and _ending(output) == "sigmoid"
+    return several and not isinstance(_keras.producer(output), TwoClasses) and _ending(output) == "sigmoid"
 
 
-def class_count(outputs):
-    """Return how many classes an output (batch, values) tells apart: two, if it has one value."""
+def class_count(outputs: Any) -> int:
+    """Return how many classes an output distinguishes.
+
+    Args:
+        outputs: array or tensor (batch, values); one value distinguishes two classes.
+    """
     return max(2, outputs.shape[-1])
 
 
-def by_class(outputs):
-    """Return outputs (images, values) with a column for each class; both columns of one value p are 1 - p and p.
+def by_class(outputs: Probabilities) -> Probabilities:
+    """Return probabilities with one column per class.
 
     Args:
-        outputs: float array of probabilities.
+        outputs: float array of probabilities (images, values). One value p becomes the two columns 1 - p and p.
     """
     return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
 
 
-def classifiers(model):
-    """Return the names of the last layers with weights in front of each output."""
-    found, waiting = set(), list(model.outputs)
+def classifiers(model: keras.Model) -> set[str]:
+    """Return the names of the last layers with weights before each output."""
+    names, waiting = set(), list(model.outputs)
     while waiting:
-        operation, node, _ = waiting.pop()._keras_history
+        tensor = waiting.pop()
+        operation = _keras.producer(tensor)
         if operation.weights:
-            found.add(operation.name)
+            names.add(operation.name)
         else:
-            waiting += operation._inbound_nodes[node].input_tensors
-    return found
+            waiting += _keras.call_inputs(operation, _keras.call_index(tensor))
+    return names
 
 
-def gives_probabilities(model):
-    """Return whether a model's output went through a softmax or a sigmoid; otherwise it gives logits."""
+def gives_probabilities(model: keras.Model) -> bool:
+    """Return whether the first output went through a softmax or sigmoid.
+
+    Otherwise the output is logits.
+    """
     return _last_activation(model.outputs[0]) is not None
 
 
-def without_softmax(model):
-    """Return the model up to the last softmax or sigmoid of each output; an output that has none stays as it is.
+def without_softmax(model: keras.Model) -> keras.Model:
+    """Return the model without the last softmax or sigmoid of each output.
+
+    An output without one stays as it is.
 
     Raises:
         ArgumentError: if the softmax is inside a nested model.
@@ -194,37 +222,40 @@ def without_softmax(model):
     return keras.Model(model.input, logits_of(model), name=model.name)
 
 
-def logits_of(model):
-    """Return, for each output of a model, the tensor before its last softmax or sigmoid; itself if it has none.
+def logits_of(model: keras.Model) -> list[keras.KerasTensor]:
+    """Return the tensor before the last softmax or sigmoid of each output.
+
+    For an output without one, that is the output itself.
 
     Raises:
         ArgumentError: if the softmax is inside a nested model.
     """
 
     def logits(tensor):
-        end = tensor._keras_history.operation
+        end = _keras.producer(tensor)
         if isinstance(end, TwoClasses):
-            # Half of the log-odds, with either sign: their softmax gives the two probabilities
-            (probability,) = end._inbound_nodes[tensor._keras_history.node_index].input_tensors
+            # The softmax of plus and minus half of the log-odds is the two probabilities
+            (probability,) = _keras.call_inputs(end, _keras.call_index(tensor))
             halves = keras.layers.Dense(2, use_bias=False, trainable=False, name=f"{end.name}_logits", dtype="float32")
             result = halves(logits(probability))
             halves.set_weights([np.array([[-0.5, 0.5]], "float32")])
             return result
-        found = _last_activation(tensor)
-        if found is None:
+        activation = _last_activation(tensor)
+        if activation is None:
             return tensor
-        operation, node = found
-        if tensor._keras_history.operation is not operation and operation not in model.operations:
+        operation, call = activation
+        if end is not operation and operation not in model.operations:
             raise ArgumentError(
                 f"{model.name}: its softmax is inside a nested model, which has no logits to take; build it "
                 "without nesting, or with classifier_activation=None."
             )
-        (given,) = operation._inbound_nodes[node].input_tensors
+        (activated,) = _keras.call_inputs(operation, call)
         if type(operation).__name__ in ("Softmax", "Sigmoid", "Activation"):
-            return given
-        changes = {"activation": "linear", "name": f"{operation.name}_logits"}  # both may stand in one model
+            return activated
+        # A new name, because one model may hold both layers
+        changes = {"activation": "linear", "name": f"{operation.name}_logits"}
         linear = type(operation).from_config({**operation.get_config(), **changes})
-        result = linear(given)
+        result = linear(activated)
         linear.set_weights(operation.get_weights())
         return result
 
@@ -232,45 +263,51 @@ def logits_of(model):
 
 
 def _last_activation(tensor):
-    """Return (operation, its node) of the softmax or sigmoid that a tensor comes out of; None if there is none."""
+    """Return the last softmax or sigmoid and its call number, or None."""
     while True:
-        operation, node, _ = tensor._keras_history
+        operation, call = _keras.producer(tensor), _keras.call_index(tensor)
         if isinstance(operation, keras.Model):
             tensor = operation.outputs[0]
             continue
-        # The layers and the functions of keras.ops alike
+        # Layers and operations of keras.ops have the same class names
         if type(operation).__name__ in ("Softmax", "Sigmoid"):
-            return operation, node
+            return operation, call
         activation = getattr(operation, "activation", keras.activations.linear)
         if activation in (keras.activations.softmax, keras.activations.sigmoid):
-            return operation, node
+            return operation, call
         passes_on = type(operation).__name__ in ("Activation", "Identity", "Dropout", "Cast", "TwoClasses")
         if not passes_on or activation is not keras.activations.linear:
             return None
-        tensor = operation._inbound_nodes[node].input_tensors[0]
+        tensor = _keras.call_inputs(operation, call)[0]
 
 
 def _ending(tensor):
-    """Return "softmax" or "sigmoid", whichever a tensor comes out of; None if it is neither."""
-    found = _last_activation(tensor)
-    if found is None:
+    """Return "softmax" or "sigmoid", whichever comes last, or None."""
+    last = _last_activation(tensor)
+    if last is None:
         return None
-    operation, _ = found
+    operation, _ = last
     activation = getattr(operation, "activation", None)
     is_sigmoid = type(operation).__name__ == "Sigmoid" or activation is keras.activations.sigmoid
     return "sigmoid" if is_sigmoid else "softmax"
 
 
 def _is_linear(tensor):
-    """Return whether no activation function is known to follow the last weights of a tensor."""
-    operation = tensor._keras_history.operation
+    """Return whether a tensor's layer has no known activation function."""
+    operation = _keras.producer(tensor)
     if isinstance(operation, keras.Model):
         return _is_linear(operation.outputs[0])
     return getattr(operation, "activation", keras.activations.linear) is keras.activations.linear
 
 
-def plain_preprocessing(model):
-    """Return the record for a model that carries none: pixels of 0 to 255 as they are, at the model's size."""
+def plain_preprocessing(model: keras.Model) -> Preprocessing:
+    """Return the preprocessing for a model without a record.
+
+    It leaves pixels of 0 to 255 as they are, and resizes images to the model's input.
+
+    Raises:
+        ArgumentError: if the input's size is not known, or it has neither 1 nor 3 channels.
+    """
     height, width, channels = one_image_input(main_output(model))
     if None in (height, width) or channels not in (1, 3):
         raise ArgumentError(
@@ -280,10 +317,11 @@ def plain_preprocessing(model):
     return Preprocessing((height, width), channels, scale=(1.0,))
 
 
-def normalizing_layer(model):
-    """Return the name of the first layer that normalizes what a model is given; None if there is none.
+def normalizing_layer(model: keras.Model) -> str | None:
+    """Return the name of the first layer that normalizes the input.
 
-    That is a Rescaling or Normalization layer, or arithmetic on the images themselves, before any layer with a kernel.
+    Such a layer is Rescaling, Normalization, or arithmetic on the images themselves, before any layer with a kernel.
+    Without one, None is returned.
     """
     kinds = ("Rescaling", "Normalization", "Divide", "TrueDivide", "Multiply", "Subtract")
     for use in _graph.walk(model)[1]:
@@ -294,9 +332,12 @@ def normalizing_layer(model):
     return None
 
 
-def as_float32(model):
-    """Return the model, or a copy of it that computes in float32 if some of its layers do not."""
-    if all(layer.dtype_policy.name not in LOW_PRECISION for layer in model._flatten_layers()):
+def as_float32(model: keras.Model) -> keras.Model:
+    """Return a model that computes in float32 throughout.
+
+    It is a copy if some layers compute in lower precision, otherwise the model itself.
+    """
+    if all(layer.dtype_policy.name not in LOW_PRECISION for layer in _keras.all_layers(model)):
         return model
 
     def rewrite(node):
@@ -317,28 +358,43 @@ def as_float32(model):
     return copy
 
 
-def to_probabilities(model, outputs):
-    """Return float32 probabilities from what `as_classifier` gave: as they are, or the softmax of logits."""
+def to_probabilities(model: keras.Model, outputs: Any) -> Probabilities:
+    """Return a classifier's outputs as float32 probabilities.
+
+    Args:
+        model: what `as_classifier` returned.
+        outputs: its outputs (images, classes). Logits go through a softmax.
+    """
     outputs = np.asarray(outputs, "float32")
     return outputs if gives_probabilities(model) else softmax(outputs)
 
 
-def softmax(logits):
-    """Return the softmax of float32 logits (images, classes); of one logit of two classes, its sigmoid (images, 1)."""
+def softmax(logits: Any) -> Probabilities:
+    """Return the softmax of logits, or the sigmoid of one logit.
+
+    Args:
+        logits: float32 array (images, classes), or (images, 1) with the logit of the second of two classes.
+
+    Returns:
+        Array of the same shape.
+    """
     if logits.shape[1] == 1:
         return softmax(np.concatenate([np.zeros_like(logits), logits], axis=1))[:, 1:]
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def batch_size_for(height, width):
-    """Return how many images to predict at a time: of large ones few, for their activations."""
+def batch_size_for(height: int, width: int) -> int:
+    """Return how many images of a size to predict at a time.
+
+    Large images come in small batches, because their activations take much memory.
+    """
     return min(256, max(8, (1 << 22) // (height * width)))
 
 
 @contextlib.contextmanager
-def dtype_policy(name):
-    """Let layers be built under a dtype policy, and put back the one that was."""
+def dtype_policy(name: str) -> Iterator[None]:
+    """Set Keras's global dtype policy within the context."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -347,14 +403,21 @@ def dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def predict_pixels(model, images, preprocessing, batch_size=256):
-    """Return the model's float32 outputs for uint8 images (images, height, width, channels) of its size."""
+def predict_pixels(
+    model: keras.Model, images: Pixels, preprocessing: Preprocessing, batch_size: int = 256
+) -> np.ndarray:
+    """Normalize uint8 images of the model's size and return its outputs, float32."""
     batches = (images[k : k + batch_size].astype("float32") for k in range(0, len(images), batch_size))
     return np.concatenate(
         [np.asarray(model.predict_on_batch(preprocessing.normalize(batch)), "float32") for batch in batches]
     )
 
 
-def names_of_classes(names, count):
-    """Return a list of class names; where none are known, their numbers in words."""
+def names_of_classes(names: Sequence[str], count: int) -> list[str]:
+    """Return the class names, or "class 0", "class 1", and so on.
+
+    Args:
+        names: known names, perhaps none.
+        count: how many classes there are.
+    """
     return list(names) if names else [f"class {k}" for k in range(count)]

@@ -1,4 +1,4 @@
-"""Silence for what is not for users. Standard library only."""
+"""Suppressing messages that are not for users. Standard library only."""
 
 import contextlib
 import logging
@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 
-# Lines that TensorFlow writes while it starts, before its logging listens to TF_CPP_MIN_LOG_LEVEL
+# Lines that TensorFlow writes while it starts, before its logging obeys TF_CPP_MIN_LOG_LEVEL
 CHATTER = re.compile(
     r"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ +\d+ \S+\.cc:\d+\]|"
     r"\d{4}-\d\d-\d\d \d\d:\d\d:[\d.]+: [IWE] |To enable the following instructions:"
@@ -15,56 +16,66 @@ CHATTER = re.compile(
 
 
 @contextlib.contextmanager
-def quiet():
-    """Hold back what converters and runtimes write to stderr; if they fail, note it in the traceback."""
-    level, said = logging.root.manager.disable, []
+def quiet() -> Iterator[None]:
+    """Suppress what converters and runtimes write to stderr within the context.
+
+    If they fail, the text becomes a note of the traceback.
+    """
+    level = logging.root.manager.disable
+    texts: list[str] = []
     try:
-        with held_back(said):
+        with held_back(texts):
             logging.disable(logging.WARNING)
             try:
                 yield
             finally:
                 logging.disable(level)
     except BaseException as error:
-        if said:
-            error.add_note(said[0])
+        if texts:
+            error.add_note(texts[0])
         raise
 
 
 @contextlib.contextmanager
-def starting():
-    """Leave out what TensorFlow writes about its start, if it is imported inside; all other text is written afterwards.
+def starting() -> Iterator[None]:
+    """Suppress what TensorFlow writes when it is imported within the context.
 
-    With TF_CPP_MIN_LOG_LEVEL set to any value, nothing is changed: so a process can see it all.
+    All other text is written afterwards. If TF_CPP_MIN_LOG_LEVEL is set to any value, nothing is suppressed.
     """
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for later lines, such as those about a GPU that is not there
-    said = []
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # For later lines, such as those about a missing GPU
+    texts: list[str] = []
     try:
-        with held_back(said):
+        with held_back(texts):
             yield
     finally:
         if "tensorflow" not in sys.modules:
-            del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # a later import may be the one
-        for line in "".join(said).splitlines(keepends=True):
+            del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # A later import may be that of TensorFlow
+        for line in "".join(texts).splitlines(keepends=True):
             if not CHATTER.match(line) and sys.stderr is not None:
                 sys.stderr.write(line)
 
 
-def import_keras():
-    """Import keras and what it runs on, without what TensorFlow writes about its start."""
+def import_keras() -> None:
+    """Import keras and its backend without TensorFlow's lines about its start."""
     with starting():
         import keras  # noqa: F401
 
 
 @contextlib.contextmanager
-def held_back(said):
-    """Hold back what is written to stderr, and append the text to `said` on leaving; nothing where none can be held."""
+def held_back(texts: list[str]) -> Iterator[None]:
+    """Capture what is written to stderr within the context.
+
+    C libraries are captured too. Without a stderr, or without room for a temporary file, nothing is captured.
+
+    Args:
+        texts: list to which the captured text is appended on leaving.
+    """
     try:
         stderr, held = os.dup(2), tempfile.TemporaryFile()
-    except OSError:  # stderr is closed, or there is nowhere to hold anything
+    except OSError:  # stderr is closed, or no temporary file can be made
         yield
         return
     with held:
@@ -77,9 +88,9 @@ def held_back(said):
             os.dup2(stderr, 2)
             os.close(stderr)
             held.seek(0)
-            said.append(held.read().decode(errors="replace"))
+            texts.append(held.read().decode(errors="replace"))
 
 
 def _flush():
-    if sys.stderr is not None:  # as in a program without a console
+    if sys.stderr is not None:  # It is None in a program without a console
         sys.stderr.flush()

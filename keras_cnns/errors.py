@@ -1,7 +1,13 @@
-"""The package's own errors; the commands map each to one exit code. Standard library only."""
+"""The errors of the package. Standard library only.
+
+The commands exit with an error's `exit_code`.
+"""
 
 import difflib
 import errno
+import os
+from collections.abc import Iterable
+from typing import Any
 
 from keras_cnns._lazy import dir_of
 
@@ -22,43 +28,55 @@ __dir__ = dir_of(__all__)
 
 
 class ArgumentError(ValueError):
-    """An argument that cannot be used: a misspelt name, a value out of range, two that contradict."""
+    """An argument that cannot be used.
+
+    It is misspelt, out of range, or contradicts another one.
+    """
 
     exit_code = 2
 
 
 class OutputExistsError(ArgumentError):
-    """The place to write to is taken, and overwriting was not asked for."""
+    """An output that exists, when overwriting was not asked for."""
 
 
 class ModelFileError(ValueError):
-    """A model file that cannot be read, or that is not safe to read.
+    """A model file that is unreadable or unsafe.
+
+    Args:
+        path: the file.
+        fault: what is wrong with it, as the rest of a sentence.
+        cure: what to do about it, as a sentence.
 
     Attributes:
-        path: the file.
-        fault: what is wrong with it.
-        cure: what to do about it.
+        path, fault, cure: as the arguments.
     """
 
     exit_code = 3
 
-    def __init__(self, path, fault, cure):
+    def __init__(self, path: str | os.PathLike[str], fault: str, cure: str):
         super().__init__(f"{path}: {fault}. {cure}")
         self.path, self.fault, self.cure = path, fault, cure
 
 
 class SourceError(ValueError):
-    """Images or labels that cannot be used; the message names the file and the fault."""
+    """Images or labels that cannot be used.
+
+    The message names the file and the fault.
+    """
 
     exit_code = 3
 
 
 class SourceWarning(UserWarning):
-    """Files that a source of images leaves out, or that are damaged but can be read; the message names them."""
+    """Files of a source that are left out, or read although damaged.
+
+    The message names them.
+    """
 
 
 class VerificationError(Exception):
-    """An artifact that is not as it should be, or does not compute what its model computes."""
+    """An artifact that is damaged or differs from its model."""
 
     exit_code = 1
 
@@ -70,13 +88,16 @@ class ConversionError(Exception):
 
 
 class ArtifactError(Exception):
-    """An artifact that its runtime refuses, or dies of."""
+    """An artifact that its runtime rejects, or that ends the runtime's process."""
 
     exit_code = 1
 
 
 class TrainingError(Exception):
-    """A training that failed; the message says where its log is."""
+    """A training run that failed.
+
+    The message says where its log is.
+    """
 
     exit_code = 1
 
@@ -87,8 +108,16 @@ class OutputError(OSError):
     exit_code = 5
 
     @classmethod
-    def from_os(cls, path, error):
-        """Return the error that names `path`, the system's reason in `error` and the cure."""
+    def from_os(cls, path: str | os.PathLike[str], error: OSError) -> "OutputError":
+        """Return the error for a system's error.
+
+        Args:
+            path: what cannot be written.
+            error: with the system's reason.
+
+        Returns:
+            The error; its message names the path, the reason and the cure.
+        """
         reason = error.strerror or str(error) or type(error).__name__
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             cure = "Free some space there, or choose another place"
@@ -98,11 +127,28 @@ class OutputError(OSError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, after what was done so far has been saved; the message says where."""
+    """Ctrl-C, after the work done so far has been saved.
+
+    The message says where.
+    """
 
 
-def nearest(name, names):
-    """Return " Did you mean 'x'?" for the closest of `names`, or "" when none is close."""
+def nearest(name: Any, names: Iterable[str]) -> str:
+    """Return a question such as " Did you mean 'x'?".
+
+    It is for the end of an error message.
+
+    Args:
+        name: what was given.
+        names: what there is.
+
+    Returns:
+        The question with the closest of `names`, or "" if none is close.
+
+    Example:
+        >>> nearest("conv", ["conv1", "fc"])
+        " Did you mean 'conv1'?"
+    """
     by_folded = {known.casefold(): known for known in names}
     match = difflib.get_close_matches(str(name).casefold(), by_folded, n=1, cutoff=0.5)
     return f" Did you mean {by_folded[match[0]]!r}?" if match else ""

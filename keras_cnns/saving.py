@@ -1,7 +1,8 @@
-"""One `.keras` file: the network, and in a JSON member of the archive all that one must know to use it.
+"""One `.keras` file with a network and its record.
 
-Plain `keras.saving.load_model` reads such a file too. With a layer of `keras_cnns.layers` in it, plain Keras
-needs `import keras_cnns.layers` first, batch normalization excepted; `load_model` here does so by itself.
+The record is a JSON member of the archive, with everything one must know to use the network. Plain
+`keras.saving.load_model` reads such a file too. If the file holds a layer of `keras_cnns.layers` other than batch
+normalization, plain Keras needs `import keras_cnns.layers` first; `load_model` here does that by itself.
 """
 
 import contextlib
@@ -13,11 +14,18 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from keras_cnns import _archive, _files, _quiet
+from keras_cnns import _archive, _files, _keras, _quiet
 from keras_cnns._lazy import dir_of
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ModelFileError, OutputError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from keras_cnns.typing import Path as PathLike
 
 __all__ = [
     "ModelInfo",
@@ -33,27 +41,30 @@ __dir__ = dir_of(__all__)
 MEMBER = "keras_cnns.json"
 FORMAT = 1
 
-# Layers that run code or programs kept in the file or beside it.
+# Layers that run code or programs which come with the file
 CODE_LAYERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """What a model file carries beside the network.
+    """What a model file holds besides the network.
 
     Attributes:
         class_names: in the order of the outputs.
         preprocessing: `Preprocessing` of the network's input.
-        builder: public name of the network, None for a model of another kind.
+        builder: public name of the network; None for a model of another kind.
         network: the builder's arguments.
-        recipe: of the training, as JSON.
+        recipe: the recipe of the training run, as JSON.
         data: the source of the images, for `keras_cnns.data.reopen_source`: `Source.record()`, and "data_dir".
         metrics: by split, as {"test": {"examples": 360, "top1": 0.997, ...}}.
         training: seed, epochs, seconds, precision, command, the weights it started from and the commands that made
             them ("earlier"), whether it was interrupted.
-        versions: of the packages it was made with.
-        class_ids: what a source of images may call the classes instead, as ImageNet's n01440764 for tench; () for
-            nothing else.
+        versions: versions of the packages that it was made with.
+        class_ids: other names of the classes in a source of images, as ImageNet's n01440764 for tench; () if there
+            are none.
+
+    Example:
+        >>> ModelInfo(class_names=("cat", "dog"), preprocessing=Preprocessing((64, 64), 3, scale=(1 / 255,)))
     """
 
     class_names: tuple[str, ...] = ()
@@ -67,22 +78,25 @@ class ModelInfo:
     versions: Mapping = dataclasses.field(default_factory=dict)
     class_ids: tuple[str, ...] = ()
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["class_names"] = list(self.class_names)
-        if not self.class_ids:  # as nearly always: files and manifest have no word on it
+        if not self.class_ids:  # Left out of files and of the manifest, as in nearly all of them
             del values["class_ids"]
         values["preprocessing"] = self.preprocessing and self.preprocessing.to_json()
         return {"format": FORMAT, **values}
 
     @classmethod
-    def from_json(cls, values, arrays=None):
-        """Return the record that `to_json` described; raise ValueError or TypeError if it is not one.
+    def from_json(cls, values: Mapping[str, Any], arrays: "Mapping[str, np.ndarray] | None" = None) -> "ModelInfo":
+        """Return the record that `to_json` described.
 
         Args:
             values: dictionary of JSON values.
             arrays: large arrays of the preprocessing, by name.
+
+        Raises:
+            ValueError, TypeError, KeyError: if the values are no such record.
         """
         values = dict(values)
         if (written := values.pop("format", None)) != FORMAT:
@@ -101,7 +115,7 @@ class ModelInfo:
         return cls(**values)
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Return the versions of the packages that decide what a model computes."""
     import importlib.metadata
 
@@ -109,33 +123,34 @@ def versions():
 
     import keras_cnns
 
-    found = {
-        "keras_cnns": keras_cnns.__version__,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-    }
-    for package in ("tensorflow", "jax", "torch"):
-        if package == found["backend"]:
-            found[package] = importlib.metadata.version(package)
-    return found
+    backend = keras.backend.backend()
+    result = {"keras_cnns": keras_cnns.__version__, "keras": keras.__version__, "backend": backend}
+    if backend in ("tensorflow", "jax", "torch"):
+        result[backend] = importlib.metadata.version(backend)
+    return result
 
 
-def save_model(model, path, info=None, *, overwrite=False):
-    """Write a model and its record into one `.keras` file, whole or not at all.
+def save_model(
+    model: "keras.Model", path: "PathLike", info: ModelInfo | None = None, *, overwrite: bool = False
+) -> None:
+    """Write a model and its record into one `.keras` file atomically.
 
-    The optimizer's state is left out: the file is what one predicts with and starts from.
+    The optimizer's state is left out: the file is for predicting and for starting another training run.
 
     Args:
         model: functional or sequential `keras.Model`.
-        path: ends in ".keras".
-        info: `ModelInfo`; of a model that `model.fit` trained on pixels / 255, so that every command reads them so:
-            `ModelInfo(class_names=("cat", "dog"), preprocessing=Preprocessing((64, 64), 3, scale=(1 / 255,)))`.
+        path: of the file; ends in ".keras".
+        info: `ModelInfo`. Its preprocessing tells every command how to read images; for a model that `model.fit`
+            trained on pixels / 255 it is `Preprocessing((64, 64), 3, scale=(1 / 255,))`.
         overwrite: whether a file at `path` may be replaced.
 
     Raises:
         ValueError: if `path` does not end in ".keras".
         OutputExistsError: if the file exists and `overwrite` is False.
         OutputError: if it cannot be written; a file at `path` is as it was.
+
+    Example:
+        >>> save_model(model, "cats.keras", ModelInfo(class_names=("cat", "dog")))
     """
     path = Path(path)
     if path.suffix != ".keras":
@@ -157,28 +172,31 @@ def save_model(model, path, info=None, *, overwrite=False):
                     np.savez(file, **arrays)
 
 
-def load_model(path, *, compile=False):
-    """Return the model of a `.keras` file, if it is whole and holds only layers that are known.
+def load_model(path: "PathLike", *, compile: bool = False) -> "keras.Model":
+    """Load the model of a `.keras` file that holds only known layers.
 
-    The file's layers must be Keras's own, this package's, or ones that the caller has registered with
-    `keras.saving.register_keras_serializable`; layers that run code from the file are refused. That is a check,
-    not a sandbox: load files that you trust. Batch normalization becomes `keras_cnns.layers.BatchNormalization`.
+    The layers must be Keras's, this package's, or registered by the caller with
+    `keras.saving.register_keras_serializable`. Layers that run code from the file are refused. That is a check, not a
+    sandbox: load files that you trust. Batch normalization becomes `keras_cnns.layers.BatchNormalization`.
 
     Args:
-        path: a `.keras` file.
+        path: of the file.
         compile: whether to compile the model as the file says.
 
     Returns:
         `keras.Model`.
 
     Raises:
-        ModelFileError: naming the file, the fault and the cure.
-        OutputError: if the temporary folder is full, into which some archives are unpacked.
+        ModelFileError: for a file that cannot be used; it names the file, the fault and the cure.
+        OutputError: if the temporary folder, into which some archives are unpacked, is full.
+
+    Example:
+        >>> load_model("runs/nin-digits/model.keras").predict(images)
     """
     _quiet.import_keras()
     import keras
 
-    from keras_cnns.layers import BatchNormalization  # with which the file's layers of ours are registered
+    from keras_cnns.layers import BatchNormalization  # This import registers all layers of the package
 
     _check_layers(path, json.loads(_archive.read_member(path, "config.json")))
     try:
@@ -201,26 +219,30 @@ def load_model(path, *, compile=False):
         raise _unreadable(path, error) from error
     if not isinstance(model, keras.Model):
         raise ModelFileError(path, f"holds a {type(model).__name__}, no model", "Give the file of a model.")
-    for layer in model._flatten_layers():
-        # It is saved as Keras's own, of which it has all but the code. So it is put back in place: for a layer of its
-        # own Keras asks no custom object, and a model built anew would lose what was compiled
+    for layer in _keras.all_layers(model):
+        # Our batch normalization is saved as Keras's, from which only its code differs. Changing the class of the
+        # loaded layer restores it: Keras asks for no custom object in place of its own layer, and a new model would
+        # lose what was compiled
         if type(layer) is keras.layers.BatchNormalization:
             layer.__class__ = BatchNormalization
     return model
 
 
 def _is_out_of_memory(error):
-    """Return whether a file could not be loaded for lack of memory, which Keras reports as a fault of a layer."""
+    """Return whether an error means that memory ran out.
+
+    Keras reports it as a fault of a layer.
+    """
     if isinstance(error, MemoryError):
         return True
     words = "Unable to allocate|bad_alloc|memory allocation failed|OOM when allocating|out of memory"
-    if type(error).__module__.startswith("tensorflow"):  # each of its allocators has other words
+    if type(error).__module__.startswith("tensorflow"):  # Its allocators use different words
         words += "|memory"
     return re.search(words, str(error)) is not None
 
 
 def _unreadable(path, error):
-    """Return the ModelFileError for what Keras raised, which names objects, operations and addresses."""
+    """Return the ModelFileError for an error of Keras, in plain words."""
     import keras
 
     text, module = str(error), type(error).__module__
@@ -255,7 +277,7 @@ def _unreadable(path, error):
 
 
 def _keras_version(path):
-    """Return the version of Keras that wrote a file; None if it does not say."""
+    """Return the version of Keras that wrote the file, or None."""
     with contextlib.suppress(ValueError, AttributeError):
         version = json.loads(_archive.read_member(path, "metadata.json")).get("keras_version")
         return version if isinstance(version, str) else None
@@ -266,11 +288,20 @@ def _numbers(version):
     return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
-def read_info(path):
-    """Return the `ModelInfo` of a `.keras` file, None if another program wrote it; keras is not imported.
+def read_info(path: "PathLike") -> ModelInfo | None:
+    """Read the `ModelInfo` of a `.keras` file without importing keras.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        `ModelInfo`, or None if another program wrote the file.
 
     Raises:
         ModelFileError: as `load_model`, and if the record is damaged.
+
+    Example:
+        >>> read_info("runs/nin-digits/model.keras").class_names
     """
     text = _archive.read_member(path, MEMBER, missing=None)
     if text is None:
@@ -289,11 +320,20 @@ def read_info(path):
         ) from None
 
 
-def load_with_info(path):
-    """Return (model, its `ModelInfo` or None) of a `.keras` file, the one fitting the other.
+def load_with_info(path: "PathLike") -> "tuple[keras.Model, ModelInfo | None]":
+    """Load the model and the record of a `.keras` file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        (model, its `ModelInfo` or None), checked to fit each other.
 
     Raises:
-        ModelFileError: as `load_model` and `read_info`, and if the record speaks of another network.
+        ModelFileError: as `load_model` and `read_info`, and if the record describes another network.
+
+    Example:
+        >>> model, info = load_with_info("runs/nin-digits/model.keras")
     """
     info, model = read_info(path), load_model(path)
     if info:
@@ -301,8 +341,17 @@ def load_with_info(path):
     return model, info
 
 
-def check_info(path, model, info):
-    """Raise ModelFileError if a file's record speaks of another network than the file holds."""
+def check_info(path: "PathLike", model: "keras.Model", info: ModelInfo) -> None:
+    """Check that a file's record describes the network in the file.
+
+    Args:
+        path: of the file, to be named in errors.
+        model: the network.
+        info: its record.
+
+    Raises:
+        ModelFileError: if it describes another network.
+    """
     if not getattr(model, "inputs", None):
         raise ModelFileError(path, "holds a model without a known input", "Save a functional or sequential model.")
     record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
@@ -310,7 +359,7 @@ def check_info(path, model, info):
         raise ModelFileError(
             path, f"its record says images of shape {record.shape}, its network takes {shape}", "Save it again."
         )
-    # One output of two classes is the probability, or the logit, of the second one
+    # A single output is the probability, or the logit, of the second of two classes
     if info.class_names and len(info.class_names) != classes and (len(info.class_names), classes) != (2, 1):
         raise ModelFileError(
             path,
@@ -320,7 +369,7 @@ def check_info(path, model, info):
 
 
 def _check_layers(path, config):
-    """Raise ModelFileError unless every class and function of a model's description is one that is known."""
+    """Raise ModelFileError unless all classes and functions are known."""
     from keras.saving import get_custom_objects
 
     registered = get_custom_objects()
@@ -339,7 +388,7 @@ def _check_layers(path, config):
             raise ModelFileError(
                 path,
                 f"holds a {name.strip('_')} layer, which runs code that comes with the file",
-                "Ask for the model with keras.layers or registered layers in its place.",
+                "Ask for the model with keras.layers or registered layers instead.",
             )
         known = module in ("builtins", "keras") or str(module).startswith("keras.")
         known = known or (not module and ">" not in str(full_name))

@@ -1,4 +1,7 @@
-"""Types of public arguments and results; the comment of each says shape and meaning. Imports numpy alone."""
+"""Types of public arguments and results.
+
+The comment of each says its shape and meaning. Only numpy is imported.
+"""
 
 import os
 from typing import TypeAlias

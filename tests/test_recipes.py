@@ -9,8 +9,9 @@ from families import random_images, small
 
 from keras_cnns import recipes
 from keras_cnns.errors import ArgumentError
-from keras_cnns.training.compilation import compile_model, learning_rate, optimizer, set_biases, targets
-from keras_cnns.training.watching import callbacks
+from keras_cnns.training._callbacks import callbacks
+from keras_cnns.training.compilation import compile_model, set_biases, targets
+from keras_cnns.training.optimizers import learning_rate, optimizer
 
 
 def rates(recipe, steps):

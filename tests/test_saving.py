@@ -1,4 +1,4 @@
-"""One file: what it carries, that plain Keras reads it, and what a bad one gets."""
+"""The model file: its record, plain Keras, and damaged or hostile files."""
 
 import dataclasses
 import json
@@ -58,7 +58,7 @@ def test_the_file_carries_model_and_record(model, file):
     np.testing.assert_array_equal(load_model(file).predict(x, verbose=0), expected)
     np.testing.assert_array_equal(keras.saving.load_model(file).predict(x, verbose=0), expected)
     assert read_info(file) == INFO
-    assert not [one for one in file.parent.iterdir() if one != file]
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_compiled_model_is_saved_without_its_optimizer(model, tmp_path):
@@ -89,7 +89,7 @@ def test_a_file_with_our_layers_loads_in_a_fresh_process(tmp_path, python):
 
 
 def normalized_model():
-    """Our batch normalization twice: in the model, and in a model within it; its statistics have moved."""
+    """Build and train a model with our batch normalization, also nested."""
     inner = keras.Sequential([keras.Input((4, 4, 2)), BatchNormalization(momentum=0.7, name="inner_bn")], name="inner")
     inputs = keras.Input((6, 6, 3))
     x = BatchNormalization(epsilon=1e-5, scale=False, name="bn")(keras.layers.Conv2D(2, 3, name="conv")(inputs))
@@ -135,7 +135,7 @@ assert not [name for name in sys.modules if name.startswith("keras_cnns")]
 
 
 def test_a_loaded_batch_normalization_trains_on_as_compiled(tmp_path):
-    """Of a file of Keras's own layers too: the fast class takes over whatever state there is."""
+    """The fast class takes over the state of Keras's layer."""
     model = normalized_model()
     own = type(model).from_config(model.get_config())
     own.set_weights(model.get_weights())
@@ -184,7 +184,7 @@ def test_how_much_is_missing_is_said(file):
     assert 0.5 * len(whole) < said <= len(whole)
 
 
-def test_other_files(file, tmp_path, model):
+def test_files_of_other_kinds_are_named(file, tmp_path, model):
     file.write_bytes(b"")
     assert "is empty" in refused(file)
     file.write_text("hello")
@@ -209,12 +209,12 @@ def test_a_flipped_byte_is_not_loaded_silently(file, position):
     assert refused(file)
 
 
-def test_damaged_members(file):
+def test_a_damaged_description_is_refused(file):
     rewrite(file, **{"config.json": b"{not json"})
     assert "its config.json is damaged" in refused(file)
 
 
-def test_a_damaged_record(file):
+def test_a_damaged_record_is_refused_but_the_model_loads(file):
     whole = INFO.to_json()
     for text in (
         json.dumps({**whole, "data": "x"}),
@@ -230,7 +230,7 @@ def test_a_damaged_record(file):
         load_model(file)
 
 
-def test_weights_of_another_network(file):
+def test_weights_of_another_network_are_refused(file):
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
     other.save(file.parent / "other.keras")
     with zipfile.ZipFile(file.parent / "other.keras") as archive:
@@ -300,7 +300,7 @@ def test_a_record_of_another_network_is_refused(model, file):
             check_info(file, model, dataclasses.replace(INFO, **change))
 
 
-def test_another_name_of_an_archive(file):
+def test_an_archive_of_another_name_is_refused(file):
     other = file.rename(file.with_suffix(".bin"))
     assert "Rename it to end in .keras" in refused(other)
 
@@ -338,8 +338,8 @@ def test_a_failed_write_leaves_the_old_file(model, file, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_full_disk(tmp_path, python):
-    """A real limit on the size of files, in a process of its own."""
+def test_a_full_disk_leaves_nothing(tmp_path, python):
+    """A child process has a real limit on the size of files."""
     done = python(
         """
 import resource, sys
@@ -357,14 +357,14 @@ except saving._files.OutputError as error:
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unwritable_place(model, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written .*Choose a folder"):
         save_model(model, tmp_path / "file" / "model.keras")
 
 
-def test_a_file_of_a_later_keras(file):
-    """Both versions are named, and what to do; a file that can be read is."""
+def test_a_file_of_a_later_keras_is_refused_only_if_unreadable(file):
+    """The error names both versions and the cure."""
     with zipfile.ZipFile(file) as archive:
         metadata = json.loads(archive.read("metadata.json"))
     rewrite(file, **{"metadata.json": json.dumps({**metadata, "keras_version": "99.1.0"})})
@@ -388,7 +388,7 @@ def damaged_weights(file, change):
 def damaged_layer(file, **config):
     with zipfile.ZipFile(file) as archive:
         whole = json.loads(archive.read("config.json"))
-    layer = next(one for one in whole["config"]["layers"] if one["class_name"] == "Conv2D")
+    layer = next(layer for layer in whole["config"]["layers"] if layer["class_name"] == "Conv2D")
     layer["config"].update(config)
     rewrite(file, **{"config.json": json.dumps(whole)})
 
@@ -412,8 +412,8 @@ def damaged_layer(file, **config):
         (lambda file: rewrite(file, **{"config.json": b"3"}), "its config.json describes no model"),
     ],
 )
-def test_damage_is_told_in_plain_words_and_leaves_nothing(file, damage, part, tmp_path, monkeypatch):
-    """Neither what libraries say among themselves, nor what Keras unpacks."""
+def test_damage_is_reported_in_plain_words_and_leaves_nothing(file, damage, part, tmp_path, monkeypatch):
+    """The message has no library's words, and no unpacked file remains."""
     damage(file)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))

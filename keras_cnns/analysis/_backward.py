@@ -5,7 +5,7 @@ import contextlib
 import keras
 from keras import ops
 
-from keras_cnns import _graph
+from keras_cnns import _graph, _keras
 from keras_cnns import layers as our_layers
 from keras_cnns.analysis import _gradients
 from keras_cnns.errors import ArgumentError
@@ -66,7 +66,7 @@ def guided(name, operation, compute):
 
 def _relus(operation):
     """Return (part, its attribute, the function there, slope below zero) of each ReLU that an operation is or has."""
-    parts = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else [operation]
+    parts = _keras.all_layers(operation) if isinstance(operation, keras.layers.Layer) else [operation]
     found = []
     for part in parts:
         activation = getattr(part, "activation", None)

@@ -16,7 +16,7 @@ from pathlib import Path
 from keras_cnns import _files
 from keras_cnns.errors import ModelFileError
 
-PATIENCE = 20  # seconds that the server of the files has to answer
+SERVER_TIMEOUT = 20  # seconds that the server of the files has to answer
 # Inception v3's convolutions have no names there, but numbers in the order in which each module's are created
 STEM = ("conv1a", "conv2a", "conv2b", "conv3b", "conv4a")
 MODULES = {
@@ -68,7 +68,7 @@ def check_reachable(builder: str, include_top: bool) -> None:
         return
     with _fetching(_weights_of(builder)):
         port = address.port or {"http": 80}.get(address.scheme, 443)
-        socket.create_connection((address.hostname, port), PATIENCE).close()
+        socket.create_connection((address.hostname, port), SERVER_TIMEOUT).close()
 
 
 def _weights_of(builder):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_cnns import _keras
 from keras_cnns.data._records import records
 from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
 from keras_cnns.data.splitting import exact_totals
@@ -337,6 +338,4 @@ def _keys(info):
 @functools.cache
 def _work_offline():
     """Keep tensorflow-datasets from asking its bucket for each set's description: it retries for minutes."""
-    from tensorflow_datasets.core.utils import gcs_utils
-
-    gcs_utils._is_gcs_disabled = True
+    _keras.keep_tfds_offline()

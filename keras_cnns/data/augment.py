@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from keras_cnns import _keras
 from keras_cnns.data.crops import crop_by_area, crop_of_jittered, crop_of_resized
 from keras_cnns.errors import ArgumentError
 
@@ -174,7 +175,7 @@ def by_layer(layer, images, seed, labels=None):
         Images of the same dtype; with labels, (images, labels).
     """
     seeds = _Seeds(seed)
-    layer._get_seed_generator = lambda backend=None: seeds
+    _keras.use_seeds(layer, seeds)
     pixels = tf.cast(images, tf.float32)
     if labels is None:
         return _like(tf.ensure_shape(layer(pixels), images.shape), images)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 import keras_cnns
+from keras_cnns import _keras
 from keras_cnns._quiet import quiet
 from keras_cnns.export import _noise, _onnx, _runner, inspection
 from keras_cnns.export.formats import INPUT, OPSET, OPSET_INT8
@@ -57,7 +58,7 @@ def _describe(proto, job, noise):
 
 def _exact_nodes(proto, model):
     """Return the names of nodes that stay in float32: normalization of pixels, sums of squares, distances."""
-    layers = [one.name for one in model._flatten_layers() if isinstance(one, LocalResponseNormalization | RBFOutput)]
+    layers = [one.name for one in _keras.all_layers(model) if isinstance(one, LocalResponseNormalization | RBFOutput)]
     scopes = re.compile(rf"(^|/)({'|'.join(map(re.escape, ['normalization', *layers]))})(_\d+)?/")
     return [node.name for node in proto.graph.node if scopes.search(node.name)]
 
@@ -145,7 +146,7 @@ def _int8(proto, exact, job):
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
         )
         quantized = onnx.load(done)
-    layers = {layer.name for layer in prepared.model._flatten_layers()}
+    layers = {layer.name for layer in _keras.all_layers(prepared.model)}
     return quantized, _noise.by_layer(prepared_graph, quantized, images, layers)
 
 

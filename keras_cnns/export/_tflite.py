@@ -6,12 +6,14 @@ import zipfile
 import flatbuffers
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
 
+from keras_cnns import _keras
 from keras_cnns._quiet import quiet
 from keras_cnns.export import _runner
 from keras_cnns.export.formats import INPUT, QUANTIZATIONS
 from keras_cnns.export.writers import Servable, save_servable
+
+schema = _keras.tflite_schema()
 
 
 def write(job, path):

@@ -5,6 +5,7 @@ import time
 
 import keras
 
+from keras_cnns import _keras
 from keras_cnns.errors import ArgumentError, ConversionError, OutputError, SourceError
 
 # Peak memory of a process that exports, measured with VGG-16: libraries, and copies of the weights. `ulimit -v` counts
@@ -59,7 +60,7 @@ def _is_out_of_memory(error, model):
 
 def _why(error, format, prepared):
     """Return why a converter failed, and the cure where it is known."""
-    layers = prepared.model._flatten_layers()
+    layers = _keras.all_layers(prepared.model)
     looping = [layer for layer in layers if isinstance(layer, keras.layers.RNN) and not layer.unroll]
     if format == "tflite" and looping and prepared.options.static_batch is None:
         return (

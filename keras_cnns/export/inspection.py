@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from keras_cnns import _keras
 from keras_cnns.errors import ArtifactError
 from keras_cnns.export import _runner
 
@@ -56,7 +57,7 @@ def _saved_model(path):
 
 
 def _tflite(path):
-    from tensorflow.lite.python import schema_py_generated as schema
+    schema = _keras.tflite_schema()
 
     codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     types = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}

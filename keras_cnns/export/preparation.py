@@ -7,7 +7,7 @@ import json
 import keras
 import numpy as np
 
-from keras_cnns import _models, saving
+from keras_cnns import _keras, _models, saving
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
 from keras_cnns.export.formats import INPUT, LOGITS, OUTPUT, PROBABILITIES
@@ -152,7 +152,7 @@ def prepare_model(model, info, options, name, sha256=None):
         served = whole
         add = bool(class_names) and not is_probability
         first = PROBABILITIES if is_probability or add else OUTPUT
-    others = [tensor._keras_history.operation.name for tensor in whole.outputs[1:]]
+    others = [_keras.producer(tensor).name for tensor in whole.outputs[1:]]
     return Prepared(
         model=served,
         whole=whole,
@@ -192,7 +192,7 @@ def _with_split_groups(model):
     def grouped(layer):
         return type(layer) is keras.layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last"
 
-    if not any(grouped(layer) for layer in model._flatten_layers()):
+    if not any(grouped(layer) for layer in _keras.all_layers(model)):
         return model
     copy = keras.models.clone_model(
         model,

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns import _models
+from keras_cnns import _keras, _models
 from keras_cnns._quiet import quiet
 from keras_cnns.data.image_bytes import decode_image_bytes
 from keras_cnns.data.pipeline import prepare
@@ -93,7 +93,7 @@ class Servable(tf.Module):
             return named(outputs)
 
         self.serve, self.compute = serve, compute
-        cells = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+        cells = [layer for layer in _keras.all_layers(model) if isinstance(layer, keras.layers.RNN)]
         self.recurrent = {places[id(variable)] for layer in cells for variable in layer.variables}
 
 

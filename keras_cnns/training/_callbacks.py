@@ -1,158 +1,154 @@
-"""What watches a training, and what stops it."""
+"""The callbacks of a training run: Keras's own where it has them."""
 
 import contextlib
 import dataclasses
-import math
-import time
+import datetime
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 
-from keras_cnns.errors import TrainingError
+from keras_cnns import _files
+from keras_cnns.data.dataset_state import Position
+from keras_cnns.recipes import Recipe
 from keras_cnns.saving import ModelInfo, save_model
-from keras_cnns.training._signals import TRAINING, VALIDATING
-from keras_cnns.training._variables import array, finite, put_back
-
-EXACT = "_exactly"  # how the names of weighted metrics end that replace others in validation
-
-
-class TimeUp(Exception):
-    """The time that a training was given is over; where it stands has been written."""
-
-
-class LossError(TrainingError):
-    """The loss of a training stopped being a number.
-
-    Attributes:
-        epoch, step: where, counted from 0; it may have happened up to `steps_per_execution` - 1 steps earlier.
-    """
-
-    def __init__(self, epoch, step):
-        super().__init__(f"the loss stopped being a number in epoch {epoch + 1}, step {step + 1}")
-        self.epoch, self.step = epoch, step
+from keras_cnns.training._processes import SharedStop
+from keras_cnns.training._variables import put_back
+from keras_cnns.training.checkpoint import Checkpoint
+from keras_cnns.training.compilation import EXACT
+from keras_cnns.training.devices import Distribution
+from keras_cnns.training.run_folder import BEST, CHECKPOINT, FINAL
+from keras_cnns.training.stops import FiniteLoss, FiniteWeights, Logs, TimeBudget
+from keras_cnns.typing import Path as PathLike
 
 
-class CtrlC(keras.callbacks.Callback):
-    """Stop the training after the step, or the epoch's validation, during which Ctrl-C or SIGTERM came.
+def callbacks(
+    run_dir: PathLike | None = None,
+    recipe: Recipe | None = None,
+    *,
+    resume: bool = False,
+    run: Mapping[str, Any] | None = None,
+    position: Position | None = None,
+    steps: int | None = None,
+    info: ModelInfo | None = None,
+    minutes: float = 5.0,
+    max_minutes: float | None = None,
+    tensorboard: bool = False,
+    distribution: Distribution | None = None,
+    twin: keras.Model | None = None,
+) -> list[keras.callbacks.Callback]:
+    """Return the Keras callbacks of a training run.
 
-    After the last step of an epoch the validation comes first: a checkpoint stands between two steps, or between two
-    epochs.
+    They serve `train`, and your own `model.fit(..., callbacks=...)` as well. They name the main head's loss and
+    accuracy "loss" and "accuracy", lower the learning rate on a plateau and stop early as the recipe says, and raise
+    `LossError` when the loss becomes NaN or infinite. In a folder they write
 
-    Args:
-        signals: `StopSignals`, which wait for this callback. If they tell other processes, those decide.
-        checkpoint: `Checkpoint` before this one, which writes where the training stands.
-    """
-
-    def __init__(self, signals, checkpoint):
-        super().__init__()
-        self.signals, self.checkpoint = signals, checkpoint
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Write where the training stands, and raise KeyboardInterrupt, if Ctrl-C came."""
-        if self.checkpoint.within:
-            self._stop_if_asked()
-
-    def on_test_begin(self, logs=None):
-        """Let an acknowledgement say that a validation has begun."""
-        self.signals.doing = VALIDATING
-        if self.signals.came and self.signals.tell is None:
-            self.signals.say(f"stopping: {VALIDATING}")
-
-    def on_test_end(self, logs=None):
-        """Let an acknowledgement speak of steps again."""
-        self.signals.doing = TRAINING
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Stop between two epochs."""
-        self._stop_if_asked()
-
-    def _stop_if_asked(self):
-        if self.signals.came and self.signals.tell is None:
-            self.checkpoint.save()
-            raise KeyboardInterrupt
-
-
-class TimeBudget(keras.callbacks.Callback):
-    """Stop a training when its time is over: after a step, or after the epoch if that was its last step.
-
-    It raises `TimeUp`; where data cannot start in the middle of an epoch, it sets `stop_training` after an epoch. The
-    last epoch's end is no place to stop: the training is complete.
+    - `log.csv`,
+    - `best.keras`, the network of the epoch with the highest validation accuracy,
+    - `checkpoint.npz`, from which a `fit` with `resume=True` continues.
 
     Args:
-        minutes: from the start of `fit`.
-        checkpoint: `Checkpoint` before this one, which writes where the training stands.
+        run_dir: folder, made if need be; None: nothing is written.
+        recipe: `Recipe` whose schedule, `early_stopping` and `moving_average` count; None: none of them.
+        resume: whether to continue from the checkpoint in `run_dir`; without a checkpoint, training starts.
+        run: JSON values that identify this run; a checkpoint with other values is refused.
+        position: `data.Position` of the training data, to resume within an epoch. None: resume only from the end of an
+            epoch.
+        steps: steps per epoch; needed with `position`.
+        info: `ModelInfo` for `best.keras`.
+        minutes: between two checkpoints within an epoch.
+        max_minutes: time after which training stops: with a position by raising `TimeUp`, otherwise after an epoch.
+        tensorboard: whether to write for TensorBoard, into a folder of `run_dir`.
+        distribution: `Distribution`, in which only process 0 writes; None: this process writes.
+        twin: the same network built outside the distribution, with which `best.keras` is written.
+
+    Returns:
+        List of `keras.callbacks.Callback`. They save the state after each step, so put your own callbacks before them;
+        otherwise those see values that have not been updated yet.
+
+    Raises:
+        ModelFileError: if the checkpoint is damaged.
+        ArgumentError: if it belongs to another run.
+        OutputError: if the folder cannot be made.
+
+    Example:
+        >>> compile_model(model, recipe, steps_per_epoch=100)
+        >>> model.fit(images, labels, epochs=recipe.epochs, callbacks=callbacks("runs/mine", recipe))
     """
-
-    def __init__(self, minutes, checkpoint):
-        super().__init__()
-        self.minutes, self.checkpoint = minutes, checkpoint
-
-    def on_train_begin(self, logs=None):
-        """Start the clock."""
-        self.end = time.monotonic() + 60 * self.minutes
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Write and raise if the time is over."""
-        if self.checkpoint.within and time.monotonic() >= self.end:
-            self.checkpoint.save()
-            raise TimeUp
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Stop between two epochs; where an epoch is one call of the compiled function, there is no other place."""
-        if time.monotonic() < self.end or self.checkpoint.ends_with(epoch):
-            return
-        if self.checkpoint.position is None:
-            self.model.stop_training = True
-        else:
-            self.checkpoint.save()
-            raise TimeUp
-
-
-class FiniteWeights(keras.callbacks.Callback):
-    """Raise `LossError` after an epoch whose last update left weights that are NaN or infinite.
-
-    The loss of a step is that before its update, so that the next epoch's first step would tell; after the last epoch
-    nothing would. It must stand before the callbacks that keep weights.
-    """
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Look at the weights if the validation loss is not finite."""
-        if math.isfinite(float((logs or {}).get("val_loss", 0.0))):
-            return
-        if not all(finite(array(weight)) for weight in self.model.trainable_variables):
-            raise LossError(epoch, (self.params.get("steps") or 1) - 1)
+    deciding: list[keras.callbacks.Callback] = []
+    if recipe is not None and recipe.schedule == "plateau":
+        deciding.append(keras.callbacks.ReduceLROnPlateau("val_loss", recipe.decay_factor, recipe.patience))
+    if recipe is not None and recipe.early_stopping:
+        deciding.append(keras.callbacks.EarlyStopping("val_loss", patience=recipe.early_stopping))
+    if run_dir is None:
+        return [MainHead(), FiniteWeights(), *deciding, FiniteLoss()]
+    folder, history, best = Path(run_dir), keras.callbacks.History(), None
+    writes = distribution is None or distribution.writes
+    _files.make_folder(folder)
+    # With a moving average the weights that are validated are not the weights that are saved
+    if writes and (recipe is None or recipe.moving_average is None):
+        best = Best(folder / BEST, info, twin, distribution.outside if distribution else contextlib.nullcontext)
+        deciding.append(best)
+    checkpoint = Checkpoint(
+        folder / CHECKPOINT,
+        run,
+        position=position,
+        steps=steps,
+        others=deciding,
+        history=history,
+        resume=resume,
+        extends=folder / FINAL,
+        minutes=minutes,
+        before=best.flush if best else None,
+        writes=writes,
+    )
+    result = [MainHead(), FiniteWeights(), *deciding, history]
+    if writes:
+        result += _loggers(folder, checkpoint, tensorboard)
+    result += [checkpoint, FiniteLoss(checkpoint)]
+    if distribution is not None and distribution.processes > 1:
+        result.append(SharedStop(checkpoint, max_minutes))
+    elif max_minutes is not None:
+        result.append(TimeBudget(max_minutes, checkpoint))
+    return result
 
 
-class FiniteLoss(keras.callbacks.Callback):
-    """Raises `LossError` behind the step whose loss is no number.
+def _loggers(folder, checkpoint, tensorboard):
+    """Return the callbacks that write log.csv and, if asked for, for TensorBoard."""
+    log, resumed = folder / "log.csv", bool(checkpoint.epoch or checkpoint.step)
+    if resumed:
+        _cut_log(log, checkpoint.epoch)
+    loggers = [keras.callbacks.CSVLogger(log, append=resumed)]
+    if tensorboard:
+        # A missing package is reported now, not by TensorFlow within an epoch
+        import tensorboard as _  # noqa: F401
 
-    Args:
-        checkpoint: `Checkpoint` of the training, before this one; None: none.
-    """
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        loggers.append(keras.callbacks.TensorBoard(folder / "tensorboard" / stamp))
+    return loggers
 
-    def __init__(self, checkpoint=None):
-        super().__init__()
-        self.epoch, self.checkpoint = 0, checkpoint
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Note the epoch."""
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Look at the loss."""
-        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
-            raise LossError(self.epoch, self.checkpoint.step - 1 if self.checkpoint else batch)
+def _cut_log(path, epoch):
+    """Remove the log's rows of epochs that run again, from `epoch` on."""
+    if not path.exists():
+        return
+    header, *rows = path.read_bytes().splitlines(keepends=True) or [b""]
+    kept_rows = [row for row in rows if row.endswith(b"\n") and int(row.partition(b",")[0]) < epoch]
+    with _files.writing(path) as temporary:
+        temporary.write_bytes(header + b"".join(kept_rows))
 
 
 class MainHead(keras.callbacks.Callback):
-    """Gives the main head's loss and accuracy the names that they have in a network of one head, on one device.
+    """Name the main head's loss and accuracy "loss" and "accuracy".
 
-    Keras calls the weighted sum of all heads "loss"; here it is "total_loss". Where devices share batches, validation
-    is what its weighted metrics say, which count every image once. It must stand before the callbacks that are to
-    see the names, as all of them get the same dictionary.
+    Keras calls the weighted sum of all heads "loss"; here it becomes "total_loss". Where devices share batches, the
+    validation values are those of the weighted metrics, which count every image once. Place it before the callbacks
+    that read the names, because all of them get the same dictionary.
     """
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Rename what an epoch gave, in place."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Rename the values of an epoch in place."""
         main = self.model.output_names[0]
         for name in [name for name in logs if name.endswith(EXACT)]:
             value, plain = logs.pop(name), name.removesuffix(EXACT)
@@ -168,12 +164,15 @@ class MainHead(keras.callbacks.Callback):
 
 
 class Best(keras.callbacks.Callback):
-    """Keeps the network of the epoch with the highest validation accuracy, and writes it when `flush` is called.
+    """Keep the weights of the epoch with the highest validation accuracy.
+
+    The file is written when `flush` is called.
 
     Args:
         path: of the `.keras` file.
         info: `ModelInfo`, to which the epoch and its validation are added.
-        twin: the same network outside any distribution, which takes the weights to be saved; None: the one that trains.
+        twin: the same network outside any distribution, which takes the weights to be saved; None: the network that
+            trains.
         outside: function that returns a context in which to save.
 
     Attributes:
@@ -181,32 +180,41 @@ class Best(keras.callbacks.Callback):
         epoch: counted from 0.
     """
 
-    memory = ("value", "epoch")  # for `Checkpoint`
+    memory = ("value", "epoch")  # the attributes that `Checkpoint` saves and restores
 
-    def __init__(self, path, info=None, twin=None, outside=contextlib.nullcontext):
+    def __init__(
+        self,
+        path: Path,
+        info: ModelInfo | None = None,
+        twin: keras.Model | None = None,
+        outside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ):
         super().__init__()
         self.path, self.info, self.twin, self.outside = path, info or ModelInfo(), twin, outside
-        self.value = self.epoch = self._kept = None
+        self.value: float | None = None
+        self.epoch: int | None = None
+        self._unsaved: tuple[list, dict[str, float]] | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Keep the weights if they are the best so far."""
-        accuracy = (logs or {}).get("val_accuracy")
+        logs = logs or {}
+        accuracy = logs.get("val_accuracy")
         if accuracy is None or (self.value is not None and float(accuracy) <= self.value):
             return
         self.value, self.epoch = float(accuracy), epoch
-        self._kept = self.model.get_weights(), {"top1": self.value, "loss": float(logs["val_loss"])}
+        self._unsaved = self.model.get_weights(), {"top1": self.value, "loss": float(logs["val_loss"])}
 
-    def flush(self):
+    def flush(self) -> None:
         """Write the file, unless it holds the best network already.
 
         Raises:
             OutputError: if it cannot be written.
         """
-        if self._kept is None:
+        if self._unsaved is None:
             return
-        (weights, metrics), self._kept = self._kept, None
+        (weights, metrics), self._unsaved = self._unsaved, None
         validation = {**self.info.metrics.get("validation", {}), **metrics}
-        training = {**self.info.training, "epochs": self.epoch + 1}
+        training = {**self.info.training, "epochs": (self.epoch or 0) + 1}
         info = dataclasses.replace(self.info, metrics={"validation": validation}, training=training)
         model = self.twin or self.model
         with self.outside(), put_back(model.weights):

@@ -1,4 +1,7 @@
-"""Several processes that train together on JAX: how they meet, go alike, stop together and notice that one died."""
+"""Several processes that train together on JAX.
+
+They meet, check that they were started with the same arguments, stop after the same step, and notice that one died.
+"""
 
 import contextlib
 import functools
@@ -11,36 +14,55 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from keras_cnns import _keras
 from keras_cnns.errors import ArgumentError, Interrupted, TrainingError
-from keras_cnns.training._callbacks import TimeUp
-from keras_cnns.training.run_folder import going_on
+from keras_cnns.training.run_folder import resume_command
+from keras_cnns.training.stops import Logs, TimeUp
 
-PATIENCE = 40  # seconds in which processes must have met
-HEARTBEAT = 30  # seconds after which JAX takes a process that is silent for dead
-ANSWER = 10  # seconds within which a process must say that it lives, when another has noticed that one is gone
+if TYPE_CHECKING:
+    from keras_cnns.saving import ModelInfo
+    from keras_cnns.training.checkpoint import Checkpoint
+    from keras_cnns.training.job import Job
+
+MEETING_TIMEOUT = 40  # seconds in which all processes must have met
+HEARTBEAT = 30  # seconds of silence after which JAX takes a process for dead
+ANSWER = 10  # seconds in which each process must answer after one of them has noticed that another is gone
 
 
-def join(coordinator, num_processes, process_id):
-    """Meet the other processes; `distribution` says what the arguments are.
+def join(coordinator: str, num_processes: int | None, process_id: int | None) -> None:
+    """Meet the other processes.
 
-    Not `keras.distribution.initialize`: it hands no time limits on, and JAX's own are five minutes and more.
+    `keras.distribution.initialize` is not used, because it passes no time limits on, and JAX's defaults are five
+    minutes and more.
+
+    Args:
+        coordinator: as in `distribution`.
+        num_processes: as in `distribution`.
+        process_id: as in `distribution`.
+
+    Raises:
+        ArgumentError: if the arguments contradict each other, or JAX cannot use them.
+        TrainingError: if process 0 does not answer in time. If others do not come in time, the process ends with its
+            exit code and a message.
     """
     import jax
     from jax.experimental import multihost_utils
 
     if jax.distributed.is_initialized():
         return
-    settings = {}
+    settings: dict[str, Any]
     if coordinator == "auto":
-        settings = _given(num_processes=num_processes, process_id=process_id)
+        settings = _without_none(num_processes=num_processes, process_id=process_id)
     else:
         if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
             raise ArgumentError(
-                "with `coordinator` go `num_processes`, and `process_id` from 0 to one less. Received: "
+                "with `coordinator`, give `num_processes`, and `process_id` from 0 to one less. Received: "
                 f"num_processes={num_processes!r}, process_id={process_id!r}"
             )
         host, port = _host_and_port(coordinator)
@@ -51,13 +73,14 @@ def join(coordinator, num_processes, process_id):
         settings = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
     others = f"all {num_processes} processes" if num_processes else "all processes"
     late = (
-        f"{others} have not met at {coordinator} within {PATIENCE} seconds; start them all, each with its own number."
+        f"{others} have not met at {coordinator} within {MEETING_TIMEOUT} seconds; start them all, each with its own "
+        "number."
     )
     try:
-        with _end_after(PATIENCE, f"{late} Received: num_processes={num_processes}, process_id={process_id}"):
+        with _end_after(MEETING_TIMEOUT, f"{late} Received: num_processes={num_processes}, process_id={process_id}"):
             jax.distributed.initialize(
                 **settings,
-                initialization_timeout=2 * PATIENCE,
+                initialization_timeout=2 * MEETING_TIMEOUT,
                 heartbeat_timeout_seconds=HEARTBEAT,
                 shutdown_timeout_seconds=HEARTBEAT,
             )
@@ -68,7 +91,7 @@ def join(coordinator, num_processes, process_id):
         if "before any JAX calls" in reason:
             cure = "Call `distribution` before Keras has computed anything"
         elif coordinator == "auto":
-            cure = "Give HOST:PORT, `num_processes` and `process_id`, where no scheduler's variables say them"
+            cure = "Give HOST:PORT, `num_processes` and `process_id`, as no scheduler's variables say them"
         else:
             cure = "Check the address and the numbers"
         raise ArgumentError(
@@ -76,79 +99,84 @@ def join(coordinator, num_processes, process_id):
         ) from error
 
 
-def agree(what):
-    """Raise ArgumentError, in each process, if they were not given the same.
+def check_same_values(values: Mapping[str, Any]) -> None:
+    """Raise ArgumentError in every process if their values differ.
 
     Args:
-        what: dictionary of JSON values.
+        values: dictionary of JSON values.
     """
     from jax.experimental.multihost_utils import process_allgather
 
-    names = sorted(what)
-    ours = [hashlib.sha256(json.dumps(what[name], sort_keys=True, default=repr).encode()).digest() for name in names]
-    every = process_allgather(np.stack([np.frombuffer(one, "uint8") for one in ours]))
-    for name, differs in zip(names, (every != every[:1]).any((0, 2)), strict=True):
-        if differs:
-            numbers = np.flatnonzero((every[:, names.index(name)] != every[0, names.index(name)]).any(1)).tolist()
+    names = sorted(values)
+    digests = [
+        hashlib.sha256(json.dumps(values[name], sort_keys=True, default=repr).encode()).digest() for name in names
+    ]
+    # uint8 (processes, names, bytes)
+    gathered = process_allgather(np.stack([np.frombuffer(digest, "uint8") for digest in digests]))
+    differs = (gathered != gathered[:1]).any(2)
+    for k, name in enumerate(names):
+        if differs[:, k].any():
+            numbers = np.flatnonzero(differs[:, k]).tolist()
             raise ArgumentError(
-                f"all processes must be started alike, and see the same files; {_numbered(numbers)} not as process 0. "
-                f"Received: {name}={what[name]!r}"[:500]
+                "all processes must be started with the same arguments, and see the same files; "
+                f"{_numbered(numbers)} not as process 0. Received: {name}={values[name]!r}"[:500]
             )
 
 
-def noticing(train):
-    """Let `train` end as one in all processes: raise a TrainingError that says which ones have gone."""
+def report_lost_processes(run: "Callable[[Job], ModelInfo]") -> "Callable[[Job], ModelInfo]":
+    """Let a run raise a TrainingError that names the processes that died.
 
-    @functools.wraps(train)
-    def together(*args, **options):
-        distribution = options.get("distribution")
-        if distribution is None or distribution.processes == 1:
-            return train(*args, **options)
+    All processes also end together: one that ended early would be missed by one that still writes.
+    """
+
+    @functools.wraps(run)
+    def run_together(job: "Job") -> "ModelInfo":
+        if job.distribution.processes == 1:
+            return run(job)
         from jax.experimental.multihost_utils import sync_global_devices
 
         try:
             try:
-                found = train(*args, **options)
-            except Interrupted:  # all of them were
+                info = run(job)
+            except Interrupted:  # in all processes
                 sync_global_devices("the training is over")
                 raise
-            # Whoever ended before the others would be missed by one that still writes
             sync_global_devices("the training is over")
-            return found
+            return info
         except Exception as error:
-            if hasattr(error, "exit_code") or not (gone := _missing()):
+            if hasattr(error, "exit_code") or not (missing := _missing_processes()):
                 raise
             raise TrainingError(
-                f"{_numbered(gone)} gone, so that this one ends too; see what it said at its end. To go on from the "
-                f"last checkpoint: {going_on(options.get('command'))}"
+                f"{_numbered(missing)} gone, so that this one ends too; see what it said at its end. To resume from "
+                f"the last checkpoint: {resume_command(job.command)}"
             ) from error
 
-    return together
+    return run_together
 
 
-class Together(keras.callbacks.Callback):
-    """Stops all processes behind the same step, when one of them gets SIGTERM or Ctrl-C, or its time is over.
+class SharedStop(keras.callbacks.Callback):
+    """Stop all processes after the same step when one is told to.
 
-    JAX tells the others and chooses the step.
+    A process is told by SIGTERM, by Ctrl-C, or because its time is over. JAX tells the others and chooses the step.
 
     Args:
-        checkpoint: `Checkpoint`, which writes where the training stands.
-        minutes: from the start of `fit`, after which this process has all of them stopped; None: never.
+        checkpoint: `Checkpoint` of the run.
+        minutes: time from the start of `fit` after which this process stops all of them; None: never.
 
     Attributes:
         stops: whether all of them stop now.
     """
 
-    def __init__(self, checkpoint, minutes=None):
+    def __init__(self, checkpoint: "Checkpoint", minutes: float | None = None):
         super().__init__()
         self.checkpoint, self.minutes = checkpoint, minutes
         self._calls, self._asked, self.stops = 0, False, False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Start the clock."""
         self._end = time.monotonic() + 60 * self.minutes if self.minutes else float("inf")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Stop at the step that JAX chose."""
         from jax.experimental.multihost_utils import reached_preemption_sync_point
 
@@ -160,31 +188,30 @@ class Together(keras.callbacks.Callback):
         if self.checkpoint.within:
             self._stop_if_asked()
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Stop here if that step was the epoch's last."""
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Stop here if the chosen step was the epoch's last."""
         self._stop_if_asked()
 
     def _stop_if_asked(self):
-        """Write and raise KeyboardInterrupt or TimeUp."""
+        """Write the checkpoint, and raise KeyboardInterrupt or `TimeUp`."""
         if self.stops:
             self.checkpoint.write()
-            # The clocks of all processes started at about the same time
+            # The clocks of all processes started at about the same time, so all raise the same
             raise TimeUp if time.monotonic() >= self._end - 5 else KeyboardInterrupt
 
 
-def stop_all():
-    """Have all processes stop, as a scheduler does that takes a machine away."""
+def stop_all() -> None:
+    """Stop all processes by SIGTERM to this one, as a scheduler does."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _missing():
+def _missing_processes():
     """Return the numbers of the processes that do not answer."""
-    from jax._src.distributed import global_state
-
-    if global_state.client is None:
+    client = _keras.jax_coordination_client()
+    if client is None:
         return []
     try:
-        global_state.client.wait_at_barrier("keras_cnns: who is there?", 1000 * ANSWER)
+        client.wait_at_barrier("keras_cnns: who is there?", 1000 * ANSWER)
     except Exception as error:
         text = str(error)
         named = re.search(r"timed out task names:\s*((?:\d+\s*)+)", text) or re.search(r"Task (\d+) heartbeat", text)
@@ -208,21 +235,21 @@ def _host_and_port(coordinator):
 
 
 def _check_free(port, coordinator):
-    """Raise ArgumentError if something listens at the port that process 0 is to listen at."""
-    # Of its own accord JAX would share it with another coordinator, and mix two trainings up
+    """Raise ArgumentError if something listens at the port meant for process 0."""
+    # JAX would share the port with another coordinator, and mix two training runs up
     with socket.socket() as probe:
         try:
             probe.bind(("", port))
         except OSError as error:
             raise ArgumentError(
-                f"process 0 cannot listen there ({error.strerror}): perhaps another training does; choose another "
+                f"process 0 cannot listen there ({error.strerror}): perhaps another run does; choose another "
                 f"port. Received: coordinator={coordinator!r}"
             ) from None
 
 
 def _wait_for(host, port, coordinator):
-    """Wait until process 0 listens; raise TrainingError if it does not in time."""
-    end, reason = time.monotonic() + PATIENCE, ""
+    """Wait until process 0 listens; raise TrainingError when the time is over."""
+    end, reason = time.monotonic() + MEETING_TIMEOUT, ""
     while time.monotonic() < end:
         try:
             socket.create_connection((host, port), timeout=5).close()
@@ -231,14 +258,17 @@ def _wait_for(host, port, coordinator):
             reason = error.strerror or str(error)
             time.sleep(0.5)
     raise TrainingError(
-        f"no process 0 answered there within {PATIENCE} seconds ({reason}): start it, and give its address, which "
-        f"this machine must be able to reach. Received: coordinator={coordinator!r}"
+        f"no process 0 answered there within {MEETING_TIMEOUT} seconds ({reason}): start it, and give its address, "
+        f"which this machine must be able to reach. Received: coordinator={coordinator!r}"
     )
 
 
 @contextlib.contextmanager
-def _end_after(seconds, message):
-    """End this process with a message if the body takes longer: JAX would abort it, and not say why."""
+def _end_after(seconds: float, message: str) -> Iterator[None]:
+    """End this process with a message if the body takes longer.
+
+    JAX would abort the process without saying why.
+    """
 
     def end():
         print(f"keras_cnns: {message}", file=sys.stderr, flush=True)
@@ -254,17 +284,20 @@ def _end_after(seconds, message):
 
 
 @contextlib.contextmanager
-def _stdout_on_stderr():
-    """Let what libraries in C print on stdout go to stderr: as they first meet, CPUs say so there."""
+def _stdout_on_stderr() -> Iterator[None]:
+    """Send what C libraries print on stdout to stderr.
+
+    When processes first meet on CPUs, a library says so on stdout, which is for results.
+    """
     sys.stdout.flush()
-    kept = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
-def _given(**settings):
+def _without_none(**settings):
     return {name: value for name, value in settings.items() if value is not None}

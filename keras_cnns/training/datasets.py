@@ -1,44 +1,69 @@
 """From two splits and a recipe to what `model.fit` takes."""
 
+from typing import TYPE_CHECKING
+
 from PIL import Image
 
 from keras_cnns.data.augment import AUGMENTATIONS
 from keras_cnns.data.balance import repeat_scarce, weighing
 from keras_cnns.data.crops import RATIO
-from keras_cnns.data.dataset_state import of_length
+from keras_cnns.data.dataset_state import Position, of_length
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.pipeline import fit_color, make_dataset
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.data.sharding import Share
+from keras_cnns.data.sources import Source
+from keras_cnns.data.splits import Split
+from keras_cnns.recipes import Recipe
 from keras_cnns.training.compilation import targets
+from keras_cnns.typing import Size
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 VALIDATION_BATCH = 256
-SAMPLE = 32  # images of a folder that are looked at
-PHOTOGRAPH = 64  # pixels
+SAMPLE = 32  # images of a folder that are examined
+PHOTOGRAPH = 64  # pixels of the shorter side, at least
 
 
-def make_datasets(model, recipe, preprocessing, training, validation, seed=0, position=None, share=None):
+def make_datasets(
+    model: "keras.Model",
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    training: Split,
+    validation: Split,
+    seed: int = 0,
+    position: Position | None = None,
+    share: Share | None = None,
+) -> "tuple[tf.data.Dataset, tf.data.Dataset]":
     """Return the training and the validation data of a recipe.
 
     Args:
-        model: `keras.Model` giving (batch, classes), and perhaps the same from auxiliary heads, that takes them.
-        recipe: `Recipe`, of which batch size, augmentation, color noise, mixing, erasing, labels and balance by weights
+        model: `keras.Model` with outputs (batch, classes), perhaps from several heads.
+        recipe: `Recipe`; its batch size, augmentation, color noise, mixing, erasing, labels and balance by weights
             count.
         preprocessing: `Preprocessing`, fitted.
-        training: `Split`; its colors are measured here, if the recipe has noise for them.
+        training: `Split`; its colors are measured here, if the recipe has color noise.
         validation: `Split`, which is neither augmented nor mixed.
-        seed: of the order and of all that is random.
-        position: `Position` at which each pass over the training data starts, for a training that can go on where it
-            stopped.
-        share: `Share` of a `Distribution`: this process's part of each batch, which its devices can divide. The
-            validation data then has weights, if need be, by which a weighted metric counts every image once.
+        seed: of the order and of everything random.
+        position: `Position` at which each pass over the training data starts, so that a run can resume within an epoch.
+        share: `Share` of a `Distribution`, this process's part of each batch, made divisible by its devices. The
+            validation data then has weights if needed, with which a weighted metric counts every image once.
 
     Returns:
-        Two `tf.data.Dataset` of (float32 images (batch, height, width, channels), labels), of known length. Labels are
-        int64 (batch,), or float32 (batch, classes) if `recipe.soft_labels`; for several heads a dictionary of them.
-        Where classes have weights, those of the training images, float32 (batch,), come third.
+        Two `tf.data.Dataset` of known length with elements (images, labels): float32 images (batch, height, width,
+        channels), and labels int64 (batch,), or float32 (batch, classes) if `recipe.soft_labels`. Several heads get a
+        dictionary of labels. Where classes have weights, the training images' weights, float32 (batch,), come third.
 
     Raises:
         ArgumentError: for an augmentation or a strength that `make_dataset` does not know.
         SourceError: if colors are measured and an image cannot be read.
+
+    Example:
+        >>> training, validation = source.split("train").divide(0.1, seed=0)
+        >>> batches, held_out = make_datasets(model, recipe, preprocessing, training, validation)
+        >>> model.fit(batches, validation_data=held_out, epochs=recipe.epochs)
     """
     one_hot = model.outputs[0].shape[-1] if recipe.soft_labels else None
     batches = make_dataset(
@@ -73,18 +98,23 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0, po
     return batches, held_out
 
 
-def balanced(split, recipe, seed=0):
-    """Return the training split, with scarce images repeated if the recipe says so."""
+def balanced(split: Split, recipe: Recipe, seed: int = 0) -> Split:
+    """Repeat scarce images of the training split, if the recipe says so."""
     return repeat_scarce(split, seed) if recipe.balance == "repeat" else split
 
 
-def holds_photographs(source):
-    """Return whether a source is a folder of photographs, by the headers of a sample of its training images.
+def holds_photographs(source: Source) -> bool:
+    """Return whether a source is a folder of photographs.
 
-    Photographs are color images whose shorter side has at least `PHOTOGRAPH` pixels; most of the sample must be.
+    Photographs are color images whose shorter side has at least `PHOTOGRAPH` pixels. More than half of a sample of the
+    training images must be photographs, according to their headers.
 
     Args:
         source: `Source`.
+
+    Example:
+        >>> holds_photographs(data.open_source("digits"))
+        False
     """
     split = source.split("train")
     if not isinstance(split, FileSplit):
@@ -98,14 +128,15 @@ def _is_photograph(path):
         with Image.open(path) as image:
             return image.mode in ("RGB", "CMYK", "YCbCr") and min(image.size) >= PHOTOGRAPH
     except (OSError, ValueError, Image.DecompressionBombError):
-        return False  # training says what is wrong with it
+        return False  # Training reports what is wrong with it
 
 
-def shorter_side(source, size, recipe):
-    """Return the resize rule of images that are measured, for `Preprocessing(shorter_side=...)`.
+def shorter_side(source: Source, size: Size, recipe: Recipe) -> int | None:
+    """Return the resize rule for measured images, for `Preprocessing(shorter_side=...)`.
 
-    A recipe that trains on parts of larger images is measured on their center at the papers' scale, the shorter side
-    being 256/224 of the input. Otherwise images all alike are stretched, others lose no more than their edges.
+    A recipe that trains on crops of larger images is measured on their center at the papers' scale, with a shorter side
+    of 256/224 of the input. Otherwise images of one size are stretched, and images of different sizes are cropped at
+    the edges only.
 
     Args:
         source: `Source`.
@@ -113,11 +144,15 @@ def shorter_side(source, size, recipe):
         recipe: `Recipe`, of which the augmentation counts.
 
     Returns:
-        Pixels, or None: the whole image is stretched to `size`.
+        Pixels of the shorter side, or None: the whole image is stretched to `size`.
+
+    Example:
+        >>> shorter_side(source, (224, 224), recipe.replace(augmentation="crop-flip"))
+        256
     """
     if tuple(source.image_shape[:2]) == tuple(size):
         return None
-    geometry = AUGMENTATIONS.get(recipe.augmentation)  # None: `make_datasets` says what there is
+    geometry = AUGMENTATIONS.get(recipe.augmentation)  # For an unknown name `make_datasets` raises an error
     if geometry and geometry.window:
         return round(RATIO * max(size))
     return max(size) if None in source.image_shape[:2] else None

@@ -1,24 +1,30 @@
-"""Why a loss stopped being a number: the steps from the last checkpoint once more, one by one, and the layer named."""
+"""Finding where a loss became NaN or infinite.
+
+The steps from the last checkpoint are repeated one by one.
+"""
 
 import contextlib
 import dataclasses
 import math
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_cnns import _keras
 from keras_cnns.training._variables import copies, finite, put_back
 
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """Where numbers stopped being finite.
+    """The place where numbers stopped being finite.
 
     Attributes:
-        step: counted from 0 within the batches that were looked at.
-        layer: its name; that of the input layer if the images are at fault, and that of a nested model for all in it.
-        what: happened, as a clause.
+        step: counted from 0 within the batches that were repeated.
+        layer: name of the layer; of the input layer if the images are at fault, of the nested model for a layer in it.
+        what: what happened, as a clause.
     """
 
     step: int
@@ -29,57 +35,61 @@ class Fault:
         return f"layer {self.layer}: {self.what}"
 
 
-def find_fault(model, batches, limit):
-    """Return the `Fault` of the first step whose loss or weights are not finite, None if there is none.
+def find_fault(model: keras.Model, batches: Iterable[Any], limit: int) -> Fault | None:
+    """Find the first step whose loss or weights are not finite.
 
-    Where gradients are accumulated, one that is not finite shows in the step that adds them to the weights.
+    With accumulated gradients, one that is not finite shows in the step that adds them to the weights.
 
     Args:
-        model: compiled functional or sequential `keras.Model`; it trains, one batch a step whatever its
+        model: compiled functional or sequential `keras.Model`. It trains one batch per step, whatever its
             `steps_per_execution`, and is left as it was before the step at fault.
         batches: iterable of (images, labels) or (images, labels, weights), as `fit` takes them.
-        limit: most steps to take.
+        limit: largest number of steps to take.
+
+    Returns:
+        `Fault`, or None if there is none.
     """
-    if not model.optimizer.built:  # or what the first step adds to it could not be put back
+    if not model.optimizer.built:  # Otherwise the variables that the first step adds could not be restored
         model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     before = copies(variables)
     for step, batch in zip(range(limit), batches, strict=False):
         images, labels, *weights = keras.tree.map_structure(_for_backend, tuple(batch))
         logs = _train(model, images, labels, *weights)
-        after = copies(variables)  # which is also what was before the next step: one copy a step
+        after = copies(variables)  # Also the values before the next step, so that one copy per step is enough
         spoiled = _spoiled(model, variables, after)
         if math.isfinite(logs["loss"]) and not spoiled:
             before = after
             continue
-        with put_back(variables, before):  # a forward pass in training changes statistics
-            found = _in_forward_pass(model, images) or _in_loss(model, logs)
-        if found is None and (inner := _clipping(model.optimizer)) is not None:
-            # Clipping by the norm of all gradients spreads one that is not finite to every layer
+        with put_back(variables, before):  # A forward pass in training mode changes statistics
+            place = _in_forward_pass(model, images) or _in_loss(model, logs)
+        if place is None and (inner := _clipping(model.optimizer)) is not None:
+            # Clipping by the norm of all gradients spreads one that is not finite to every layer, so repeat without it
             with put_back(variables, before), _unclipped(model, inner):
                 _train(model, images, labels, *weights)
                 spoiled = _spoiled(model, variables, copies(variables)) or spoiled
-        # The gradient goes from the loss down, so that it began in the last of the layers
-        return Fault(step, *(found or (spoiled[-1], "the gradient of its weights, or the update from it, overflowed")))
+        # Gradients are computed from the loss downward, so that the fault began in the last of the layers
+        layer, what = place or (spoiled[-1], "the gradient of its weights, or the update from it, overflowed")
+        return Fault(step, layer, what)
     return None
 
 
 def _train(model, *batch):
-    """Take one step, and return its own loss, and that of each head."""
+    """Take one step, and return its losses by name."""
     model.reset_metrics()
-    logs = model.train_on_batch(*batch, return_dict=True)  # metrics among them, which need not be numbers
+    logs = model.train_on_batch(*batch, return_dict=True)  # Metrics among them need not be numbers
     return {name: float(value) for name, value in logs.items() if name.split("_")[-1] == "loss"}
 
 
 def _in_forward_pass(model, images):
-    """Return (layer, what) for the model as it was before the step; None if all that it computes is finite."""
+    """Return (layer, what) if the forward pass is not finite, or None."""
     for layer in model.layers:
         if not all(map(finite, copies(layer.weights))):
             return layer.name, "its weights were not finite"
-    graph = getattr(model, "_functional", None) or model
-    # All uses of layers and functions, in an order in which each comes behind what it takes; so the first that gives
-    # what is not finite was given what is
-    nodes = [node for _, nodes in sorted(graph._nodes_by_depth.items(), reverse=True) for node in nodes]
+    graph = _keras.as_functional(model)
+    # In this order each use of a layer comes after those it takes from. So the first one whose output is not finite had
+    # finite inputs
+    nodes = _keras.nodes_from_inputs(graph)
     watched = [(node, floats) for node in nodes if (floats := [x for x in node.outputs if _is_float(x)])]
     checks = [ops.all(ops.stack([ops.all(ops.isfinite(x)) for x in floats])) for _, floats in watched]
     outcomes = keras.Model(graph.input, checks)(images, training=True)
@@ -92,32 +102,33 @@ def _in_forward_pass(model, images):
 
 
 def _in_loss(model, logs):
-    """Return (layer, what) for a loss that is not finite though all outputs are; None if the loss is finite."""
+    """Return (layer, what) if the loss alone is not finite, or None."""
     if math.isfinite(logs["loss"]):
         return None
     for layer in model.layers:
-        penalties = [one.regularizer(one) for one in layer.trainable_weights if one.regularizer is not None]
+        penalties = [weight.regularizer(weight) for weight in layer.trainable_weights if weight.regularizer is not None]
         if not all(map(finite, copies(penalties))):
             return layer.name, "the penalty on its weights was not finite"
     heads = model.output_names
-    head = next((one for one in heads if not math.isfinite(logs.get(f"{one}_loss", 0.0))), heads[0])
+    head = next((name for name in heads if not math.isfinite(logs.get(f"{name}_loss", 0.0))), heads[0])
     return head, "the loss of its output was not finite"
 
 
 def _spoiled(model, variables, values):
-    """Return the names of the layers whose trainable weights are not finite, in the network's order."""
-    bad = {id(one) for one, value in zip(variables, values, strict=True) if not finite(value)}
-    return [layer.name for layer in model.layers if any(id(one) in bad for one in layer.trainable_weights)]
+    """Return the names of layers with weights that are not finite."""
+    bad = {id(variable) for variable, value in zip(variables, values, strict=True) if not finite(value)}
+    return [layer.name for layer in model.layers if any(id(weight) in bad for weight in layer.trainable_weights)]
 
 
 def _clipping(optimizer):
-    """Return the optimizer, or the one within it, that clips by the norm of all gradients; None if none does."""
+    """Return the optimizer that clips by a global norm, or None."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return optimizer if getattr(optimizer, "global_clipnorm", None) is not None else None
 
 
 @contextlib.contextmanager
-def _unclipped(model, optimizer):
+def _unclipped(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Train without clipping within the context."""
     norm, optimizer.global_clipnorm = optimizer.global_clipnorm, None
     model.make_train_function(force=True)
     try:
@@ -128,7 +139,10 @@ def _unclipped(model, optimizer):
 
 
 def _for_backend(value):
-    """Return a part of a batch as Keras takes it; TensorFlow's tensors, under another backend, as an array."""
+    """Return a part of a batch as Keras takes it.
+
+    Under another backend than TensorFlow, its tensors become arrays.
+    """
     return value if value is None or ops.is_tensor(value) else np.asarray(value)
 
 

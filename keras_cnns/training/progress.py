@@ -1,44 +1,64 @@
-"""A line that says how far a training is: rewritten on a terminal, now and then a new one in a log."""
+"""A line about the progress of training.
+
+It is rewritten on a terminal; in a log, a new line appears now and then.
+"""
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any, TextIO
 
 import keras
 
-REFRESH = 0.2  # seconds between two looks at a line on a terminal
-LINES = 100  # in a log, about
+from keras_cnns.training.stops import Logs
+
+REFRESH = 0.2  # seconds after which a line on a terminal is rewritten
+LINES = 100  # about as many epochs get a line in a log
 SIGN_OF_LIFE = 600  # seconds within an epoch after which a log gets a line
-PATIENCE = 25  # such lines, after each of which they come half as often
+SIGNS_AT_ONE_PACE = 25  # after so many of these lines the next ones come half as often
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows epoch, step, loss, accuracy, images a second, the share of waiting for input, and the time left.
+    """Show epoch, step, loss, accuracy, speed, waiting time and time left.
 
-    For `fit(verbose=0)`, and a context: on leaving it, the terminal is as it was.
+    Use it with `fit(verbose=0)`, and as a context: on leaving it, the terminal is as it was.
 
     Args:
-        batch_size: images a step.
-        epochs: of the whole training.
-        steps: an epoch. None: what `fit` knows, else what the first whole epoch had, before whose end no time left is
-            shown.
+        batch_size: images per step.
+        epochs: of the whole run.
+        steps: per epoch. None: what `fit` knows, otherwise the steps of the first whole epoch, before whose end no time
+            left is shown.
         waited: function that returns the seconds spent waiting for input so far; None: not known.
-        start: step at which the first epoch goes on; behind it the steps count.
+        start: step at which the first epoch is resumed; only later steps are counted.
         show: whether to show anything.
-        stream: to show it on; None: stderr as it is then.
+        stream: where to show it; None: the present stderr at the time of writing.
 
     Attributes:
-        images_per_second: mean of the training, without validation; None before the first step.
-        waiting: share of the training's time, 0 to 1, that went into waiting for input; None if not known.
+        images_per_second: mean over training, without validation; None before the first step.
+        waiting: share of training time, 0 to 1, spent waiting for input; None if not known.
     """
 
-    def __init__(self, batch_size, epochs, steps=None, waited=None, start=0, show=True, stream=None):
+    def __init__(
+        self,
+        batch_size: int,
+        epochs: int,
+        steps: int | None = None,
+        waited: Callable[[], float] | None = None,
+        start: int = 0,
+        show: bool = True,
+        stream: TextIO | None = None,
+    ):
         super().__init__()
         self.batch_size, self.epochs, self.steps, self.waited, self.show = batch_size, epochs, steps, waited, show
-        self._stream, self._line, self._signs, self._unsaid = stream, None, 0, None
-        # (steps, seconds, seconds of waiting) without the first execution, and that one alone: it compiles the step,
-        # and is no measure of speed where there are others
-        self._sums, self._first = (0, 0.0, 0.0), None
-        self._epoch, self._done, self._validation, self._validating = 0, 0, 0.0, None
+        self._stream, self._signs = stream, 0
+        self._line: Any = None  # the `rich.live.Live` on a terminal
+        self._unsaid: dict[str, Any] | None = None  # the last epoch's values, if no line has shown them
+        # (steps, seconds, seconds of waiting) of all executions but the first, and of the first. That one compiles the
+        # step, and measures the speed only as long as there is no other
+        self._sums: tuple[int, float, float] = (0, 0.0, 0.0)
+        self._first: tuple[int, float, float] | None = None
+        self._epoch, self._done, self._validation = 0, 0, 0.0
+        self._validating: float | None = None
         self._start = start
 
     def __enter__(self):
@@ -56,14 +76,14 @@ class Progress(keras.callbacks.Callback):
             self._line = None
 
     @property
-    def images_per_second(self):
-        """Images a second, without validation."""
+    def images_per_second(self) -> float | None:
+        """Images per second, without validation."""
         speed = self._speed
         return None if speed is None else round(speed, 1)
 
     @property
-    def waiting(self):
-        """Share of the training's time spent waiting for input."""
+    def waiting(self) -> float | None:
+        """Share of training time spent waiting for input."""
         _, seconds, waiting = self._measured
         return round(waiting / seconds, 4) if self.waited and seconds else None
 
@@ -80,22 +100,22 @@ class Progress(keras.callbacks.Callback):
         steps, seconds, _ = self._measured
         return steps * self.batch_size / seconds if seconds else None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Start the epoch's clock."""
         if self.steps is None:
             self.steps = (self.params or {}).get("steps")
         self._epoch, self._done, self._validating = epoch, self._start, None
-        # As `Checkpoint` has it: on TensorFlow `fit` counts the steps that are left out, elsewhere its epoch is short
+        # On TensorFlow `fit` counts the steps that `Checkpoint` skips; on other backends its epoch is shorter
         self._before = 0 if keras.backend.backend() == "tensorflow" else self._start
         self._shown = time.monotonic()
         self._count_from(self._shown)
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Count, and show if it is time."""
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Count the step, and show the line if it is time."""
         now, done = time.monotonic(), self._before + batch + 1
-        if self.steps is not None:  # the last execution of an epoch may have had fewer steps than it could
+        if self.steps is not None:  # The last execution of an epoch may have fewer steps than the others
             done = min(done, self.steps)
-        if done <= self._start:  # steps of which nothing was done, as a training goes on behind them
+        if done <= self._start:  # Skipped steps of a resumed epoch
             self._count_from(now)
             return
         waiting = self.waited() - self._waited if self.waited else 0.0
@@ -103,19 +123,20 @@ class Progress(keras.callbacks.Callback):
         if self._first is None:
             self._first = execution
         else:
-            self._sums = tuple(map(sum, zip(self._sums, execution, strict=True)))
+            steps, seconds, waited = (total + part for total, part in zip(self._sums, execution, strict=True))
+            self._sums = (steps, seconds, waited)
         self._done = done
         self._count_from(now)
         if self.show and now - self._shown >= self._pause:
             self._shown, self._signs = now, self._signs + 1
             self._say(logs or {}, in_epoch=True)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs = None) -> None:
         """Start the validation's clock."""
         self._validating = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Show what the epoch gave; in a log of many epochs, of some."""
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Show the epoch's values; a log of many epochs leaves some out."""
         if self._validating is not None:
             self._validation = time.monotonic() - self._validating
         if self.steps is None:
@@ -126,15 +147,15 @@ class Progress(keras.callbacks.Callback):
         if self.show and (due or self._line):
             self._say(logs or {}, lasting=due)
 
-    def on_train_end(self, logs=None):
-        """Show the last epoch, where the training was stopped early."""
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Show the last epoch if the training was stopped early."""
         if self.show and self._unsaid is not None:
             self._say(self._unsaid)
 
     @property
     def _pause(self):
-        """Seconds between two lines within an epoch; in a log ever more, so that it stays short."""
-        return REFRESH if self._line else SIGN_OF_LIFE * 2 ** (self._signs // PATIENCE)
+        """Seconds between two lines within an epoch, growing in a log."""
+        return REFRESH if self._line else SIGN_OF_LIFE * 2 ** (self._signs // SIGNS_AT_ONE_PACE)
 
     def _count_from(self, now):
         self._counted, self._waited = now, self.waited() if self.waited else 0.0
@@ -161,12 +182,12 @@ class Progress(keras.callbacks.Callback):
             return
         from rich.text import Text
 
-        if in_epoch or not lasting:  # one line, whatever the terminal's width: what says least is left out
+        if in_epoch or not lasting:  # On a narrow terminal the least important parts are left out
             while len(parts) > 2 and len("  ".join(parts)) > self._line.console.width:
                 del parts[-2]
             self._line.update(Text("  ".join(parts), no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
-            self._line.update(Text(""), refresh=True)  # or the epoch's last step would stand below it
+            self._line.update(Text(""), refresh=True)  # Otherwise the epoch's last step would remain below
             self._line.console.print(Text("  ".join(parts)), soft_wrap=True)
 
 
@@ -175,7 +196,7 @@ def _number(name, value):
 
 
 def _duration(seconds):
-    """Return seconds as people say them."""
+    """Return a duration in words, as "2 h 05 min"."""
     minutes = round(seconds / 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60:02} min"

@@ -2,31 +2,42 @@
 
 import difflib
 import fnmatch
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from keras_cnns.errors import ArgumentError, nearest
 
+if TYPE_CHECKING:
+    import keras
 
-def transfer_weights(model, source_model, layers=None):
-    """Copy the weights of layers that have the same name and the same shapes in both models.
+
+def transfer_weights(
+    model: "keras.Model", source_model: "keras.Model", layers: Iterable[str] | None = None
+) -> list[str]:
+    """Copy weights between layers of the same name and shapes.
 
     Args:
         model: `keras.Model` to copy into.
         source_model: `keras.Model` to copy from.
-        layers: names of the layers to copy, each of which must fit; None: all that fit, the others staying as they are.
+        layers: names of the layers to copy, each of which must fit. None: all that fit; the others stay as they are.
 
     Returns:
         The names of the layers copied, in the order of `model`.
 
     Raises:
-        ArgumentError: if a layer of `layers` is missing, has no weights or other shapes, or if no layer fits; nothing
+        ArgumentError: if a layer of `layers` is missing, has no weights or other shapes, or if no layer fits. Nothing
             has been copied then.
+
+    Example:
+        >>> transfer_weights(applications.VGG16(), applications.VGG11(), ["conv1_1", "conv2_1"])
+        ['conv1_1', 'conv2_1']
 
     Reference:
         K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
         section 3.1: the deeper networks start from net A's first four convolutions and its dense layers, here
         `layers=["conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"]`.
     """
-    ours, theirs = ({layer.name: layer for layer in one.layers if layer.weights} for one in (model, source_model))
+    ours, theirs = ({layer.name: layer for layer in each.layers if layer.weights} for each in (model, source_model))
     if layers is None:
         copied = [name for name in ours if name in theirs and _shapes(ours[name]) == _shapes(theirs[name])]
         if not copied:
@@ -37,8 +48,8 @@ def transfer_weights(model, source_model, layers=None):
     else:
         wanted = _names(layers, "layers")
         for name in wanted:
-            for one, known in ((model, ours), (source_model, theirs)):
-                _find(one, known, name, "layers")
+            _check_known(model, ours, name)
+            _check_known(source_model, theirs, name)
             if _shapes(ours[name]) != _shapes(theirs[name]):
                 raise ArgumentError(
                     f"weights are copied between the same shapes; {name} has {_shapes(ours[name])} in {model.name} and "
@@ -50,23 +61,27 @@ def transfer_weights(model, source_model, layers=None):
     return copied
 
 
-def freeze(model, names):
-    """Keep the weights of layers in a training; compile the model after it.
+def freeze(model: "keras.Model", names: Iterable[str]) -> None:
+    """Keep the weights of layers during training; compile the model afterwards.
 
-    Frozen batch normalization computes in training as in prediction, with the statistics that it has, and keeps them:
-    that is Keras's meaning of `trainable=False`. A saved file keeps it too.
+    Frozen batch normalization computes in training as in prediction: it uses its statistics and keeps them, as
+    `trainable=False` means in Keras. A saved file keeps the setting.
 
     Args:
         model: `keras.Model`.
-        names: of its layers, those with weights; patterns as "conv*" freeze every layer that fits.
+        names: names of its layers with weights; a pattern such as "conv*" freezes every layer that fits.
 
     Raises:
-        ArgumentError: if a name or pattern fits no layer with weights, or if no weights are left to train; nothing has
+        ArgumentError: if a name or pattern fits no layer with weights, or if no weights are left to train. Nothing has
             been frozen then.
+
+    Example:
+        >>> freeze(model, ["conv*", "bn*"])
     """
+    names = _names(names, "names")
     known = {layer.name: layer for layer in model.layers if layer.weights}
-    frozen = {}
-    for name in _names(names, "names"):
+    frozen: dict[str, keras.Layer] = {}
+    for name in names:
         fitting = [name] if name in known else fnmatch.filter(known, name)
         if not fitting:
             near = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or list(known)[:5]
@@ -74,28 +89,26 @@ def freeze(model, names):
                 f"{model.name} has no layer with weights that fits; the nearest are {', '.join(near)}. "
                 f"Received: names: {name!r}"
             )
-        frozen.update((fit, known[fit]) for fit in fitting)
+        frozen.update((layer, known[layer]) for layer in fitting)
     if not any(layer.trainable_weights for name, layer in known.items() if name not in frozen):
-        raise ArgumentError(
-            f"{model.name} must keep layers that train; freeze fewer. Received: names={_names(names, 'names')}"
-        )
+        raise ArgumentError(f"{model.name} must keep layers that train; freeze fewer. Received: names={names}")
     for layer in frozen.values():
         layer.trainable = False
 
 
 def _names(given, argument):
-    """Return names as a list; one string would be taken for its letters."""
+    """Return names as a list; raise ArgumentError for one string."""
     if isinstance(given, str):
         raise ArgumentError(f"`{argument}` must be a list of layers' names. Received: {argument}={given!r}")
     return list(given)
 
 
-def _find(model, known, name, argument):
+def _check_known(model, known, name):
+    """Raise ArgumentError if no layer with weights has this name."""
     if name not in known:
         raise ArgumentError(
-            f"{model.name} has no layer with weights of that name.{nearest(name, known)} Received: {argument}: {name!r}"
+            f"{model.name} has no layer with weights of that name.{nearest(name, known)} Received: layers: {name!r}"
         )
-    return known[name]
 
 
 def _shapes(layer):

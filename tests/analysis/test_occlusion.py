@@ -185,5 +185,5 @@ def test_models_that_are_none():
     with pytest.raises(ArgumentError):
         occlusion_map(Subclassed(), random_images())
     inputs = layers.Input((9, 12, 2))
-    with pytest.raises(ArgumentError, match="one vector an image"):
+    with pytest.raises(ArgumentError, match="one vector per image"):
         occlusion_map(keras.Model(inputs, layers.Conv2D(2, 3)(inputs)), random_images())

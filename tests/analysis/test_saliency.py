@@ -145,5 +145,5 @@ def test_bad_inputs():
         guided(applications.LeNet5(), np.zeros((1, 32, 32, 1)))
     assert saliency(applications.LeNet5(), np.zeros((1, 32, 32, 1))).maps.shape == (1, 32, 32)
     maps = keras.Sequential([keras.Input((3, 4, 2)), layers.Conv2D(2, 1, activation="relu")])
-    with pytest.raises(ArgumentError, match="must give one vector an image"):
+    with pytest.raises(ArgumentError, match="must output one vector per image"):
         saliency(maps, x)

@@ -441,9 +441,9 @@ def test_train_in_two_parts(cli, small_npz, tmp_path, monkeypatch):
     code, out, err = cli("train", *arguments, "--max-minutes", 1e-9)
     assert code == 0 and err == "" and "validation" not in out
     code, out, err = cli("train", *arguments)
-    assert code == 2 and one_sentence(err, "holds an unfinished run: go on with it by --resume")
+    assert code == 2 and one_sentence(err, "holds an unfinished run: resume it with --resume")
     code, out, err = cli("train", *arguments, "--seed", 1, "--resume")
-    assert code == 2 and one_sentence(err, "checkpoint.npz belongs to another training: its")
+    assert code == 2 and one_sentence(err, "checkpoint.npz belongs to another run: its")
     code, out, err = cli("train", *arguments, "--resume")
     assert code == 0 and err == "" and "test" in out
     folder = tmp_path / "runs" / "nin-small"
@@ -590,7 +590,7 @@ def test_ctrl_c_during_training(small_npz, tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and out == "" and "Traceback" not in err, err
     one_sentence(
-        err, "interrupted after", "of 5000 epochs", "model.keras", "To go on: cnn-train NiN --data", "--resume"
+        err, "interrupted after", "of 5000 epochs", "model.keras", "To resume: cnn-train NiN --data", "--resume"
     )
     info = read_info(tmp_path / "run" / "model.keras")
     assert info.training["interrupted"] and 1 <= info.training["epochs"] < 5000

@@ -168,7 +168,7 @@ def test_models_and_classes_that_do_not_fit():
     with pytest.raises(ArgumentError, match="tells 3 classes apart and the images have 2"):
         evaluate(linear_model("softmax"), split, Preprocessing((6, 6)), "ab")
     two = keras.Model(x := keras.Input((6, 6, 3)), [keras.layers.Flatten()(x), keras.layers.Flatten()(x)])
-    with pytest.raises(ArgumentError, match="must give one vector an image"):
+    with pytest.raises(ArgumentError, match="must output one vector per image"):
         evaluate(two, split, Preprocessing((6, 6)), "ab")
     flat = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
     with pytest.raises(ArgumentError, match="must take one batch of images"):

@@ -230,7 +230,7 @@ def test_models_that_cannot_be_exported_are_told_why(tmp_path):
     with pytest.raises(ArgumentError, match="without a preprocessing record.*known size"):
         export_model(free, tmp_path, ["onnx"])
     maps = applications.NiN(include_top=False)
-    with pytest.raises(ArgumentError, match="must give one vector an image"):
+    with pytest.raises(ArgumentError, match="must output one vector per image"):
         export_model(maps, tmp_path, ["onnx"])
     with pytest.raises(ArgumentError, match="Did you mean 'tflite'"):
         export_model(free, tmp_path, ["tflit"])

@@ -357,7 +357,7 @@ def test_models_with_two_inputs_or_outputs_are_told_why(tmp_path):
         export_model(both, tmp_path, ["onnx"])
     flat = keras.layers.Flatten()(one)
     forked = keras.Model(one, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)], name="forked")
-    with pytest.raises(ArgumentError, match="forked: the model must give one vector an image"):
+    with pytest.raises(ArgumentError, match="forked: the model must output one vector per image"):
         export_model(forked, tmp_path, ["onnx"])
 
 

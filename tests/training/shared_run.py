@@ -1,4 +1,4 @@
-"""Trainings in a process of its own, for tests that need other devices, another backend or several processes."""
+"""Training runs in child processes, with other devices and backends."""
 
 import json
 import os
@@ -9,7 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def Net(classes=10, input_shape=(8, 8, 3), dropout=0.0, normalization=True):
-    """A small network, with batch normalization."""
+    """Build a small network, perhaps with batch normalization."""
     import keras
 
     from keras_cnns.layers import BatchNormalization
@@ -24,29 +24,17 @@ def Net(classes=10, input_shape=(8, 8, 3), dropout=0.0, normalization=True):
 
 
 def colors(train=80, validation=19, test=20):
-    """A source of images whose brightest channel is their class."""
-    import numpy as np
+    """Return a source of images whose classes are hard to distinguish."""
+    from tests.colors import colors as all_colors
 
-    from keras_cnns.data.sources import Source
-    from keras_cnns.data.splits import ArraySplit
-
-    random = np.random.default_rng(0)
-
-    def split(count):
-        labels = np.arange(count) % 3
-        images = random.integers(0, 200, (count, 8, 8, 3), dtype="uint8")
-        images[np.arange(count), :, :, labels] += 30
-        return ArraySplit(images, labels)
-
-    parts = {"train": split(train), "validation": split(validation), "test": split(test)}
-    return Source("colors", ("red", "green", "blue"), (8, 8, 3), parts)
+    return all_colors(train, test, validation, size=(8, 8), noise=200, signal=30)
 
 
 def at_step(step, happens):
-    """Let something happen behind so many steps of the trainings that follow."""
-    from keras_cnns.training import _callbacks
+    """Call `happens` after so many steps of the runs that follow."""
+    from keras_cnns.training import stops
 
-    calls, real = [], _callbacks.CtrlC.on_train_batch_end
+    calls, real = [], stops.CtrlC.on_train_batch_end
 
     def on_train_batch_end(self, batch, logs=None):
         calls.append(batch)
@@ -54,11 +42,11 @@ def at_step(step, happens):
             happens(self)
         real(self, batch, logs)
 
-    _callbacks.CtrlC.on_train_batch_end = on_train_batch_end
+    stops.CtrlC.on_train_batch_end = on_train_batch_end
 
 
 def main(runs, logical=None, join=None):
-    """Train for each of `runs`, and print what the last model file says of itself as JSON."""
+    """Train for each of `runs`, and print each record as JSON."""
     import keras
 
     if logical and keras.backend.backend() == "tensorflow":
@@ -74,7 +62,7 @@ def main(runs, logical=None, join=None):
     plain = {"optimizer": "sgd", "learning_rate": 0.05, "batch_size": 8, "epochs": 2, "precision": "float32"}
     for output, settings in runs.items():
         settings = dict(settings)
-        if step := settings.pop("stop_at", None):  # as Ctrl-C
+        if step := settings.pop("stop_at", None):  # As Ctrl-C does
             at_step(step, lambda callback: callback.signals.note())
         if step := settings.pop("die_at", None):
             at_step(step, lambda callback: os.kill(os.getpid(), signal.SIGKILL))

@@ -1,4 +1,4 @@
-"""That a training gives the same however many devices and processes share it, and that they end together."""
+"""That devices and processes share a run without changing its result."""
 
 import json
 import os
@@ -21,7 +21,7 @@ PLAIN = {"network": {"normalization": False}}
 
 
 def start(runs, backend="jax", **settings):
-    """Start trainings in a process of its own."""
+    """Start training runs in a child process."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     environment["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")])
     environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={settings.get('logical') or 1}"
@@ -31,7 +31,7 @@ def start(runs, backend="jax", **settings):
 
 
 def finished(process, code=0):
-    """Wait for a process, check how it ended, and return (the lines of its stdout as JSON, stderr)."""
+    """Wait for a process, and return (lines of JSON on stdout, stderr)."""
     out, err = process.communicate(timeout=300)
     assert code is None or process.returncode == code, err
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")], err
@@ -44,7 +44,7 @@ def free_port():
 
 
 def start_two(*runs, **settings):
-    """Start two processes that train together: both with the same runs, or each with its own."""
+    """Start two processes that train the same runs, or one each."""
     address = f"127.0.0.1:{free_port()}"
     return [
         start(runs[k % len(runs)], join={"coordinator": address, "num_processes": 2, "process_id": k}, **settings)
@@ -119,8 +119,8 @@ def test_two_devices_equal_one(tmp_path, backend):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_what_only_nearly_equals_one_device(tmp_path, backend):
-    """Batch normalization sees an image that is there twice; dropout draws other numbers."""
+def test_batch_normalization_and_dropout_nearly_equal_one_device(tmp_path, backend):
+    """Batch normalization sees a repeated image twice, and dropout draws other numbers."""
     cases = {
         "uneven": {"images": {"train": 77}},
         "dropout": {"recipe": {"network": {"dropout": 0.3}, "epochs": 12}},
@@ -147,9 +147,9 @@ def test_uneven_images_in_two_processes(tmp_path):
 
 
 @pytest.mark.slow
-def test_stopped_runs_go_on_with_other_numbers_of_processes(tmp_path):
+def test_stopped_runs_resume_with_other_numbers_of_processes(tmp_path):
     whole, narrower, wider = (tmp_path / name for name in ("whole", "narrower", "wider"))
-    long = {"recipe": {"epochs": 60, "learning_rate": 0.01}}  # it takes JAX some steps to agree where to stop
+    long = {"recipe": {"epochs": 60, "learning_rate": 0.01}}  # JAX takes some steps to agree where to stop
     alone = start({whole: long, wider: {**long, "stop_at": 13}})
     stopping = start_two({narrower: {**long, "stop_at": 13}}, {narrower: long})  # Ctrl-C in one of them
     assert "stopped" in finished(alone)[0][1]
@@ -159,8 +159,8 @@ def test_stopped_runs_go_on_with_other_numbers_of_processes(tmp_path):
     with np.load(narrower / "checkpoint.npz") as file:
         state = json.loads(file["state"].tobytes())
     assert 13 <= 10 * state["epoch"] + state["step"] < 600
-    going_on = [start({narrower: {**long, "resume": True}}), *start_two({wider: {**long, "resume": True}})]
-    for process in going_on:
+    resuming = [start({narrower: {**long, "resume": True}}), *start_two({wider: {**long, "resume": True}})]
+    for process in resuming:
         finished(process)
     check_same(whole, narrower, 1e-4)
     check_same(whole, wider, 1e-4)
@@ -168,7 +168,7 @@ def test_stopped_runs_go_on_with_other_numbers_of_processes(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_stopped_runs_go_on_with_other_numbers_of_devices(tmp_path, backend):
+def test_stopped_runs_resume_with_other_numbers_of_devices(tmp_path, backend):
     whole, narrower, wider = (tmp_path / name for name in ("whole", "narrower", "wider"))
     exact = {"deterministic": True}
     runs = [
@@ -177,7 +177,7 @@ def test_stopped_runs_go_on_with_other_numbers_of_devices(tmp_path, backend):
         {wider: {"devices": 2, "resume": True, **exact}},
     ]
     found = [line for some in runs for line in finished(start(some, backend, logical=2))[0]]
-    stopped = ["stopped" in one for one in found]
+    stopped = ["stopped" in line for line in found]
     assert stopped == [False, True, False, True, False]
     check_same(whole, narrower)
     check_same(whole, wider)
@@ -185,14 +185,14 @@ def test_stopped_runs_go_on_with_other_numbers_of_devices(tmp_path, backend):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_a_loss_that_is_no_number_is_explained_on_several_devices(tmp_path, backend):
+def test_a_loss_that_is_not_finite_is_explained_on_several_devices(tmp_path, backend):
     case = {"devices": 2, "recipe": {"learning_rate": 1e30}}
     (found,), _ = finished(start({tmp_path / "run": case}, backend, logical=2))
-    assert "stopped being a number in epoch 1, step" in found["failed"] and "(layer " in found["failed"]
+    assert "became NaN or infinite in epoch 1, step" in found["failed"] and "(layer " in found["failed"]
 
 
 @pytest.mark.slow
-def test_one_process_is_killed(tmp_path):
+def test_a_killed_process_is_named_by_the_other(tmp_path):
     output = tmp_path / "run"
     killed = {"die_at": 200, "recipe": {"epochs": 2000}}
     first, second = start_two({output: {"recipe": {"epochs": 2000}}}, {output: killed})
@@ -205,7 +205,7 @@ def test_one_process_is_killed(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_process_that_writes_is_killed(tmp_path):
+def test_the_other_process_ends_when_the_one_that_writes_is_killed(tmp_path):
     output = tmp_path / "run"
     killed = {"die_at": 200, "recipe": {"epochs": 2000}}
     first, second = start_two({output: killed}, {output: {"recipe": {"epochs": 2000}}})
@@ -217,19 +217,22 @@ def test_the_process_that_writes_is_killed(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_that_were_not_started_alike(tmp_path):
+def test_processes_with_different_arguments_are_refused(tmp_path):
     output = tmp_path / "run"
     for process in start_two({output: {}}, {output: {"seed": 5}}):
         _, err = finished(process, code=None)
         assert process.returncode != 0
-        assert "all processes must be started alike" in err and "process 1 is not as process 0. Received: seed=" in err
+        assert (
+            "all processes must be started with the same arguments" in err
+            and "process 1 is not as process 0. Received: seed=" in err
+        )
     assert not (output / "log.csv").exists()
 
 
 @pytest.mark.slow
-def test_a_process_that_never_comes(tmp_path):
+def test_a_process_that_never_comes_is_reported(tmp_path):
     source = (
-        "from keras_cnns.training import _processes, distribution; _processes.PATIENCE = 3; "
+        "from keras_cnns.training import _processes, distribution; _processes.MEETING_TIMEOUT = 3; "
         f"distribution(coordinator='127.0.0.1:{free_port()}', num_processes=3, process_id=0)"
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(SCRIPT.parents[2])}
@@ -237,13 +240,13 @@ def test_a_process_that_never_comes(tmp_path):
     assert done.returncode == 1 and "all 3 processes have not met at 127.0.0.1:" in done.stderr
 
 
-def test_a_coordinator_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(_processes, "PATIENCE", 1)
+def test_a_coordinator_that_does_not_answer_is_reported(monkeypatch):
+    monkeypatch.setattr(_processes, "MEETING_TIMEOUT", 1)
     with pytest.raises(TrainingError, match=r"no process 0 answered there within 1 seconds .*start it, .*:1'"):
         _processes.join("127.0.0.1:1", 2, 1)
 
 
-def test_two_coordinators_on_one_port():
+def test_two_coordinators_on_one_port_are_refused():
     with socket.socket() as other:
         other.bind(("", 0))
         other.listen()
@@ -258,10 +261,10 @@ def test_two_coordinators_on_one_port():
         (("nowhere", 2, 0), "must be HOST:PORT of process 0"),
         (("host:port", 2, 0), "must be HOST:PORT of process 0"),
         (("host:1", 2, 2), "`process_id` from 0 to one less"),
-        (("host:1", None, 0), "go `num_processes`"),
+        (("host:1", None, 0), "give `num_processes`"),
     ],
 )
-def test_addresses_and_numbers_that_cannot_be(arguments, message):
+def test_impossible_addresses_and_numbers_are_refused(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         _processes.join(*arguments)
 
@@ -276,7 +279,7 @@ def test_addresses_and_numbers_that_cannot_be(arguments, message):
         ({"num_processes": 2}, "need a `coordinator`"),
     ],
 )
-def test_distributions_that_cannot_be(settings, message):
+def test_impossible_distributions_are_refused(settings, message):
     with pytest.raises(ArgumentError, match=message):
         training.distribution(**settings)
 
@@ -287,7 +290,7 @@ def test_one_device_needs_no_engine():
 
 
 def command(*arguments, **environment):
-    """Start cnn-train in a process of its own."""
+    """Start cnn-train in a child process."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", **environment}
     environment["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")])
     source = "from keras_cnns.cli.train import main; main()"
@@ -308,7 +311,7 @@ def images(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_in_two_processes_of_a_scheduler(tmp_path, images):
-    """As Slurm starts them; then one of them with another seed, which ends both at once."""
+    """Both start by Slurm's variables; another seed in one ends both."""
     common = ["LeNet5Modern", "--data", images, "--epochs", 2, "--batch-size", 8, "--json", "--coordinator", "auto"]
     slurm = {"SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
 
@@ -325,11 +328,13 @@ def test_the_command_in_two_processes_of_a_scheduler(tmp_path, images):
     started = time.monotonic()
     for process in list(both(tmp_path / "other", ("", "--seed 3"))):
         _, err = process.communicate(timeout=300)
-        assert process.returncode == 2 and "all processes must be started alike" in err.splitlines()[-1], err
+        assert (
+            process.returncode == 2 and "all processes must be started with the same arguments" in err.splitlines()[-1]
+        ), err
     assert time.monotonic() - started < 100
 
 
-def test_the_commands_options(cli, monkeypatch):
+def test_wrong_options_of_the_command_are_usage_errors(cli, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     for text in ("0", "few", "-1"):
         code, _, err = cli("train", "NiN", "--data", "digits", "--devices", text)

@@ -1,4 +1,4 @@
-"""That the layer and the step at which numbers stop being finite are named."""
+"""That the place of the first value that is not finite is named."""
 
 import keras
 import numpy as np
@@ -29,10 +29,10 @@ def batches(count=6, labels=lambda y: y):
     return [(random.normal(size=(4, 8, 8, 3)), labels(random.integers(0, 3, 4))) for _ in range(count)]
 
 
-def test_a_training_that_is_sound():
-    model, given = compiled(network()), iter(batches())
-    assert find_fault(model, given, 4) is None and int(model.optimizer.iterations) == 4
-    assert len(list(given)) == 2  # no batch was lost
+def test_finite_training_has_no_fault():
+    model, data = compiled(network()), iter(batches())
+    assert find_fault(model, data, 4) is None and int(model.optimizer.iterations) == 4
+    assert len(list(data)) == 2  # No batch was lost
 
 
 def test_an_output_that_overflows():
@@ -43,17 +43,17 @@ def test_an_output_that_overflows():
     assert (fault.step, fault.layer) == (0, "conv2") and str(fault) == "layer conv2: its output stopped being finite"
 
 
-def test_a_image_that_is_no_number():
-    given = batches()
-    given[2][0][1, 2, 3, 0] = np.nan
+def test_an_image_with_a_nan():
+    data = batches()
+    data[2][0][1, 2, 3, 0] = np.nan
     model = compiled(network())
-    fault = find_fault(model, given, 6)
+    fault = find_fault(model, data, 6)
     assert (fault.step, fault.layer) == (2, "images") and "images" in fault.what
     assert int(model.optimizer.iterations) == 2
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-def test_weights_that_were_no_numbers_before():
+def test_weights_that_were_nan_before():
     model = network()
     model.get_layer("bn1").gamma.assign(np.full(4, np.nan))
     fault = find_fault(compiled(model), batches(), 6)
@@ -74,7 +74,7 @@ def test_a_rate_that_is_far_too_high():
 
 
 class Steep(keras.layers.Layer):
-    """Gives what it is given, but with slopes that are no numbers, to its weight and to what is before it."""
+    """Return the input, but with gradients that are NaN."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -95,15 +95,15 @@ def test_a_gradient_that_overflows(norm):
     model.compile(keras.optimizers.SGD(0.01, global_clipnorm=norm), "sparse_categorical_crossentropy")
     fault = find_fault(model, batches(), 6)
     assert (fault.step, fault.layer) == (0, "steep") and "gradient" in fault.what
-    assert model.optimizer.global_clipnorm == norm  # under which one such gradient spoils every layer
-    for one, other in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert model.optimizer.global_clipnorm == norm  # With clipping one such gradient spoils every layer
+    for weight, restored in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, restored)
 
 
 def test_the_state_is_that_before_the_bad_step():
-    """Weights, statistics, momentum and what is random, of an optimizer that had not begun."""
+    """Weights, statistics, random states, and the momentum of a new optimizer."""
 
-    def made():
+    def new_model():
         keras.utils.set_random_seed(0)
         inputs = keras.Input((8, 8, 3), name="images")
         x = keras.layers.Dropout(0.5, seed=1)(keras.layers.Conv2D(4, 3, name="conv1")(inputs))
@@ -113,41 +113,41 @@ def test_the_state_is_that_before_the_bad_step():
         return model
 
     for bad in (0, 2):
-        given = batches()
-        twin, model = made(), made()
+        data = batches()
+        twin, model = new_model(), new_model()
         twin.optimizer.build(twin.trainable_variables)
-        for x, y in given[:bad]:
+        for x, y in data[:bad]:
             twin.train_on_batch(x, y)
-        given[bad][0][0, 0, 0, 0] = np.nan
-        assert find_fault(model, given, 6).step == bad
-        ours, theirs = ([*one.variables, *one.optimizer.variables] for one in (model, twin))
-        for one, other in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (one, other)), err_msg=one.path)
+        data[bad][0][0, 0, 0, 0] = np.nan
+        assert find_fault(model, data, 6).step == bad
+        ours, theirs = ([*each.variables, *each.optimizer.variables] for each in (model, twin))
+        for variable, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (variable, other)), err_msg=variable.path)
 
 
-def test_what_happens_in_training_alone():
+def test_a_fault_that_only_training_mode_has():
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Rescaling(2.5e38, name="large")(inputs)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.Dropout(0.5, name="drop")(x))
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(x))
-    given = [(np.ones_like(x), y) for x, y in batches()]
-    assert find_fault(compiled(model), given, 6).layer == "drop"
+    data = [(np.ones_like(x), y) for x, y in batches()]
+    assert find_fault(compiled(model), data, 6).layer == "drop"
 
 
-def test_steps_are_single_ones_whatever_an_execution_has():
-    given = batches(10)
-    given[5][0][0, 0, 0, 0] = np.inf
+def test_steps_are_counted_one_by_one_whatever_an_execution_has():
+    data = batches(10)
+    data[5][0][0, 0, 0, 0] = np.inf
     model = compiled(network(), steps_per_execution=4)
     x, y = (np.concatenate(some) for some in zip(*batches(8), strict=True))
     model.fit(x, y, batch_size=4, verbose=0)
-    fault = find_fault(model, iter(given), 10)
+    fault = find_fault(model, iter(data), 10)
     assert (fault.step, fault.layer) == (5, "images") and int(model.optimizer.iterations) == 8 + 5
 
 
 def test_a_layer_that_is_used_twice():
     inputs = keras.Input((8, 8, 3))
     shared = keras.layers.Conv2D(3, 3, padding="same", name="shared")
-    x = keras.layers.ReLU(name="relu")(shared(shared(inputs)))  # which overflows the second time
+    x = keras.layers.ReLU(name="relu")(shared(shared(inputs)))  # It overflows the second time
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(keras.layers.GlobalAveragePooling2D()(x)))
     shared.kernel.assign(np.full(shared.kernel.shape, 1e25))
     assert find_fault(compiled(model), batches(), 6).layer == "shared"
@@ -197,14 +197,14 @@ def test_a_penalty_that_overflows():
 
 
 @pytest.mark.parametrize("weights", [None, np.array([1.0, 0.0, 2.0, np.inf])])
-def test_a_loss_alone(weights):
-    given = [(x, y) if weights is None else (x, y, weights) for x, y in batches()]
+def test_a_loss_that_alone_is_not_finite(weights):
+    data = [(x, y) if weights is None else (x, y, weights) for x, y in batches()]
     model = network(activation=None)
     loss = (lambda y, p: keras.ops.log(keras.ops.sum(p, -1) * 0.0)) if weights is None else "mse"
     model.compile("sgd", loss)
     if weights is not None:
-        given = [(x, np.zeros((4, 3)), w) for x, y, w in given]
-    fault = find_fault(model, given, 6)
+        data = [(x, np.zeros((4, 3)), w) for x, y, w in data]
+    fault = find_fault(model, data, 6)
     assert (fault.step, fault.layer) == (0, "predictions") and fault.what == "the loss of its output was not finite"
 
 
@@ -213,27 +213,27 @@ def test_several_heads():
     for name, value in (("conv2", 10.0), ("side", 3e38)):
         kernel = model.get_layer(name).kernel
         kernel.assign(np.full(kernel.shape, value))
-    given = batches(labels=lambda y: {"predictions": y, "side": y})
-    fault = find_fault(compiled(model), given, 6)
+    data = batches(labels=lambda y: {"predictions": y, "side": y})
+    fault = find_fault(compiled(model), data, 6)
     assert (fault.step, fault.layer) == (0, "side")
 
 
 def test_the_loss_of_one_head_of_several():
     model = network(heads=("predictions", "side"))
-    given = [(x, (y, y), (np.ones(4), np.array([1, 1, 1, np.inf]))) for x, y in batches()]
-    fault = find_fault(compiled(model), given, 6)
+    data = [(x, (y, y), (np.ones(4), np.array([1, 1, 1, np.inf]))) for x, y in batches()]
+    fault = find_fault(compiled(model), data, 6)
     assert str(fault) == "layer side: the loss of its output was not finite"
 
 
-def test_sound_weights_of_samples():
-    given = [(x, y, np.ones(4)) for x, y in batches()] + [(x, y, None) for x, y in batches()]
+def test_finite_weights_of_images_have_no_fault():
+    data = [(x, y, np.ones(4)) for x, y in batches()] + [(x, y, None) for x, y in batches()]
     model = compiled(network())
-    assert find_fault(model, given[::-1], 12) is None and int(model.optimizer.iterations) == 12
+    assert find_fault(model, data[::-1], 12) is None and int(model.optimizer.iterations) == 12
 
 
 @pytest.mark.slow
 def test_images_from_tensorflow_under_jax(python):
-    """Batches of a tf.data pipeline, as a training under JAX has them."""
+    """Training under JAX reads batches from a tf.data pipeline."""
     source = """
 import keras, numpy as np, tensorflow as tf
 from keras_cnns.training.diagnosis import find_fault
@@ -245,7 +245,7 @@ model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(x))
 model.compile("adam", "sparse_categorical_crossentropy")
 data = tf.data.Dataset.from_tensor_slices((images, np.arange(24) % 3)).batch(4)
 fault = find_fault(model, data, 6)
-assert all(np.isfinite(one).all() for one in model.optimizer.variables)
+assert all(np.isfinite(variable).all() for variable in model.optimizer.variables)
 print(fault.step, fault)
 """
     done = python(source, KERAS_BACKEND="jax")

@@ -1,4 +1,4 @@
-"""What is shown of a training, on a terminal and in a log."""
+"""The progress of training on a terminal and in a log."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from keras_cnns.training.progress import Progress
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that goes by `clock.now`."""
+    """A clock whose time is `clock.now`."""
 
     class Clock:
         now = 0.0
@@ -22,14 +22,14 @@ def clock(monkeypatch):
         def monotonic(self):
             return self.now
 
-    one = Clock()
-    monkeypatch.setattr(progress, "time", one)
-    return one
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
 
 
 @pytest.fixture
 def stream(monkeypatch):
-    """What goes to stderr; `stream.terminal` says whether it is one."""
+    """The text on stderr; `stream.terminal` says whether that is a terminal."""
 
     class Stream(io.StringIO):
         terminal = False
@@ -37,13 +37,13 @@ def stream(monkeypatch):
         def isatty(self):
             return self.terminal
 
-    one = Stream()
-    monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stderr=one))
-    return one
+    stream = Stream()
+    monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stderr=stream))
+    return stream
 
 
 def run(callback, clock, epochs, steps, seconds, validation=0.0, first=0, at_once=1, waited=None, wait=0.0):
-    """Go through a training as `fit` does; each execution takes `seconds` a step."""
+    """Call the callback as `fit` does; an execution takes `seconds` per step."""
     with callback:
         callback.on_train_begin()
         for epoch in range(first, epochs):
@@ -69,7 +69,7 @@ def test_a_log_of_long_epochs_stays_short_too(clock, stream):
     run(Progress(16, 30, 300), clock, 30, 300, 60.0)  # 150 hours
     assert 60 < len(stream.getvalue().splitlines()) < 180
     stream.truncate(0)
-    run(Progress(16, 1000, 11), clock, 1000, 11, 60.0)  # a sign of life in each would make 1100
+    run(Progress(16, 1000, 11), clock, 1000, 11, 60.0)  # A sign of life in each epoch would make 1100
     assert len(stream.getvalue().splitlines()) <= 130
 
 
@@ -82,7 +82,7 @@ def test_the_last_line_is_that_of_an_early_stop(clock, stream):
     assert len(stream.getvalue().splitlines()) == 3
 
 
-def test_a_line_an_epoch(clock, stream):
+def test_each_epoch_has_one_line(clock, stream):
     run(Progress(16, 3, 10), clock, 3, 10, 0.1, validation=2.0)
     first, _, last = stream.getvalue().splitlines()
     assert first == (
@@ -108,7 +108,7 @@ def test_images_are_counted_whatever_the_steps_at_once(clock, stream, at_once):
     assert "input 20%" in stream.getvalue()
 
 
-def test_a_training_that_goes_on(clock, stream, monkeypatch):
+def test_a_resumed_epoch_is_measured_without_skipped_steps(clock, stream, monkeypatch):
     monkeypatch.setattr(progress.keras.backend, "backend", lambda: "tensorflow")
     callback = Progress(16, 5, 10, start=6)
     with callback:
@@ -122,14 +122,14 @@ def test_a_training_that_goes_on(clock, stream, monkeypatch):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_a_training_that_goes_on_counts_as_its_fit_does(clock, stream, monkeypatch, backend):
+def test_a_resumed_epoch_is_counted_as_fit_counts_it(clock, stream, monkeypatch, backend):
     monkeypatch.setattr(progress.keras.backend, "backend", lambda: backend)
     callback = Progress(16, 5, 10, start=4)
     callback.on_epoch_begin(3)
-    for step in range(10 if backend == "tensorflow" else 6):  # elsewhere the epoch is short, and counted from 0
+    for step in range(10 if backend == "tensorflow" else 6):  # On JAX the epoch is shorter
         clock.now += 0.0 if backend == "tensorflow" and step < 4 else 1.0
         callback.on_train_batch_end(step, {})
-    assert callback._measured == (5, 5.0, 0.0)  # without the first
+    assert callback._measured == (5, 5.0, 0.0)  # Without the first one
     callback.on_epoch_end(3, {})
     callback.on_epoch_begin(4)
     clock.now += 1.0
@@ -142,14 +142,14 @@ def test_the_step_that_compiles_is_no_measure_of_speed(clock, stream):
     callback.on_epoch_begin(0)
     clock.now += 100.0
     callback.on_train_batch_end(0, {})
-    assert callback.images_per_second == 0.2  # the only one
+    assert callback.images_per_second == 0.2  # It is the only one
     for step in range(1, 10):
         clock.now += 0.5
         callback.on_train_batch_end(step, {})
     assert callback.images_per_second == 32
 
 
-def test_steps_that_nobody_knows(clock, stream):
+def test_unknown_steps_are_learned_from_the_first_epoch(clock, stream):
     stream.terminal = True
     callback = Progress(16, 3, stream=stream)
     with callback:
@@ -178,7 +178,7 @@ def test_logs_are_read_only_when_they_are_shown(clock, stream):
         for step in range(1000):
             clock.now += 0.001
             callback.on_train_batch_end(step, {"loss": Value()})
-    assert 0 < Value.read <= 10  # a second has passed
+    assert 0 < Value.read <= 10  # A second has passed
 
 
 def test_validation_counts_in_the_time_left(clock, stream):
@@ -190,16 +190,16 @@ def test_validation_counts_in_the_time_left(clock, stream):
     ]
 
 
-def test_later_epochs_of_a_training(clock, stream):
+def test_later_epochs_have_their_numbers(clock, stream):
     run(Progress(16, 5, 10), clock, 5, 10, 1.0, first=3)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and lines[0].startswith("epoch 4/5") and lines[0].endswith("16 images/s  10 s left")
 
 
-def test_a_stream_of_ones_own(clock, stream):
-    own = io.StringIO()
-    run(Progress(16, 1, 10, stream=own), clock, 1, 10, 1.0)
-    assert own.getvalue().startswith("epoch 1/1") and stream.getvalue() == ""
+def test_another_stream_than_stderr(clock, stream):
+    other = io.StringIO()
+    run(Progress(16, 1, 10, stream=other), clock, 1, 10, 1.0)
+    assert other.getvalue().startswith("epoch 1/1") and stream.getvalue() == ""
 
 
 def test_a_narrow_terminal_has_one_line_too(clock, stream, monkeypatch):
@@ -219,9 +219,9 @@ def test_a_terminal_keeps_the_epochs(clock, stream):
     stream.terminal = True
     run(Progress(16, 2, 10), clock, 2, 10, 0.3, validation=1.0)
     text = stream.getvalue()
-    assert text.count("validation loss 0.2500  validation accuracy 95.00%  53 images/s  ") == 2  # not folded
-    for behind in text.split("validation accuracy")[1:]:
-        assert not re.match(r"[^\n]*\n[^\r]*step 10/10", behind)
+    assert text.count("validation loss 0.2500  validation accuracy 95.00%  53 images/s  ") == 2  # Not folded
+    for rest in text.split("validation accuracy")[1:]:
+        assert not re.match(r"[^\n]*\n[^\r]*step 10/10", rest)
 
 
 def test_a_terminal_has_one_line_and_is_left_clean(clock, stream):
@@ -234,17 +234,17 @@ def test_a_terminal_has_one_line_and_is_left_clean(clock, stream):
             callback.on_train_batch_end(step, {"loss": 0.5, "accuracy": 0.9})
         raise KeyboardInterrupt
     text = stream.getvalue()
-    assert "step 5/10" in text and text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is back
-    assert re.search(r"\x1b\[2K[^\w]*$", text)  # the line is gone
+    assert "step 5/10" in text and text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # The cursor is back
+    assert re.search(r"\x1b\[2K[^\w]*$", text)  # The line is gone
 
 
-def test_quiet(clock, stream):
+def test_nothing_is_shown_when_asked_to_be_quiet(clock, stream):
     callback = Progress(16, 3, 10, show=False)
     run(callback, clock, 3, 10, 0.5)
     assert stream.getvalue() == "" and callback.images_per_second == 32 and callback.waiting is None
 
 
-def test_with_fit(stream):
+def test_steps_are_counted_in_a_real_fit(stream):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], steps_per_execution=4)
     x, y = np.zeros((40, 4)), np.zeros(40)
@@ -253,4 +253,4 @@ def test_with_fit(stream):
         model.fit(x, y, batch_size=4, epochs=2, validation_data=(x, y), verbose=0, callbacks=[callback])
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and "validation accuracy" in lines[1] and "0 s left" in lines[1]
-    assert (callback._first[0], callback._sums[0]) == (4, 16)  # of 2 x 10 steps, though Keras counts 2 x 12
+    assert (callback._first[0], callback._sums[0]) == (4, 16)  # Of 2 x 10 steps, though Keras counts 2 x 12

@@ -1,4 +1,4 @@
-"""That a training does what each field of its recipe says, on small images."""
+"""That training does what each field of its recipe says."""
 
 import csv
 import json
@@ -6,6 +6,8 @@ import json
 import keras
 import numpy as np
 import pytest
+from colors import PressesCtrlC, press_ctrl_c
+from colors import colors as all_colors
 
 from keras_cnns import _models, data, recipes, training
 from keras_cnns.data.pipeline import fit_color
@@ -29,18 +31,8 @@ def Tiny(classes=10, input_shape=(12, 12, 3), heads=(), main="predictions"):
 
 
 def colors(size=(12, 12), shape=None, channels=3):
-    """A source of images whose brightest channel, or brightness, is their class."""
-    random = np.random.default_rng(0)
-
-    def split(count):
-        labels = np.arange(count) % 3
-        images = random.integers(0, 100, (count, *size, channels), dtype="uint8")
-        if channels == 3:
-            images[np.arange(count), :, :, labels] += 100
-        return ArraySplit(images, labels)
-
-    splits = {"train": split(80), "test": split(20)}
-    return Source("colors", ("red", "green", "blue"), (*(shape or size), channels), splits)
+    """Return 80 training and 20 test images."""
+    return all_colors(size=size, shape=shape, channels=channels)
 
 
 def run_json(folder):
@@ -49,7 +41,7 @@ def run_json(folder):
 
 @pytest.fixture
 def passed(monkeypatch):
-    """What `make_dataset` was called with, a dictionary a call."""
+    """The options of `make_dataset`, a dictionary per call."""
     from keras_cnns.training import datasets
 
     calls, real = [], datasets.make_dataset
@@ -67,7 +59,7 @@ def test_smoothed_labels_are_one_hot_in_training_and_validation(tmp_path):
     assert info.metrics["test"]["top1"] == 1.0 and info.recipe["label_smoothing"] == 0.2
     found = run_json(tmp_path)["history"]
     assert found["val_accuracy"][-1] == info.metrics["validation"]["top1"]
-    # The smoothed loss has a floor, the entropy of the labels; what is noted of the model is its plain one
+    # The smoothed loss cannot fall below the entropy of the labels; the model's record has its plain loss
     smooth = np.array([0.8 + 0.2 / 3, 0.2 / 3, 0.2 / 3])
     assert min(found["val_loss"]) > -(smooth * np.log(smooth)).sum()
     assert info.metrics["validation"]["loss"] < found["val_loss"][-1]
@@ -89,7 +81,7 @@ def test_augmentation_of_images_and_labels_is_the_recipes(tmp_path, passed):
 
 
 def test_color_noise_has_the_recipes_deviation():
-    """On images of one color each, the noise is what is left of the mean."""
+    """Images have one color each, so that a change is the noise."""
     random = np.random.default_rng(0)
     palette = random.integers(60, 190, (400, 1, 1, 3), dtype="uint8")
     split = ArraySplit(np.broadcast_to(palette, (400, 4, 4, 3)).copy(), np.arange(400) % 3)
@@ -127,7 +119,7 @@ def test_auxiliary_heads(tmp_path, moving_average):
     assert float(last["val_accuracy"]) == found["val_accuracy"][-1] and "learning_rate" in last
     for prefix in ("", "val_"):
         total = np.array(found[f"{prefix}loss"]) + 0.5 * np.array(found[f"{prefix}side_loss"])
-        # Of the side heads Keras gives the mean of batches, the last of which is smaller
+        # Keras averages the loss of side heads over batches, and the last batch is smaller
         np.testing.assert_allclose(found[f"{prefix}total_loss"], total, rtol=0.05 if prefix == "" else 1e-4)
     assert (tmp_path / "curve.png").exists()
     model = load_model(tmp_path / "model.keras")
@@ -139,7 +131,7 @@ def test_auxiliary_heads(tmp_path, moving_average):
 @pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_main_heads_loss_counts_every_image_once(tmp_path, smoothing):
-    """As that of a network of one head does; 71 images are five batches, the last of seven."""
+    """One head does so too; 71 images are five batches, the last of seven."""
     recipe = PLAIN.replace(optimizer="sgd", learning_rate=1e-12, label_smoothing=smoothing, epochs=1)
     two = {"network": {"heads": ["side"]}, "auxiliary_weight": 0.5}
     losses = []
@@ -155,7 +147,7 @@ def test_the_main_heads_loss_counts_every_image_once(tmp_path, smoothing):
     [
         ({"heads": ["side"]}, 0.0, "tiny has 1. Received: auxiliary_weight=0.0"),
         ({}, 0.3, "tiny has 0. Received: auxiliary_weight=0.3"),
-        ({"heads": ["side"], "main": "first"}, 0.3, "must give one vector an image"),
+        ({"heads": ["side"], "main": "first"}, 0.3, "must output one vector per image"),
     ],
 )
 def test_heads_that_do_not_fit_are_refused(tmp_path, network, weight, message):
@@ -194,37 +186,36 @@ def test_a_plateau_without_validation_data_waits(recwarn):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
 
 
-class Weights(keras.callbacks.CSVLogger):
-    """Notes the kernel after each step, and stops after `stop` of them."""
+class Kernels(PressesCtrlC):
+    """Keep the kernel after each step, and press Ctrl-C."""
 
-    seen, stop = [], None
+    kernels = []
 
     def on_train_batch_end(self, batch, logs=None):
-        type(self).seen.append(self.model.get_layer("conv1").kernel.numpy())
-        if len(self.seen) == self.stop:
-            raise KeyboardInterrupt
+        self.kernels.append(self.model.get_layer("conv1").kernel.numpy())
+        super().on_train_batch_end(batch, logs)
 
 
 @pytest.mark.parametrize("stop", [None, pytest.param(1, marks=pytest.mark.slow), 7])
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])
 def test_a_moving_average_is_what_is_saved(tmp_path, monkeypatch, stop, schedule):
-    monkeypatch.setattr(Weights, "seen", [])
-    monkeypatch.setattr(Weights, "stop", stop)
+    monkeypatch.setattr(Kernels, "kernels", [])
+    monkeypatch.setattr(Kernels, "step", stop)
     monkeypatch.setattr(compilation, "_steps_per_execution", lambda *_: 1)
-    monkeypatch.setattr(keras.callbacks, "CSVLogger", Weights)
+    monkeypatch.setattr(keras.callbacks, "CSVLogger", Kernels)
     recipe = PLAIN.replace(moving_average=0.8, schedule=schedule)
     if stop:
         with pytest.raises(Interrupted):
             train(Tiny, colors(), recipe, tmp_path)
     else:
         train(Tiny, colors(), recipe, tmp_path)
-    assert len(Weights.seen) == (stop or 10)
-    mean = Weights.seen[0]
-    for kernel in Weights.seen[1:]:
+    assert len(Kernels.kernels) == (stop or 10)
+    mean = Kernels.kernels[0]
+    for kernel in Kernels.kernels[1:]:
         mean = 0.8 * mean + 0.2 * kernel
     model, info = load_model(tmp_path / "model.keras"), read_info(tmp_path / "model.keras")
     np.testing.assert_allclose(model.get_layer("conv1").kernel.numpy(), mean, rtol=1e-4, atol=1e-6)
-    if stop:  # measured were the weights before their mean
+    if stop:  # The weights before their mean were measured, which are not saved
         assert not info.metrics and info.training["interrupted"]
         return
     _, validation = colors().split("train").divide(0.1, 0)
@@ -232,12 +223,9 @@ def test_a_moving_average_is_what_is_saved(tmp_path, monkeypatch, stop, schedule
     assert again.summary() == pytest.approx(info.metrics["validation"])
 
 
-def test_ctrl_c_before_the_first_step_keeps_the_first_weights(tmp_path, monkeypatch):
-    class Now(keras.callbacks.CSVLogger):
-        def on_train_batch_begin(self, batch, logs=None):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(keras.callbacks, "CSVLogger", Now)
+def test_ctrl_c_in_the_first_step_saves_weights_that_are_not_zero(tmp_path, monkeypatch):
+    press_ctrl_c(monkeypatch, step=1)
+    monkeypatch.setattr(compilation, "_steps_per_execution", lambda *_: 1)
     with pytest.raises(Interrupted):
         train(Tiny, colors(), PLAIN.replace(moving_average=0.9), tmp_path)
     assert load_model(tmp_path / "model.keras").get_layer("conv1").kernel.numpy().any()
@@ -287,7 +275,7 @@ def test_a_recipe_of_crops_is_measured_at_their_scale(tmp_path, passed):
     assert passed[0]["augmentation"] == "crop-flip" and info.metrics["test"]["top1"] == 1.0
 
 
-def test_misspelt_fields_are_told_before_the_training(tmp_path):
+def test_misspelt_fields_are_reported_before_training(tmp_path):
     for field in ("augmentation", "preprocessing"):
         with pytest.raises(ArgumentError, match="must be one of"):
             train(Tiny, colors(), PLAIN.replace(**{field: "crop"}), tmp_path)
@@ -301,7 +289,7 @@ def test_misspelt_fields_are_told_before_the_training(tmp_path):
         ({"schedule": "plateau", "decay_at": (0.5,), "decay_factor": (0.1,)}, "must be one number, but with"),
     ],
 )
-def test_recipes_that_would_be_passed_over_are_refused(changes, message):
+def test_recipes_whose_fields_contradict_each_other_are_refused(changes, message):
     with pytest.raises(ArgumentError, match=message):
         PLAIN.replace(**changes)
 
@@ -324,11 +312,11 @@ def test_a_rate_for_each_part():
     before = {weight.path: weight.numpy() for weight in model.trainable_weights}
     random = np.random.default_rng(0)
     images, labels = random.normal(size=(8, 12, 12, 3)), random.integers(0, 3, 8)
-    for one in (model, plain):
-        one.train_on_batch(images, dict.fromkeys(("predictions", "side"), labels))
-    for one, other in zip(model.trainable_weights, plain.trainable_weights, strict=True):
-        moved, whole = one.numpy() - before[one.path], other.numpy() - before[one.path]
-        factor = {"conv1": 0.1, "side": 0.0, "predictions": 1.0}[one.path.split("/")[0]]
+    for network in (model, plain):
+        network.train_on_batch(images, dict.fromkeys(("predictions", "side"), labels))
+    for weight, other in zip(model.trainable_weights, plain.trainable_weights, strict=True):
+        moved, whole = weight.numpy() - before[weight.path], other.numpy() - before[weight.path]
+        factor = {"conv1": 0.1, "side": 0.0, "predictions": 1.0}[weight.path.split("/")[0]]
         np.testing.assert_allclose(moved, factor * whole, rtol=1e-3, atol=1e-7)
         assert np.abs(whole).max() > 1e-6
 
@@ -361,12 +349,12 @@ def test_accumulated_gradients_are_those_of_the_larger_batch():
         training.compile_model(model, recipe.replace(batch_size=batch, accumulation=accumulation), 8 // batch)
         model.fit(images, labels, batch_size=batch, shuffle=False, epochs=2, verbose=0)
         results.append(model.get_weights())
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    for weight, other in zip(*results, strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-4, atol=1e-6)
 
 
 def unequal():
-    """A source of 60 red, 15 green and 5 blue images."""
+    """Return a source of 60 red, 15 green and 5 blue images."""
     source, labels = colors(), np.repeat([0, 1, 2], [60, 15, 5])
     images = source.split("train").items[[np.flatnonzero(np.arange(80) % 3 == label)[0] for label in labels]]
     return Source(
@@ -389,7 +377,7 @@ def test_classes_weigh_the_same(smoothing, heads):
         classes = labels.argmax(1) if smoothing else labels
         np.add.at(sums, classes, weights)
     np.testing.assert_allclose(sums, 80 / 3, rtol=1e-5)
-    assert len(held_out.element_spec) == 2  # what is measured is not weighed
+    assert len(held_out.element_spec) == 2  # Validation images have no weights
     model.fit(batches, validation_data=held_out, verbose=0)
 
 

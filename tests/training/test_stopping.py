@@ -1,4 +1,4 @@
-"""Ways in which a training run is told to stop, and runs that go on after they were complete."""
+"""Stopping a training run, and extending a complete one."""
 
 import json
 import os
@@ -10,16 +10,15 @@ import textwrap
 import keras
 import numpy as np
 import pytest
+from colors import colors as all_colors
 from conftest import ROOT
 from PIL import Image
 
 from keras_cnns import recipes
 from keras_cnns.data import open_source
-from keras_cnns.data.sources import Source
-from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, Interrupted, OutputExistsError, TrainingError
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import _signals, checkpoint, compilation, finishing, holds_photographs, train
+from keras_cnns.training import _signals, checkpoint, holds_photographs, precision, results, train
 from keras_cnns.training import _train as module
 
 PLAIN = recipes.Recipe("plain", learning_rate=0.02, batch_size=8, epochs=4, schedule="constant", precision="float32")
@@ -35,25 +34,18 @@ def Net(classes=10, input_shape=(8, 8, 3)):
 
 
 def colors(count=30):
-    """A source of images whose brightest channel is their class; an epoch of them is one call of the compiled step."""
-    random = np.random.default_rng(0)
-
-    def split(count):
-        labels = np.arange(count) % 3
-        images = random.integers(0, 100, (count, 8, 8, 3), dtype="uint8")
-        images[np.arange(count), :, :, labels] += 100
-        return ArraySplit(images, labels)
-
-    return Source("colors", ("red", "green", "blue"), (8, 8, 3), {"train": split(count), "test": split(9)})
+    """Return so few images that an epoch is one execution."""
+    return all_colors(count, 9, size=(8, 8))
 
 
-def same(one, other):
-    weights = (load_model(folder / "model.keras").get_weights() for folder in (one, other))
+def same(run, other):
+    """Return whether the models of two runs have the same weights."""
+    weights = (load_model(folder / "model.keras").get_weights() for folder in (run, other))
     return all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(*weights, strict=True))
 
 
 class Sends(keras.callbacks.CSVLogger):
-    """Sends this process a signal in the training's first step."""
+    """Send this process a signal in the first step of training."""
 
     number = signal.SIGINT
 
@@ -62,12 +54,12 @@ class Sends(keras.callbacks.CSVLogger):
             os.kill(os.getpid(), self.number)
 
 
-def test_the_time_is_over_where_an_epoch_is_one_call(tmp_path):
+def test_the_time_is_over_when_an_epoch_is_one_call(tmp_path):
     stopped = train(Net, colors(), PLAIN, tmp_path, max_minutes=1e-9, quiet=True)
     assert stopped.training["epochs"] == 1 and not stopped.training["complete"]
     state, _ = checkpoint.read(tmp_path / "checkpoint.npz")
     assert (state["epoch"], state["step"]) == (1, 0)
-    with pytest.raises(OutputExistsError, match="unfinished run: go on with it by --resume"):
+    with pytest.raises(OutputExistsError, match="unfinished run: resume it with --resume"):
         train(Net, colors(), PLAIN, tmp_path, quiet=True)
     # The end of the last epoch is the end of the run, however late it is
     last = train(Net, colors(), PLAIN.replace(epochs=1), tmp_path / "last", max_minutes=1e-9, quiet=True)
@@ -80,7 +72,7 @@ def test_a_signal_is_acknowledged_and_loses_no_epoch(tmp_path, monkeypatch, capf
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(keras.callbacks, "CSVLogger", Sends)
-        patch.setattr(checkpoint, "SHARE", 1e-9)  # or the checkpoint may have been written anyway
+        patch.setattr(checkpoint, "SHARE", 1e-9)  # Otherwise the checkpoint may have been written anyway
         with pytest.raises(Interrupted, match="after 1 of 4 epochs"):
             train(Net, colors(), PLAIN, tmp_path, quiet=True)
     assert "stopping: after this step; press Ctrl-C again to quit without saving" in capfd.readouterr().err
@@ -105,7 +97,7 @@ def test_ctrl_c_while_the_trained_network_is_measured(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "evaluate", press)
+        patch.setattr(results, "evaluate", press)
         with pytest.raises(Interrupted, match="while the trained network was measured; it is safe in .*--resume$"):
             train(Net, colors(), PLAIN, tmp_path, quiet=True, command="cnn-train Net --data colors")
     assert read_info(tmp_path / "model.keras").training["epochs"] == 4
@@ -113,20 +105,20 @@ def test_ctrl_c_while_the_trained_network_is_measured(tmp_path, monkeypatch):
 
 
 def test_a_second_signal_quits_a_process_that_is_busy():
-    """The main thread stands in a call that no signal ends, as in a long compiled step."""
+    """The main thread sleeps, as in a long compiled step."""
     script = """
         import os, signal, threading, time
         from keras_cnns.training import _signals
         _signals.ECHO = 0.1
         def press():
-            for _ in range(3):  # the second one comes at once, and is an echo
+            for pause in (0.02, 0.3, 0.3):  # the second signal comes at once, and is an echo
                 os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(0.02 if _ == 0 else 0.3)
+                time.sleep(pause)
         from keras_cnns._quiet import quiet
-        # What `quiet` holds back, as while libraries are imported, is not what is said of the signal
+        # `quiet` holds back what libraries write, but not the acknowledgement of the signal
         with _signals.stop_signals(hard=True) as signals, quiet(), signals.stage(_signals.TRAINING, waits=True):
             threading.Timer(0.1, press).start()
-            time.sleep(30)  # the handler only notes the signal, and the sleep goes on
+            time.sleep(30)  # the handler only notes the signal, and the sleep continues
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -141,7 +133,7 @@ def test_a_complete_run_is_extended(tmp_path):
     train(Net, colors(), PLAIN.replace(epochs=2), parts, quiet=True)
     info = train(Net, colors(), PLAIN, parts, resume=True, quiet=True)
     assert info.training["extended"] == [2] and info.training["epochs"] == 4 and info.recipe["epochs"] == 4
-    assert same(whole, parts)  # as if it had had four epochs from the beginning
+    assert same(whole, parts)  # The same as four epochs from the beginning
     assert len((parts / "log.csv").read_text().splitlines()) == 5
     assert (parts / "final_state.npz").exists() and not (parts / "checkpoint.npz").exists()
     with pytest.raises(ArgumentError, match="complete with 4 epochs, and can be extended to more"):
@@ -154,15 +146,15 @@ def test_a_complete_run_is_extended(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_extended_cosine_says_what_becomes_of_its_rate(tmp_path, capfd):
+def test_an_extended_cosine_schedule_says_how_its_rate_continues(tmp_path, capfd):
     recipe = PLAIN.replace(schedule="cosine", epochs=1)
     train(Net, colors(), recipe, tmp_path, quiet=True)
-    with pytest.raises(Interrupted), pytest.MonkeyPatch.context() as patch:  # and it may be stopped again
+    with pytest.raises(Interrupted), pytest.MonkeyPatch.context() as patch:  # It may be stopped again
         patch.setattr(keras.callbacks, "CSVLogger", Sends)
         train(Net, colors(), recipe.replace(epochs=3), tmp_path, resume=True)
     said = capfd.readouterr().err
     assert "extends the complete run of 1 epochs to 3: the cosine schedule is that of 3 epochs" in said
-    assert "goes on at 0.015" in said  # .02 * (1 + cos(pi / 3)) / 2
+    assert "continues at 0.015" in said  # .02 * (1 + cos(pi / 3)) / 2
     info = train(Net, colors(), recipe.replace(epochs=3), tmp_path, resume=True, quiet=True)
     assert info.training["extended"] == [1] and info.training["complete"]
 
@@ -170,15 +162,15 @@ def test_an_extended_cosine_says_what_becomes_of_its_rate(tmp_path, capfd):
 def test_the_best_epoch_is_restored(tmp_path, monkeypatch):
     real = module.callbacks
 
-    def spoiling(*args, **options):  # the first epoch's weights are the best ones
-        made = real(*args, **options)
-        best = next(one for one in made if type(one).__name__ == "Best")
+    def with_falling_accuracy(*args, **options):  # So the first epoch's weights are the best ones
+        callbacks = real(*args, **options)
+        best = next(callback for callback in callbacks if type(callback).__name__ == "Best")
         best.value = None
         end = best.on_epoch_end
         best.on_epoch_end = lambda epoch, logs: end(epoch, {**logs, "val_accuracy": 1.0 - epoch / 10})
-        return made
+        return callbacks
 
-    monkeypatch.setattr(module, "callbacks", spoiling)
+    monkeypatch.setattr(module, "callbacks", with_falling_accuracy)
     info = train(Net, colors(), PLAIN, tmp_path, restore_best=True, quiet=True)
     assert info.training["restored_epoch"] == info.training["best_epoch"] == 1 and info.training["epochs"] == 4
     pair = (load_model(tmp_path / name).get_weights() for name in ("model.keras", "best.keras"))
@@ -187,8 +179,11 @@ def test_the_best_epoch_is_restored(tmp_path, monkeypatch):
     assert record["training"]["restored_epoch"] == 1 and record["run"]["restore_best"]
     with pytest.raises(ArgumentError, match="its restore_best is True, not None"):
         train(Net, colors(), PLAIN, tmp_path, resume=True, quiet=True)
+
+
+def test_a_moving_average_has_no_best_epoch_to_restore(tmp_path):
     with pytest.raises(ArgumentError, match="leave out `restore_best`"):
-        train(Net, colors(), PLAIN.replace(moving_average=0.9), tmp_path / "mean", restore_best=True, quiet=True)
+        train(Net, colors(), PLAIN.replace(moving_average=0.9), tmp_path, restore_best=True, quiet=True)
 
 
 def test_frozen_layers_are_recorded_and_stay(tmp_path):
@@ -197,7 +192,7 @@ def test_frozen_layers_are_recorded_and_stay(tmp_path):
     with pytest.warns(UserWarning, match="conv1, b.* keep random weights"):
         train(Net, colors(), PLAIN.replace(freeze=["conv1", "b*"]), tmp_path, quiet=True)
     trained = load_model(tmp_path / "model.keras")
-    for layer in ("conv1", "bn"):  # the statistics of batch normalization too
+    for layer in ("conv1", "bn"):  # The statistics of batch normalization are kept too
         pairs = zip(begun.get_layer(layer).get_weights(), trained.get_layer(layer).get_weights(), strict=True)
         assert all((a == b).all() for a, b in pairs)
     assert not np.allclose(begun.get_layer("predictions").kernel, trained.get_layer("predictions").kernel)
@@ -208,13 +203,16 @@ def test_frozen_layers_are_recorded_and_stay(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "decay, told",
+    "decay, message",
     [(1.0, "in epoch 1, step 1 .layer"), pytest.param(0.0, "outputs are NaN", marks=pytest.mark.slow)],
 )
-def test_a_network_that_its_last_step_spoils_is_told(tmp_path, decay, told):
-    """The loss of the one step is finite, as it is that before the update; with decay the weights are not finite."""
+def test_a_network_that_its_last_step_spoils_is_reported(tmp_path, decay, message):
+    """The loss of the only step, before its update, is finite.
+
+    With weight decay the weights are not finite afterwards, otherwise the outputs.
+    """
     recipe = PLAIN.replace(optimizer="sgd", learning_rate=3e38, weight_decay=decay, epochs=1, batch_size=64)
-    with pytest.raises(TrainingError, match=told):
+    with pytest.raises(TrainingError, match=message):
         train(Net, colors(), recipe, tmp_path, quiet=True)
     assert (tmp_path / "best.keras").exists() == (not decay)
 
@@ -233,26 +231,26 @@ AMX = "processor\t: 0\nmodel name\t: amx_bf16 in a name\nflags\t\t: fpu avx2 amx
         (None, None, "neither AVX512-BF16 nor AMX"),
     ],
 )
-def test_bfloat16_is_chosen_where_it_is_fast(tmp_path, monkeypatch, recwarn, cpuinfo, switch, reason):
+def test_bfloat16_is_chosen_on_processors_with_kernels_for_it(tmp_path, monkeypatch, recwarn, cpuinfo, switch, reason):
     import tensorflow as tf
 
     if tf.config.get_visible_devices("GPU"):
         pytest.skip("the GPU has its own precision")
     if cpuinfo:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
-    monkeypatch.setattr(compilation, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if switch:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", switch)
-    assert compilation.policy_for("auto") == ("float32" if reason else "mixed_bfloat16") and not recwarn
-    assert compilation.policy_for("mixed_bfloat16") == "mixed_bfloat16" and len(recwarn) == bool(reason)
+    assert precision.policy_for("auto") == ("float32" if reason else "mixed_bfloat16") and not recwarn
+    assert precision.policy_for("mixed_bfloat16") == "mixed_bfloat16" and len(recwarn) == bool(reason)
     if reason:
         assert reason in str(recwarn[0].message) and "--precision float32" in str(recwarn[0].message)
     with pytest.warns(UserWarning, match="mixed_float16 is emulated here"):
-        compilation.policy_for("mixed_float16")
+        precision.policy_for("mixed_float16")
 
 
-def test_photographs_are_told_from_other_folders(tmp_path):
+def test_photographs_are_distinguished_from_other_folders(tmp_path):
     def folder(name, mode, size):
         for label in "ab":
             (tmp_path / name / label).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The whole road on small images: what a run writes, and what it keeps when something goes wrong."""
+"""What a run writes, and what it keeps when something goes wrong."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from colors import colors, press_ctrl_c
 from PIL import Image
 
 from keras_cnns import applications, recipes
-from keras_cnns.data.sources import Source, open_source
-from keras_cnns.data.splits import ArraySplit
+from keras_cnns.data.sources import open_source
 from keras_cnns.errors import Interrupted, OutputError, OutputExistsError, SourceError, TrainingError
 from keras_cnns.saving import load_model, read_info
 from keras_cnns.training import _train as module
@@ -27,40 +27,53 @@ def Tiny(classes=10, input_shape=(12, 12, 3), kernel_initializer="he_normal"):
     return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax", dtype="float32")(x), name="tiny")
 
 
-def colors(train=80, test=20):
-    """A source of images whose brightest channel is their class."""
-    random = np.random.default_rng(0)
-
-    def split(count):
-        labels = np.arange(count) % 3
-        images = random.integers(0, 100, (count, 12, 12, 3), dtype="uint8")
-        images[np.arange(count), :, :, labels] += 100
-        return ArraySplit(images, labels)
-
-    return Source("colors", ("red", "green", "blue"), (12, 12, 3), {"train": split(train), "test": split(test)})
-
-
-def test_a_run_writes_six_files(tmp_path):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run of twelve epochs, and what `train` returned."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    keras.utils.set_random_seed(0)
     recipe = QUICK.replace(epochs=12, learning_rate=2e-2)
-    info = train(Tiny, colors(), recipe, tmp_path / "run", seed=3, command="cnn-train ...")
-    written = sorted(one.name for one in (tmp_path / "run").iterdir())
-    assert written == ["best.keras", "curve.png", "final_state.npz", "log.csv", "model.keras", "run.json"]
+    return folder, train(Tiny, colors(), recipe, folder, seed=3, command="cnn-train ...")
+
+
+def test_a_run_writes_six_files(run):
+    names = sorted(path.name for path in run[0].iterdir())
+    assert names == ["best.keras", "curve.png", "final_state.npz", "log.csv", "model.keras", "run.json"]
+
+
+def test_a_run_measures_validation_and_test_images(run):
+    _, info = run
     assert info.metrics["test"]["top1"] == 1.0 and info.metrics["test"]["examples"] == 20
     assert info.metrics["validation"]["examples"] == 9
-    assert read_info(tmp_path / "run" / "model.keras") == info
+
+
+def test_the_record_says_how_the_network_was_made(run):
+    folder, info = run
+    assert read_info(folder / "model.keras") == info
     assert info.class_names == ("red", "green", "blue") and info.builder == "Tiny"
     assert info.network == {"classes": 3, "input_shape": (12, 12, 3)}
     assert info.training["epochs"] == 12 and info.training["seed"] == 3 and not info.training["interrupted"]
     assert info.training["pictures"] == 71 and info.data == {"source": "colors"}
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
+
+
+def test_log_and_run_json_hold_every_epoch(run):
+    folder, _ = run
+    record = json.loads((folder / "run.json").read_text())
     assert len(record["history"]["val_accuracy"]) == 12 and record["recipe"]["epochs"] == 12
-    log = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    log = (folder / "log.csv").read_text().splitlines()
     assert len(log) == 13 and log[0].startswith("epoch,accuracy,")
-    curve = Image.open(tmp_path / "run" / "curve.png")
+
+
+def test_the_curve_is_drawn(run):
+    curve = Image.open(run[0] / "curve.png")
     assert curve.size[0] > 800 and len(set(np.asarray(curve.convert("L")).ravel().tolist())) > 20
-    model = load_model(tmp_path / "run" / "model.keras")
-    x = info.preprocessing.normalize(colors().split("test").items.astype("float32"))
-    assert (model.predict(x, verbose=0).argmax(1) == colors().split("test").labels).all()
+
+
+def test_the_written_model_predicts_the_test_labels(run):
+    folder, info = run
+    model, test = load_model(folder / "model.keras"), colors().split("test")
+    x = info.preprocessing.normalize(test.items.astype("float32"))
+    assert (model.predict(x, verbose=0).argmax(1) == test.labels).all()
 
 
 @pytest.mark.slow
@@ -69,9 +82,9 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     for k, seed in enumerate((1, 1, 2)):
         train(Tiny, colors(), QUICK.replace(augmentation="pad-crop-flip"), tmp_path / str(k), seed=seed)
         weights.append(load_model(tmp_path / str(k) / "model.keras").get_weights())
-    for one, same, other in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, same, rtol=1e-5, atol=1e-6)
-        assert one.size < 4 or not np.allclose(one, other)
+    for first, same, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(first, same, rtol=1e-5, atol=1e-6)
+        assert first.size < 4 or not np.allclose(first, other)
 
 
 def test_statistics_come_from_the_training_part_alone(tmp_path):
@@ -92,32 +105,24 @@ def test_an_existing_run_is_kept(tmp_path):
 
 
 def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
-    seen = []
-
-    class CtrlC(keras.callbacks.CSVLogger):
-        def on_train_batch_end(self, batch, logs=None):
-            seen.append(batch)
-            if len(seen) == 7:  # in the second epoch of five steps
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(keras.callbacks, "CSVLogger", CtrlC)
+    press_ctrl_c(monkeypatch, step=7)  # In the second epoch of five steps
     monkeypatch.setattr(compilation, "_steps_per_execution", lambda *_: 1)
     with pytest.raises(Interrupted, match=r"interrupted after 1 of 9 epochs.*model.keras"):
         train(Tiny, colors(), QUICK.replace(epochs=9), tmp_path / "run")
     info = read_info(tmp_path / "run" / "model.keras")
     assert info.training["interrupted"] and info.training["epochs"] == 1 and "test" not in info.metrics
     assert load_model(tmp_path / "run" / "model.keras").name == "tiny"
-    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted({*module.FILES} - {module.FINAL})
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted({*module.FILES} - {module.FINAL})
 
 
-def test_what_cannot_be_recorded_is_told_before_the_training(tmp_path):
+def test_what_cannot_be_recorded_is_reported_before_training(tmp_path):
     recipe = QUICK.replace(network={"kernel_initializer": keras.initializers.HeNormal()})
     with pytest.raises(ValueError, match="must be JSON: name initializers"):
         train(Tiny, colors(), recipe, tmp_path / "run")
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
-def test_an_unreadable_validation_image_is_told_before_the_training(folder_of_images, tmp_path):
+def test_an_unreadable_validation_image_is_reported_before_training(folder_of_images, tmp_path):
     source = open_source(folder_of_images)
     bad = source.split("train").divide(module.VALIDATION_SHARE, 0)[1].items[0]
     Path(bad).write_bytes(b"")
@@ -129,31 +134,24 @@ def test_an_unreadable_validation_image_is_told_before_the_training(folder_of_im
 def test_ctrl_c_in_the_first_epoch_keeps_an_earlier_network(tmp_path, monkeypatch):
     train(Tiny, colors(), QUICK, tmp_path / "run")
     before = (tmp_path / "run" / "model.keras").read_bytes()
-
-    class CtrlC(keras.callbacks.CSVLogger):
-        def on_train_batch_end(self, batch, logs=None):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(keras.callbacks, "CSVLogger", CtrlC)
+    press_ctrl_c(monkeypatch, step=1)
+    monkeypatch.setattr(compilation, "_steps_per_execution", lambda *_: 1)
     with pytest.raises(Interrupted, match="model.keras is the earlier run's"):
         train(Tiny, colors(), QUICK, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "model.keras").read_bytes() == before
 
 
-def test_ctrl_c_in_the_first_epoch(tmp_path, monkeypatch):
-    class CtrlC(keras.callbacks.CSVLogger):
-        def on_train_batch_end(self, batch, logs=None):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(keras.callbacks, "CSVLogger", CtrlC)
+def test_ctrl_c_in_the_first_epoch_of_a_new_run_saves_the_network(tmp_path, monkeypatch):
+    press_ctrl_c(monkeypatch, step=1)
+    monkeypatch.setattr(compilation, "_steps_per_execution", lambda *_: 1)
     with pytest.raises(Interrupted, match="interrupted after 0 of 2 epochs"):
         train(Tiny, colors(), QUICK, tmp_path / "run")
     assert read_info(tmp_path / "run" / "model.keras").training["epochs"] == 0
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+def test_a_loss_that_is_nan_or_infinite_stops_the_run(tmp_path):
     recipe = QUICK.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, warmup_steps=0, epochs=5)
-    with pytest.raises(TrainingError, match=r"stopped being a number in epoch 1, step \d \(layer .*\); .*log.csv"):
+    with pytest.raises(TrainingError, match=r"became NaN or infinite in epoch 1, step \d \(layer .*\); .*log.csv"):
         train(Tiny, colors(), recipe, tmp_path / "run")
     assert not (tmp_path / "run" / "model.keras").exists() and (tmp_path / "run" / "log.csv").exists()
 
@@ -185,7 +183,7 @@ def test_images_of_all_sizes_get_the_networks_own(folder_of_images, tmp_path):
     assert info.preprocessing.size == (16, 16)
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         train(Tiny, colors(), QUICK, tmp_path / "file" / "run")
