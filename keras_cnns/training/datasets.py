@@ -6,7 +6,7 @@ from keras_cnns.data.augment import AUGMENTATIONS
 from keras_cnns.data.balance import repeat_scarce, weighing
 from keras_cnns.data.crops import RATIO
 from keras_cnns.data.dataset_state import of_length
-from keras_cnns.data.files import FileSplit
+from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.pipeline import fit_color, make_dataset
 from keras_cnns.training.compilation import targets
 

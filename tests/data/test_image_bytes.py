@@ -17,7 +17,7 @@ FAULTS = {
     "text.png": "text.png notes its orientation outside of EXIF",
     "gray2_one_transparent.png": "has a transparent color that programs read differently",
     "rgb16_one_transparent.png": "has a transparent color that programs read differently",
-    "tiny.png": "tiny.png has fewer than 4 pixels a side",
+    "tiny.png": "tiny.png has a side of fewer than 4 pixels",
     "cut.png": "Invalid PNG data",
     "cut.jpg": "jpeg::Uncompress failed",
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cnns.data import Preprocessing, image_files, read_image
+from keras_cnns.data import Preprocessing, image_files, jpeg_damage, read_image
 from keras_cnns.data.pipeline import read_files
 from keras_cnns.errors import SourceError, SourceWarning
 
@@ -58,7 +58,7 @@ def damaged(tmp_path):
 def test_damage_in_the_middle_of_a_jpeg_is_told(damaged, capfd):
     for name, found in (("good", False), ("damaged", True)):
         content = (damaged / f"{name}.jpg").read_bytes()
-        assert bool(image_files.decoder_warning(content)) == found
+        assert bool(jpeg_damage.decoder_warning(content)) == found
     assert "Corrupt" not in capfd.readouterr().err
     with pytest.warns(SourceWarning, match="damaged.jpg: is a JPEG that is damaged in its middle .Corrupt JPEG data"):
         read_files([damaged / "damaged.jpg"], Preprocessing((8, 8)))
@@ -79,7 +79,7 @@ def test_a_thumbnail_in_the_header_is_no_damage(damaged):
     for options in ({"exif": exif}, {"progressive": True}, {"optimize": True}):
         with Image.open(damaged / "good.jpg") as image:
             image.save(damaged / "other.jpg", **options)
-        assert not image_files._has_stray_markers((damaged / "other.jpg").read_bytes()), options
+        assert not jpeg_damage._has_stray_markers((damaged / "other.jpg").read_bytes()), options
 
 
 def test_transparency_becomes_white(tmp_path):

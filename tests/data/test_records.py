@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_cnns.data import Preprocessing, Share, make_dataset, open_source
 from keras_cnns.data import _records as module
-from keras_cnns.data._records import records
+from keras_cnns.data._records import read_records
 
 COUNT, SHARDS = 103, 5
 
@@ -29,14 +29,14 @@ def texts(data):
 
 def test_records_in_order(shards):
     parts = [(shards[1], 15, 5), (shards[3], 0, 2)]
-    assert texts(records(parts, False)) == ["1:15", "1:16", "1:17", "1:18", "1:19", "3:0", "3:1"]
+    assert texts(read_records(parts, False)) == ["1:15", "1:16", "1:17", "1:18", "1:19", "3:0", "3:1"]
 
 
 def test_records_of_many_files_are_mixed_by_the_seed(shards, monkeypatch):
     monkeypatch.setattr(module, "FILES", 2)
     parts = [(path, 0, 20) for path in shards]
-    orders = [texts(records(parts, False, seed)) for seed in (1, 1, 2)]
-    everything = texts(records(parts, False))
+    orders = [texts(read_records(parts, False, seed)) for seed in (1, 1, 2)]
+    everything = texts(read_records(parts, False))
     assert orders[0] == orders[1] != orders[2]
     assert all(sorted(order) == sorted(everything) and order != everything for order in orders)
     assert len({text[0] for text in orders[0][:8]}) == 2  # two files in turns
@@ -92,7 +92,7 @@ def test_both_formats_give_every_image_once(stored):
 def test_each_process_opens_its_own_files_alone(stored):
     split, preprocessing = stored.split("train"), Preprocessing((4, 4), 3, mean=(0.0,), scale=(1.0,))
     parts = [split.portion(k, 2) for k in (0, 1)]
-    paths = [{path for path, *_ in part._parts()} for part in parts]
+    paths = [{path for path, *_ in part._file_parts()} for part in parts]
     assert len(paths[0]) == len(paths[1]) == 3 and len(paths[0] & paths[1]) == 1  # the one that the cut goes through
     found = [numbers(make_dataset(split, preprocessing, 8, shuffle=True, share=Share(2, k, 2))) for k in (0, 1)]
     assert len(found[0]) == len(found[1]) == 52  # 51 of its own, and one of them again

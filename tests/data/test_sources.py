@@ -321,10 +321,10 @@ def test_an_unreadable_image_is_named(folder_of_images):
         ("no/such/folder", "a source of images is"),
         ("missing.npz", "there is no such file"),
         ("", "needs a name, as 'digits'"),
-        ("tfds:mnist/zzz", "cannot open it|has no data set"),
-        ("tfds:", "after 'tfds:' stands a data set's name"),
-        ("tfds:../x", "after 'tfds:' stands a data set's name"),
-        ("tfds:cifar1O", "no data set of that name. Did you mean 'cifar10'"),
+        ("tfds:mnist/zzz", "cannot open it|has no dataset"),
+        ("tfds:", "'tfds:' must be followed by a dataset's name"),
+        ("tfds:../x", "'tfds:' must be followed by a dataset's name"),
+        ("tfds:cifar1O", "no dataset of that name. Did you mean 'cifar10'"),
     ],
 )
 def test_misspelt_sources(name, message):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_cnns.data import Source, open_source, repeat_scarce, split_source
-from keras_cnns.data.files import FileSplit
+from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.data.splitting import exact_counts, exact_totals
 from keras_cnns.errors import ArgumentError, SourceError

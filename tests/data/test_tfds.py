@@ -260,9 +260,9 @@ def test_what_is_not_the_sets_fault_stays_what_it_is(written, tmp_path):
     "name, error, message",
     [
         ("cifar10", SourceError, "is not on disk in .*--download, or run: tfds build cifar10 --data_dir"),
-        ("stripez", ArgumentError, "no data set of that name. Did you mean 'stripes'"),
+        ("stripez", ArgumentError, "no dataset of that name. Did you mean 'stripes'"),
         ("stripes:2.0.0", ArgumentError, "holds no such version, but 1.0.0. Received: source='tfds:stripes:2.0.0'"),
-        ("no_such_thing_at_all", ArgumentError, "no data set of that name"),
+        ("no_such_thing_at_all", ArgumentError, "no dataset of that name"),
     ],
 )
 def test_sets_that_are_not_there(written, name, error, message):
