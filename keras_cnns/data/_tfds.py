@@ -69,7 +69,10 @@ def open_tfds(
 def _splits(
     spec: str, builder: "tfds.core.DatasetBuilder", keys: tuple[str, str], test_share: float, seed: int
 ) -> tuple[dict[str, TfdsSplit], Notes]:
-    """Return the splits of a dataset, always with a test split, and a note on where that came from."""
+    """Return the splits of a dataset and a note on them.
+
+    If the dataset has no test split, one is made.
+    """
     stored = builder.info.splits
     if "train" not in stored:
         raise SourceError(f"{spec}: has no split 'train' (only {', '.join(stored)}). Choose another set.")
@@ -89,7 +92,7 @@ def _splits(
 
 
 def _builder(spec: str, name: str, data_dir: Path | None) -> "tfds.core.DatasetBuilder":
-    """Return the builder of a dataset, or raise an error that says what is wrong."""
+    """Return the builder of a dataset, or raise an error that explains."""
     import tensorflow_datasets as tfds
     from google.protobuf.json_format import ParseError
     from tensorflow_datasets.core.utils import file_utils
@@ -124,7 +127,7 @@ def _names_of_folders(folder: pathlib.Path) -> list[str]:
 
 
 def _keys(info: "tfds.core.DatasetInfo") -> tuple[str, str] | None:
-    """Return the names of the image and its class among the features; None if they are not clear."""
+    """Return the features that hold the image and its class, if clear."""
     import tensorflow_datasets as tfds
 
     features, keys = info.features, info.supervised_keys

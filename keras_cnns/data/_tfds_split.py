@@ -62,7 +62,7 @@ class TfdsSplit(Split):
         return shuffled
 
     def identity(self) -> bytes:
-        """Return a digest that includes size and time of the files, as `Split.identity`."""
+        """Return a digest, as `Split.identity`, with size and time of the files."""
         files = [file for name in sorted({name for name, *_ in self.slices}) for file in self._files(name)]
         stamps = [(file.name, file.stat().length, file.stat().mtime) for file in files]
         return self._digest(stamps)
@@ -77,21 +77,30 @@ class TfdsSplit(Split):
         return hashlib.sha256(repr((self.builder.info.full_name, self.keys, self.slices, *more)).encode()).digest()
 
     def divide(self, share: float, seed: int) -> tuple[Self, Self]:
-        """Return two slices, as `Split.divide`; they are not stratified, and the seed has no effect."""
+        """Return two slices, as `Split.divide`.
+
+        They are not stratified, and the seed has no effect.
+        """
         cut = self.examples - round(self.examples * share)
         return self._slice(0, cut), self._slice(cut, self.examples)
 
     def partition(self, shares: Sequence[float], seed: int) -> tuple[Self, ...]:
-        """Return slices, as `Split.partition`; they are not stratified, and the seed has no effect."""
+        """Return slices, as `Split.partition`.
+
+        They are not stratified, and the seed has no effect.
+        """
         ends = np.cumsum(exact_totals(self.examples, shares)).tolist()
         return tuple(self._slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False))
 
     def portion(self, process: int, processes: int) -> Self:
-        """Return a slice, as `Split.portion`, so that a process opens only its own files."""
+        """Return a slice, as `Split.portion`.
+
+        A process then opens only the files of its slice.
+        """
         start, stop = (self.examples * part // processes for part in (process, process + 1))
         return self._slice(start, stop)
 
-    def joined(self, others: Iterable[Split]) -> Self:
+    def joined(self, others: Iterable[Self]) -> Self:
         """Return one split of all slices, as `Split.joined`."""
         return self._with_slices([piece for split in (self, *others) for piece in split.slices])
 
@@ -116,7 +125,7 @@ class TfdsSplit(Split):
             return np.concatenate([np.zeros(0, "int64"), *batches.as_numpy_iterator()])
 
     def encoded(self) -> Iterator[tuple[bytes, int]]:
-        """Yield the bytes of the image file and the label of each example.
+        """Yield the encoded image and the label of each example.
 
         Raises:
             SourceError: if the files are damaged.
@@ -148,7 +157,7 @@ class TfdsSplit(Split):
 
     @property
     def stored_bytes(self) -> int:
-        """Size of all examples on disk; an estimate if the split is a slice."""
+        """Size of all examples on disk, in bytes; estimated for slices."""
         splits = self.builder.info.splits
         return sum(
             int(splits[name].num_bytes) * (stop - start) // max(splits[name].num_examples, 1)
@@ -193,18 +202,18 @@ class TfdsSplit(Split):
         return decoded
 
     def _example_decoder(self, features: "tfds.decode.PartialDecoding") -> Callable[[tf.Tensor], dict[str, Any]]:
-        """Return a function from a record to a dictionary of the given features."""
+        """Return a function from a record to a dictionary of features."""
         decoders = features.extract_features(self.builder.info.features)
         return lambda record: decoders.deserialize_example(record, decoders=features.decoders)
 
     def _file_parts(self) -> list[tuple[str, int, int]]:
-        """Return (path, number of records to skip, number to read) of each file of these slices."""
+        """Return (path, records to skip, records to read) of each file."""
         instructions = self.builder.info.splits[self._split_expression].file_instructions
         return [(str(part.filename), part.skip, part.take) for part in instructions]
 
     @property
     def _split_expression(self) -> str:
-        """These slices as tensorflow-datasets writes them, such as "train[0:90]+test[0:10]"."""
+        """These slices in the syntax of tensorflow-datasets, as in "train[0:90]+test[0:10]"."""
         return "+".join(f"{name}[{start}:{stop}]" for name, start, stop in self.slices)
 
     @property
@@ -257,7 +266,7 @@ def damaged_set(spec: str, path: Any, reason: str) -> SourceError:
 
 
 def check_files(spec: str, builder: "tfds.core.DatasetBuilder") -> None:
-    """Raise SourceError if a file of the dataset is missing or too short.
+    """Raise SourceError if a file is missing or too short.
 
     No file is read.
 

@@ -1,6 +1,7 @@
 """Sources in an `.npz` file of images and labels."""
 
 import zipfile
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ NEEDED = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read_npz(path: Path) -> tuple[tuple[str, ...], Shape, dict[str, ArraySplit]]:
-    """Return the class names, the image shape and the splits of an `.npz` file.
+    """Return class names, image shape and splits of an `.npz` file.
 
     Args:
         path: path of a file with these members:
@@ -54,7 +55,7 @@ def read_npz(path: Path) -> tuple[tuple[str, ...], Shape, dict[str, ArraySplit]]
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the members of the file by name; raise SourceError if it cannot be read."""
+    """Return the members of the file by name, or raise SourceError."""
     try:
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile
@@ -66,7 +67,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         OSError,
         EOFError,
         zipfile.BadZipFile,
-        zipfile.zlib.error,
+        zlib.error,
         KeyError,
         AttributeError,
         TypeError,
@@ -86,7 +87,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _class_names(path: Path, members: dict[str, NDArray[Any]]) -> tuple[str, ...]:
-    """Return the class names that the file holds, or those that its training labels imply."""
+    """Return the file's class names, or those implied by its training labels."""
     stored, y_train = members.get("class_names"), members["y_train"]
     if stored is not None and stored.ndim != 1:
         raise SourceError(f"{path}: class_names must be a list of strings. Received: shape={stored.shape}")

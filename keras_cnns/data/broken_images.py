@@ -44,8 +44,9 @@ def without_broken(source: "Source") -> tuple["Source", dict[str, SourceError]]:
             faults = unreadable(paths)
             broken |= faults
             splits[name] = split.take(np.flatnonzero([path not in faults for path in paths]))
-    training = splits["train"]
-    if broken and (empty := sorted(set(range(len(source.class_names))) - set(training.labels.tolist()))):
+    labels = splits["train"].labels
+    classes = set(range(len(source.class_names)))
+    if broken and labels is not None and (empty := sorted(classes - set(labels.tolist()))):
         raise SourceError(
             f"{source.name}: no image of the class {source.class_names[empty[0]]!r} can be read. Replace its files."
         )
@@ -53,10 +54,13 @@ def without_broken(source: "Source") -> tuple["Source", dict[str, SourceError]]:
 
 
 def unreadable(paths: Sequence[str]) -> dict[str, SourceError]:
-    """Return the error of each image file that cannot be read, by path.
+    """Return the errors of image files that cannot be read.
 
     Args:
         paths: paths of image files; each file is read completely.
+
+    Returns:
+        Dictionary from the path of each unreadable file to its error.
     """
     with ThreadPoolExecutor(READERS) as pool:
         return {path: fault for path, fault in zip(paths, pool.map(_fault, paths), strict=True) if fault}

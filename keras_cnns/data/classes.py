@@ -88,7 +88,7 @@ def match_classes(
 def _spellings(
     names: Sequence[str], wanted: Sequence[str], ids: Sequence[str]
 ) -> Iterator[tuple[Sequence[Any], Sequence[Any]]]:
-    """Yield (names of the source, names of the model) for each way to compare them."""
+    """Yield the names of source and model, in each comparable form."""
     yield names, wanted
     if ids:
         yield names, ids
@@ -98,7 +98,7 @@ def _spellings(
 
 
 def _whole_numbers(names: Collection[str]) -> list[int] | None:
-    """Return the names as whole numbers, or None if one is not a number."""
+    """Return the names as whole numbers, or None if any is not."""
     return [int(name) for name in names] if all(re.fullmatch("[0-9]+", name) for name in names) else None
 
 

@@ -57,7 +57,7 @@ def read_table(path: Path) -> tuple[tuple[str, ...], dict[str, FileSplit]]:
                 f"{path}: the split {part} has labels that no row of the training split has: "
                 f"{', '.join(unknown[:10])}. Add rows for training, or remove these."
             )
-    splits = {
+    splits: dict[str, FileSplit] = {
         part: FileSplit.from_paths([image for image, _ in rows[part]], [numbers[label] for _, label in rows[part]])
         for part in ("", "train", "validation", "test")
         if part in rows
@@ -66,7 +66,7 @@ def read_table(path: Path) -> tuple[tuple[str, ...], dict[str, FileSplit]]:
 
 
 def _read_rows(path: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
-    """Return (path of the image, label) of each row, by the name of its split."""
+    """Return (image path, label) of each row, by the row's split."""
     rows: dict[str, list[tuple[str, str]]] = {}
     with open(path, encoding="utf-8-sig", newline="") as file:
         head = file.readline()
@@ -92,7 +92,7 @@ def _columns(path: pathlib.Path, head: Sequence[str]) -> dict[str, int]:
 
 
 def _values(path: pathlib.Path, line: int, columns: dict[str, int], row: Sequence[str]) -> tuple[str, str, str]:
-    """Return (name of the split, path of the image, label) of a row."""
+    """Return (name of the split, image path, label) of a row."""
     values = {name: row[place].strip() if place < len(row) else "" for name, place in columns.items()}
     if missing := [name for name, value in values.items() if not value]:
         raise SourceError(f"{path}: line {line} has no {missing[0]}. Complete the line, or remove it.")

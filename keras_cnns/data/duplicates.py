@@ -68,7 +68,7 @@ def draw_for_near(examined: Mapping[str, Iterable[ExaminedImage]], seed: int) ->
 
 
 def near_duplicates(images: Sequence[tuple[str, ExaminedImage]], class_names: Sequence[str]) -> Iterator[str]:
-    """Yield "this (class) = that (class)" for pairs that look nearly the same.
+    """Yield "this (class) = that (class)" for each pair of near duplicates.
 
     Only pairs in two splits or two classes are compared. The thumbnails of near duplicates differ, as root mean square,
     by less than `TOLERANCE` times their contrast. Images of little contrast, which look similar when small, must

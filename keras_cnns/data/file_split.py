@@ -13,6 +13,7 @@ from keras_cnns.data._tf_data import PARALLEL
 from keras_cnns.data.image_decoder import ChooseWindow, FinishWindow
 from keras_cnns.data.image_files import (
     DIVISORS,
+    Window,
     decode_jpeg,
     plan_window,
     read_file,
@@ -81,8 +82,7 @@ class FileSplit(LabeledSplit):
 
         def read_in_python(path, draws):
             def read(path, draws):
-                draws = draws.tolist()
-                return read_window(path, channels, lambda height, width: choose(height, width, draws), size)
+                return read_window(path, channels, _with_draws(choose, draws.tolist()), size)
 
             return self._read(read, [path, draws], channels, skip_broken)
 
@@ -115,17 +115,20 @@ class FileSplit(LabeledSplit):
         choose: ChooseWindow,
         size: Size,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return how to decode each file: its index in `DIVISORS`, and its window at the reduced size."""
+        """Return how to decode each file.
+
+        Returns:
+            (int32 array (files,) of indices in `DIVISORS`, int32 array (files, 4) of windows at the reduced size).
+        """
         ways, windows = [], []
         for path, row in zip(paths.tolist(), draws.tolist(), strict=True):
-            content = read_file(path)
-            warn_if_damaged(path.decode(), content)
-            divisor, window = plan_window(
-                content, channels, lambda height, width, row=row: choose(height, width, row), size
-            )
+            file = path.decode()
+            content = read_file(file)
+            warn_if_damaged(file, content)
+            divisor, window = plan_window(content, channels, _with_draws(choose, row), size)
             ways.append(DIVISORS.index(divisor))
             windows.append(window)
-            self.decoding.append(path.decode())
+            self.decoding.append(file)
         return np.array(ways, "int32"), np.array(windows, "int32")
 
     def fault(self, error: Exception) -> SourceError | None:
@@ -181,9 +184,10 @@ class FileSplit(LabeledSplit):
         return self._digest(repr(self.keys()).encode())
 
     def _partition_order(self, label: int) -> str:
-        """Return the class name, so that a recorded division gives the same parts.
+        """Return the class name.
 
-        Folders were once numbered in the order of their names as text.
+        Classes were once numbered in the order of their names as text. Divisions recorded then must give the same
+        parts today.
         """
         return str(label) if self.class_names is None or label < 0 else self.class_names[label]
 
@@ -193,7 +197,10 @@ class FileSplit(LabeledSplit):
         return f"{super()._class_of(label)} ({os.path.dirname(self.items[place])})"
 
     def _contents(self) -> bytes:
-        """Return path, size and time of each file, which change with the file; no file is read."""
+        """Return path, size and time of each file.
+
+        They change when a file changes, and no file is read.
+        """
 
         def stamp(path):
             try:
@@ -203,3 +210,8 @@ class FileSplit(LabeledSplit):
             return (path, status.st_size, status.st_mtime_ns)
 
         return repr([stamp(str(path)) for path in self.items]).encode()
+
+
+def _with_draws(choose: ChooseWindow, draws: Sequence[float]) -> Callable[[int, int], Window]:
+    """Return `choose` with its random numbers filled in."""
+    return lambda height, width: choose(height, width, draws)

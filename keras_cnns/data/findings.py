@@ -123,7 +123,7 @@ def _gray_and_small_images(readable: Sequence[ExaminedImage]) -> Iterator[Findin
     gray = tuple(image.name for image in readable if image.gray)
     if 0 < len(gray) < len(readable):
         yield Finding("gray", f"{counted(len(gray), 'gray image')} among color ones: {_listed(gray)}", gray)
-    small = tuple(image.name for image in readable if min(image.size) < SMALL)
+    small = tuple(image.name for image in readable if image.size and min(image.size) < SMALL)
     if small and len(small) == len(readable):
         yield Finding("small", f"all images have a side of less than {SMALL} pixels", ())
     elif small:

@@ -52,7 +52,7 @@ def open_images(folder: Path) -> FileSplit:
 
 
 def read_folder(path: Path) -> tuple[tuple[str, ...], dict[str, FileSplit], tuple[Skipped, ...]]:
-    """Return the class names, the splits and the skipped files of a folder.
+    """Return class names, splits and skipped files of a folder.
 
     Args:
         path: path of one of these folders:
@@ -91,14 +91,23 @@ def read_folder(path: Path) -> tuple[tuple[str, ...], dict[str, FileSplit], tupl
 
 
 def _file_split(files: Mapping[str, Sequence[str]], names: Sequence[str]) -> FileSplit:
-    """Return the split of the files of each class, labeled by the position of the class in `names`."""
+    """Return one split of all files.
+
+    Args:
+        files: files of each class.
+        names: class names; a label is the index of a class in this list.
+    """
     in_order = [files.get(name, ()) for name in names]
     labels = np.repeat(np.arange(len(names)), [len(paths) for paths in in_order])
     return FileSplit.from_paths([path for paths in in_order for path in paths], labels)
 
 
 def _split_folders(path: Path) -> dict[str, str]:
-    """Return the folder of each split by its usual names, "train" first; raise SourceError if a split has two."""
+    """Return the folder of each split by its usual names, "train" first.
+
+    Raises:
+        SourceError: if a split has two folders.
+    """
     found: dict[str, list[str]] = {}
     for folder in _visible_folders(path):
         if split := PARTS.get(os.path.basename(folder).casefold()):
@@ -117,7 +126,7 @@ def _visible_folders(path: Path) -> list[str]:
 
 
 def _ordered(path: Path, names: Sequence[str]) -> Sequence[str]:
-    """Return the class names in the order of the file classes.txt, if there is one."""
+    """Return the class names in the order of classes.txt, if it exists."""
     file = pathlib.Path(path) / ORDER_FILE
     if not file.is_file():
         return names

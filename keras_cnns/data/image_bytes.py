@@ -46,7 +46,7 @@ def decode_image_bytes(content: tf.Tensor, channels: int, name: str | tf.Tensor 
 
 
 def _need(condition: tf.Tensor, name: str | tf.Tensor, fault: str) -> None:
-    """Fail with a sentence about the file if the condition is false when the graph runs."""
+    """Fail with a sentence about the file if the condition is false."""
     tf.debugging.Assert(condition, [tf.strings.join([name, " ", fault])])
 
 
@@ -133,7 +133,9 @@ def _mentions_orientation(metadata: tf.Tensor) -> tf.Tensor:
 
 
 def _orientation(bytes_: "_Bytes", exif: tf.Tensor, elsewhere: tf.Tensor, name: str | tf.Tensor) -> tf.Tensor:
-    """Return EXIF's orientation, 1 to 8; fail if the graph cannot read it.
+    """Return EXIF's orientation, 1 to 8, or fail.
+
+    It fails for an orientation that the graph cannot read.
 
     Args:
         bytes_: bytes of the file.

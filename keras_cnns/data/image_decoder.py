@@ -45,7 +45,7 @@ class ImageDecoder:
         finish: FinishWindow,
         skip_broken: bool = False,
     ) -> tf.data.Dataset:
-        """Return a dataset with the result of `finish` for one window per image.
+        """Return a dataset of one finished window per image.
 
         Args:
             elements: `tf.data.Dataset` of (element, label, draws); the draws are the random numbers that `choose` uses.
@@ -53,7 +53,7 @@ class ImageDecoder:
             choose: function (height, width, draws) -> (top, left, height, width), in whole pixels.
             size: (height, width) to which the window will be resized. A larger window may be returned reduced, but
                 never smaller than `size`.
-            finish: function (uint8 pixels (height, width, channels), label, draws) -> tensors.
+            finish: function (uint8 pixels (height, width, channels), label, draws) -> tensors, applied to each window.
             skip_broken: whether images that cannot be read are left out and noted in `Split.skipped`.
         """
 
@@ -68,7 +68,7 @@ class ImageDecoder:
 
 
 def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
-    """Return a uint8 image (..., height, width, 1 or 3) with `channels` channels."""
+    """Return an image (..., height, width, 1 or 3) with `channels` channels."""
     present = image.shape[-1]
     if present == channels:
         return image

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import os
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, TypeAlias
 
@@ -102,7 +103,7 @@ def is_image(path: Path) -> bool:
 
 
 def _open(path: Path | IO[bytes]) -> Image.Image:
-    """Return an image file opened by Pillow, with pillow-heif's help if it is HEIC and the package is installed."""
+    """Return an image file opened by Pillow, or by pillow-heif."""
     try:
         return Image.open(path)
     except UnidentifiedImageError:
@@ -126,9 +127,9 @@ def is_heif(path: Path | IO[bytes]) -> bool:
 
 
 def read_file(path: Path | IO[bytes]) -> bytes:
-    """Return the bytes of a file, or none if it cannot be read.
+    """Return the bytes of a file.
 
-    `read_image` then raises the error that names the file.
+    They are empty if the file cannot be read; `read_image` then raises the error that names it.
 
     Args:
         path: path of the file, or a file that is open for reading.
@@ -142,8 +143,11 @@ def read_file(path: Path | IO[bytes]) -> bytes:
 
 
 def _opened(path: Path | IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
-    """Return the file at a path, opened; a file that is open already stays open afterwards."""
-    return contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb")
+    """Return the file at a path, opened for reading.
+
+    A file that is open already stays open afterwards.
+    """
+    return open(path, "rb") if isinstance(path, (str, os.PathLike)) else contextlib.nullcontext(path)
 
 
 def plan_window(
@@ -181,7 +185,7 @@ def read_window(
     choose: Callable[[int, int], Window] | None = None,
     size: Size | None = None,
 ) -> NDArray[np.uint8]:
-    """Return the pixels of a window of an image file, faster than `read_image`.
+    """Read a window of an image file, faster than `read_image`.
 
     TensorFlow decodes a plain JPEG, and only inside the window. `read_image` reads every other file and any file
     that TensorFlow refuses, because it knows what is wrong with a file.
@@ -253,13 +257,15 @@ def cut(pixels: NDArray[np.uint8], window: Window, size: Size | None) -> NDArray
 
 
 def _divisor(window: Window, size: Size | None) -> int:
-    """Return 8, 4 or 2 if the window is at least that many times as large as `size`, else 1."""
+    """Return the factor, 1 to 8, by which a window may be reduced."""
     factor = min(window[2] // size[0], window[3] // size[1]) if size else 1
     return max(divisor for divisor in DIVISORS if divisor <= max(factor, 1))
 
 
 def _plain_jpeg_size(content: bytes, channels: int) -> Size | None:
-    """Return (height, width) of a complete JPEG that needs nothing but decoding, else None.
+    """Return (height, width) of a plain JPEG; None for other files.
+
+    A plain JPEG is complete and needs nothing but decoding.
 
     TensorFlow's decoder fails on CMYK, ignores the orientation, and reads the upper part of a truncated file without
     an error.

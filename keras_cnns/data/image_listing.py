@@ -1,4 +1,4 @@
-"""The image files in a folder, and a record of the files left out."""
+"""The image files in a folder, and the files left out."""
 
 import collections
 import dataclasses
@@ -66,7 +66,7 @@ class Listing:
             self._skipped[reason] += paths
 
     def hint(self) -> str:
-        """Return the end of an error about missing images, which names the files left out."""
+        """Return the files left out, as the end of an error."""
         return f" that can be read, but {'; '.join(map(str, self.skipped))}" if self._skipped else ""
 
     def classes(self, folder: Path, required: bool = True) -> dict[str, list[str]]:
@@ -127,7 +127,7 @@ class Listing:
         return files
 
     def images_below(self, folder: Path) -> list[str]:
-        """Return the paths of the image files in a folder and all folders inside it.
+        """Return the paths of all image files below a folder.
 
         The paths of each folder are sorted by name. Links to folders are not followed, as they may form a circle.
         Names need not be UTF-8.
@@ -142,7 +142,10 @@ class Listing:
         return files
 
     def _images_and_folders(self, folder: Path) -> tuple[list[str], list[str]]:
-        """Return the sorted paths of the images and of the folders in a folder; all else is skipped."""
+        """Return the sorted paths of images and folders in a folder.
+
+        All other files are noted as skipped.
+        """
         files, folders = [], []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -173,7 +176,7 @@ def images_below(folder: Path) -> list[str]:
 
 
 def is_visible(name: str) -> bool:
-    """Return whether a file or folder belongs to the user, and not to the system.
+    """Return whether a file or folder is the user's, not the system's.
 
     Args:
         name: name without its folder.
@@ -182,7 +185,12 @@ def is_visible(name: str) -> bool:
 
 
 def _reason_to_skip(entry: os.DirEntry[str], suffix: str) -> str | None:
-    """Return why a file without a usual image suffix is not read; None if it is an image."""
+    """Return why a file is left out, or None for an image.
+
+    Args:
+        entry: a file without a usual image suffix.
+        suffix: its suffix, in lower case.
+    """
     path = entry.path
     kind = mimetypes.guess_type(f"file{suffix}")[0]
     if entry.is_file() and (suffix in HEIF_SUFFIXES or kind is None or kind.startswith("image/")):

@@ -34,7 +34,7 @@ def warn_if_damaged(path: Path, content: bytes) -> None:
 
 
 def _has_stray_markers(content: bytes) -> bool:
-    """Return whether a marker that cannot be there interrupts the pixels of a JPEG."""
+    """Return whether a stray marker interrupts the pixels of a JPEG."""
     start = 2
     while content.startswith(JPEG_START) and start + 4 <= len(content) and content[start] == 0xFF:
         length = int.from_bytes(content[start + 2 : start + 4], "big")

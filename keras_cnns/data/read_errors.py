@@ -12,7 +12,7 @@ from keras_cnns.errors import SourceError
 
 @contextlib.contextmanager
 def reading(*splits: Split) -> Iterator[None]:
-    """Replace the error of a tf.data op by one that names the file.
+    """Replace a tf.data op's error by one that names the file.
 
     TensorFlow reports only that an op failed. The splits know which file or dataset they were reading.
 
@@ -39,7 +39,7 @@ def reading(*splits: Split) -> Iterator[None]:
 
 
 def _remove_damaged_cache(paths: list[pathlib.Path], error: Exception) -> SourceError | None:
-    """Remove the first damaged cache file and return the error that names it.
+    """Remove the first damaged cache file and return its error.
 
     Args:
         paths: cache files of a split; the damaged one is also removed from this list.

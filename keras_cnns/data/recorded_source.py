@@ -17,7 +17,7 @@ def reopen_source(
     data_dir: Path | None = None,
     download: bool = False,
 ) -> Source:
-    """Return the source that a model was trained on, divided in the same way.
+    """Reopen the source of a model's training, with the same splits.
 
     Args:
         record: `ModelInfo.data` of the model, which began as `Source.record()`; None if nothing is recorded.
@@ -39,14 +39,16 @@ def reopen_source(
         >>> source = reopen_source(info.data)
     """
     record = record or {}
-    recorded = record.get("source")
+    recorded: Any = record.get("source")
     if name is None and recorded is None:
         raise ArgumentError("the model does not say which images it was trained on; name them. Received: name=None")
     if recorded == "digits":
         recorded = "sklearn:digits"  # a folder of that name is recorded as ./digits
-    if name is not None and (recorded is None or _place(name) != _place(recorded)):
+    if name is None:
+        name = recorded
+    elif recorded is None or _place(name) != _place(recorded):
         return open_source(name, data_dir=data_dir, download=download)
-    source = open_source(name or recorded, data_dir=data_dir or record.get("data_dir"), download=download)
+    source = open_source(name, data_dir=data_dir or record.get("data_dir"), download=download)
     try:
         divisions = [
             ({part: float(share) for part, share in division["shares"].items()}, int(division["seed"]))

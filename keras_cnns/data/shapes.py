@@ -90,7 +90,7 @@ def make_shapes(
         _check_whole_number(name, value, least)
     kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     _check_kinds(kinds)
-    low, high = (radius, radius) if np.isscalar(radius) else tuple(radius)
+    low, high = np.broadcast_to(np.asarray(radius, "float64"), 2).tolist()
     _check_radius(low, high, size, kinds)
     if not 0 <= spread <= 1:
         raise ArgumentError(f"`spread` must be between 0 and 1. Received: spread={spread!r}")
@@ -138,7 +138,11 @@ def _draw(
     rotate: bool,
     noise: float,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the image, uint8 (size, size, 3), and the mask, bool (size, size), of one object."""
+    """Return the image and the mask of one object.
+
+    Returns:
+        (uint8 array (size, size, 3), bool array (size, size)).
+    """
     # Only the method `random` is used, as its numbers are the same in all versions of NumPy
     angle = 360 * random.random() if rotate else 0
     radius = size * (radii[0] + (radii[1] - radii[0]) * random.random())
@@ -168,7 +172,10 @@ def _apothem(sides: int) -> float:
 
 
 def _reach(kind: str) -> float:
-    """Return the distance from middle to corners of a shape of radius 1."""
+    """Return the largest extent of a shape of radius 1.
+
+    For a polygon it is the distance from middle to corners.
+    """
     polygon = SHAPES[kind]
     if polygon is None:
         return 1.0
@@ -179,7 +186,7 @@ def _reach(kind: str) -> float:
 def _directions(
     polygon: tuple[int, int], angle: float, half_steps: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sines and cosines of the directions of a polygon's sides or corners.
+    """Return sines and cosines of the directions of sides or corners.
 
     Args:
         polygon: value of `SHAPES`.
@@ -192,7 +199,11 @@ def _directions(
 
 
 def _extents(kind: str, radius: float, angle: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return how far a shape reaches from its middle, (up, down) and (left, right), in pixels."""
+    """Return how far a shape reaches from its middle, in pixels.
+
+    Returns:
+        ((up, down), (left, right)).
+    """
     polygon = SHAPES[kind]
     if polygon is None:
         return (radius, radius), (radius, radius)
@@ -201,7 +212,7 @@ def _extents(kind: str, radius: float, angle: float) -> tuple[tuple[float, float
 
 
 def _distance(
-    kind: str, y: NDArray[np.float64], x: NDArray[np.float64], radius: float, angle: float
+    kind: str, y: NDArray[np.floating], x: NDArray[np.floating], radius: float, angle: float
 ) -> NDArray[np.float64]:
     """Return how far points are outside a shape, in pixels; negative inside.
 

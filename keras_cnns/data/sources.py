@@ -104,7 +104,7 @@ class Source:
         return dataclasses.replace(self, class_names=class_names, splits=splits, notes=notes)
 
     def record(self) -> dict[str, Any]:
-        """Return the record of this source for a model file, as JSON values.
+        """Return the JSON record of this source for a model file.
 
         `reopen_source` returns the same splits for it.
         """
@@ -183,7 +183,7 @@ def _open(name: str, data_dir: Path | None, download: bool) -> Source:
 
 
 def _all_notes(source: Source, given: str) -> dict[str, tuple[str, ...]]:
-    """Return the notes of a source, with one for each split that lacks classes.
+    """Return the notes of a source and on splits that lack classes.
 
     Args:
         source: the source.

@@ -1,4 +1,4 @@
-"""Splits of a source: images with labels, and how a split is divided."""
+"""Splits of a source, which hold images and labels."""
 
 import abc
 import copy
@@ -64,7 +64,7 @@ class Split(ImageDecoder, abc.ABC):
         """Return one split of exact size per share, as `split_source` describes."""
 
     @abc.abstractmethod
-    def joined(self, others: Iterable["Split"]) -> "Split":
+    def joined(self, others: Iterable[Self]) -> Self:
         """Return one split of these images and those of other splits."""
 
     @abc.abstractmethod
@@ -98,13 +98,16 @@ class Split(ImageDecoder, abc.ABC):
         return self._relabeled(match_classes(self.class_names, class_names, ids, source), class_names)
 
     def _copy(self, **changes: Any) -> Self:
-        """Return a split of the same images with some attributes changed; it shares `faults` and `skipped`."""
+        """Return a copy with some attributes changed.
+
+        It shares `faults`, `skipped` and `caches` with this split.
+        """
         twin = copy.copy(self)
         vars(twin).update(changes)
         return twin
 
     def shuffled(self, seed: int | tf.Tensor) -> tf.data.Dataset:
-        """Return the elements in an order drawn from `seed`, different in each pass."""
+        """Return the elements shuffled, in a different order in each pass."""
         return self.shuffler()(seed)
 
     def shuffler(self) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
@@ -129,7 +132,7 @@ class Split(ImageDecoder, abc.ABC):
         return self.faults[0] if self.faults else None
 
     def fingerprint(self) -> bytes:
-        """Return an identity that does not depend on where or when files were stored."""
+        """Return an identity that ignores where and when files were stored."""
         return self.identity()
 
     def portion(self, process: int, processes: int) -> "Split | None":
@@ -146,7 +149,7 @@ class Split(ImageDecoder, abc.ABC):
 
 
 class LabeledSplit(Split):
-    """A split whose items and labels are in memory; items are images or paths.
+    """A split whose items, images or paths, and labels are in memory.
 
     Args:
         items: array whose first axis is the images.
@@ -159,7 +162,7 @@ class LabeledSplit(Split):
         self.labels: Labels = np.asarray(labels, "int64")
 
     def keys(self) -> Sequence[Any]:
-        """Return one key per example, the same whatever else is in the split."""
+        """Return one key per example, which does not depend on other examples."""
         return range(self.examples)
 
     def elements(self) -> tf.data.Dataset:
@@ -214,7 +217,10 @@ class LabeledSplit(Split):
         return tuple(self.take(np.sort(np.concatenate(part))) for part in zip(*pieces, strict=True))
 
     def _partition_order(self, label: int) -> int | str:
-        """Return the sort key of a class in `partition`, which decides who gets a remainder."""
+        """Return the sort key of a class in `partition`.
+
+        The order decides which class gets a remainder.
+        """
         return label
 
     def _class_of(self, label: int) -> str:
@@ -225,13 +231,13 @@ class LabeledSplit(Split):
         labels = np.where(self.labels < 0, self.labels, places[np.maximum(self.labels, 0)])
         return self._copy(labels=labels.astype("int64"), class_names=class_names)
 
-    def joined(self, others: Iterable[Split]) -> Self:
+    def joined(self, others: Iterable[Self]) -> Self:
         """Return one split of all images, as `Split.joined`."""
         splits = [self, *others]
         items, labels = (np.concatenate([getattr(split, field) for split in splits]) for field in ("items", "labels"))
         return type(self)(items, labels).named(self.class_names)
 
-    def take(self, places: ArrayLike) -> Self:
+    def take(self, places: Sequence[int] | NDArray[np.int64]) -> Self:
         """Return a split of the images at some indices.
 
         Args:

@@ -69,7 +69,7 @@ def split_source(source: "Source", shares: Mapping[str, float], seed: int = 0) -
         raise SourceError(f"{source.name}: {whole.examples} images cannot fill {len(parts)} parts. Add images.")
     divided = dict(zip(parts, whole.partition([shares[name] for name in parts], seed), strict=True))
     train = divided.get("train")
-    if train is not None and train.labels is not None:
+    if train is not None and train.labels is not None and whole.labels is not None:
         lost = sorted(set(whole.labels.tolist()) - set(train.labels.tolist()))
         if lost:
             raise SourceError(

@@ -94,7 +94,11 @@ PREPROCESSINGS: dict[str, Callable[[Split, Preprocessing], Preprocessing]] = {
 
 
 def _channel_sums(split: Split, record: Preprocessing) -> tuple[list[float], list[float], int]:
-    """Return the sums of pixels and of squared pixels per channel, and the pixels per channel."""
+    """Return the sums per channel of pixels and of their squares.
+
+    Returns:
+        (sums, sums of squares, number of pixels per channel).
+    """
     total, positions = np.zeros((2, record.channels)), 0
     for pixels in _pixels(split, record):
         flat = pixels.astype("float64").reshape(-1, record.channels)

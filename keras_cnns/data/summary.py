@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_cnns.data._tfds_split import TfdsSplit
 from keras_cnns.data.examined_images import ExaminedImage, examine
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.findings import Finding, find_faults
 from keras_cnns.data.image_listing import Skipped
 from keras_cnns.data.sources import Source
-from keras_cnns.data.splits import ArraySplit, Split
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 from keras_cnns.typing import Size
 
 SAMPLE = 1000  # images per split that are opened by default
 LABEL_BYTES = 1 << 30  # size of a tensorflow-datasets split up to which it is read to count the classes
 
-# From the indices of images and the name of their split to the same indices; shows progress meanwhile
+PlainSplit = ArraySplit | FileSplit | TfdsSplit  # a split without repeats
+# Takes the indices of images and the name of their split; returns an iterable of the indices that shows progress
 Progress = Callable[[NDArray[np.int64], str], Iterable[int]]
 # Mean of an image's pixels and of their squares, per channel
 Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -72,7 +74,7 @@ class Summary:
 def summarize(
     source: Source, *, sample: int | None = SAMPLE, seed: int = 0, progress: Progress | None = None
 ) -> Summary:
-    """Examine a source: its contents and their faults.
+    """Examine the contents of a source and look for faults.
 
     Time and memory grow with the number of examined images: about one decoding and half a kilobyte per image. Near
     duplicates are searched among at most 10,000 images, by comparing all pairs of their thumbnails (seconds).
@@ -98,19 +100,21 @@ def summarize(
         >>> [finding.text for finding in summary.findings]
         ['3 gray images among color ones: photos/cat/4.jpg, photos/cat/9.jpg, photos/dog/2.jpg']
     """
-    for split in source.splits.values():
-        if not (isinstance(split, (ArraySplit, FileSplit)) or hasattr(split, "encoded")):
+    splits: dict[str, PlainSplit] = {}
+    for name, split in source.splits.items():
+        if not isinstance(split, (ArraySplit, FileSplit, TfdsSplit)):
             raise ArgumentError(
                 f"a summary is of images as they are, before some are repeated. Received: split={type(split).__name__}"
             )
+        splits[name] = split
     examined: dict[str, list[ExaminedImage]] = {}
     counts, moments = {}, []
-    for name, split in source.splits.items():
+    for name, split in splits.items():
         examined[name], moments_of_split = _examine_split(split, name, source.image_shape[2], sample, seed, progress)
         counts[name] = _class_counts(split, examined[name], len(source.class_names), sample)
         if name == "train":
             moments = moments_of_split
-    examples = {name: split.examples for name, split in source.splits.items()}
+    examples = {name: split.examples for name, split in splits.items()}
     examined_counts = {name: len(images) for name, images in examined.items()}
     mean, deviation = _mean_and_deviation(moments)
     readable = [image for images in examined.values() for image in images if image.size]
@@ -132,9 +136,12 @@ def summarize(
 
 
 def _examine_split(
-    split: Split, name: str, channels: int, sample: int | None, seed: int, progress: Progress | None
+    split: PlainSplit, name: str, channels: int, sample: int | None, seed: int, progress: Progress | None
 ) -> tuple[list[ExaminedImage], list[Moments]]:
-    """Return the examined images of a split, and the moments of each that can be read."""
+    """Return the examined images of a split, and their moments.
+
+    Images that cannot be read have no moments.
+    """
     chosen = _chosen(split, sample, seed)
     steps = progress(chosen, name) if progress else chosen
     images, moments = [], []
@@ -146,7 +153,7 @@ def _examine_split(
     return images, moments
 
 
-def _chosen(split: Split, sample: int | None, seed: int) -> NDArray[np.int64]:
+def _chosen(split: PlainSplit, sample: int | None, seed: int) -> NDArray[np.int64]:
     """Return the sorted indices of the images to examine."""
     if sample is None or isinstance(split, ArraySplit) or split.examples <= sample:
         return np.arange(split.examples)
@@ -156,7 +163,7 @@ def _chosen(split: Split, sample: int | None, seed: int) -> NDArray[np.int64]:
 
 
 def _contents(
-    split: Split, name: str, chosen: Iterable[int], count: int
+    split: PlainSplit, name: str, chosen: Iterable[int], count: int
 ) -> Iterator[tuple[str, int, NDArray[np.uint8] | bytes | None]]:
     """Yield (name, label, content) of each chosen image, as `examine` takes them.
 
@@ -175,9 +182,11 @@ def _contents(
             yield f"{name}[{k}]", label, content
 
 
-def _class_counts(split: Split, images: Sequence[ExaminedImage], classes: int, sample: int | None) -> tuple[int, ...]:
+def _class_counts(
+    split: PlainSplit, images: Sequence[ExaminedImage], classes: int, sample: int | None
+) -> tuple[int, ...]:
     """Return the number of images of each class in a split."""
-    if split.labels is not None:
+    if not isinstance(split, TfdsSplit):
         labels = split.labels
     elif sample is None or split.stored_bytes <= LABEL_BYTES:
         labels = split.read_labels()
@@ -188,14 +197,14 @@ def _class_counts(split: Split, images: Sequence[ExaminedImage], classes: int, s
 
 def _sizes(images: Sequence[ExaminedImage]) -> dict[str, Size]:
     """Return the smallest, the median and the largest size by area."""
-    by_area = sorted((image.size for image in images), key=lambda size: (size[0] * size[1], size))
+    by_area = sorted((image.size for image in images if image.size), key=lambda size: (size[0] * size[1], size))
     if not by_area:
         return {}
     return {"smallest": by_area[0], "median": by_area[len(by_area) // 2], "largest": by_area[-1]}
 
 
 def _mean_and_deviation(moments: Sequence[Moments]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel; both are empty if there are no images."""
+    """Return mean and standard deviation per channel, empty without images."""
     if not moments:
         return (), ()
     mean, square = np.mean(moments, axis=0)
