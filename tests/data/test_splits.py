@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_cnns.data import Source, open_source, repeat_scarce, split_source
 from keras_cnns.data.file_split import FileSplit
-from keras_cnns.data.splits import ArraySplit
+from keras_cnns.data.splits import ArraySplit, Split
 from keras_cnns.data.splitting import exact_counts, exact_totals
 from keras_cnns.errors import ArgumentError, SourceError
 
@@ -151,3 +151,12 @@ def test_a_fingerprint_does_not_depend_on_the_folder(folder_of_images, tmp_path)
     assert repeats[0] == repeats[1] != repeats[2]
     arrays = [ArraySplit(np.full((4, 2, 2, 3), value, "uint8"), np.arange(4)) for value in (1, 1, 2)]
     assert arrays[0].fingerprint() == arrays[1].fingerprint() != arrays[2].fingerprint()
+
+
+def test_a_kind_of_split_must_define_the_abstract_methods():
+    class Incomplete(Split):
+        def elements(self):
+            return None
+
+    with pytest.raises(TypeError, match="abstract methods _relabeled, divide, identity, joined, partition, sample"):
+        Incomplete(3)
