@@ -85,7 +85,7 @@ def _files(images):
     Raises:
         SourceError: if there is no such file, or no image in a folder.
     """
-    from keras_cnns.data.folders import Listing
+    from keras_cnns.data.image_listing import Listing
     from keras_cnns.errors import SourceError, nearest
 
     paths = []

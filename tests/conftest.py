@@ -1,11 +1,14 @@
-"""What the tests share. Some read real data from ../shared/data; they skip, and say so, where it is not."""
+"""Fixtures that all tests share.
+
+Some tests read real data from ../shared/data. They are skipped with a message if it is missing.
+"""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # exact comparisons want one kind of arithmetic
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # exact comparisons need the arithmetic of the CPU
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # each core has its worker: more threads would wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is one worker per core, so that more threads would only wait
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
@@ -23,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared():
+    """The folder of real data."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real data of ../shared/data is not at hand")
@@ -31,7 +35,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def flowers(shared, tmp_path_factory):
-    """A folder of 300 real photographs: train/CLASS/*.jpg and test/CLASS/*.jpg."""
+    """A folder of 300 real photographs, train/CLASS/*.jpg and test/CLASS/*.jpg."""
     folder = tmp_path_factory.mktemp("photographs")
     with tarfile.open(shared / "flowers" / "flowers.tar") as archive:
         archive.extractall(folder, filter="data")
@@ -40,7 +44,10 @@ def flowers(shared, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _seeded(request):
-    """Seed what is random; behind a slow test give back the memory of its networks, some of which have gigabytes."""
+    """Seed all random generators, and free the networks of slow tests.
+
+    Some of them take gigabytes.
+    """
     import keras
 
     keras.utils.set_random_seed(0)
@@ -52,7 +59,7 @@ def _seeded(request):
 
 @pytest.fixture
 def folder_of_images(tmp_path):
-    """DIR/CLASS/*.png: two classes of twelve images, red ones and blue ones, of different sizes."""
+    """A folder of twelve red and twelve blue images of different sizes."""
     from PIL import Image
 
     random = np.random.default_rng(0)
@@ -68,7 +75,10 @@ def folder_of_images(tmp_path):
 
 @pytest.fixture
 def cli(capfd):
-    """Run a command in this process: cli("export", "--format", "onnx") -> (exit code, stdout, stderr)."""
+    """Run a command in this process.
+
+    cli("export", "--format", "onnx") -> (exit code, stdout, stderr)
+    """
     import importlib
 
     def run(name, *arguments):
@@ -86,7 +96,7 @@ def cli(capfd):
 
 @pytest.fixture(scope="session")
 def digits_model():
-    """The network that ships, in float32, and its record."""
+    """The shipped network, in float32, and its record."""
     from keras_cnns import applications
 
     return applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
@@ -94,13 +104,16 @@ def digits_model():
 
 @pytest.fixture
 def digits_file(digits_model):
-    """The `.keras` file that ships."""
+    """The shipped `.keras` file."""
     return digits_model[1].path
 
 
 @pytest.fixture
 def python():
-    """Run Python source in a fresh process: python(source, KERAS_BACKEND="jax") -> CompletedProcess."""
+    """Run Python source in a fresh process.
+
+    python(source, KERAS_BACKEND="jax") -> CompletedProcess
+    """
 
     def run(source, *arguments, **environment):
         return subprocess.run(
@@ -115,7 +128,7 @@ def python():
 
 
 def one_sentence(err, *parts):
-    """Check that stderr ends with one line that holds the parts."""
+    """Return the last line of stderr, which must contain the parts."""
     last = err.strip().splitlines()[-1]
     for part in parts:
         assert part in last, err

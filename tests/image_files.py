@@ -1,4 +1,4 @@
-"""Image files of every kind that people send, whose pixels all entry points must agree on."""
+"""Image files of every common kind, to compare the ways of reading them."""
 
 import io
 import struct
@@ -21,7 +21,10 @@ def _chunk(kind, content):
 
 
 def _png(depth, color_type, samples, *chunks):
-    """Return a PNG file of a kind that Pillow cannot write; `samples` are the rows as they stand in the file."""
+    """Return a PNG file of a kind that Pillow cannot write.
+
+    `samples` are the rows as they are stored in the file.
+    """
     width = samples.shape[1] * 8 // depth if depth < 8 else samples.shape[1]
     header = struct.pack(">IIBBBBB", width, len(samples), depth, color_type, 0, 0, 0)
     content = zlib.compress(b"".join(b"\0" + row.tobytes() for row in samples))
@@ -37,7 +40,12 @@ def _exif(orientation, endian="<"):
 
 
 def image_files():
-    """Return ({name: bytes} of JPEG and PNG files, the same of files that TensorFlow cannot read as Pillow does)."""
+    """Return image files that TensorFlow reads like Pillow, and others.
+
+    Returns:
+        (dictionary from the name of a JPEG or PNG file to its bytes, the same for files that TensorFlow reads
+        differently or not at all).
+    """
     random = np.random.default_rng(0)
     small = random.integers(0, 256, (12, 15, 4), dtype="uint8")
     rgba = Image.fromarray(small).resize((WIDTH, HEIGHT), Image.BICUBIC)

@@ -62,12 +62,14 @@ MAY_IMPORT = {
     "export": {"_lazy", "_files", "_quiet", "_custom", "_models", "_text", "saving", "data", "layers", "errors"},
 }
 TENSORFLOW_AT_TOP = {
-    "data/sources.py",
-    "data/files.py",
+    "data/_tf_data.py",
+    "data/_tfds_split.py",
+    "data/file_split.py",
+    "data/image_decoder.py",
+    "data/read_errors.py",
     "data/image_bytes.py",
     "data/splits.py",
     "data/_records.py",
-    "data/_tfds.py",
     "data/augment.py",
     "data/balance.py",
     "data/disk_cache.py",

@@ -1,6 +1,37 @@
-"""Images in: sources, preprocessing, augmentation, pipelines. Each is imported when first used."""
+"""Sources, preprocessing, augmentation and pipelines, each imported when first used."""
+
+from typing import TYPE_CHECKING
 
 from keras_cnns._lazy import lazy
+
+if TYPE_CHECKING:
+    from keras_cnns.data.augment import ColorComponents as ColorComponents
+    from keras_cnns.data.balance import class_weights as class_weights
+    from keras_cnns.data.balance import drop_surplus as drop_surplus
+    from keras_cnns.data.balance import repeat_scarce as repeat_scarce
+    from keras_cnns.data.broken_images import without_broken as without_broken
+    from keras_cnns.data.dataset_state import Position as Position
+    from keras_cnns.data.folders import open_images as open_images
+    from keras_cnns.data.image_files import read_image as read_image
+    from keras_cnns.data.on_device import keep_on_device as keep_on_device
+    from keras_cnns.data.pipeline import fit_color as fit_color
+    from keras_cnns.data.pipeline import make_dataset as make_dataset
+    from keras_cnns.data.pipeline import prepare as prepare
+    from keras_cnns.data.pipeline import read_pixels as read_pixels
+    from keras_cnns.data.preprocessing import Preprocessing as Preprocessing
+    from keras_cnns.data.recorded_source import reopen_source as reopen_source
+    from keras_cnns.data.shapes import Shapes as Shapes
+    from keras_cnns.data.shapes import make_shapes as make_shapes
+    from keras_cnns.data.sharding import Share as Share
+    from keras_cnns.data.sources import Source as Source
+    from keras_cnns.data.sources import open_source as open_source
+    from keras_cnns.data.splitting import split_source as split_source
+    from keras_cnns.data.statistics import fit_preprocessing as fit_preprocessing
+    from keras_cnns.data.summary import Summary as Summary
+    from keras_cnns.data.summary import summarize as summarize
+    from keras_cnns.data.whitening import PrincipalComponents as PrincipalComponents
+    from keras_cnns.data.whitening import Whitening as Whitening
+    from keras_cnns.data.whitening import fit_components as fit_components
 
 __all__, __getattr__, __dir__ = lazy(
     __name__,

@@ -1,52 +1,59 @@
-"""Records of sharded files, TFRecord or ArrayRecord: which parts of which files, read several at a time."""
+"""Records of sharded files, in TFRecord or ArrayRecord format."""
 
 import functools
+import importlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns.data.splits import PARALLEL
+from keras_cnns.data._tf_data import PARALLEL
 
-FILES = 16  # read at a time
-CHUNK = 32  # records of an ArrayRecord file in one call
+FILES = 16  # files that are read in turns
+CHUNK = 32  # records of an ArrayRecord file that one call reads
 
 
-def records(parts, array_record, seed=None):
-    """Return a `tf.data.Dataset` of the records of some parts of files, as bytes.
+def read_records(
+    parts: Sequence[tuple[str, int, int]], is_array_record: bool, seed: int | tf.Tensor | None = None
+) -> tf.data.Dataset:
+    """Return a dataset of the records in parts of files, as bytes.
 
     Args:
-        parts: list of (path, records to leave out at the start, records to read).
-        array_record: whether the files are ArrayRecord; else TFRecord.
-        seed: from which the order of the parts is drawn; `FILES` of them are then read in turns, so that neighbors in
-            a file do not stay together. None: part by part, in order.
+        parts: (path, number of records to skip at the start, number of records to read) of each part.
+        is_array_record: whether the files are ArrayRecord; else they are TFRecord.
+        seed: seed of the order of the parts. `FILES` of them are then read in turns, which separates the neighbors in
+            a file. None reads part by part, in order.
     """
-    if array_record:  # a missing package is told now
-        import array_record.python.array_record_data_source
+    if is_array_record:  # raise the error of a missing package here, and not inside the pipeline
+        importlib.import_module("array_record.python.array_record_data_source")
     paths, skips, takes = (list(column) for column in zip(*parts, strict=True))
     files = tf.data.Dataset.from_tensor_slices((paths, np.array(skips, "int64"), np.array(takes, "int64")))
-    read = _array_record if array_record else _tf_record
+    read = _read_array_record if is_array_record else _read_tf_record
     if seed is None:
         return files.flat_map(read)
     files = files.shuffle(len(parts), seed=seed, reshuffle_each_iteration=True)
     return files.interleave(read, cycle_length=min(FILES, len(parts)), block_length=4, **PARALLEL)
 
 
-def _tf_record(path, skip, take):
+def _read_tf_record(path: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(path, buffer_size=1 << 20).skip(skip).take(take)
 
 
-def _array_record(path, skip, take):
-    def read(path, places):
+def _read_array_record(path: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
+    def read_places(path, places):
         return np.array(_opened(path).__getitems__(places.tolist()), dtype=object)
 
-    chunks = tf.data.Dataset.range(skip, skip + take).batch(CHUNK)
-    found = chunks.map(lambda places: tf.numpy_function(read, [path, places], tf.string, stateful=False), **PARALLEL)
-    return found.map(lambda chunk: tf.ensure_shape(chunk, (None,))).unbatch()
+    def read_chunk(places):
+        return tf.numpy_function(read_places, [path, places], tf.string, stateful=False)
+
+    chunks = tf.data.Dataset.range(skip, skip + take).batch(CHUNK).map(read_chunk, **PARALLEL)
+    return chunks.map(lambda chunk: tf.ensure_shape(chunk, (None,))).unbatch()
 
 
 @functools.lru_cache(2 * FILES)
-def _opened(path):
-    """Return a sequence of the records of a file."""
+def _opened(path: bytes) -> Any:
+    """Return the records of an ArrayRecord file as a sequence."""
     from array_record.python.array_record_data_source import ArrayRecordDataSource
 
     return ArrayRecordDataSource([path.decode()])

@@ -169,6 +169,10 @@ class RepeatedSplit(Split):
         """As `Split.sample`, of the images without repeats."""
         return self.base.sample(count)
 
+    def joined(self, others):
+        """Raise TypeError: the repeats are of one split."""
+        raise TypeError(f"{type(self).__name__} cannot be joined")
+
 
 def add_noise(image, seed, deviation):
     """Return an image with Gaussian noise on every value, rounded and cut off at 0 and 255.

@@ -1,57 +1,72 @@
-"""A source without the images that cannot be read, for those who ask for it."""
+"""Sources without the images that cannot be read."""
 
 import dataclasses
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_cnns.data.files import FileSplit
+from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.image_files import read_image
 from keras_cnns.errors import SourceError
 
-READERS = 8  # threads; decoders release Python's lock
+if TYPE_CHECKING:
+    from keras_cnns.data.sources import Source
+
+READERS = 8  # threads; the decoders release Python's lock
 
 
-def without_broken(source):
-    """Return a source whose image files can all be read, and what was left out.
+def without_broken(source: "Source") -> tuple["Source", dict[str, SourceError]]:
+    """Return a source without unreadable image files, and their errors.
 
-    Every file is read once; sources that are no files stay as they are.
+    Every file is read once. Splits that do not consist of files stay as they are.
 
     Args:
-        source: `Source`.
+        source: `Source`, as `open_source` returns it.
 
     Returns:
-        (`Source`, {path: `SourceError`} of the images left out).
+        (`Source`, dictionary from the path of each image left out to its `SourceError`).
 
     Raises:
-        SourceError: if a class is left without an image to train on.
+        SourceError: if a class has no readable image left to train on.
+
+    Example:
+        >>> source, broken = without_broken(open_source("photos"))
+        >>> list(broken)
+        ['photos/cat/17.jpg']
     """
-    broken, splits = {}, dict(source.splits)
+    broken: dict[str, SourceError] = {}
+    splits = dict(source.splits)
     for name, split in source.splits.items():
         if isinstance(split, FileSplit):
             paths = split.items.tolist()
             faults = unreadable(paths)
             broken |= faults
             splits[name] = split.take(np.flatnonzero([path not in faults for path in paths]))
-    training = splits["train"]
-    if broken and (empty := sorted(set(range(len(source.class_names))) - set(training.labels.tolist()))):
+    labels = splits["train"].labels
+    classes = set(range(len(source.class_names)))
+    if broken and labels is not None and (empty := sorted(classes - set(labels.tolist()))):
         raise SourceError(
             f"{source.name}: no image of the class {source.class_names[empty[0]]!r} can be read. Replace its files."
         )
     return dataclasses.replace(source, splits=splits), broken
 
 
-def unreadable(paths) -> dict[str, SourceError]:
-    """Return the image files that cannot be read, each with what is wrong with it.
+def unreadable(paths: Sequence[str]) -> dict[str, SourceError]:
+    """Return the errors of image files that cannot be read.
 
     Args:
-        paths: of the files; each is read whole.
+        paths: paths of image files; each file is read completely.
+
+    Returns:
+        Dictionary from the path of each unreadable file to its error.
     """
     with ThreadPoolExecutor(READERS) as pool:
         return {path: fault for path, fault in zip(paths, pool.map(_fault, paths), strict=True) if fault}
 
 
-def _fault(path):
+def _fault(path: str) -> SourceError | None:
     try:
         read_image(path)
     except SourceError as error:

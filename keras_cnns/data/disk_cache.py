@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_cnns.data.splits import PARALLEL, reading
+from keras_cnns.data._tf_data import PARALLEL
+from keras_cnns.data.read_errors import reading
 from keras_cnns.errors import OutputError
 
 

@@ -1,70 +1,95 @@
-"""The same image twice, or nearly the same, where it should not be: in two splits, or under two labels.
+"""Duplicates and near duplicates in two splits or under two labels."""
 
-A look is what `summarize` keeps of an image: its name, label, size, digest and thumbnail.
-"""
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-NEAR = 10_000  # images among which near duplicates are looked for
-SIDE = 16  # of the thumbnails that are compared, in pixels
-BLOCK = 500  # of them that are compared with all others at a time
-ALIKE = 0.1  # of an image's contrast: two that differ less are near duplicates
-FLAT = 4  # gray levels of standard deviation; a thumbnail of less shows nothing to compare
+from keras_cnns.data.examined_images import ExaminedImage
+
+NEAR = 10_000  # images that are searched for near duplicates, at most
+BLOCK = 500  # thumbnails that are compared with all others at a time
+TOLERANCE = 0.1  # near duplicates differ by less than this share of their contrast
+FLAT = 4  # gray levels; a thumbnail with a smaller standard deviation shows nothing to compare
 
 
-def in_two_splits(looks):
-    """Yield "this = that" for images in two splits, by which a test measures what was learned by heart."""
-    first = {}
-    for split, some in looks.items():
-        for one in some:
-            if one.size:
-                earlier = first.setdefault(one.digest, (split, one.name))
-                if earlier[0] != split:
-                    yield f"{earlier[1]} = {one.name}"
+def in_two_splits(examined: Mapping[str, Iterable[ExaminedImage]]) -> Iterator[str]:
+    """Yield "this = that" for each image in two splits.
+
+    A test split with training images measures what was learned by heart.
+
+    Args:
+        examined: the images of each split.
+    """
+    first: dict[bytes, tuple[str, str]] = {}
+    for split, images in examined.items():
+        for image in images:
+            if image.size:
+                first_split, first_name = first.setdefault(image.digest, (split, image.name))
+                if first_split != split:
+                    yield f"{first_name} = {image.name}"
 
 
-def under_two_labels(good, class_names):
-    """Yield "this (class) = that (class)" for the same file or array under two labels."""
-    first = {}
-    for look in good:
-        earlier = first.setdefault(look.digest, look)
-        if look.label != earlier.label:
-            yield _labeled_pair(earlier, look, class_names)
+def under_two_labels(images: Iterable[ExaminedImage], class_names: Sequence[str]) -> Iterator[str]:
+    """Yield "this (class) = that (class)" for each image under two labels.
+
+    Args:
+        images: the images that can be read.
+        class_names: names of the labels.
+    """
+    first: dict[bytes, ExaminedImage] = {}
+    for image in images:
+        earlier = first.setdefault(image.digest, image)
+        if image.label != earlier.label:
+            yield _labeled_pair(earlier, image, class_names)
 
 
-def _labeled_pair(first, second, class_names):
-    def labeled(look):
-        return f"{look.name} ({class_names[look.label]})" if look.label >= 0 else look.name
+def _labeled_pair(first: ExaminedImage, second: ExaminedImage, class_names: Sequence[str]) -> str:
+    def labeled(image):
+        return f"{image.name} ({class_names[image.label]})" if image.label >= 0 else image.name
 
     return f"{labeled(first)} = {labeled(second)}"
 
 
-def draw_for_near(looks, seed):
-    """Return (split, look) of at most `NEAR` images that can be read, drawn from `seed`."""
-    some = [(split, look) for split, few in looks.items() for look in few if look.size]
-    if len(some) > NEAR:
-        some = [some[k] for k in np.sort(np.random.default_rng(seed).choice(len(some), NEAR, replace=False))]
-    return some
+def draw_for_near(examined: Mapping[str, Iterable[ExaminedImage]], seed: int) -> list[tuple[str, ExaminedImage]]:
+    """Return the images to search for near duplicates.
 
+    Args:
+        examined: the images of each split.
+        seed: seed of the draw if there are more than `NEAR`.
 
-def near_duplicates(some, class_names):
-    """Yield "this (class) = that (class)" for images whose thumbnails differ little, in two splits or classes.
-
-    Little means that the root mean square of the difference is below `ALIKE` times the contrast, so that images of
-    little contrast, which look alike when small, must differ less. Images of the same bytes are left to the others.
+    Returns:
+        (name of the split, image) of each.
     """
-    if len(some) < 2:
+    readable = [(split, image) for split, images in examined.items() for image in images if image.size]
+    if len(readable) > NEAR:
+        places = np.sort(np.random.default_rng(seed).choice(len(readable), NEAR, replace=False))
+        return [readable[place] for place in places]
+    return readable
+
+
+def near_duplicates(images: Sequence[tuple[str, ExaminedImage]], class_names: Sequence[str]) -> Iterator[str]:
+    """Yield "this (class) = that (class)" for each pair of near duplicates.
+
+    Only pairs in two splits or two classes are compared. The thumbnails of near duplicates differ, as root mean square,
+    by less than `TOLERANCE` times their contrast. Images of little contrast, which look similar when small, must
+    therefore differ less. Pairs with the same bytes are left out.
+
+    Args:
+        images: (name of the split, image) of each, as `draw_for_near` returns them.
+        class_names: names of the labels.
+    """
+    if len(images) < 2:
         return
-    thumbnails = np.stack([np.frombuffer(look.thumbnail, "uint8") for _, look in some]).astype("float32") - 128
+    thumbnails = np.stack([np.frombuffer(image.thumbnail, "uint8") for _, image in images]).astype("float32") - 128
     contrast = thumbnails.std(1)
-    squares, limit = (thumbnails**2).sum(1), (ALIKE * contrast) ** 2 * thumbnails.shape[1]
-    groups = np.array([hash((split, look.label)) for split, look in some])
-    for start in range(0, len(some), BLOCK):
+    squares, limit = (thumbnails**2).sum(1), (TOLERANCE * contrast) ** 2 * thumbnails.shape[1]
+    groups = np.array([hash((split, image.label)) for split, image in images])
+    for start in range(0, len(images), BLOCK):
         rows = slice(start, start + BLOCK)
         distances = squares[rows, None] + squares[None] - 2 * thumbnails[rows] @ thumbnails.T
-        alike = (distances <= np.minimum(limit[rows, None], limit[None])) & (groups[rows, None] != groups[None])
-        alike &= (contrast[rows, None] > FLAT) & (contrast[None] > FLAT)
-        for row, column in zip(*np.nonzero(np.triu(alike, start + 1)), strict=True):
-            first, second = some[start + row][1], some[column][1]
+        near = (distances <= np.minimum(limit[rows, None], limit[None])) & (groups[rows, None] != groups[None])
+        near &= (contrast[rows, None] > FLAT) & (contrast[None] > FLAT)
+        for row, column in zip(*np.nonzero(np.triu(near, start + 1)), strict=True):
+            first, second = images[start + row][1], images[column][1]
             if first.digest != second.digest:
                 yield _labeled_pair(first, second, class_names)

@@ -1,55 +1,56 @@
-"""Decode image files as TensorFlow operations, for graphs that run without Python, such as a SavedModel's signature.
+"""Image files decoded by TensorFlow operations, without Python.
 
-`images.read_image` defines what an image file's pixels are. This module gives the same pixels for JPEG and PNG
-files, and fails on a file for which it could not; tests compare the two on every kind of file.
+A SavedModel's signature needs them. `image_files.read_image` defines what an image file's pixels are. This module
+returns the same pixels for JPEG and PNG files, and fails on a file for which it cannot. Tests compare the two on every
+kind of file.
 """
 
 import tensorflow as tf
 
-ORIENTATION = 0x0112  # tag of EXIF's first directory
-SHORT = 3  # type of its value
-LUMA = (19595, 38470, 7471)  # of 65536: Pillow's weights from RGB to gray
+ORIENTATION = 0x0112  # tag in EXIF's first directory
+SHORT = 3  # TIFF's type number of the orientation
+LUMA = (19595, 38470, 7471)  # Pillow's weights from RGB to gray, divided by 65536
 START_OF_SCAN = 0xDA
 START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 APP1 = 0xE1
 
 
-def decode_image_bytes(content, channels, name="image_bytes"):
-    """Decode a JPEG or PNG file to the pixels that `read_image` gives for it.
+def decode_image_bytes(content: tf.Tensor, channels: int, name: str | tf.Tensor = "image_bytes") -> tf.Tensor:
+    """Decode a JPEG or PNG file to the same pixels as `read_image`.
 
-    The camera's orientation is applied, transparent parts become white, 16-bit gray is reduced to 8 bits, and JPEGs are
+    The camera's orientation is applied. Transparent parts become white. 16-bit gray is reduced to 8 bits. JPEGs are
     decoded with the exact cosine transform, as Pillow does.
 
     Args:
         content: scalar string tensor, the file's bytes.
         channels: 1 (gray) or 3 (RGB).
-        name: what messages call the file: a string, or a scalar string tensor.
+        name: the file's name in messages: a string, or a scalar string tensor.
 
     Returns:
         uint8 tensor (height, width, channels).
 
     Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, for a damaged file, another format than JPEG or PNG, a CMYK
-            JPEG, and an orientation that is noted in a way that only Pillow reads.
+        tf.errors.InvalidArgumentError: when the graph runs, for a damaged file, a format other than JPEG or PNG, a
+            CMYK JPEG, and an orientation that is noted in a way that only Pillow reads.
     """
     is_png = tf.strings.substr(content, 0, 8) == b"\x89PNG\r\n\x1a\n"
     is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
     _need(is_png | is_jpeg, name, "is neither a JPEG nor a PNG file. Convert it to PNG.")
     pixels = tf.cond(is_png, lambda: _decode_png(content, name), lambda: _decode_jpeg(content, name))
     sides = tf.shape(pixels)[:2]
-    _need(tf.reduce_min(sides) >= 4, name, "has fewer than 4 pixels a side. Use a larger image.")
+    _need(tf.reduce_min(sides) >= 4, name, "has a side of fewer than 4 pixels. Use a larger image.")
     if channels == 1:
         weighted = tf.reduce_sum(tf.cast(pixels, tf.int32) * LUMA, axis=-1, keepdims=True)
         pixels = tf.cast((weighted + 0x8000) // 65536, tf.uint8)
     return tf.ensure_shape(pixels, (None, None, channels))
 
 
-def _need(condition, name, fault):
-    """Fail with a sentence about the file unless `condition` holds when the graph runs."""
+def _need(condition: tf.Tensor, name: str | tf.Tensor, fault: str) -> None:
+    """Fail with a sentence about the file if the condition is false."""
     tf.debugging.Assert(condition, [tf.strings.join([name, " ", fault])])
 
 
-def _decode_jpeg(content, name):
+def _decode_jpeg(content: tf.Tensor, name: str | tf.Tensor) -> tf.Tensor:
     """Return a JPEG's uint8 pixels (height, width, 3), turned upright."""
     bytes_ = _Bytes(content)
 
@@ -68,15 +69,15 @@ def _decode_jpeg(content, name):
         return inside & (bytes_.number(at + 1, 1) != START_OF_SCAN)
 
     at, exif, components = tf.while_loop(more, segment, (tf.constant(2), tf.constant(0), tf.constant(0)))
-    # TensorFlow would turn CMYK to RGB in a way of its own
+    # TensorFlow converts CMYK to RGB differently from Pillow
     _need(components != 4, name, "is a CMYK JPEG. Convert it to RGB.")
     elsewhere = _mentions_orientation(tf.strings.substr(content, 0, at))
     pixels = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
     return _turned(pixels, _orientation(bytes_, exif, elsewhere, name))
 
 
-def _decode_png(content, name):
-    """Return a PNG's uint8 pixels (height, width, 3), turned upright, shown on white."""
+def _decode_png(content: tf.Tensor, name: str | tf.Tensor) -> tf.Tensor:
+    """Return a PNG's uint8 pixels (height, width, 3), turned upright, on white."""
     bytes_ = _Bytes(content)
 
     def chunk(at, exif, has_transparent_color, elsewhere):
@@ -98,7 +99,7 @@ def _decode_png(content, name):
     depth, color_type = bytes_.number(24, 1), bytes_.number(25, 1)
     is_gray, is_16_bit = color_type == 0, depth == 16
 
-    # Pillow compares such a color with samples of another depth
+    # Pillow compares such a transparent color with samples of a different bit depth
     ambiguous = has_transparent_color & ((is_gray & (depth < 8)) | ((color_type == 2) & is_16_bit))
     _need(~ambiguous, name, "has a transparent color that programs read differently. Convert it to RGBA.")
 
@@ -113,31 +114,34 @@ def _decode_png(content, name):
         blended = (colors * alpha + 255 * (255 - alpha)) * 128 + 0x4000
         return tf.cast(((blended // 256 + blended) // 256) // 128, tf.uint8)
 
-    def opaque():  # with four channels, TensorFlow decodes files of fewer than 8 bits wrongly
+    def opaque():
+        # Not with four channels: TensorFlow would decode files of fewer than 8 bits wrongly
         return tf.io.decode_png(content, channels=3)
 
     is_transparent = has_transparent_color | tf.reduce_any(color_type == (4, 6))
-    ways = [(is_gray & is_16_bit, gray_16), (is_transparent, on_white)]
-    pixels = tf.case(ways, default=opaque)  # the first that holds
+    decoders = [(is_gray & is_16_bit, gray_16), (is_transparent, on_white)]
+    pixels = tf.case(decoders, default=opaque)  # calls the first one whose condition is true
     return _turned(pixels, _orientation(bytes_, exif, elsewhere, name))
 
 
-def _mentions_orientation(metadata):
+def _mentions_orientation(metadata: tf.Tensor) -> tf.Tensor:
     """Return whether metadata note an orientation where the graph cannot read it.
 
-    Pillow looks into XMP where EXIF says nothing, and into a text chunk that ImageMagick writes into PNG files.
+    If EXIF has no orientation, Pillow looks into XMP, and into a text chunk that ImageMagick writes into PNG files.
     """
     return tf.strings.regex_full_match(metadata, r'\C*(tiff:Orientation(="|>)[2-8]|Raw profile type exif)\C*')
 
 
-def _orientation(bytes_, exif, elsewhere, name):
-    """Return EXIF's orientation, 1 to 8; fail if it is noted where the graph cannot read it.
+def _orientation(bytes_: "_Bytes", exif: tf.Tensor, elsewhere: tf.Tensor, name: str | tf.Tensor) -> tf.Tensor:
+    """Return EXIF's orientation, 1 to 8, or fail.
+
+    It fails for an orientation that the graph cannot read.
 
     Args:
-        bytes_: `_Bytes` of the file.
-        exif: where the EXIF block (a TIFF header) starts, 0 for none.
-        elsewhere: whether other metadata note it.
-        name: of the file.
+        bytes_: bytes of the file.
+        exif: position of the EXIF block (a TIFF header); 0 if there is none.
+        elsewhere: whether other metadata note an orientation.
+        name: the file's name in messages.
     """
 
     def from_exif():
@@ -147,34 +151,48 @@ def _orientation(bytes_, exif, elsewhere, name):
         entries = tf.boolean_mask(entries, bytes_.number(entries, 2, little) == ORIENTATION)[:1]
         is_short = bytes_.number(entries + 2, 2, little) == SHORT
         _need(tf.reduce_all(is_short), name, "notes its orientation in an unusual way. Convert it to PNG.")
-        # Zero where there is no such entry; a value beyond 8 means nothing
+        # The sum is zero if there is no such entry. A value above 8 has no meaning.
         return tf.reduce_sum(bytes_.number(entries + 8, 2, little))
 
-    found = tf.cond(exif > 0, from_exif, lambda: tf.constant(0))
-    _need((found > 0) | ~elsewhere, name, "notes its orientation outside of EXIF. Convert it to a plain PNG or JPEG.")
-    return tf.where((found >= 1) & (found <= 8), found, 1)
+    orientation = tf.cond(exif > 0, from_exif, lambda: tf.constant(0))
+    _need(
+        (orientation > 0) | ~elsewhere,
+        name,
+        "notes its orientation outside of EXIF. Convert it to a plain PNG or JPEG.",
+    )
+    return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)
 
 
-def _turned(pixels, orientation):
-    """Return pixels (height, width, channels) as EXIF's orientation says that they are to be shown."""
+def _turned(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Return pixels (height, width, channels) turned upright by EXIF's orientation."""
     pixels = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, (1, 0, 2)), lambda: pixels)
-    mirrored = [tf.reduce_any(orientation == turns) for turns in ((3, 4, 7, 8), (2, 3, 6, 7))]  # rows, columns
-    return tf.reverse(pixels, tf.boolean_mask([0, 1], tf.stack(mirrored)))
+    rows_mirrored = tf.reduce_any(orientation == (3, 4, 7, 8))
+    columns_mirrored = tf.reduce_any(orientation == (2, 3, 6, 7))
+    return tf.reverse(pixels, tf.boolean_mask([0, 1], tf.stack([rows_mirrored, columns_mirrored])))
 
 
 class _Bytes:
-    """A file's bytes, read as numbers; what lies beyond the end is zero."""
+    """A file's bytes, read as numbers; beyond the end they are zero."""
 
-    def __init__(self, content):
+    def __init__(self, content: tf.Tensor):
         self.values = tf.io.decode_raw(content, tf.uint8)
         self.size = tf.size(self.values)
 
-    def number(self, at, count, little=False):
-        """Return the unsigned numbers of `count` bytes at a place, or at each of several; int32, at most 2**31 - 1."""
+    def number(self, at: tf.Tensor, count: int, little: bool | tf.Tensor = False) -> tf.Tensor:
+        """Return the unsigned number that some bytes encode.
+
+        Args:
+            at: int32 position of the first byte, or several positions.
+            count: number of bytes.
+            little: whether the least significant byte comes first.
+
+        Returns:
+            int32 tensor of the shape of `at`; larger numbers become 2**31 - 1.
+        """
         places = tf.expand_dims(at, -1) + tf.range(count)
         inside = (places >= 0) & (places < self.size)
-        found = tf.cast(tf.gather(self.values, tf.where(inside, places, 0)), tf.int64)
+        values = tf.cast(tf.gather(self.values, tf.where(inside, places, 0)), tf.int64)
         weights = tf.constant([256**k for k in range(count)][::-1], tf.int64)
         weights = tf.where(little, weights[::-1], weights)
-        total = tf.reduce_sum(tf.where(inside, found, 0) * weights, axis=-1)
+        total = tf.reduce_sum(tf.where(inside, values, 0) * weights, axis=-1)
         return tf.cast(tf.minimum(total, 2**31 - 1), tf.int32)

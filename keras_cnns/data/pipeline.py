@@ -7,13 +7,16 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cnns._deprecated import renamed
+from keras_cnns.data._tf_data import PARALLEL, SHUFFLE, untuned
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, batch_steps
 from keras_cnns.data.crops import DRAWS
 from keras_cnns.data.dataset_state import seed_of
 from keras_cnns.data.disk_cache import on_disk
-from keras_cnns.data.image_files import DAMAGED, decoder_warning, read_file, read_image
+from keras_cnns.data.image_decoder import ImageDecoder
+from keras_cnns.data.image_files import read_file, read_image
+from keras_cnns.data.jpeg_damage import DAMAGED, decoder_warning
+from keras_cnns.data.read_errors import reading
 from keras_cnns.data.sharding import Share
-from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split, reading, untuned
 from keras_cnns.data.whitening import fit_components
 from keras_cnns.errors import ArgumentError, SourceWarning, nearest
 
@@ -230,7 +233,7 @@ def _images(split, preprocessing, window, shuffle, cache, skip_broken, own):
         # In random order already, as too many of them are read to hold all while they are shuffled
         elements = split.shuffled(0) if shuffle else split.elements()
         kept = on_disk((decoded if window else prepared)(elements), cache, name, split)
-        source, skips = Split(split.examples), False
+        source, skips = ImageDecoder(), False
     elif in_memory:
         kept = prepared(split.elements()).cache()
     else:

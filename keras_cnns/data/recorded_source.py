@@ -1,41 +1,58 @@
-"""A source once more, by what a model file notes of it."""
+"""Reopen the source that a model was trained on."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
-from keras_cnns.data.sources import means_folder, open_source
+from keras_cnns.data.sources import Source, means_folder, open_source
 from keras_cnns.data.splitting import split_source
 from keras_cnns.errors import ArgumentError
+from keras_cnns.typing import Path
 
 
-def reopen_source(record, name=None, *, data_dir=None, download=False):
-    """Return the source of images that a model file names, divided as it was for the training.
+def reopen_source(
+    record: Mapping[str, Any] | None,
+    name: Path | None = None,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+) -> Source:
+    """Reopen the source of a model's training, with the same splits.
 
     Args:
-        record: `ModelInfo.data`, which began as `Source.record()`; None: nothing is known.
-        name: the source to open, for `open_source`; None: the recorded one. Any other is opened as it is.
-        data_dir: for tensorflow-datasets; None: as recorded.
-        download: as in `open_source`.
+        record: `ModelInfo.data` of the model, which began as `Source.record()`; None if nothing is recorded.
+        name: the source to open, as for `open_source`; None for the recorded one. A source other than the recorded one
+            is opened with its own splits.
+        data_dir: folder of tensorflow-datasets; None for the recorded one.
+        download: whether a tensorflow-datasets dataset that is not on disk may be downloaded.
 
     Returns:
-        `Source`. Where files of a folder have come or gone since, the images at the edge of a part may differ.
+        `Source`. If files were added to or removed from a folder since, a few images at the edges of a split may
+        differ.
 
     Raises:
         ArgumentError: if there is no such source, or the record cannot be used.
-        SourceError: if its contents cannot be used.
+        SourceError: if the contents of the source cannot be used.
+
+    Example:
+        >>> info = keras_cnns.saving.read_info("model.keras")
+        >>> source = reopen_source(info.data)
     """
     record = record or {}
-    recorded = record.get("source")
+    recorded: Any = record.get("source")
     if name is None and recorded is None:
         raise ArgumentError("the model does not say which images it was trained on; name them. Received: name=None")
     if recorded == "digits":
         recorded = "sklearn:digits"  # a folder of that name is recorded as ./digits
-    if name is not None and (recorded is None or _place(name) != _place(recorded)):
+    if name is None:
+        name = recorded
+    elif recorded is None or _place(name) != _place(recorded):
         return open_source(name, data_dir=data_dir, download=download)
-    source = open_source(name or recorded, data_dir=data_dir or record.get("data_dir"), download=download)
+    source = open_source(name, data_dir=data_dir or record.get("data_dir"), download=download)
     try:
         divisions = [
-            ({part: float(share) for part, share in one["shares"].items()}, int(one["seed"]))
-            for one in record.get("divisions", ())
+            ({part: float(share) for part, share in division["shares"].items()}, int(division["seed"]))
+            for division in record.get("divisions", ())
         ]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ArgumentError(
@@ -47,8 +64,8 @@ def reopen_source(record, name=None, *, data_dir=None, download=False):
     return source
 
 
-def _place(name):
-    """Return what is the same for all ways to spell one source."""
+def _place(name: Path) -> str:
+    """Return the same text for every spelling of a source."""
     name = str(name)
     if name == "digits" and not means_folder(name):
         name = "sklearn:digits"

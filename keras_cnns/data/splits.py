@@ -1,290 +1,279 @@
-"""Part of a source: images and labels, in memory or as files, and how a part is divided."""
+"""Splits of a source, which hold images and labels."""
 
-import contextlib
+import abc
 import copy
 import hashlib
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
+from keras_cnns.data._tf_data import SHUFFLE
 from keras_cnns.data.classes import match_classes
-from keras_cnns.data.image_files import cut
+from keras_cnns.data.image_decoder import ImageDecoder
 from keras_cnns.data.splitting import drawn_by_class, exact_counts
 from keras_cnns.errors import ArgumentError, SourceError
-
-SHUFFLE = 10_000  # images that wait to be drawn where all are too many
-PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+from keras_cnns.typing import Labels, Pixels
 
 
-def untuned(data):
-    """Return a `tf.data.Dataset` that tf.data's tuner leaves alone; as many maps run at a time as there are cores.
-
-    When an iterator is done with, it waits for the tuner's thread, which wakes 10 ms after the start, then 20 ms later,
-    then 40, and so on: a pass of one minute ended only after 82 seconds, as often as not (TensorFlow 2.21).
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return data.with_options(options)
-
-
-@contextlib.contextmanager
-def reading(*splits):
-    """Turn the failure of a tf.data op into the error that names the file or the set, for the splits given."""
-    for split in splits:
-        split.faults.clear()
-    try:
-        yield
-    except Exception as error:
-        for split in splits:
-            if fault := _damaged_cache(split.caches, error) or split.fault(error):
-                raise fault from None
-        raise
-
-
-def _damaged_cache(paths, error):
-    """Return the error that names the damaged one among the files of prepared images, which is removed; else None."""
-    if not isinstance(error, (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)):
-        return None
-    for path in tuple(paths):
-        try:
-            whole = sum(1 for _ in tf.data.TFRecordDataset(str(path))) == int(path.stem.rpartition("-")[2])
-        except (tf.errors.DataLossError, tf.errors.NotFoundError):
-            whole = False
-        if not whole:
-            paths.remove(path)
-            path.unlink(missing_ok=True)
-            return SourceError(
-                f"{path}: this file of prepared images was damaged, and has been removed. Start again with the same "
-                "`cache`: it is then written again."
-            )
-    return None
-
-
-class Split:
+class Split(ImageDecoder, abc.ABC):
     """Part of a source: images and their labels.
 
     Attributes:
         examples: number of images.
-        labels: int64 array (examples,), or None where only the data set itself knows them; -1 where there is none.
-        class_names: of the labels, in order; None where the split does not know them. A `Source` tells its splits.
-        faults: errors met while reading; a tf.data pipeline can only say that an op failed, this says why.
-        skipped: from the path of each image that was left out as broken, where that was asked for, to its error.
-        caches: paths of the files in which prepared images are kept.
+        labels: int64 array (examples,), -1 for an image without a label. None if only the dataset's files hold the
+            labels.
+        class_names: names of the labels, in order; None if the split does not know them. A `Source` sets them for its
+            splits.
+        faults: errors met while reading. A tf.data pipeline reports only that an op failed; this list says why.
+        skipped: path of each broken image that was left out on request, with its error.
+        caches: paths of the cache files that hold this split's prepared images.
     """
 
-    labels = None
-    class_names = None
+    labels: Labels | None = None
+    class_names: tuple[str, ...] | None = None
 
-    def __init__(self, examples):
+    def __init__(self, examples: int):
         self.examples = examples
-        self.faults, self.skipped, self.caches = [], {}, []
+        self.faults: list[SourceError] = []
+        self.skipped: dict[str, SourceError] = {}
+        self.caches: list[pathlib.Path] = []
 
-    def named(self, class_names):
-        """Return this split with `class_names`, one per label; itself where it has them."""
-        return self if self.class_names == class_names else self._copy(class_names=class_names)
+    @abc.abstractmethod
+    def elements(self) -> tf.data.Dataset:
+        """Return a `tf.data.Dataset` of (element, int64 label), in order."""
 
-    def with_classes(self, class_names, ids=(), source=None):
-        """Return this split with its labels numbered as in `class_names`, matched by name.
+    @abc.abstractmethod
+    def identity(self) -> bytes:
+        """Return bytes that differ for every other choice of images and labels."""
+
+    @abc.abstractmethod
+    def divide(self, share: float, seed: int) -> tuple["Split", "Split"]:
+        """Return two splits, stratified if the labels are known.
 
         Args:
-            class_names: of a model, in the order of its outputs.
-            ids, source: as for `match_classes`.
+            share: share of the images in the second split, between 0 and 1.
+            seed: seed of the draw.
+        """
+
+    @abc.abstractmethod
+    def partition(self, shares: Sequence[float], seed: int) -> tuple["Split", ...]:
+        """Return one split of exact size per share, as `split_source` describes."""
+
+    @abc.abstractmethod
+    def joined(self, others: Iterable[Self]) -> Self:
+        """Return one split of these images and those of other splits."""
+
+    @abc.abstractmethod
+    def sample(self, count: int) -> "Split":
+        """Return a split of at most `count` images, spread over the whole."""
+
+    @abc.abstractmethod
+    def _relabeled(self, places: NDArray[np.int64], class_names: tuple[str, ...]) -> Self:
+        """Return this split with label `places[k]` for each label k; -1 stays."""
+
+    def named(self, class_names: tuple[str, ...] | None) -> Self:
+        """Return this split with other class names, one per label."""
+        return self if self.class_names == class_names else self._copy(class_names=class_names)
+
+    def with_classes(self, class_names: Iterable[str], ids: Sequence[str] = (), source: str | None = None) -> "Split":
+        """Return this split with its labels numbered as in `class_names`.
+
+        Classes are matched by name. A split without class names is taken to have these.
+
+        Args:
+            class_names: class names of a model, in the order of its outputs.
+            ids: other names of the same classes, as for `match_classes`.
+            source: name of the source, for the error.
 
         Raises:
-            ArgumentError: if the split has a class that is not among them. A split without class names is taken to
-                have these.
+            ArgumentError: if the split has a class that is not among them.
         """
         class_names = tuple(class_names)
         if self.class_names in (None, class_names):
             return self.named(class_names)
-        places = match_classes(self.class_names, class_names, ids, source)
-        return self._relabeled(places, class_names)
+        return self._relabeled(match_classes(self.class_names, class_names, ids, source), class_names)
 
-    def _copy(self, **changes):
-        """Return a split of the same images, which shares `faults` and `skipped`, with some attributes changed."""
+    def _copy(self, **changes: Any) -> Self:
+        """Return a copy with some attributes changed.
+
+        It shares `faults`, `skipped` and `caches` with this split.
+        """
         twin = copy.copy(self)
         vars(twin).update(changes)
         return twin
 
-    def _relabeled(self, places, class_names):
-        """Return this split with other class names, and the label `places[k]` for each label k; -1 stays."""
-        raise TypeError(f"{type(self).__name__} cannot be relabeled")
-
-    def elements(self):
-        """Return a `tf.data.Dataset` of (element, label int64)."""
-        raise TypeError(f"{type(self).__name__} has no elements")
-
-    def shuffled(self, seed):
-        """Return the elements in an order drawn from `seed`, another at each pass."""
+    def shuffled(self, seed: int | tf.Tensor) -> tf.data.Dataset:
+        """Return the elements shuffled, in a different order in each pass."""
         return self.shuffler()(seed)
 
-    def shuffler(self):
-        """Return `shuffled`, with what it needs made beforehand, so that it may be called inside a tf.data function."""
-        elements = self.elements()
-        # Each may be a whole image, so that not all of them can wait to be drawn
-        room = min(self.examples, SHUFFLE)
-        return lambda seed: elements.shuffle(room, seed=seed, reshuffle_each_iteration=True)
+    def shuffler(self) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
+        """Return a function from seed to shuffled dataset.
 
-    def decode(self, element, channels, skip_broken=False):
-        """Return the uint8 image (height, width, channels) of an element, inside a tf.data map.
-
-        With `skip_broken` an image that cannot be read is noted in `skipped`, and comes as one of height 0.
+        It can be called inside a tf.data function, because all tensors that it needs exist already.
         """
-        return _with_channels(element, channels)
+        elements = self.elements()
+        # An element may be a whole image, so that the buffer cannot hold all of them
+        buffer = min(self.examples, SHUFFLE)
+        return lambda seed: elements.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
 
-    def windows(self, elements, channels, choose, size, finish, skip_broken=False):
-        """Return a `tf.data.Dataset` of what `finish` makes of a part of each image.
+    def fault(self, error: Exception) -> SourceError | None:
+        """Return the error that explains one raised by a pipeline.
 
         Args:
-            elements: `tf.data.Dataset` of (element, label, draws), the draws being what `choose` needs of chance.
-            channels: 1 (gray) or 3 (RGB).
-            choose: function (height, width, draws) -> (top, left, height, width), in whole pixels.
-            size: (height, width) that the part will be resized to; large ones may come smaller, but not below it.
-            finish: function (uint8 pixels (height, width, channels), label, draws) of tensors.
-            skip_broken: whether images that cannot be read are left out, and noted in `skipped`.
+            error: what the pipeline raised.
+
+        Returns:
+            None if this split does not know what failed.
         """
-
-        def part(image, draws):
-            return cut(image, choose(*image.shape[:2], draws.tolist()), size)
-
-        def window(element, label, draws):
-            pixels = tf.numpy_function(part, [self.decode(element, channels), draws], tf.uint8, stateful=False)
-            return finish(tf.ensure_shape(pixels, (None, None, channels)), label, draws)
-
-        return elements.map(window, **PARALLEL)
-
-    def fault(self, error):
-        """Return the error to raise in place of one that a pipeline met: it says what failed. None: nobody knows."""
         return self.faults[0] if self.faults else None
 
-    def identity(self):
-        """Return bytes that tell the images and labels of this split from those of any other."""
-        raise TypeError(f"{type(self).__name__} cannot be told apart")
-
-    def fingerprint(self):
-        """Return the same, of images wherever they lie: of files neither place nor time count."""
+    def fingerprint(self) -> bytes:
+        """Return an identity that ignores where and when files were stored."""
         return self.identity()
 
-    def divide(self, share, seed):
-        """Return two splits, the second with `share` of the images, stratified where the labels are known."""
-        raise TypeError(f"{type(self).__name__} cannot be divided")
+    def portion(self, process: int, processes: int) -> "Split | None":
+        """Return the part of the split that one of several processes reads.
 
-    def partition(self, shares, seed):
-        """Return a split for each share, of exact size, stratified where the labels are known; see `split_source`."""
-        raise TypeError(f"{type(self).__name__} cannot be divided")
+        Args:
+            process: number of the process, from 0.
+            processes: how many there are.
 
-    def portion(self, process, processes):
-        """Return the split that one of several processes reads by itself, as its files lie apart.
-
-        None where every process lists the same elements in the same order, so that each can take its turns.
+        Returns:
+            None if every process lists the same elements in the same order. Then each process can take every n-th.
         """
         return None
 
-    def joined(self, others):
-        """Return one split with these images and those of other splits of the same source."""
-        raise TypeError(f"{type(self).__name__} cannot be joined")
-
-    def sample(self, count):
-        """Return a split of at most `count` images, spread over the whole."""
-        raise TypeError(f"{type(self).__name__} cannot be sampled")
-
 
 class LabeledSplit(Split):
-    """A split whose items and labels lie in memory."""
+    """A split whose items, images or paths, and labels are in memory.
 
-    def __init__(self, items, labels):
+    Args:
+        items: array whose first axis is the images.
+        labels: one whole number per item.
+    """
+
+    def __init__(self, items: NDArray[Any], labels: ArrayLike):
         super().__init__(len(items))
-        self.items, self.labels = items, np.asarray(labels, "int64")
+        self.items = items
+        self.labels: Labels = np.asarray(labels, "int64")
 
-    def keys(self):
-        """Return what tells the examples apart, whatever else is in the split."""
+    def keys(self) -> Sequence[Any]:
+        """Return one key per example, which does not depend on other examples."""
         return range(self.examples)
 
-    def elements(self):
-        """As `Split.elements`."""
+    def elements(self) -> tf.data.Dataset:
+        """Return the items and labels, as `Split.elements`."""
         with tf.device("CPU"):
             return tf.data.Dataset.from_tensor_slices((self.items, self.labels))
 
-    def identity(self):
-        """As `Split.identity`."""
+    def identity(self) -> bytes:
+        """Return a digest of items and labels, as `Split.identity`."""
         return self._digest(self._contents())
 
-    def _digest(self, contents):
+    def _digest(self, contents: bytes | memoryview) -> bytes:
         digest = hashlib.sha256(self.labels.data)
         digest.update(contents)
         return digest.digest()
 
-    def _contents(self):
+    def _contents(self) -> bytes | memoryview:
         return np.ascontiguousarray(self.items).data
 
-    def divide(self, share, seed):
-        """As `Split.divide`; of every class the second gets its share, rounded, and at least one image.
+    def divide(self, share: float, seed: int) -> tuple[Self, Self]:
+        """Return two splits, as `Split.divide`.
 
-        Which examples go there is drawn from the hash of seed and key, so that a folder in which images are added or
-        removed later keeps its split but for those and, at most, one image per class.
+        The second one gets its share of every class, rounded, and at least one image. A hash of seed and key decides
+        which examples it gets. If images are added to or removed from a folder later, all others therefore stay in
+        their split, except at most one image per class.
+
+        Raises:
+            SourceError: if a class has a single image.
         """
-        drawn, second = drawn_by_class(self.labels, self.keys(), seed), []
-        if single := [label for label, members in drawn.items() if len(members) < 2]:
+        drawn = drawn_by_class(self.labels, self.keys(), seed)
+        if single := [label for label, indices in drawn.items() if len(indices) < 2]:
             where = ", ".join(self._class_of(label) for label in single[:5]) + (", ..." if single[5:] else "")
             have = "this class has" if len(single) == 1 else f"these {len(single)} classes have"
             raise SourceError(
                 f"a split that keeps the shares of the classes needs two images of each, and {have} one: {where}. "
                 "Add an image to each, or remove it."
             )
-        for members in drawn.values():
-            second += members[: min(max(1, round(len(members) * share)), len(members) - 1)].tolist()
-        return self.take(np.setdiff1d(np.arange(self.examples), second)), self.take(np.sort(second).astype("int64"))
+        second: list[int] = []
+        for indices in drawn.values():
+            second += indices[: min(max(1, round(len(indices) * share)), len(indices) - 1)].tolist()
+        first = np.setdiff1d(np.arange(self.examples), second)
+        return self.take(first), self.take(np.sort(second).astype("int64"))
 
-    def partition(self, shares, seed):
-        """As `Split.partition`."""
-        drawn = drawn_by_class(self.labels, self.keys(), seed)
-        drawn = [drawn[label] for label in sorted(drawn, key=self._turn)]
-        counts = exact_counts([len(members) for members in drawn], shares)
-        # The last part, which is the test split, gets the first ones drawn, as in `divide`
-        cuts = np.cumsum(counts[:, ::-1], axis=1)[:, :-1]
-        pieces = [np.split(members, cut)[::-1] for members, cut in zip(drawn, cuts, strict=True)]
+    def partition(self, shares: Sequence[float], seed: int) -> tuple[Self, ...]:
+        """Return one stratified split per share, as `Split.partition`."""
+        by_class = drawn_by_class(self.labels, self.keys(), seed)
+        drawn = [by_class[label] for label in sorted(by_class, key=self._partition_order)]
+        counts = exact_counts([len(indices) for indices in drawn], shares)
+        # The last part, which is the test split, gets the first indices drawn, as in `divide`
+        ends = np.cumsum(counts[:, ::-1], axis=1)[:, :-1]
+        pieces = [np.split(indices, ends_of_class)[::-1] for indices, ends_of_class in zip(drawn, ends, strict=True)]
         return tuple(self.take(np.sort(np.concatenate(part))) for part in zip(*pieces, strict=True))
 
-    def _turn(self, label):
-        """Return the key by which classes take turns in `partition`, where shares do not come out even."""
+    def _partition_order(self, label: int) -> int | str:
+        """Return the sort key of a class in `partition`.
+
+        The order decides which class gets a remainder.
+        """
         return label
 
-    def _class_of(self, label):
-        """Return what an error calls a class."""
+    def _class_of(self, label: int) -> str:
+        """Return the name of a class in an error."""
         return f"label {label}" if self.class_names is None else repr(self.class_names[label])
 
-    def _relabeled(self, places, class_names):
+    def _relabeled(self, places: NDArray[np.int64], class_names: tuple[str, ...]) -> Self:
         labels = np.where(self.labels < 0, self.labels, places[np.maximum(self.labels, 0)])
         return self._copy(labels=labels.astype("int64"), class_names=class_names)
 
-    def joined(self, others):
-        """As `Split.joined`."""
-        every = [self, *others]
-        items, labels = (np.concatenate([getattr(split, field) for split in every]) for field in ("items", "labels"))
+    def joined(self, others: Iterable[Self]) -> Self:
+        """Return one split of all images, as `Split.joined`."""
+        splits = [self, *others]
+        items, labels = (np.concatenate([getattr(split, field) for split in splits]) for field in ("items", "labels"))
         return type(self)(items, labels).named(self.class_names)
 
-    def take(self, places):
-        """Return a split of the images at `places`, an array of indices in which one may stand repeatedly."""
+    def take(self, places: Sequence[int] | NDArray[np.int64]) -> Self:
+        """Return a split of the images at some indices.
+
+        Args:
+            places: array of indices; an index may occur repeatedly.
+        """
         return type(self)(self.items[places], self.labels[places]).named(self.class_names)
 
-    def sample(self, count):
-        """As `Split.sample`."""
+    def sample(self, count: int) -> Self:
+        """Return evenly spaced images, as `Split.sample`."""
         return self.take(np.linspace(0, self.examples - 1, min(count, self.examples)).round().astype("int64"))
 
 
 class ArraySplit(LabeledSplit):
-    """Images of one size in a uint8 array (examples, height, width, channels).
+    """Images of one size in an array.
+
+    Args:
+        items: uint8 array (examples, height, width, channels).
+        labels: one whole number per image.
 
     Raises:
-        ArgumentError: for another array, as images of different sizes make it, or labels that do not fit.
+        ArgumentError: for another array, such as one of images of different sizes, or labels that do not fit.
+
+    Example:
+        >>> split = ArraySplit(np.zeros((10, 32, 32, 3), "uint8"), np.arange(10) % 2)
+        >>> split.examples
+        10
     """
 
-    def __init__(self, items, labels):
+    items: Pixels
+
+    def __init__(self, items: Pixels, labels: ArrayLike):
         if getattr(items, "dtype", None) != np.uint8 or items.ndim != 4:
-            found = f"dtype={getattr(items, 'dtype', type(items).__name__)}, shape={np.shape(items)}"
+            received = f"dtype={getattr(items, 'dtype', type(items).__name__)}, shape={np.shape(items)}"
             raise ArgumentError(
                 "`items` must be a uint8 array (examples, height, width, channels); images of different sizes "
-                f"belong into a folder. Received: {found}"
+                f"belong into a folder. Received: {received}"
             )
         if np.shape(labels) != (len(items),):
             raise ArgumentError(
@@ -293,8 +282,11 @@ class ArraySplit(LabeledSplit):
             )
         super().__init__(items, labels)
 
-    def shuffler(self):
-        """As `Split.shuffler`, all of them: their numbers wait to be drawn, not the images."""
+    def shuffler(self) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
+        """Return a function from seed to shuffled dataset, as `Split.shuffler`.
+
+        The buffer holds the indices of all images instead of the images.
+        """
         with tf.device("CPU"):
             items, labels = tf.constant(self.items), tf.constant(self.labels)
 
@@ -304,15 +296,3 @@ class ArraySplit(LabeledSplit):
             return order.map(lambda place: (tf.gather(items, place), tf.gather(labels, place)))
 
         return shuffled
-
-
-def _with_channels(image, channels):
-    """Return a uint8 image tensor (..., height, width, 1 or 3) with so many channels."""
-    now = image.shape[-1]
-    if now == channels:
-        return image
-    if now == 1 and channels == 3:
-        return tf.image.grayscale_to_rgb(image)
-    if now == 3 and channels == 1:
-        return tf.image.rgb_to_grayscale(image)
-    raise SourceError(f"an image of {now} channels cannot become one of {channels}.")

@@ -1,31 +1,48 @@
-"""What a training split says of its pixels, and the preprocessing that is made of it."""
+"""Preprocessing whose normalization is fitted on a training split."""
 
 import dataclasses
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_cnns.data.pipeline import make_dataset, reading
+from keras_cnns.data.pipeline import make_dataset
 from keras_cnns.data.preprocessing import Preprocessing, fit_normalization
+from keras_cnns.data.read_errors import reading
+from keras_cnns.data.splits import Split
 from keras_cnns.data.whitening import fit_components
 from keras_cnns.errors import ArgumentError, nearest
 
 BATCH = 256
 
 
-def fit_preprocessing(split, preprocessing, kind="standardize"):
-    """Return the record with the normalization of a kind, fitted on a training split after resize and crop.
+def fit_preprocessing(split: Split, preprocessing: Preprocessing, kind: str = "standardize") -> Preprocessing:
+    """Return a record whose normalization is fitted on a training split.
+
+    The statistics are those of the images after resize and crop.
 
     Args:
-        split: the training `Split`, and never another.
-        preprocessing: `Preprocessing`, whose size and resize rule are taken.
-        kind: a name of `PREPROCESSINGS`.
+        split: the training `Split`, never a validation or test split.
+        preprocessing: `Preprocessing` with the size, channels and resize rule to use.
+        kind: a key of `PREPROCESSINGS`:
+
+            - "standardize": mean 0 and standard deviation 1 per channel;
+            - "mean": minus the mean color;
+            - "mean-image": minus the mean of every pixel;
+            - "zero-one", "minus-one-one": pixels scaled to that range;
+            - "lenet": background -0.1, foreground 1.175;
+            - "gcn-zca": global contrast normalization and ZCA whitening.
 
     Returns:
         `Preprocessing`.
 
     Raises:
-        ArgumentError: for a kind that is not known.
+        ArgumentError: for an unknown kind.
         SourceError: if an image cannot be read.
+
+    Example:
+        >>> source = open_source("digits")
+        >>> preprocessing = fit_preprocessing(source.split("train"), Preprocessing((32, 32), 1))
     """
     if kind not in PREPROCESSINGS:
         raise ArgumentError(
@@ -35,36 +52,38 @@ def fit_preprocessing(split, preprocessing, kind="standardize"):
     return PREPROCESSINGS[kind](split, plain)
 
 
-def _standardize(split, record):
-    mean, scale = fit_normalization(*_channel_sums(split, record))
+def _standardize(split: Split, record: Preprocessing) -> Preprocessing:
+    sums, square_sums, count = _channel_sums(split, record)
+    mean, scale = fit_normalization(sums, square_sums, count)
     return dataclasses.replace(record, mean=mean, scale=scale)
 
 
-def _mean(split, record):
-    mean, _ = fit_normalization(*_channel_sums(split, record))
+def _mean(split: Split, record: Preprocessing) -> Preprocessing:
+    sums, square_sums, count = _channel_sums(split, record)
+    mean, _ = fit_normalization(sums, square_sums, count)
     return dataclasses.replace(record, mean=mean)
 
 
-def _mean_image(split, record):
+def _mean_image(split: Split, record: Preprocessing) -> Preprocessing:
     total = np.zeros(record.shape)
     for pixels in _pixels(split, record):
         total += pixels.sum(0)
     return dataclasses.replace(record, mean_image=(total / split.examples).astype("float32"))
 
 
-def _contrast_and_whitening(split, record):
+def _contrast_and_whitening(split: Split, record: Preprocessing) -> Preprocessing:
     contrast = dataclasses.replace(record, contrast_bias=10.0)
-    found = fit_components(contrast.normalize(pixels) for pixels in _pixels(split, record))
-    return dataclasses.replace(contrast, whitening=found.zca(0.1))
+    components = fit_components(contrast.normalize(pixels) for pixels in _pixels(split, record))
+    return dataclasses.replace(contrast, whitening=components.zca(0.1))
 
 
-def _fixed(mean, scale):
+def _fixed(mean: float, scale: float) -> Callable[[Split, Preprocessing], Preprocessing]:
     return lambda split, record: dataclasses.replace(record, mean=(mean,), scale=(scale,))
 
 
-# Kind of normalization: function of a training split and a record. Who has it:
-PREPROCESSINGS = {
-    "standardize": _standardize,  # mean 0 and deviation 1 by channel: what people do now
+# From each kind of normalization to a function of training split and record. The comments name who uses it.
+PREPROCESSINGS: dict[str, Callable[[Split, Preprocessing], Preprocessing]] = {
+    "standardize": _standardize,  # mean 0 and standard deviation 1 per channel: common practice today
     "mean": _mean,  # minus the mean color: VGG (section 2.1), GoogLeNet
     "mean-image": _mean_image,  # minus the mean of every pixel: AlexNet (section 2), ZFNet, ResNet (sections 3.4, 4.2)
     "zero-one": _fixed(0.0, 1 / 255),
@@ -74,18 +93,23 @@ PREPROCESSINGS = {
 }
 
 
-def _channel_sums(split, record):
-    """Return sums of pixels and of their squares, by channel, and how many there are of each channel."""
+def _channel_sums(split: Split, record: Preprocessing) -> tuple[list[float], list[float], int]:
+    """Return the sums per channel of pixels and of their squares.
+
+    Returns:
+        (sums, sums of squares, number of pixels per channel).
+    """
     total, positions = np.zeros((2, record.channels)), 0
     for pixels in _pixels(split, record):
         flat = pixels.astype("float64").reshape(-1, record.channels)
         total += flat.sum(0), (flat**2).sum(0)
         positions += len(flat)
-    return *total.tolist(), positions
+    sums, square_sums = total.tolist()
+    return sums, square_sums, positions
 
 
-def _pixels(split, record):
-    """Yield the images of a split, float32 batches of pixels after resize and crop."""
+def _pixels(split: Split, record: Preprocessing) -> Iterator[NDArray[np.float32]]:
+    """Yield batches of a split's pixels after resize and crop, float32."""
     with reading(split):
         for images, _ in make_dataset(split, record, BATCH, normalize=False):
             yield images.numpy().astype("float32")

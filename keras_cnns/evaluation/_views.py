@@ -54,8 +54,8 @@ def views_dataset(split, preprocessing, protocol, scales, images):
     """
     import tensorflow as tf
 
+    from keras_cnns.data._tf_data import PARALLEL
     from keras_cnns.data.pipeline import normalizer
-    from keras_cnns.data.splits import PARALLEL
 
     normalize = normalizer(preprocessing)
 
@@ -75,8 +75,8 @@ def whole_dataset(split, preprocessing, side, images):
     """
     import tensorflow as tf
 
+    from keras_cnns.data._tf_data import PARALLEL
     from keras_cnns.data.pipeline import resized
-    from keras_cnns.data.splits import PARALLEL
 
     def show(element, label):
         image = split.decode(element, preprocessing.channels)
@@ -99,7 +99,7 @@ def _batched(data, split, images, finish):
     """Return so many of a split's images a batch, finished, of known length."""
     import tensorflow as tf
 
-    from keras_cnns.data.splits import untuned
+    from keras_cnns.data._tf_data import untuned
 
     batches = data.batch(images).apply(tf.data.experimental.assert_cardinality(-(-split.examples // images)))
     return untuned(batches.map(finish).prefetch(1))

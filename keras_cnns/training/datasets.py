@@ -8,7 +8,7 @@ from keras_cnns.data.augment import AUGMENTATIONS
 from keras_cnns.data.balance import repeat_scarce, weighing
 from keras_cnns.data.crops import RATIO
 from keras_cnns.data.dataset_state import Position, of_length
-from keras_cnns.data.files import FileSplit
+from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.pipeline import fit_color, make_dataset
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.sharding import Share

@@ -102,7 +102,7 @@ def test_wrong_usage(cli, tmp_path):
         (["digits", "--preview", taken], "--force"),
         (["digits", "--preview", tmp_path / "a.png", "--augmentation", "distrt"], "Did you mean 'distort'"),
         (["digits", "--augmentation", "distort"], "give --preview FILE.png too"),
-        (["tfds:no_such_set", "--data-dir", tmp_path], "no data set of that name"),
+        (["tfds:no_such_set", "--data-dir", tmp_path], "no dataset of that name"),
     ):
         code, out, err = cli("data", *arguments)
         assert code == 2 and not out and one_sentence(err, part)

@@ -12,7 +12,7 @@ from keras_cnns.data import Preprocessing, make_dataset
 from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, by_layer, color_noise, pad_crop_flip
 from keras_cnns.data.crops import DRAWS, crop_by_area, crop_of_jittered, crop_of_resized
 from keras_cnns.data.dataset_state import Position
-from keras_cnns.data.files import FileSplit
+from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.image_files import cut, read_image, read_window
 from keras_cnns.data.pipeline import fit_color
 from keras_cnns.data.sharding import Share

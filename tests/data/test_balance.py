@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from keras_cnns.data import Preprocessing, class_weights, drop_surplus, make_dataset, open_source, repeat_scarce
+from keras_cnns.data._tfds_split import TfdsSplit
 from keras_cnns.data.balance import add_noise
-from keras_cnns.data.splits import ArraySplit, Split
+from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 
 COUNTS = [5, 12, 2]
@@ -140,7 +141,7 @@ def test_wrong_arguments(split):
         with pytest.raises(ArgumentError, match="`noise` must be"):
             repeat_scarce(split, noise=noise)
     for function in (repeat_scarce, drop_surplus):
-        with pytest.raises(ArgumentError, match="their labels are known.*Received: split=Split"):
-            function(Split(3))
+        with pytest.raises(ArgumentError, match="their labels are known.*Received: split=TfdsSplit"):
+            function(TfdsSplit(None, ("image", "label"), [("train", 0, 3)]))
         with pytest.raises(ArgumentError, match="Received: split=RepeatedSplit"):
             function(repeat_scarce(split))

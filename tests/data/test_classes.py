@@ -1,4 +1,4 @@
-"""Class names: their order, and labels that are matched by name and never by position."""
+"""Class names are sorted, and matched by name, never by position."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_whole_numbers_are_sorted_by_number():
         (["0", "1", "2", "10"], ["0", "1", "10", "2"], (), [0, 1, 3, 2]),
         (["00", "01", "10"], ["0", "1", "10"], (), [0, 1, 2]),
         (["n2", "n1"], ["cat", "dog"], ("n1", "n2"), [1, 0]),
-        (["n2"], ["cat", "cat"], ("n1", "n2"), [1]),  # two of ImageNet's classes are called crane
+        (["n2"], ["cat", "cat"], ("n1", "n2"), [1]),  # two of ImageNet's classes have the name crane
         (["dog"], ["cat", "cat", "dog"], (), [2]),
     ],
 )
@@ -49,7 +49,7 @@ def test_classes_are_matched_by_name(names, wanted, ids, places):
         (("1", "01"), ("1", "2"), "it does not know 01"),
     ],
 )
-def test_classes_that_do_not_match(names, wanted, message):
+def test_classes_without_a_counterpart_are_named(names, wanted, message):
     with pytest.raises(ArgumentError, match=message):
         match_classes(names, wanted, source="s")
 
@@ -69,7 +69,10 @@ def test_a_source_takes_the_classes_of_a_model():
 
 @pytest.fixture
 def numbered(tmp_path):
-    """A folder of the classes 0 to 11, three images each, and the same images as an .npz file without class names."""
+    """A folder of the classes 0 to 11, and an .npz file without class names.
+
+    Both hold the same images.
+    """
     images, labels = [], []
     for label in range(12):
         for part, count in (("train", 3), ("test", 2)):
@@ -86,7 +89,7 @@ def numbered(tmp_path):
 def test_numbered_folders_and_numbers_in_an_npz_file_mean_the_same(numbered):
     folder, npz = open_source(numbered / "numbered"), open_source(numbered / "numbered.npz")
     assert folder.class_names == npz.class_names == tuple(map(str, range(12)))
-    as_text = tuple(sorted(folder.class_names))  # of model files that were written before
+    as_text = tuple(sorted(folder.class_names))  # the order in older model files
     for source in (folder, npz):
         split = source.with_classes(as_text).split("train")
         if source is folder:
@@ -97,8 +100,11 @@ def test_numbered_folders_and_numbers_in_an_npz_file_mean_the_same(numbered):
 
 
 @pytest.mark.parametrize("in_order", [True, False], ids=["numbers", "text"])
-def test_numbered_classes_are_measured_alike_in_folder_and_npz_file(numbered, cli, in_order):
-    """By a network that knows each class by its gray; its file may be of before the numbers were in order."""
+def test_numbered_classes_have_the_same_accuracy_in_folder_and_npz_file(numbered, cli, in_order):
+    """The network recognizes each class by its gray.
+
+    Older model files have the classes in the order of text.
+    """
     names = tuple(sorted(map(str, range(12)), key=int if in_order else None))
     gray = 20.0 * np.array([int(name) for name in names]) + 1
     pooled = keras.layers.GlobalAveragePooling2D()(x := keras.Input((8, 8, 3)))
@@ -121,11 +127,11 @@ def test_numbered_classes_are_measured_alike_in_folder_and_npz_file(numbered, cl
     assert code == 2
 
 
-def test_a_recorded_division_gives_the_same_parts_whatever_the_order_of_the_classes(numbered):
-    """Where shares do not come out even, folders take turns in the order of their names as text."""
+def test_a_recorded_division_does_not_depend_on_the_order_of_the_classes(numbered):
+    """Classes share remainders in the order of their names as text."""
     source = open_source(numbered / "numbered")
     shares = {"train": 0.5, "test": 0.5}
-    old = source.with_classes(sorted(source.class_names))  # the order at the time
+    old = source.with_classes(sorted(source.class_names))  # the order in older versions
     for name in shares:
         parts = [split_source(order, shares, 1).split(name).items.tolist() for order in (source, old)]
         assert sorted(parts[0]) == sorted(parts[1])

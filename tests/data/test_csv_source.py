@@ -10,7 +10,7 @@ from keras_cnns.errors import ArgumentError, SourceError
 
 @pytest.fixture
 def table(tmp_path):
-    """A function that writes lines into list.csv; images/0.png to images/11.png lie beside it."""
+    """A function that writes lines into list.csv, next to images/0.png to images/11.png."""
     (tmp_path / "images").mkdir()
     for k in range(12):
         Image.new("L", (8, 8), 20 * k).save(tmp_path / "images" / f"{k}.png")
@@ -22,7 +22,7 @@ def table(tmp_path):
     return write
 
 
-def test_a_table_with_splits(table, tmp_path):
+def test_a_table_with_a_column_of_splits(table, tmp_path):
     parts = ("train", "Train", "valid", "test")
     lines = [f"{k % 3},{tmp_path if k == 4 else '.'}/images/{k}.png,{parts[k // 3]},x" for k in range(12)]
     source = open_source(table("Label,path,SPLIT,other", *lines))
@@ -34,7 +34,7 @@ def test_a_table_with_splits(table, tmp_path):
 
 
 @pytest.mark.parametrize("divider", ",;\t")
-def test_a_table_without_splits(table, divider):
+def test_a_table_without_a_column_of_splits_is_divided(table, divider):
     lines = [divider.join((f"images/{k}.png", ("dog", "grün")[k % 2])) for k in range(12)]
     source = open_source(table(divider.join(("path", "label")), *lines, "", encoding="utf-8-sig"))
     assert source.class_names == ("dog", "grün") and source.split("all").examples == 12
@@ -59,12 +59,12 @@ def test_a_table_without_splits(table, divider):
         (["path,label", "images/0.png,a", "images/1.png,b"], r"these 2 classes have one: 'a' \(.*images\)"),
     ],
 )
-def test_tables_that_cannot_be_used(table, lines, message):
+def test_errors_name_the_line_and_the_fault(table, lines, message):
     with pytest.raises(SourceError, match=message):
         open_source(table(*lines))
 
 
-def test_a_table_that_is_not_there_or_not_text(tmp_path):
+def test_a_table_that_is_missing_or_not_utf8(tmp_path):
     with pytest.raises(ArgumentError, match="there is no such file"):
         open_source(tmp_path / "none.csv")
     (tmp_path / "latin.csv").write_bytes("path,label\nx,gr\xfcn\n".encode("latin1"))

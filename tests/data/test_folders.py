@@ -1,4 +1,4 @@
-"""Folders of images: what counts as an image, and what is left out is named."""
+"""Which files of a folder are images, and which are left out and named."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from keras_cnns.errors import ArgumentError, SourceError, SourceWarning
 
 
 def put(folder, count, suffix=".png", first=0):
-    """Write images into a folder, each of its own gray, and return their paths."""
+    """Write images of different grays into a folder and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for k in range(first, first + count):
@@ -24,7 +24,7 @@ def put(folder, count, suffix=".png", first=0):
 
 
 def put_heic(folder, count):
-    """Write files that begin as HEIC images do, and can be listed but not read."""
+    """Write files that begin like HEIC images but cannot be read."""
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         (folder / f"{k}.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
@@ -83,8 +83,8 @@ def test_a_test_split_may_lack_a_class(tmp_path):
         open_source(tmp_path)
 
 
-def test_what_is_left_out_is_counted_and_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+def test_files_left_out_are_counted_and_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # makes the import fail
     image_files.can_read_heif.cache_clear()
     for label in "ab":
         put(tmp_path / label, 6)
@@ -95,7 +95,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path, monkeypatch):
         (tmp_path / label / "000.xml").write_text("<annotation/>")
         (tmp_path / label / "odd.bin").write_bytes(b"no image")
     put(tmp_path, 1)
-    with pytest.warns(SourceWarning) as told:
+    with pytest.warns(SourceWarning) as warned:
         source = open_source(tmp_path)
     assert {skipped.reason: len(skipped.paths) for skipped in source.skipped} == {
         "in folders inside a class folder": 10,
@@ -104,8 +104,8 @@ def test_what_is_left_out_is_counted_and_named(tmp_path, monkeypatch):
         "of another kind (.bin)": 2,
         "beside the class folders": 1,
     }
-    text = str(told[0].message)
-    assert len(told) == 1 and "\n" not in text and f"10 files in folders inside a class folder, as {tmp_path}" in text
+    text = str(warned[0].message)
+    assert len(warned) == 1 and "\n" not in text and f"10 files in folders inside a class folder, as {tmp_path}" in text
     files = source.split("all").items
     assert len(files) == 22 and {Path(file).suffix for file in files} == {".png", "", ".jpg_large"}
     read_pixels(source.split("all"), Preprocessing((8, 8)))
@@ -119,7 +119,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path, monkeypatch):
     image_files.can_read_heif.cache_clear()
 
 
-def test_heic_is_read_where_the_package_is_installed(tmp_path, monkeypatch):
+def test_heic_is_read_if_the_package_is_installed(tmp_path, monkeypatch):
     registered = []
     module = SimpleNamespace(register_heif_opener=lambda: registered.append(True))
     monkeypatch.setitem(sys.modules, "pillow_heif", module)
@@ -130,7 +130,7 @@ def test_heic_is_read_where_the_package_is_installed(tmp_path, monkeypatch):
     image_files.can_read_heif.cache_clear()
 
 
-def test_the_order_of_the_classes_in_a_file(tmp_path):
+def test_classes_txt_sets_the_order_of_the_classes(tmp_path):
     for label in ("mild", "severe", "none"):
         put(tmp_path / "set" / label, 3)
     order = tmp_path / "set" / "classes.txt"

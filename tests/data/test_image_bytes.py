@@ -1,4 +1,4 @@
-"""The pixels of image files, as operations of a graph: the same as `read_image` gives."""
+"""Decoding in a graph gives the same pixels as `read_image`."""
 
 import io
 
@@ -17,7 +17,7 @@ FAULTS = {
     "text.png": "text.png notes its orientation outside of EXIF",
     "gray2_one_transparent.png": "has a transparent color that programs read differently",
     "rgb16_one_transparent.png": "has a transparent color that programs read differently",
-    "tiny.png": "tiny.png has fewer than 4 pixels a side",
+    "tiny.png": "tiny.png has a side of fewer than 4 pixels",
     "cut.png": "Invalid PNG data",
     "cut.jpg": "jpeg::Uncompress failed",
 }
@@ -25,7 +25,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def decode():
-    """As a server runs it: decode(content, channels, name) -> uint8 array, from a graph that is traced once."""
+    """decode(content, channels, name) -> uint8 array, in a graph that is traced once."""
     text = tf.TensorSpec((), tf.string)
     graphs = {
         channels: tf.function(
@@ -40,20 +40,20 @@ def test_the_pixels_are_those_of_read_image(decode):
     differing = {}
     for name, content in READABLE.items():
         for channels in (1, 3):
-            expected, found = read_image(io.BytesIO(content), channels), decode(content, channels)
-            if found.shape != expected.shape or (found != expected).any():
-                differing[name, channels] = found.shape, expected.shape
+            expected, pixels = read_image(io.BytesIO(content), channels), decode(content, channels)
+            if pixels.shape != expected.shape or (pixels != expected).any():
+                differing[name, channels] = pixels.shape, expected.shape
     assert not differing
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_it_would_read_otherwise_is_refused(decode, name):
+def test_files_that_it_would_read_differently_are_refused(decode, name):
     fault = FAULTS.get(name, f"{name} is neither a JPEG nor a PNG file")
     with pytest.raises(tf.errors.InvalidArgumentError, match=fault):
         decode(REFUSED[name], 3, name)
 
 
 @pytest.mark.slow
-def test_photographs(decode, flowers):
+def test_the_pixels_of_photographs(decode, flowers):
     for path in sorted(flowers.glob("test/*/*.jpg")):
         np.testing.assert_array_equal(decode(path.read_bytes(), 3), read_image(path))

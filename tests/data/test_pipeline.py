@@ -11,7 +11,7 @@ from keras_cnns.data import Preprocessing, make_dataset, open_source
 from keras_cnns.data import pipeline as module
 from keras_cnns.data.augment import AUGMENTATIONS, distort, pad_crop_flip
 from keras_cnns.data.dataset_state import Position
-from keras_cnns.data.files import FileSplit
+from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.pipeline import reading
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, OutputError, SourceError
@@ -281,7 +281,7 @@ def test_the_pipeline_may_read_on_while_the_culprit_is_sought(photographs, monke
     def read_on(path):
         photographs.decoding.append(path)
 
-    monkeypatch.setattr("keras_cnns.data.files.read_image", read_on)
+    monkeypatch.setattr("keras_cnns.data.file_split.read_image", read_on)
     assert photographs.fault(tf.errors.InvalidArgumentError(None, None, "jpeg::Uncompress failed")) is None
 
 

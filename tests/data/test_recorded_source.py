@@ -1,4 +1,4 @@
-"""A divided source opened again by what a model file notes of it: the same parts, on every way to them."""
+"""A source reopened from a model file's record has the same splits."""
 
 import json
 
@@ -20,7 +20,7 @@ SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
 
 @pytest.fixture
 def npz(tmp_path):
-    """A file of 100 images in three classes, each of which holds its own number."""
+    """An .npz file of 100 images in three classes, each encoding its number."""
     images = np.arange(100, dtype="<u4").view("uint8").reshape(100, 2, 2, 1)
     labels = np.arange(100) % 3
     path = tmp_path / "numbers.npz"
@@ -29,33 +29,34 @@ def npz(tmp_path):
 
 
 def Linear(classes=3, input_shape=(2, 2, 1)):
-    """The smallest classifier."""
+    """Return the smallest classifier."""
     inputs = keras.Input(input_shape)
     return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(keras.layers.Flatten()(inputs)))
 
 
-def noted(source):
-    """What a model file says of a source, when it is read again."""
+def recorded(source):
+    """Return the record of a source as read from a model file."""
     return json.loads(json.dumps({**source.record(), "data_dir": None}))
 
 
-def same(one, other):
-    return list(one.splits) == list(other.splits) and all(
-        np.array_equal(one.split(name).items, other.split(name).items)
-        and np.array_equal(one.split(name).labels, other.split(name).labels)
-        for name in one.splits
+def same(first, second):
+    """Return whether two sources have the same splits, images and labels."""
+    return list(first.splits) == list(second.splits) and all(
+        np.array_equal(first.split(name).items, second.split(name).items)
+        and np.array_equal(first.split(name).labels, second.split(name).labels)
+        for name in first.splits
     )
 
 
 @pytest.mark.parametrize("kind", ["npz", "folder_of_images", "digits"])
-def test_the_same_parts_again(kind, request):
-    own = open_source("digits" if kind == "digits" else request.getfixturevalue(kind))
-    assert own.record() == {"source": own.name} and same(reopen_source(noted(own)), own)
-    once = split_source(own, SHARES, seed=np.int64(3))
+def test_a_reopened_source_has_the_same_splits(kind, request):
+    opened = open_source("digits" if kind == "digits" else request.getfixturevalue(kind))
+    assert opened.record() == {"source": opened.name} and same(reopen_source(recorded(opened)), opened)
+    once = split_source(opened, SHARES, seed=np.int64(3))
     twice = split_source(once, {"train": np.float32(0.5), "validation": 0.5}, seed=1)
     for source in (once, twice):
-        again = reopen_source(noted(source))
-        assert same(again, source) and not same(again, own) and again.record() == source.record()
+        again = reopen_source(recorded(source))
+        assert same(again, source) and not same(again, opened) and again.record() == source.record()
     assert not same(once, twice)
 
 
@@ -63,10 +64,10 @@ def test_only_the_recorded_source_is_divided(npz, folder_of_images, tmp_path, mo
     source = split_source(open_source(npz), SHARES)
     other = tmp_path / "other.npz"
     other.write_bytes(npz.read_bytes())
-    assert same(reopen_source(noted(source), other), open_source(npz))
+    assert same(reopen_source(recorded(source), other), open_source(npz))
     assert same(reopen_source(None, npz), open_source(npz))
     monkeypatch.chdir(tmp_path)
-    assert same(reopen_source(noted(source), "numbers.npz"), source)  # spelled otherwise
+    assert same(reopen_source(recorded(source), "numbers.npz"), source)  # another spelling of the path
     (tmp_path / "digits").mkdir()
     assert reopen_source({"source": "./digits", "divisions": source.divisions}, "digits").divisions == ()
     (tmp_path / "digits").rmdir()
@@ -74,12 +75,12 @@ def test_only_the_recorded_source_is_divided(npz, folder_of_images, tmp_path, mo
     folder = open_source("digits")
     assert folder.class_names == ("blue", "red") and "scikit-learn's digits are sklearn:digits" in folder.notes[""][0]
     assert (
-        reopen_source(noted(folder)).class_names
-        == reopen_source(noted(folder), "digits").class_names
+        reopen_source(recorded(folder)).class_names
+        == reopen_source(recorded(folder), "digits").class_names
         == ("blue", "red")
     )
     digits = open_source("sklearn:digits")
-    for again in (reopen_source(noted(digits)), reopen_source(noted(digits), "sklearn:digits")):
+    for again in (reopen_source(recorded(digits)), reopen_source(recorded(digits), "sklearn:digits")):
         assert digits.name == "digits" and again.class_names == tuple("0123456789")
 
 
@@ -103,10 +104,10 @@ def test_records_that_cannot_be_used(record, message):
         reopen_source(record)
 
 
-def test_cnn_evaluate_measures_on_the_parts_of_the_training(cli, npz, tmp_path):
+def test_cnn_evaluate_measures_on_the_recorded_splits(cli, npz, tmp_path):
     source = split_source(open_source(npz), SHARES)
     model = Linear()
-    info = saving.ModelInfo(source.class_names, Preprocessing((2, 2), 1), data=noted(source))
+    info = saving.ModelInfo(source.class_names, Preprocessing((2, 2), 1), data=recorded(source))
     saving.save_model(model, tmp_path / "model.keras", info)
     for name, split in source.splits.items():
         code, out, err = cli("evaluate", tmp_path / "model.keras", "--data", npz, "--split", name, "--json")
@@ -119,7 +120,7 @@ def test_cnn_evaluate_measures_on_the_parts_of_the_training(cli, npz, tmp_path):
     one_sentence(err, f"was trained on a part of {npz}, divided anew", f"{other} has its own splits")
 
 
-def test_a_training_notes_the_division(npz, tmp_path):
+def test_training_records_the_division(npz, tmp_path):
     source = split_source(open_source(npz), SHARES)
     recipe = recipes.SHORT.replace(epochs=1, precision="float32", augmentation="none")
     train(Linear, source, recipe, tmp_path, quiet=True)
@@ -127,11 +128,11 @@ def test_a_training_notes_the_division(npz, tmp_path):
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_artifacts_are_verified_and_calibrated_on_the_parts_of_the_training(npz, named):
+def test_artifacts_are_verified_and_calibrated_on_the_recorded_splits(npz, named):
     source, plain = split_source(open_source(npz), SHARES), Preprocessing((2, 2), 1)
-    info, name = saving.ModelInfo(source.class_names, plain, data=noted(source)), npz if named else None
-    found = choose_images(plain, info, name)
-    np.testing.assert_array_equal(found.images, source.split("test").items)
+    info, name = saving.ModelInfo(source.class_names, plain, data=recorded(source)), npz if named else None
+    sample = choose_images(plain, info, name)
+    np.testing.assert_array_equal(sample.images, source.split("test").items)
     options = Options(quantize="int8", calibration_samples=1000, calibration=name)
     calibration = choose_calibration(options, plain, info, info.class_names)
     np.testing.assert_array_equal(calibration.images, source.split("train").items)

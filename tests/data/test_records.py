@@ -1,4 +1,4 @@
-"""Sharded files: which records each process reads, in which order, and that both formats give the same."""
+"""Order, shuffling and division among processes of records in both formats."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ import tensorflow as tf
 
 from keras_cnns.data import Preprocessing, Share, make_dataset, open_source
 from keras_cnns.data import _records as module
-from keras_cnns.data._records import records
+from keras_cnns.data._records import read_records
 
 COUNT, SHARDS = 103, 5
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """Paths of five TFRecord files of twenty records, which say their file and number."""
+    """Paths of five TFRecord files of twenty records each, such as "2:17"."""
     folder = tmp_path_factory.mktemp("records")
     paths = [str(folder / f"{k}.tfrecord") for k in range(5)]
     for k, path in enumerate(paths):
@@ -24,19 +24,19 @@ def shards(tmp_path_factory):
 
 
 def texts(data):
-    return [one.decode() for one in data.as_numpy_iterator()]
+    return [record.decode() for record in data.as_numpy_iterator()]
 
 
 def test_records_in_order(shards):
     parts = [(shards[1], 15, 5), (shards[3], 0, 2)]
-    assert texts(records(parts, False)) == ["1:15", "1:16", "1:17", "1:18", "1:19", "3:0", "3:1"]
+    assert texts(read_records(parts, False)) == ["1:15", "1:16", "1:17", "1:18", "1:19", "3:0", "3:1"]
 
 
 def test_records_of_many_files_are_mixed_by_the_seed(shards, monkeypatch):
     monkeypatch.setattr(module, "FILES", 2)
     parts = [(path, 0, 20) for path in shards]
-    orders = [texts(records(parts, False, seed)) for seed in (1, 1, 2)]
-    everything = texts(records(parts, False))
+    orders = [texts(read_records(parts, False, seed)) for seed in (1, 1, 2)]
+    everything = texts(read_records(parts, False))
     assert orders[0] == orders[1] != orders[2]
     assert all(sorted(order) == sorted(everything) and order != everything for order in orders)
     assert len({text[0] for text in orders[0][:8]}) == 2  # two files in turns
@@ -44,7 +44,7 @@ def test_records_of_many_files_are_mixed_by_the_seed(shards, monkeypatch):
 
 @pytest.fixture(scope="module", params=["tfrecord", "array_record"])
 def stored(request, tmp_path_factory):
-    """A set of tensorflow-datasets in five files, whose images say their own number."""
+    """A dataset in five files; the pixels of each image are its number."""
     import tensorflow_datasets as tfds
 
     images = np.broadcast_to(np.arange(COUNT, dtype="uint8")[:, None, None, None], (COUNT, 4, 4, 3))
@@ -67,16 +67,16 @@ def stored(request, tmp_path_factory):
 
 
 def numbers(data):
-    """Return the numbers of the images of a data set of batches, and check their labels."""
-    found = []
+    """Return the numbers of the images in batches, and check their labels."""
+    numbers_of_images = []
     for images, labels, *_ in data:
-        some = np.asarray(images)[:, 0, 0, 0].astype(int)
-        np.testing.assert_array_equal(labels, some % 3)
-        found += some.tolist()
-    return found
+        numbers_of_batch = np.asarray(images)[:, 0, 0, 0].astype(int)
+        np.testing.assert_array_equal(labels, numbers_of_batch % 3)
+        numbers_of_images += numbers_of_batch.tolist()
+    return numbers_of_images
 
 
-def test_both_formats_give_every_image_once(stored):
+def test_both_formats_return_every_image_once(stored):
     split = stored.split("train")
     assert split.builder.info.splits["train"].num_shards == SHARDS
     assert numbers(split.shuffled(1).batch(10)) != numbers(split.elements().batch(10))
@@ -84,16 +84,16 @@ def test_both_formats_give_every_image_once(stored):
         assert sorted(numbers(data.batch(10))) == list(range(COUNT))
     assert numbers(split.shuffled(1).batch(10)) == numbers(split.shuffled(1).batch(10))
     first, second = split.divide(0.3, 0)
-    both = [numbers(part.shuffled(1).batch(10)) for part in (first, second)]
-    assert sorted(both[0] + both[1]) == list(range(COUNT)) and [len(part) for part in both] == [72, 31]
+    parts = [numbers(part.shuffled(1).batch(10)) for part in (first, second)]
+    assert sorted(parts[0] + parts[1]) == list(range(COUNT)) and [len(part) for part in parts] == [72, 31]
     assert np.bincount(split.read_labels()).tolist() == [35, 34, 34]
 
 
-def test_each_process_opens_its_own_files_alone(stored):
+def test_each_process_opens_only_its_files(stored):
     split, preprocessing = stored.split("train"), Preprocessing((4, 4), 3, mean=(0.0,), scale=(1.0,))
     parts = [split.portion(k, 2) for k in (0, 1)]
-    paths = [{path for path, *_ in part._parts()} for part in parts]
-    assert len(paths[0]) == len(paths[1]) == 3 and len(paths[0] & paths[1]) == 1  # the one that the cut goes through
-    found = [numbers(make_dataset(split, preprocessing, 8, shuffle=True, share=Share(2, k, 2))) for k in (0, 1)]
-    assert len(found[0]) == len(found[1]) == 52  # 51 of its own, and one of them again
-    assert sorted(set(found[0]) | set(found[1])) == list(range(COUNT)) and not set(found[0]) & set(found[1])
+    paths = [{path for path, *_ in part._file_parts()} for part in parts]
+    assert len(paths[0]) == len(paths[1]) == 3 and len(paths[0] & paths[1]) == 1  # both read the file in the middle
+    first, second = (numbers(make_dataset(split, preprocessing, 8, shuffle=True, share=Share(2, k, 2))) for k in (0, 1))
+    assert len(first) == len(second) == 52  # one process has 51 images and repeats one of them
+    assert sorted(set(first) | set(second)) == list(range(COUNT)) and not set(first) & set(second)

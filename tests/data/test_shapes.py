@@ -1,4 +1,4 @@
-"""Images of shapes: where the objects are, what they look like, and that the same ones come again."""
+"""Drawn shapes: positions, areas, contrast, and reproducible images."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_the_same_arguments_give_the_same_images():
     for name in ("images", "labels", "masks", "boxes"):
         np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:6])
     assert (few.images != other.images).mean() > 0.9 and (few.boxes != other.boxes).any(axis=1).all()
-    # What is drawn today; a change would change what was measured on them
+    # The boxes drawn today: if they change, so do results measured on these images
     assert few.boxes[:3].tolist() == [[4, 1, 20, 16], [7, 7, 27, 30], [9, 13, 19, 23]]
 
 
@@ -43,13 +43,13 @@ def test_boxes_are_the_smallest_around_the_masks_and_areas_are_those_of_discs(ki
         assert mask[top:bottom, left:right].sum() == mask.sum()  # nothing outside
         sides = mask[top, left:right], mask[bottom - 1, left:right], mask[top:bottom, left], mask[top:bottom, right - 1]
         assert all(side.any() for side in sides)
-    # A shape that the image cut off would have a smaller area
+    # A shape beyond the edge of the image would have a smaller area
     np.testing.assert_allclose(shapes.masks.sum(axis=(1, 2)), np.pi * 16**2, rtol=0.05)
 
 
 @pytest.mark.parametrize("kind", CORNERS)
 def test_masks_are_the_polygons(kind):
-    """Against matplotlib's test of points, with corners written down here, all in the middle of the image."""
+    """Compare with matplotlib's point-in-polygon test and the corners listed above."""
     from matplotlib.path import Path
 
     size, radius = 64, 16
@@ -63,7 +63,7 @@ def test_masks_are_the_polygons(kind):
         return Path(corners).contains_points(points).reshape(size, size)
 
     mask = make_shapes(1, size, [kind], radius=radius / size, spread=0).masks[0]
-    assert (mask != polygon(0)).sum() <= 2  # points on a side may fall either way
+    assert (mask != polygon(0)).sum() <= 2  # points on a side may count as inside or outside
     assert (mask != polygon(180 / sides)).sum() > 50
 
 
@@ -75,7 +75,7 @@ def test_upside_down_a_triangle_is_another_class():
     np.testing.assert_array_equal(disc[::-1], disc)
 
 
-def test_objects_are_brighter_than_what_is_around_them():
+def test_objects_are_brighter_than_their_background():
     shapes = make_shapes(30)
     contrast = []
     for image, mask in zip(shapes.images.astype(float), shapes.masks, strict=True):
@@ -113,7 +113,7 @@ def test_rotation_turns_all_but_discs():
     assert (turned[0] != turned[1]).any()
 
 
-def test_a_source_takes_them():
+def test_shapes_can_be_the_split_of_a_source():
     shapes = make_shapes(9)
     source = Source("shapes", shapes.class_names, (32, 32, 3), {"train": ArraySplit(shapes.images, shapes.labels)})
     split = source.split("train")
@@ -121,7 +121,7 @@ def test_a_source_takes_them():
     np.testing.assert_array_equal([element.numpy() for element, _ in split.elements()], shapes.images)
 
 
-def test_nothing_heavy_is_imported(python):
+def test_tensorflow_is_not_imported(python):
     source = "import sys; from keras_cnns.data import make_shapes; make_shapes(2); print('tensorflow' in sys.modules)"
     done = python(source)
     assert done.stdout.strip() == "False", done.stderr
@@ -150,5 +150,5 @@ def test_bad_arguments(arguments, text):
     assert text in str(raised.value)
 
 
-def test_a_larger_disc_fits_where_a_triangle_does_not():
+def test_a_disc_may_be_larger_than_a_triangle():
     assert make_shapes(1, kinds="disc", radius=0.4).masks.sum() > 450

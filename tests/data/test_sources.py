@@ -1,4 +1,4 @@
-"""Sources: what each gives, and one clear sentence for each way of being wrong."""
+"""Each kind of source, and one clear error for each fault."""
 
 import hashlib
 
@@ -14,7 +14,7 @@ from keras_cnns.errors import ArgumentError, SourceError, SourceWarning
 
 
 def arrays(**changes):
-    """Return the members of a good .npz file, some of them changed; None leaves one out."""
+    """Return the members of a good .npz file with changes; None removes one."""
     random = np.random.default_rng(0)
     members = {
         "x_train": random.integers(0, 256, (20, 8, 8), dtype="uint8"),
@@ -44,7 +44,7 @@ def test_digits():
 
 
 def test_digits_are_the_same_pixels_on_every_processor():
-    """Those of TensorFlow's cubic, which rounds a few of them by its processor's float32."""
+    """They are those of TensorFlow's bicubic resize, except for rounding in float32."""
     import tensorflow as tf
     from sklearn.datasets import load_digits
 
@@ -56,12 +56,13 @@ def test_digits_are_the_same_pixels_on_every_processor():
     assert np.abs(_enlarged(small) - exact).max() < 0.5 + 1e-3
 
 
-def test_digits_are_scikit_learns():
+def test_digits_are_those_of_scikit_learn():
     from sklearn.datasets import load_digits
 
     source = open_source("digits")
-    small = np.concatenate([s.items for s in source.splits.values()]).reshape(-1, 8, 4, 8, 4).mean((2, 4))
-    labels = np.concatenate([s.labels for s in source.splits.values()])
+    splits = source.splits.values()
+    small = np.concatenate([split.items for split in splits]).reshape(-1, 8, 4, 8, 4).mean((2, 4))
+    labels = np.concatenate([split.labels for split in splits])
     digits = load_digits()
     for k in (0, 700, 1796):
         distances = np.abs(small - digits.images[k] * (255 / 16)).mean((1, 2))
@@ -109,7 +110,7 @@ def test_npz(tmp_path):
         ({"class_names": np.array(["a", "b", "b", "c"])}, "class_names must differ from each other"),
     ],
 )
-def test_wrong_npz_files(tmp_path, changes, message):
+def test_errors_about_npz_files(tmp_path, changes, message):
     with pytest.raises(SourceError, match=message) as caught:
         open_source(npz(tmp_path / "wrong.npz", **changes))
     assert "wrong.npz" in str(caught.value) and "\n" not in str(caught.value)
@@ -126,7 +127,7 @@ def test_labels_of_an_npz_file_may_be_names(tmp_path):
     assert named.class_names == tuple(names) and named.split("train").labels[:4].tolist() == [0, 1, 2, 3]
 
 
-def test_all_images_of_a_source(folder_of_images):
+def test_the_split_all_is_every_image(folder_of_images):
     source = open_source(folder_of_images)
     assert source.split("all").examples == 24 and source.split("all").class_names == ("blue", "red")
     assert set(source.split("all").items) == {*source.split("train").items, *source.split("test").items}
@@ -185,7 +186,7 @@ def test_a_folder_with_splits(folder_of_images, tmp_path):
         open_source(tmp_path / "parts")
 
 
-def test_wrong_folders(folder_of_images, tmp_path):
+def test_errors_about_folders(folder_of_images, tmp_path):
     (folder_of_images / "green").mkdir()
     with pytest.raises(SourceError, match="green: has no images. Add"):
         open_source(folder_of_images)
@@ -202,8 +203,11 @@ def test_wrong_folders(folder_of_images, tmp_path):
         open_source(folder_of_images)
 
 
-def test_what_a_folder_may_hold_beside_images(folder_of_images, tmp_path):
-    """Hidden files, notes and folders inside a class are left alone, links followed, names in any script taken."""
+def test_a_folder_may_hold_other_files(folder_of_images, tmp_path):
+    """Hidden files, notes and inner folders are ignored, and links are followed.
+
+    Names may be in any script.
+    """
     red = folder_of_images / "red"
     (red / "._0.png").write_bytes(b"resource fork")
     (red / "notes.txt").write_text("notes")
@@ -224,7 +228,7 @@ def test_what_a_folder_may_hold_beside_images(folder_of_images, tmp_path):
     assert str(red / "link.png") in files and str(folder_of_images / "grün 花" / "A.PNG") in files
 
 
-def test_an_accent_spelled_in_two_ways_is_one_class(tmp_path):
+def test_an_accent_in_two_unicode_forms_is_one_class(tmp_path):
     for part, name in (("train", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"), ("test", "cafe\N{COMBINING ACUTE ACCENT}")):
         for folder in (name, "cafz"):
             (tmp_path / part / folder).mkdir(parents=True)
@@ -236,7 +240,7 @@ def test_an_accent_spelled_in_two_ways_is_one_class(tmp_path):
         open_source(tmp_path)
 
 
-def test_a_class_whose_images_lie_deeper(folder_of_images):
+def test_a_class_with_images_only_in_inner_folders_is_an_error(folder_of_images):
     deeper = folder_of_images / "green" / "part 1"
     deeper.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(deeper / "a.png")
@@ -244,8 +248,8 @@ def test_a_class_whose_images_lie_deeper(folder_of_images):
         open_source(folder_of_images)
 
 
-def test_names_alone_are_read(tmp_path, monkeypatch):
-    """2,000 empty files: no size is asked for, and nothing is opened."""
+def test_listing_a_folder_reads_only_names(tmp_path, monkeypatch):
+    """No file of 2,000 is opened or asked for its size."""
     import os
 
     for name in ("a", "b"):
@@ -256,7 +260,7 @@ def test_names_alone_are_read(tmp_path, monkeypatch):
     real = os.stat
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", lambda path, *more, **options: asked.append(path) or real(path, *more, **options))
-        patched.setattr("builtins.open", lambda *given, **options: pytest.fail("a file was opened"))
+        patched.setattr("builtins.open", lambda *arguments, **options: pytest.fail("a file was opened"))
         source = open_source(tmp_path / "many")
     assert sum(split.examples for split in source.splits.values()) == 2000
     assert len(asked) < 20
@@ -270,7 +274,7 @@ def test_a_folder_that_changes_while_it_is_read(folder_of_images):
     assert count == train.examples == 20
     (folder_of_images / "red" / "nowhere.png").symlink_to(folder_of_images / "gone.png")
     listed = [str(item) for split in open_source(folder_of_images).splits.values() for item in split.items]
-    assert str(folder_of_images / "red" / "nowhere.png") in listed  # to be named when it cannot be read
+    assert str(folder_of_images / "red" / "nowhere.png") in listed  # so that the error of reading it names it
     gone = train.items[-1]
     (folder_of_images / gone).unlink()
     with pytest.raises(SourceError, match=f"{gone}: cannot be read.*No such file"), reading(train):
@@ -282,7 +286,7 @@ def test_a_folder_that_changes_while_it_is_read(folder_of_images):
             pass
 
 
-def test_mixed_sizes_where_a_size_is_needed(tmp_path):
+def test_arrays_cannot_hold_images_of_different_sizes(tmp_path):
     mixed = np.empty(2, dtype=object)
     mixed[:] = [np.zeros((8, 8, 3), "uint8"), np.zeros((9, 8, 3), "uint8")]
     with pytest.raises(ArgumentError, match="images of different sizes belong into a folder.*shape="):
@@ -295,7 +299,7 @@ def test_mixed_sizes_where_a_size_is_needed(tmp_path):
         open_source(npz(tmp_path / "mixed.npz", x_train=np.resize(mixed, 20)))
 
 
-def test_a_name_that_is_no_utf8_is_told(folder_of_images):
+def test_a_name_that_is_not_utf8_is_an_error(folder_of_images):
     import os
 
     os.rename(folder_of_images / "red" / "3.png", os.fsencode(folder_of_images / "red") + b"/caf\xe9.png")
@@ -321,10 +325,10 @@ def test_an_unreadable_image_is_named(folder_of_images):
         ("no/such/folder", "a source of images is"),
         ("missing.npz", "there is no such file"),
         ("", "needs a name, as 'digits'"),
-        ("tfds:mnist/zzz", "cannot open it|has no data set"),
-        ("tfds:", "after 'tfds:' stands a data set's name"),
-        ("tfds:../x", "after 'tfds:' stands a data set's name"),
-        ("tfds:cifar1O", "no data set of that name. Did you mean 'cifar10'"),
+        ("tfds:mnist/zzz", "cannot open it|has no dataset"),
+        ("tfds:", "'tfds:' must be followed by a dataset's name"),
+        ("tfds:../x", "'tfds:' must be followed by a dataset's name"),
+        ("tfds:cifar1O", "no dataset of that name. Did you mean 'cifar10'"),
     ],
 )
 def test_misspelt_sources(name, message):

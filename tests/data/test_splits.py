@@ -1,4 +1,4 @@
-"""Dividing a source: exact, disjoint, stratified, the same under a seed."""
+"""Divisions of a source are exact, disjoint, stratified and reproducible."""
 
 import shutil
 
@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from keras_cnns.data import Source, open_source, repeat_scarce, split_source
-from keras_cnns.data.files import FileSplit
-from keras_cnns.data.splits import ArraySplit
+from keras_cnns.data.file_split import FileSplit
+from keras_cnns.data.splits import ArraySplit, Split
 from keras_cnns.data.splitting import exact_counts, exact_totals
 from keras_cnns.errors import ArgumentError, SourceError
 
@@ -16,7 +16,7 @@ SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
 
 
 def numbered(counts, start=0):
-    """A split with so many images of each class, each of which holds its own number."""
+    """Return a split with these counts per class, each image encoding its number."""
     examples = sum(counts)
     images = np.arange(start, start + examples, dtype="<u4").view("uint8").reshape(examples, 2, 2, 1)
     return ArraySplit(images, np.repeat(np.arange(len(counts)), counts))
@@ -43,7 +43,7 @@ def test_exact_counts_for_any_sizes_and_shares():
     assert exact_totals(7, [0.5, 0.3, 0.2]).tolist() == [4, 2, 1]
 
 
-def test_every_part_gets_scarce_classes_as_long_as_its_total_allows():
+def test_every_part_gets_scarce_classes_if_its_total_allows():
     counts = exact_counts([4, 207, 4, 307], list(SHARES.values()))
     assert counts.min() == 1 and counts.sum(0).tolist() == exact_totals(522, list(SHARES.values())).tolist()
 
@@ -53,13 +53,15 @@ def test_65_25_10():
     parts = split_source(source, SHARES, seed=3)
     assert list(parts.splits) == ["train", "validation", "test"] and source.splits["train"].examples == 537
     found = {name: numbers(split) for name, split in parts.splits.items()}
-    assert [len(some) for some in found.values()] == [423, 162, 65] == exact_totals(650, [0.65, 0.25, 0.1]).tolist()
-    everything = sorted(number for some in found.values() for number in some)
+    assert [len(images) for images in found.values()] == [423, 162, 65] == exact_totals(650, [0.65, 0.25, 0.1]).tolist()
+    everything = sorted(number for images in found.values() for number in images)
     assert everything == sorted(numbers(source.split("train")) + numbers(source.split("test")))  # disjoint and whole
     for name, split in parts.splits.items():
         of_class = np.bincount(split.labels)
         assert np.abs(of_class - SHARES[name] * np.array([350, 250, 50])).max() < 1
-        labels = {number: label for one in source.splits.values() for number, label in zip(numbers(one), one.labels)}  # noqa: B905
+        labels = {}
+        for original in source.splits.values():
+            labels |= zip(numbers(original), original.labels, strict=True)
         assert split.labels.tolist() == [labels[number] for number in found[name]]
     again = split_source(source, dict(reversed(SHARES.items())), seed=3)
     assert {name: numbers(split) for name, split in again.splits.items()} == found
@@ -67,7 +69,7 @@ def test_65_25_10():
     assert numbers(other.split("test")) != found["test"]
 
 
-def test_what_is_not_named_stays():
+def test_splits_that_are_not_named_stay():
     source = source_of(train=numbered([40, 40]), test=numbered([10, 10], start=500))
     parts = split_source(source, {"validation": 0.2, "train": 0.8})
     assert {name: split.examples for name, split in parts.splits.items()} == {"train": 64, "validation": 16, "test": 20}
@@ -81,11 +83,11 @@ def test_folders(folder_of_images):
     assert [split.examples for split in parts.splits.values()] == [16, 6, 2]
     files = [set(split.items) for split in parts.splits.values()]
     assert all(isinstance(split, FileSplit) for split in parts.splits.values()) and len(set.union(*files)) == 24
-    assert files[2] <= set(source.split("test").items)  # what is tested with was never trained on
+    assert files[2] <= set(source.split("test").items)  # no image moves from the training split to the test split
     assert set(parts.split("test").labels) == {0, 1}
     Image.new("RGB", (20, 20), "red").save(folder_of_images / "red" / "new.png")
     grown = split_source(open_source(folder_of_images), SHARES)
-    moved = sum(len(one - set(grown.split(name).items)) for name, one in zip(parts.splits, files, strict=True))
+    moved = sum(len(before - set(grown.split(name).items)) for name, before in zip(parts.splits, files, strict=True))
     assert moved <= 3
 
 
@@ -138,13 +140,23 @@ def test_a_sample_is_spread_over_the_split():
     assert split.sample(3).labels.tolist() == [0, 50, 99] and split.sample(1000).examples == 100
 
 
-def test_a_fingerprint_goes_with_the_images(folder_of_images, tmp_path):
-    """A folder elsewhere has it too, though not the identity, by which a cache knows its files."""
+def test_a_fingerprint_does_not_depend_on_the_folder(folder_of_images, tmp_path):
+    """The identity, by which a cache recognizes its files, does."""
     shutil.copytree(folder_of_images, tmp_path / "copy")
     here, there = (open_source(folder).split("train") for folder in (folder_of_images, tmp_path / "copy"))
     assert here.fingerprint() == there.fingerprint() and here.identity() != there.identity()
     assert here.take(np.arange(1, here.examples)).fingerprint() != here.fingerprint()
-    repeats = [repeat_scarce(one).fingerprint() for one in (here, there, here.take(np.arange(here.examples)[::-1]))]
+    turned = here.take(np.arange(here.examples)[::-1])
+    repeats = [repeat_scarce(split).fingerprint() for split in (here, there, turned)]
     assert repeats[0] == repeats[1] != repeats[2]
     arrays = [ArraySplit(np.full((4, 2, 2, 3), value, "uint8"), np.arange(4)) for value in (1, 1, 2)]
     assert arrays[0].fingerprint() == arrays[1].fingerprint() != arrays[2].fingerprint()
+
+
+def test_a_kind_of_split_must_define_the_abstract_methods():
+    class Incomplete(Split):
+        def elements(self):
+            return None
+
+    with pytest.raises(TypeError, match="abstract methods _relabeled, divide, identity, joined, partition, sample"):
+        Incomplete(3)

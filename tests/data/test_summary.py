@@ -1,4 +1,4 @@
-"""What a source holds, counted anew, and each thing that may be wrong with it."""
+"""A summary counts the contents of a source and finds each fault."""
 
 import json
 
@@ -12,12 +12,12 @@ from keras_cnns.errors import ArgumentError
 
 
 def kinds(summary):
-    return [one.kind for one in summary.findings]
+    return [finding.kind for finding in summary.findings]
 
 
 def finding(summary, kind):
-    (found,) = (one for one in summary.findings if one.kind == kind)
-    return found
+    (only,) = (finding for finding in summary.findings if finding.kind == kind)
+    return only
 
 
 def test_digits():
@@ -51,8 +51,10 @@ def test_photographs(flowers):
     summary = summarize(open_source(flowers), progress=progress)
     assert summary.counts == {"train": (44,) * 5, "test": (16,) * 5} and summary.modes == {"RGB": 300}
     assert shown == [("train", k) for k in range(220)] + [("test", k) for k in range(80)]
-    paths = [path for path in flowers.rglob("*.jpg")]
-    sizes = sorted((size[::-1] for size in (Image.open(path).size for path in paths)), key=lambda s: s[0] * s[1])
+    paths = list(flowers.rglob("*.jpg"))
+    sizes = sorted(
+        (size[::-1] for size in (Image.open(path).size for path in paths)), key=lambda size: size[0] * size[1]
+    )
     assert summary.sizes["smallest"] == sizes[0] and summary.sizes["largest"] == sizes[-1]
     assert np.prod(summary.sizes["median"]) == np.prod(sizes[150])
     gray = finding(summary, "gray").names
@@ -66,7 +68,7 @@ def test_photographs(flowers):
 
 @pytest.fixture
 def parts(tmp_path):
-    """DIR/train and DIR/test of two classes, twelve and three images each, all of them well."""
+    """A folder of two classes with 12 training and 3 test images each."""
     random = np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 3)):
         for name in ("a", "b"):
@@ -77,7 +79,7 @@ def parts(tmp_path):
     return tmp_path / "set"
 
 
-def test_nothing_wrong(parts):
+def test_a_source_without_faults(parts):
     summary = summarize(open_source(parts))
     assert not summary.findings and summary.sizes == {"smallest": (40, 50), "median": (44, 50), "largest": (51, 50)}
 
@@ -117,7 +119,7 @@ def test_the_same_image_in_two_splits(parts):
     assert found.names == ("train[19] = test[0]",)
 
 
-def test_the_same_image_under_two_labels_and_all_but_the_same_one(parts):
+def test_duplicates_under_two_labels_and_near_duplicates(parts):
     original = parts / "train" / "a" / "03.png"
     copied, smaller, darker = (parts / "train" / "b" / f"{name}.png" for name in ("copy", "smaller", "darker"))
     copied.write_bytes(original.read_bytes())
@@ -128,14 +130,14 @@ def test_the_same_image_under_two_labels_and_all_but_the_same_one(parts):
     scene.save(parts / "test" / "a" / "scene.jpg", quality=60)
     scene.point(lambda value: value // 2).save(darker)
     Image.new("RGB", (40, 40), "red").save(parts / "train" / "a" / "plain.png")
-    Image.new("RGB", (41, 40), "red").save(parts / "train" / "b" / "plain.png")  # which shows nothing
+    Image.new("RGB", (41, 40), "red").save(parts / "train" / "b" / "plain.png")  # plain images show nothing to compare
     summary = summarize(open_source(parts))
     assert finding(summary, "labels").names == (f"{original} (a) = {copied} (b)",)
     assert "1 image under two labels, the first: " in finding(summary, "labels").text
     near = finding(summary, "near").names
     scenes = [parts / "train" / "a" / "scene.png", smaller, parts / "test" / "a" / "scene.jpg"]
-    told = [f"{path} ({path.parent.name})" for path in scenes]
-    assert set(near) == {f"{told[0]} = {told[1]}", f"{told[0]} = {told[2]}", f"{told[1]} = {told[2]}"}
+    first, second, third = (f"{path} ({path.parent.name})" for path in scenes)
+    assert set(near) == {f"{first} = {second}", f"{first} = {third}", f"{second} = {third}"}
 
 
 def test_jpegs_whose_decoder_complains_are_named(parts):
@@ -148,7 +150,7 @@ def test_jpegs_whose_decoder_complains_are_named(parts):
     assert found.names == (str(path),) and "1 JPEG damaged in the middle" in found.text and "Corrupt" in found.text
 
 
-def test_gray_and_small_ones(parts):
+def test_gray_and_small_images_are_named(parts):
     gray = parts / "train" / "b" / "00.png"
     Image.open(gray).convert("L").save(gray)
     Image.new("RGB", (31, 64), "red").save(parts / "test" / "a" / "thin.png")
@@ -168,12 +170,14 @@ def test_scarce_and_missing_classes():
     counts = {"train": (400, 30, 9, 0), "test": (5, 5, 0, 5)}
     random = np.random.default_rng(0)
     splits = {
-        name: ArraySplit(random.integers(0, 256, (sum(some), 32, 32, 1), dtype="uint8"), np.repeat(np.arange(4), some))
-        for name, some in counts.items()
+        name: ArraySplit(
+            random.integers(0, 256, (sum(sizes), 32, 32, 1), dtype="uint8"), np.repeat(np.arange(4), sizes)
+        )
+        for name, sizes in counts.items()
     }
     summary = summarize(Source("made", ("a", "b", "c", "d"), (32, 32, 1), splits))
     assert summary.counts == counts
-    assert [(one.kind, one.names) for one in summary.findings] == [
+    assert [(finding.kind, finding.names) for finding in summary.findings] == [
         ("missing", ("d",)),
         ("missing", ("c",)),
         ("few", ("c",)),
@@ -188,11 +192,11 @@ def test_repeats_are_not_summarized():
         summarize(Source("made", ("a", "b"), (32, 32, 1), {"train": train}))
 
 
-def test_a_sample_is_seeded_and_says_what_it_is(parts):
+def test_a_sample_is_drawn_by_its_seed_and_reported(parts):
     source = open_source(parts)
-    some = [summarize(source, sample=8, seed=seed) for seed in (0, 0, 1)]
-    assert some[0] == some[1] and some[0].mean != some[2].mean
-    assert some[0].examined == {"train": 8, "test": 6} and some[0].counts["train"] == (12, 12)
+    first, again, other = (summarize(source, sample=8, seed=seed) for seed in (0, 0, 1))
+    assert first == again and first.mean != other.mean
+    assert first.examined == {"train": 8, "test": 6} and first.counts["train"] == (12, 12)
     assert summarize(source, sample=None).examined == {"train": 24, "test": 6}
     for path in (parts / "train").rglob("*.png"):
         path.write_bytes((parts / "test" / "a" / "00.png").read_bytes())

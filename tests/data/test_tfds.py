@@ -1,4 +1,4 @@
-"""Data sets of tensorflow-datasets, written to disk here, without a network: read, trained on, damaged, missing."""
+"""Datasets of tensorflow-datasets, written to disk here without a network."""
 
 import shutil
 
@@ -28,7 +28,7 @@ FILES = "stripes/1.0.0"
 
 
 def colored(random, count):
-    """Arrays of noisy images whose brightest channel tells their class; half of them are of class 0."""
+    """Return noisy images whose brightest channel is their class, half of them 0."""
     labels = np.where(np.arange(count) % 2, 0, np.arange(count) // 2 % 3)
     images = random.integers(0, 60, (count, 12, 16, 3), dtype="uint8")
     images[np.arange(count), ..., labels] += 150
@@ -37,7 +37,7 @@ def colored(random, count):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """(folder, arrays) of the set "stripes", stored as tensorflow-datasets stores a `tf.data.Dataset`."""
+    """(folder, arrays) of the dataset "stripes", stored from a `tf.data.Dataset`."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -49,14 +49,15 @@ def written(tmp_path_factory):
         features=tfds.features.FeaturesDict(
             {"image": tfds.features.Image(shape=(12, 16, 3)), "label": tfds.features.ClassLabel(names=NAMES)}
         ),
-        split_datasets={name: tf.data.Dataset.from_tensor_slices(some) for name, some in arrays.items()},
+        split_datasets={name: tf.data.Dataset.from_tensor_slices(stored) for name, stored in arrays.items()},
         data_dir=folder,
     )
     return folder, arrays
 
 
 def as_stored(images):
-    return sorted(one.tobytes() for one in np.asarray(images))
+    """Return the sorted bytes of images, whose order on disk is random."""
+    return sorted(image.tobytes() for image in np.asarray(images))
 
 
 def read_all(split):
@@ -65,7 +66,7 @@ def read_all(split):
     return np.concatenate(images), np.concatenate(labels)
 
 
-def test_what_was_written_is_read(written):
+def test_the_stored_images_and_labels_are_read(written):
     folder, arrays = written
     source = open_source("tfds:stripes", data_dir=folder)
     assert source.class_names == tuple(NAMES) and source.image_shape == (12, 16, 3)
@@ -76,7 +77,7 @@ def test_what_was_written_is_read(written):
         np.testing.assert_array_equal(images.mean((1, 2)).argmax(1), labels)
         np.testing.assert_array_equal(split.read_labels(), labels)
         np.testing.assert_array_equal([label for _, label in split.encoded()], labels)
-    turned = source.with_classes(NAMES[::-1]).split("test")  # by its own name for each class
+    turned = source.with_classes(NAMES[::-1]).split("test")  # labels are matched by class name
     first, _ = turned.divide(0.5, seed=0)
     images, labels = read_all(first)
     np.testing.assert_array_equal(2 - images.mean((1, 2)).argmax(1), labels)
@@ -91,17 +92,14 @@ def test_a_network_learns_from_it(written):
     source = open_source("tfds:stripes", data_dir=written[0])
     train = source.split("train")
     record = fit_preprocessing(train, Preprocessing((12, 16)))
-    model = keras.Sequential(
-        [keras.Input((12, 16, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
-    )
-    model.compile(keras.optimizers.Adam(0.3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = linear(keras.optimizers.Adam(0.3))
     data = make_dataset(train, record, 16, shuffle=True, augmentation="shift")
     losses = model.fit(data, epochs=4, class_weight=class_weights(train), verbose=0).history["loss"]
     assert losses[-1] < 0.5 * losses[0]
     assert model.evaluate(make_dataset(source.split("test"), record, 16), verbose=0)[1] == 1.0
 
 
-def test_it_is_divided(written):
+def test_a_dataset_is_divided_into_slices(written):
     folder, arrays = written
     source = open_source("tfds:stripes", data_dir=folder)
     train, validation = source.split("train").divide(0.25, seed=0)
@@ -109,15 +107,18 @@ def test_it_is_divided(written):
     parts = split_source(source, {"train": 0.65, "validation": 0.25, "test": 0.1})
     assert [split.examples for split in parts.splits.values()] == [47, 18, 7]
     found = [read_all(split)[0] for split in parts.splits.values()]
-    assert as_stored(np.concatenate(found)) == as_stored(np.concatenate([one["image"] for one in arrays.values()]))
-    again, again_validation = parts.split("validation").divide(0.5, seed=0)  # lies across two of the set's own splits
+    assert as_stored(np.concatenate(found)) == as_stored(
+        np.concatenate([stored["image"] for stored in arrays.values()])
+    )
+    again, again_validation = parts.split("validation").divide(0.5, seed=0)  # consists of slices of two stored splits
     assert as_stored(np.concatenate([read_all(again)[0], read_all(again_validation)[0]])) == as_stored(found[1])
     assert len({split.identity() for split in (*source.splits.values(), *parts.splits.values())}) == 5
     reopened = reopen_source({**parts.record(), "data_dir": str(folder)})
-    assert [one.identity() for one in reopened.splits.values()] == [one.identity() for one in parts.splits.values()]
+    first, second = ([split.identity() for split in divided.splits.values()] for divided in (reopened, parts))
+    assert first == second
 
 
-def test_balance(written):
+def test_class_weights_but_no_repeats(written):
     train = open_source("tfds:stripes", data_dir=written[0]).split("train")
     counts = np.bincount(written[1]["train"]["label"])
     assert class_weights(train) == pytest.approx(dict(enumerate(60 / (3 * counts))))
@@ -132,7 +133,7 @@ def test_summary(written):
     pixels = arrays["train"]["image"].reshape(-1, 3)
     np.testing.assert_allclose(summary.mean, pixels.mean(0))
     np.testing.assert_allclose(summary.deviation, pixels.std(0))
-    counts = {name: tuple(np.bincount(some["label"]).tolist()) for name, some in arrays.items()}
+    counts = {name: tuple(np.bincount(stored["label"]).tolist()) for name, stored in arrays.items()}
     assert summary.counts == counts and summary.sizes["median"] == (12, 16)
     few = summarize(source, sample=5)
     assert few.examined == {"train": 5, "test": 5} and few.counts == counts
@@ -167,7 +168,7 @@ RECORDS = "stripes-train.tfrecord-00000-of-00001"
         (cut(RECORDS, 9000), "the files of 'train' hold 9,000 bytes"),
     ],
 )
-def test_damage_is_found_when_it_is_opened(written, tmp_path, damage, reason):
+def test_damage_that_is_found_on_opening(written, tmp_path, damage, reason):
     with pytest.raises(SourceError, match=f"tfds:stripes: is damaged in {tmp_path}.*({reason}).*Remove that folder"):
         damaged(written, tmp_path, damage)
 
@@ -178,16 +179,16 @@ def flip(path):
     path.write_bytes(content)
 
 
-def linear():
-    """A classifier of these images."""
+def linear(optimizer="adam"):
+    """Return a compiled classifier of these images."""
     model = keras.Sequential(
         [keras.Input((12, 16, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
     )
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def test_a_flipped_byte_is_found_when_it_is_read(written, tmp_path):
+def test_a_flipped_byte_is_found_on_reading(written, tmp_path):
     source = damaged(written, tmp_path, lambda folder: flip(folder / RECORDS))
     train, record = source.split("train"), Preprocessing((12, 16))
 
@@ -216,7 +217,7 @@ def test_cnn_train_names_a_damaged_set(written, tmp_path, cli):
     assert code == 3 and not out and one_sentence(err, "tfds:stripes/1.0.0: is damaged", "corrupted record")
 
 
-def test_a_image_that_cannot_be_decoded(written, tmp_path):
+def test_an_image_that_cannot_be_decoded(written, tmp_path):
     import tensorflow as tf
 
     def damage(folder):
@@ -232,14 +233,14 @@ def test_a_image_that_cannot_be_decoded(written, tmp_path):
         read_all(train)
 
 
-def test_a_file_that_is_taken_away_meanwhile(written, tmp_path):
+def test_a_file_that_disappears_after_opening(written, tmp_path):
     source = damaged(written, tmp_path, lambda folder: None)
     (tmp_path / FILES / RECORDS).unlink()
     with pytest.raises(SourceError, match=f"tfds:stripes/1.0.0: is damaged.*{RECORDS} is missing"):
         read_all(source.split("train"))
 
 
-def test_what_is_not_the_sets_fault_stays_what_it_is(written, tmp_path):
+def test_errors_of_other_origin_stay_unchanged(written, tmp_path):
     import tensorflow as tf
 
     source = open_source("tfds:stripes", data_dir=written[0])
@@ -252,7 +253,7 @@ def test_what_is_not_the_sets_fault_stays_what_it_is(written, tmp_path):
     with pytest.raises(SourceError, match="this file of prepared images was damaged"), reading(split):
         list(cached)
     broken = damaged(written, tmp_path / "copy", lambda folder: flip(folder / RECORDS))
-    with pytest.raises(SourceError, match="copy"), reading(split, broken.split("train")):  # of two sets, the right one
+    with pytest.raises(SourceError, match="copy"), reading(split, broken.split("train")):  # names the right one of two
         list(make_dataset(broken.split("train"), Preprocessing((12, 16)), 16))
 
 
@@ -260,17 +261,17 @@ def test_what_is_not_the_sets_fault_stays_what_it_is(written, tmp_path):
     "name, error, message",
     [
         ("cifar10", SourceError, "is not on disk in .*--download, or run: tfds build cifar10 --data_dir"),
-        ("stripez", ArgumentError, "no data set of that name. Did you mean 'stripes'"),
+        ("stripez", ArgumentError, "no dataset of that name. Did you mean 'stripes'"),
         ("stripes:2.0.0", ArgumentError, "holds no such version, but 1.0.0. Received: source='tfds:stripes:2.0.0'"),
-        ("no_such_thing_at_all", ArgumentError, "no data set of that name"),
+        ("no_such_thing_at_all", ArgumentError, "no dataset of that name"),
     ],
 )
-def test_sets_that_are_not_there(written, name, error, message):
+def test_errors_about_missing_datasets(written, name, error, message):
     with pytest.raises(error, match=message):
         open_source(f"tfds:{name}", data_dir=written[0])
 
 
-def test_a_set_without_a_class(tmp_path):
+def test_a_dataset_without_a_class_is_an_error(tmp_path):
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -286,12 +287,12 @@ def test_a_set_without_a_class(tmp_path):
         open_source("tfds:bare", data_dir=tmp_path)
 
 
-def test_a_set_that_is_built_here(tmp_path):
-    """`download` prepares what is not on disk; such a set says itself what its images and labels are."""
+def test_a_dataset_that_is_built_from_its_class(tmp_path):
+    """`download` prepares it; its class names the features of image and label."""
     import tensorflow_datasets as tfds
 
     class StripesTest(tfds.core.GeneratorBasedBuilder):
-        """Images whose brightness tells their class."""
+        """Images whose brightness is their class."""
 
         VERSION = tfds.core.Version("1.0.0")
 

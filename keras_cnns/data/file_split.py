@@ -1,0 +1,217 @@
+"""Splits of image files, which are read when they are needed."""
+
+import collections
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from keras_cnns.data._tf_data import PARALLEL
+from keras_cnns.data.image_decoder import ChooseWindow, FinishWindow
+from keras_cnns.data.image_files import (
+    DIVISORS,
+    Window,
+    decode_jpeg,
+    plan_window,
+    read_file,
+    read_image,
+    read_window,
+    warn_if_damaged,
+)
+from keras_cnns.data.splits import LabeledSplit
+from keras_cnns.errors import SourceError
+from keras_cnns.typing import Size
+
+CHUNK = 16  # files whose headers are read in one call
+RECENT = 1000  # decoded paths that are remembered; more than a pipeline reads ahead
+
+
+class FileSplit(LabeledSplit):
+    """Image files, which are read when they are needed.
+
+    Args:
+        items: array of paths, of dtype object.
+        labels: one whole number per file.
+    """
+
+    def __init__(self, items: NDArray[np.object_], labels: ArrayLike):
+        super().__init__(items, labels)
+        self.decoding: collections.deque[str] = collections.deque(maxlen=RECENT)
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[str], labels: ArrayLike) -> Self:
+        """Return the split of a list of paths."""
+        # A NumPy array of strings would give every path the room of the longest
+        return cls(np.array(paths, dtype=object), labels)
+
+    def keys(self) -> list[str]:
+        """Return class folder and file name of each file, as `LabeledSplit.keys`."""
+        return ["/".join(file.rsplit(os.sep, 2)[-2:]) for file in self.items]
+
+    def shuffler(self) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
+        """Return a function from seed to shuffled dataset, as `Split.shuffler`.
+
+        The buffer holds all paths, as they are short.
+        """
+        elements = self.elements()
+        return lambda seed: elements.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
+
+    def decode(self, element: tf.Tensor, channels: int, skip_broken: bool = False) -> tf.Tensor:
+        """Return the image at a path, as `ImageDecoder.decode`.
+
+        The error of a file that cannot be read is noted in `faults`.
+        """
+        return self._read(lambda path: read_window(path, channels), [element], channels, skip_broken)
+
+    def windows(
+        self,
+        elements: tf.data.Dataset,
+        channels: int,
+        choose: ChooseWindow,
+        size: Size,
+        finish: FinishWindow,
+        skip_broken: bool = False,
+    ) -> tf.data.Dataset:
+        """Return a dataset of finished windows, as `ImageDecoder.windows`.
+
+        A plain JPEG is decoded inside its window only.
+        """
+
+        def read_in_python(path, draws):
+            def read(path, draws):
+                return read_window(path, channels, _with_draws(choose, draws.tolist()), size)
+
+            return self._read(read, [path, draws], channels, skip_broken)
+
+        if skip_broken:  # only Python code can note which image was broken
+            images = elements.map(lambda path, label, draws: (read_in_python(path, draws), label, draws), **PARALLEL)
+            return images.filter(lambda pixels, label, draws: tf.size(pixels) > 0).map(finish, **PARALLEL)
+
+        def plan(paths, draws):
+            return self._plan_windows(paths, draws, channels, choose, size)
+
+        def planned(paths, labels, draws):
+            ways, windows = tf.numpy_function(plan, [paths, draws], (tf.int32, tf.int32))
+            return paths, labels, draws, tf.ensure_shape(ways, (None,)), tf.ensure_shape(windows, (None, 4))
+
+        def decode(path, label, draws, way, window):
+            def decoder_in_graph(divisor):
+                return lambda: decode_jpeg(tf.io.read_file(path), window, channels, divisor)
+
+            decoders = [lambda: read_in_python(path, draws), *map(decoder_in_graph, DIVISORS[1:])]
+            return finish(tf.ensure_shape(tf.switch_case(way, decoders), (None, None, channels)), label, draws)
+
+        # Several files per call: calling Python from a pipeline costs more than planning one file
+        return elements.batch(CHUNK).map(planned, **PARALLEL).unbatch().map(decode, **PARALLEL)
+
+    def _plan_windows(
+        self,
+        paths: NDArray[np.object_],
+        draws: NDArray[np.float32],
+        channels: int,
+        choose: ChooseWindow,
+        size: Size,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return how to decode each file.
+
+        Returns:
+            (int32 array (files,) of indices in `DIVISORS`, int32 array (files, 4) of windows at the reduced size).
+        """
+        ways, windows = [], []
+        for path, row in zip(paths.tolist(), draws.tolist(), strict=True):
+            file = path.decode()
+            content = read_file(file)
+            warn_if_damaged(file, content)
+            divisor, window = plan_window(content, channels, _with_draws(choose, row), size)
+            ways.append(DIVISORS.index(divisor))
+            windows.append(window)
+            self.decoding.append(file)
+        return np.array(ways, "int32"), np.array(windows, "int32")
+
+    def fault(self, error: Exception) -> SourceError | None:
+        """Return the error that names the file, as `Split.fault`.
+
+        If TensorFlow failed to decode an image, the recently decoded files are read again to find it.
+        """
+        if self.faults:
+            return self.faults[0]
+        if not isinstance(error, tf.errors.OpError):
+            return None
+        for path in tuple(self.decoding):  # a copy, as the pipeline's threads may still add to it
+            try:
+                read_image(path)
+                content = read_file(path)
+                divisor, window = plan_window(content, 3)
+                if divisor:
+                    decode_jpeg(content, window, 3, divisor)
+            except SourceError as fault:
+                return fault
+            except tf.errors.InvalidArgumentError:
+                return SourceError(f"{path}: is a JPEG that TensorFlow cannot decode. Save it again as PNG.")
+        return None
+
+    def _read(
+        self, function: Callable[..., NDArray[np.uint8]], inputs: list[Any], channels: int, skip_broken: bool
+    ) -> tf.Tensor:
+        """Return the image that `function` reads, inside a tf.data map.
+
+        Args:
+            function: from a path and the further inputs to uint8 pixels (height, width, channels).
+            inputs: tensors; the first one is the path.
+            channels: 1 (gray) or 3 (RGB).
+            skip_broken: as for `ImageDecoder.decode`.
+        """
+
+        def read(path, *further):
+            try:
+                return function(path.decode(), *further)
+            except SourceError as error:
+                if skip_broken:
+                    self.skipped[path.decode()] = error
+                    return np.zeros((0, 1, channels), "uint8")
+                self.faults.append(error)
+                raise
+
+        image = tf.numpy_function(read, inputs, tf.uint8, stateful=False)
+        image.set_shape((None, None, channels))
+        return image
+
+    def fingerprint(self) -> bytes:
+        """Return a digest of labels and names, as `Split.fingerprint`."""
+        return self._digest(repr(self.keys()).encode())
+
+    def _partition_order(self, label: int) -> str:
+        """Return the class name.
+
+        Classes were once numbered in the order of their names as text. Divisions recorded then must give the same
+        parts today.
+        """
+        return str(label) if self.class_names is None or label < 0 else self.class_names[label]
+
+    def _class_of(self, label: int) -> str:
+        """Return the name of a class in an error, with its folder."""
+        place = int(np.flatnonzero(self.labels == label)[0])
+        return f"{super()._class_of(label)} ({os.path.dirname(self.items[place])})"
+
+    def _contents(self) -> bytes:
+        """Return path, size and time of each file.
+
+        They change when a file changes, and no file is read.
+        """
+
+        def stamp(path):
+            try:
+                status = os.stat(path)
+            except OSError:
+                return (path, None, None)
+            return (path, status.st_size, status.st_mtime_ns)
+
+        return repr([stamp(str(path)) for path in self.items]).encode()
+
+
+def _with_draws(choose: ChooseWindow, draws: Sequence[float]) -> Callable[[int, int], Window]:
+    """Return `choose` with its random numbers filled in."""
+    return lambda height, width: choose(height, width, draws)
