@@ -119,7 +119,7 @@ def with_slow(found):
 @pytest.mark.parametrize("recipe", with_slow(recipes.RECIPES.values()), ids=lambda r: r.name)
 def test_recipes_fit_their_networks(recipe):
     """Every builder takes the recipe's options, has the layers whose biases it sets, and as many heads as it weighs."""
-    from keras_cnns.data.augment import AUGMENTATIONS
+    from keras_cnns.data.geometry import AUGMENTATIONS
     from keras_cnns.data.statistics import PREPROCESSINGS
 
     assert recipe.augmentation in AUGMENTATIONS and recipe.preprocessing in PREPROCESSINGS

@@ -5,6 +5,7 @@ from keras_cnns._lazy import lazy
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Augment": "augment",
         "ColorComponents": "augment",
         "Preprocessing": "preprocessing",
         "Position": "dataset_state",
@@ -24,7 +25,7 @@ __all__, __getattr__, __dir__ = lazy(
         "make_shapes": "shapes",
         "open_images": "folders",
         "open_source": "sources",
-        "prepare": "pipeline",
+        "prepare": "image_reader",
         "read_image": "image_files",
         "read_pixels": "pipeline",
         "reopen_source": "recorded_source",

@@ -2,11 +2,12 @@
 
 from PIL import Image
 
-from keras_cnns.data.augment import AUGMENTATIONS
+from keras_cnns.data.augment import Augment
 from keras_cnns.data.balance import repeat_scarce, weighing
 from keras_cnns.data.crops import RATIO
 from keras_cnns.data.dataset_state import of_length
 from keras_cnns.data.files import FileSplit
+from keras_cnns.data.geometry import AUGMENTATIONS
 from keras_cnns.data.pipeline import fit_color, make_dataset
 from keras_cnns.training.compilation import targets
 
@@ -46,14 +47,16 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0, po
         preprocessing,
         recipe.batch_size,
         shuffle=True,
-        augmentation=recipe.augmentation,
+        augmentation=Augment(
+            recipe.augmentation,
+            rand_augment=recipe.rand_augment,
+            color=fit_color(training, preprocessing) if recipe.color_noise else None,
+            color_deviation=recipe.color_noise,
+            erasing=recipe.erasing,
+            mixup=recipe.mixup,
+            cutmix=recipe.cutmix,
+        ),
         seed=seed,
-        rand_augment=recipe.rand_augment,
-        color=fit_color(training, preprocessing) if recipe.color_noise else None,
-        color_deviation=recipe.color_noise,
-        erasing=recipe.erasing,
-        mixup=recipe.mixup,
-        cutmix=recipe.cutmix,
         one_hot=one_hot,
         position=position,
         share=share,

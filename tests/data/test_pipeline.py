@@ -7,11 +7,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_cnns.data import Preprocessing, make_dataset, open_source
-from keras_cnns.data import pipeline as module
-from keras_cnns.data.augment import AUGMENTATIONS, distort, pad_crop_flip
+from keras_cnns.data import Preprocessing, image_reader, make_dataset, open_source
 from keras_cnns.data.dataset_state import Position
 from keras_cnns.data.files import FileSplit
+from keras_cnns.data.geometry import AUGMENTATIONS, distort, pad_crop_flip
 from keras_cnns.data.pipeline import reading
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError, OutputError, SourceError
@@ -36,7 +35,7 @@ def passes(data, count=1):
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_every_image_once(split, batch, in_memory, monkeypatch):
     if not in_memory:
-        monkeypatch.setattr(module, "CACHE_BYTES", 0)
+        monkeypatch.setattr(image_reader, "CACHE_BYTES", 0)
     data = make_dataset(split, RECORD, batch)
     assert len(data) == -(-23 // batch)
     assert passes(data, 2) == [list(range(23))] * 2
@@ -165,7 +164,7 @@ WAYS = pytest.mark.parametrize("augmentation", ["none", "inception-crop"])
 @WAYS
 @pytest.mark.parametrize("cached", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_files_come_once_each_in_a_seeded_order(photographs, augmentation, cached, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CACHE_BYTES", 0)
+    monkeypatch.setattr(image_reader, "CACHE_BYTES", 0)
     cache = tmp_path / "cache" if cached else None
 
     def batches(seed, **changes):
@@ -300,7 +299,7 @@ def test_other_errors_stay_what_they_are(photographs):
 
 def test_large_splits_are_shuffled_as_a_whole(monkeypatch):
     """Files sorted by class must not come nearly sorted; neither arrays that are too large to be copied."""
-    monkeypatch.setattr(module, "CACHE_BYTES", 0)
+    monkeypatch.setattr(image_reader, "CACHE_BYTES", 0)
     monkeypatch.setattr("keras_cnns.data.splits.SHUFFLE", 10)
     items = np.arange(1000).astype("uint8").reshape(-1, 1, 1, 1)
     order = passes(make_dataset(ArraySplit(items, np.arange(1000)), Preprocessing((1, 1), 1), 50, shuffle=True))[0]
