@@ -116,7 +116,7 @@ class _StatelessSeeds(keras.random.SeedGenerator):
 def by_layer(
     layer: keras.layers.Layer, images: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor | None = None
 ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
-    """Apply a random Keras preprocessing layer under a seed, inside a tf.data map.
+    """Apply a random Keras layer under a seed, inside a tf.data map.
 
     Args:
         layer: `keras.layers.MixUp` or another layer with a seed generator, which is replaced.
@@ -146,12 +146,12 @@ class Augment:
     Attributes:
         geometry: a name of `AUGMENTATIONS`. "none" changes nothing. Three work on images of the input size: "shift" (by
             up to 4 pixels), "pad-crop-flip" (the same, and half of the images mirrored) and "distort" (small affine
-            maps). Four cut a random window out of the whole image, in place of resize and center crop: "crop-flip",
+            maps). Four cut a random window out of the whole image, instead of resize and center crop: "crop-flip",
             "scale-jitter", "scale-jitter-480" and "inception-crop".
         rand_augment: strength of `keras.layers.RandAugment`, 0 to 1; 0: none. Its two operations are drawn per batch.
         color: `ColorComponents` for `color_noise`; None: no color noise.
         color_deviation: standard deviation of the color noise; 0.1 is AlexNet's. Without `color` it has no effect.
-        erasing: share of the images of which `keras.layers.RandomErasing` erases a part, 0 to 1; 0: none.
+        erasing: share of the images in which `keras.layers.RandomErasing` erases a part, 0 to 1; 0: none.
         mixup: alpha of `keras.layers.MixUp`, 0 to 1; 0: none.
         cutmix: alpha of `keras.layers.CutMix`, 0 to 1; 0: none. With `mixup` as well, each batch gets one of the two,
             with equal probability.
@@ -226,12 +226,12 @@ class Augment:
 
 
 def _on_images(change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Step:
-    """Return the step that changes images by a function (images, seed) and keeps labels."""
+    """Return the step that changes images by a function (images, seed)."""
     return lambda images, labels, seed: (change(images, seed), labels)
 
 
 def _mixing(mixup: float, cutmix: float) -> Step:
-    """Return the step that mixes images and labels by one layer or one of two."""
+    """Return the step that mixes images and their labels."""
     mixers = [keras.layers.MixUp(alpha=mixup, dtype="float32")] if mixup else []
     mixers += [keras.layers.CutMix(factor=(cutmix, cutmix), dtype="float32")] if cutmix else []
 

@@ -18,7 +18,9 @@ RATIO = 256 / 224  # shorter side to input size where a record names none: AlexN
 
 
 def crop_of_resized(height: int, width: int, draws: Draws, preprocessing: "Preprocessing") -> Window:
-    """Return the window of a random crop from an image resized by its shorter side.
+    """Return the window of a random crop from a resized image.
+
+    The image is resized by its shorter side, with the aspect kept.
 
     Args:
         height: image height in pixels.
@@ -46,7 +48,7 @@ def crop_of_jittered(
         height: image height in pixels.
         width: image width in pixels.
         draws: random numbers from 0 up to 1, at least three.
-        preprocessing: `Preprocessing`, of which only `size` is used.
+        preprocessing: `Preprocessing`; only its `size` is used.
         low: smallest shorter side, in pixels for an input of 224; other inputs scale it in proportion.
         high: largest shorter side, in the same unit.
 

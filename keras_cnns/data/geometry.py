@@ -10,7 +10,7 @@ from keras_cnns.data.crops import Window, crop_by_area, crop_of_jittered, crop_o
 
 
 def pad_crop_flip(images: tf.Tensor, seed: tf.Tensor, *, pad: int = 4, flip: bool = True) -> tf.Tensor:
-    """Shift images by up to `pad` pixels each way and mirror half of them.
+    """Shift images by up to `pad` pixels and mirror half of them.
 
     Args:
         images: uint8 or float tensor (batch, height, width, channels).
@@ -85,7 +85,7 @@ def distort(
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """A random change of geometry, made before or after resizing to the input size.
+    """A random change of geometry, before or after resizing.
 
     Attributes:
         window: function (height, width, draws, preprocessing) -> (top, left, height, width). It chooses the part of an

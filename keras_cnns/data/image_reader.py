@@ -1,4 +1,4 @@
-"""Reading the images of a split, resized and cropped, in the order of a pass."""
+"""Resized and cropped images of a split, in the order of a pass."""
 
 import math
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from keras_cnns._deprecated import renamed
 from keras_cnns.data.crops import DRAWS
 from keras_cnns.data.disk_cache import on_disk
 from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.data.sharding import Selection
 from keras_cnns.data.splits import PARALLEL, SHUFFLE, Split
 from keras_cnns.typing import Path
 
@@ -71,7 +72,7 @@ def image_reader(
     shuffle: bool,
     cache: Path | None,
     skip_broken: bool,
-    select: Callable[[tf.data.Dataset], tf.data.Dataset] | None,
+    select: Selection | None,
 ) -> ImageReader:
     """Return the function that reads the images of one pass.
 
@@ -143,15 +144,19 @@ def _pass_order(
     return lambda seed: elements.shuffle(buffer_size, seed=seed, reshuffle_each_iteration=True)
 
 
-def _window_draws(seed, skipped_images, select) -> tf.data.Dataset:
-    """Return an endless dataset of the random numbers that each image's window needs, float32 (DRAWS,)."""
+def _window_draws(seed: int | tf.Tensor, skipped_images: tf.Tensor | None, select: Selection | None) -> tf.data.Dataset:
+    """Return an endless dataset of the draws for each window, float32 (DRAWS,)."""
     draws = random_seeds(seed).map(lambda seed: tf.random.stateless_uniform((256, DRAWS), seed)).unbatch()
     draws = draws if select is None else select(draws)
     return draws if skipped_images is None else draws.skip(skipped_images)
 
 
-def _windows(data, split: Split, preprocessing: Preprocessing, window: Callable, skip_broken: bool) -> tf.data.Dataset:
-    """Cut a random window out of each image, resize it and mirror half of them.
+def _windows(
+    data: tf.data.Dataset, split: Split, preprocessing: Preprocessing, window: Callable, skip_broken: bool
+) -> tf.data.Dataset:
+    """Cut a random window out of each image, and mirror half of them.
+
+    Windows are resized to the input size.
 
     Args:
         data: `tf.data.Dataset` of ((element, label), draws).
@@ -183,7 +188,7 @@ def _is_there(image, *_):
 
 
 def random_seeds(seed: int | tf.Tensor) -> tf.data.Dataset:
-    """Return an endless dataset of seeds, int64 (2,), that differ in every pass."""
+    """Return an endless dataset of int64 (2,) seeds, new in every pass."""
     # A tensor is the seed of one pass and changes by itself. With a number, the dataset must draw again in each pass.
     redraw = None if tf.is_tensor(seed) else True
     return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=redraw).batch(2)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_cnns._deprecated import gathered
 from keras_cnns.data.augment import Augment, ColorComponents
-from keras_cnns.data.dataset_state import Position, seed_of
+from keras_cnns.data.dataset_state import Position, epoch_seed
 from keras_cnns.data.geometry import AUGMENTATIONS
 from keras_cnns.data.image_files import DAMAGED, decoder_warning, read_file, read_image
 from keras_cnns.data.image_reader import image_reader, prepare, random_seeds
@@ -70,7 +70,7 @@ def make_dataset(
     share: Share | None = None,
     counting: bool = False,
 ) -> tf.data.Dataset:
-    """Return the images of a split in batches, as a network takes them.
+    """Return a dataset of the batches of a split, ready for a network.
 
     Args:
         split: `Split` of a source.
@@ -131,7 +131,7 @@ def make_dataset(
         return data.enumerate(first).map(lambda number, batch: fill(number, *batch), **PARALLEL)
 
     if position is not None:
-        data = position.epochs(lambda epoch, step: one_pass(seed_of(seed, epoch), step))
+        data = position.epochs(lambda epoch, step: one_pass(epoch_seed(seed, epoch), step))
     else:
         data = one_pass(seed)
         if not skip_broken:
@@ -140,7 +140,7 @@ def make_dataset(
 
 
 def _check_skipping(skip_broken: bool, **positions: Position | Share | None) -> None:
-    """Raise ArgumentError if images are skipped where positions in the split must stay the same."""
+    """Raise ArgumentError if images are skipped although positions must not shift."""
     for name, value in positions.items():
         if skip_broken and value is not None:
             raise ArgumentError(
@@ -152,7 +152,7 @@ def _check_skipping(skip_broken: bool, **positions: Position | Share | None) -> 
 def _batch_finisher(
     preprocessing: Preprocessing, augment: Augment, one_hot: int | None, normalize: bool, share: Share
 ) -> Callable[[tuple[tf.Tensor, tf.Tensor], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Return the function that augments and normalizes a batch of prepared images, by a seed."""
+    """Return a function (batch, seed) that augments and normalizes a batch."""
     change_geometry = AUGMENTATIONS[augment.geometry].batch
     steps = augment.batch_steps(preprocessing.channels, one_hot)
     normalized = normalizer(preprocessing)
@@ -186,7 +186,7 @@ def normalizer(preprocessing: Preprocessing) -> Callable[[tf.Tensor], tf.Tensor]
 
 
 def read_pixels(split: Split, preprocessing: Preprocessing) -> tuple[Pixels, Labels]:
-    """Read all images of a split, resized and cropped but not yet normalized.
+    """Read all images of a split, resized and cropped but not normalized.
 
     Args:
         split: `Split` of a source.

@@ -25,7 +25,7 @@ def views(image, preprocessing, protocol, scales=None):
     """
     import tensorflow as tf
 
-    from keras_cnns.data.pipeline import prepare, resized
+    from keras_cnns.data.image_reader import prepare, resized
 
     found, mirrored, size = [], [], preprocessing.size
     for side in shorter_sides(protocol, size, preprocessing.shorter_side, scales):
@@ -75,7 +75,7 @@ def whole_dataset(split, preprocessing, side, images):
     """
     import tensorflow as tf
 
-    from keras_cnns.data.pipeline import resized
+    from keras_cnns.data.image_reader import resized
     from keras_cnns.data.splits import PARALLEL
 
     def show(element, label):

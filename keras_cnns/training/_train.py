@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from keras_cnns import _files, _models
-from keras_cnns.data.dataset_state import Position, watched
+from keras_cnns.data.dataset_state import Position, measure_waiting
 from keras_cnns.data.pipeline import reading
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.statistics import fit_preprocessing
@@ -206,7 +206,7 @@ def train(
             distribution=distribution,
             twin=twin,
         )
-        batches, waited = watched(batches)
+        batches, waited = measure_waiting(batches)
         fitting = Fitting(model, recipe, output, watching, position, (training, validation), distribution, signals)
         if fitting.checkpoint.extends and distribution.writes and not quiet:
             signals.say(_extension(fitting.checkpoint, recipe, steps))

@@ -3,9 +3,9 @@
 from PIL import Image
 
 from keras_cnns.data.augment import Augment
-from keras_cnns.data.balance import repeat_scarce, weighing
+from keras_cnns.data.balance import repeat_scarce, weight_by_class
 from keras_cnns.data.crops import RATIO
-from keras_cnns.data.dataset_state import of_length
+from keras_cnns.data.dataset_state import with_length
 from keras_cnns.data.files import FileSplit
 from keras_cnns.data.geometry import AUGMENTATIONS
 from keras_cnns.data.pipeline import fit_color, make_dataset
@@ -65,14 +65,14 @@ def make_datasets(model, recipe, preprocessing, training, validation, seed=0, po
     size = max(VALIDATION_BATCH // devices, 1) * devices
     held_out = make_dataset(validation, preprocessing, size, one_hot=one_hot, share=share, counting=True)
     if recipe.balance == "weights":
-        batches = batches.map(weighing(training, model.outputs[0].shape[-1]))
+        batches = batches.map(weight_by_class(training, model.outputs[0].shape[-1]))
     if len(model.outputs) > 1:
         batches, held_out = (
             data.map(lambda images, labels, *weights: (images, targets(model, labels), *weights))
             for data in (batches, held_out)
         )
     if position is not None:
-        batches = of_length(batches, -(-training.examples // recipe.batch_size))
+        batches = with_length(batches, -(-training.examples // recipe.batch_size))
     return batches, held_out
 
 

@@ -53,7 +53,7 @@ class Fitting:
     def fit(self, batches, held_out, waited, quiet):
         """Train, show progress unless `quiet`, and return what stopped it: None, "interrupted" or "time".
 
-        `waited` is what `watched` returned, or None.
+        `waited` is what `measure_waiting` returned, or None.
         """
         several = self.distribution.processes > 1
         checkpoint, signals = self.checkpoint, self.signals

@@ -90,7 +90,7 @@ def test_components_are_scikit_learns(split):
     np.testing.assert_allclose(restored, theirs.inverse_transform(theirs.transform(flat)), atol=1e-6)
     with pytest.raises(ValueError, match="`count` must lie between 1 and 20. Received: count=144"):
         ours.keep(144)
-    with pytest.raises(ValueError, match="needs two images"):
+    with pytest.raises(ValueError, match="needs at least two images"):
         fit_components([flat[:1]])
 
 
