@@ -130,13 +130,13 @@ class PrincipalComponents:
 
         It rotates the whitened coordinates back into pixels.
 
-            Args:
-                epsilon: added to the variances, so that directions with almost no variance are not amplified.
+        Args:
+            epsilon: added to the variances, so that directions with almost no variance are not amplified.
 
-            Reference:
-                A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009, appendix A. Maxout Networks and
-                Network in Network use it for their CIFAR images, after global contrast normalization. The default of
-                `epsilon` is that of pylearn2.
+        Reference:
+            A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009, appendix A. Maxout Networks and
+            Network in Network use it for their CIFAR images, after global contrast normalization. The default of
+            `epsilon` is that of pylearn2.
         """
         matrix = (self.components.T / self._deviations(epsilon)) @ self.components
         return Whitening(self.mean.astype("float32"), matrix.astype("float32"))
