@@ -1,4 +1,4 @@
-"""Augmentations, each compared with a plain loop over the same draws, and how the draws are distributed."""
+"""Augmentations against plain loops over the same draws."""
 
 import dataclasses
 import math
@@ -65,7 +65,7 @@ def test_windows_lie_inside_the_image(name, shape):
 
 
 def test_crop_of_resized_is_the_crop_of_the_resized_image():
-    """In the resized image the window has the input size, and every place is as likely."""
+    """The window has the input size, and all places are equally likely."""
     record = Preprocessing((224, 224), shorter_side=256)
     windows = np.array([crop_of_resized(512, 768, draws, record) for draws in random_draws(0, 4000)])
     assert (windows[:, 2:] == 448).all()  # 224 of 256 is 448 of 512
@@ -90,13 +90,12 @@ def test_jittered_scales_are_uniform(high):
     counts = np.histogram(sides, bins=8, range=(256, high))[0]
     assert counts.min() > 400
     half = [crop_of_jittered(2240, 2240, d, Preprocessing((112, 112)), high=high)[2] for d in random_draws(1, 50)]
-    np.testing.assert_allclose(
-        half, sizes[:50], rtol=0.006
-    )  # in proportion to the input size, up to rounding to whole pixels
+    # In proportion to the input size, up to rounding to whole pixels
+    np.testing.assert_allclose(half, sizes[:50], rtol=0.006)
 
 
 def test_areas_and_aspects():
-    """Area shares are uniform in 8 to 100 %, aspects lie within 3/4 to 4/3, and windows match the definition."""
+    """Area shares are uniform in 8 to 100 %; aspects lie within 3/4 to 4/3."""
     windows = np.array([crop_by_area(600, 600, draws, None) for draws in random_draws(2, 4000)])
     shares, aspects = windows[:, 2] * windows[:, 3] / 360_000, windows[:, 3] / windows[:, 2]
     assert shares.min() >= 0.079 and shares.max() <= 1 and shares.min() < 0.09
@@ -126,7 +125,7 @@ def test_the_center_is_taken_if_no_attempt_fits():
 
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_training_image_is_its_window_resized(name):
-    """One epoch of the pipeline equals loops over the draws of its seed."""
+    """One epoch equals loops over the draws of its seed."""
     images = np.stack([smooth(40, 60, seed) for seed in range(12)])
     record, before = Preprocessing((24, 24)), images.copy()
     data = make_dataset(ArraySplit(images, np.arange(12)), record, 12, augmentation=name, seed=7, normalize=False)
@@ -318,7 +317,7 @@ FIELDS = {field.name for field in dataclasses.fields(Augment)}
 
 
 def augmented(split, **changes):
-    """Return the `make_dataset` of a split, where `changes` are its arguments or fields of `Augment`."""
+    """Return a dataset; `changes` are arguments of `make_dataset` or fields of `Augment`."""
     fields = {name: changes.pop(name) for name in FIELDS & changes.keys()}
     return make_dataset(split, RECORD, 40, **{"one_hot": 4, "seed": 3, **changes}, augmentation=Augment(**fields))
 

@@ -1,4 +1,4 @@
-"""Balanced classes: the values of weights, exact counts, and noise on repeats only."""
+"""Balanced classes: weights, exact counts, and noise on repeats only."""
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ def test_weights_are_inverse_frequencies_with_mean_1(split):
 
 
 def test_fit_accepts_the_weights(split):
-    """At a learning rate of 0, the weighted loss is the mean of the losses of the classes."""
+    """Without learning, the weighted loss is the mean loss of the classes."""
     model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
     model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     data = make_dataset(split, RECORD, 19)

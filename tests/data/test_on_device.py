@@ -1,4 +1,4 @@
-"""Images kept on the device: the same values as from a pipeline, without tensorflow."""
+"""Images kept on the device, without tensorflow."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Pipelines: no image is dropped or counted twice, and a seed repeats everything."""
+"""Pipelines drop no image, count none twice, and repeat under a seed."""
 
 import os
 
@@ -49,7 +49,7 @@ def test_every_image_once(split, batch, in_memory, monkeypatch):
 
 
 def test_no_pass_waits_for_the_tuner(split):
-    """The thread of the tuner can delay the end of an iterator by as long as the pass took."""
+    """The thread of the tuner can double the time of a pass."""
     datasets = [
         make_dataset(split, RECORD, 5),
         make_dataset(split, RECORD, 5, shuffle=True, augmentation="pad-crop-flip", position=Position()),
@@ -76,7 +76,7 @@ def test_gray_and_color_are_converted(split):
 
 
 def test_each_image_gets_its_own_shift():
-    """Every output is a crop of the padded input, mirrored or not, and a batch has many offsets."""
+    """Every output is a crop of the padded input, mirrored or not."""
     images = np.random.default_rng(0).integers(1, 256, (64, 8, 10, 3), dtype="uint8")
     out = pad_crop_flip(images, np.array([1, 2])).numpy()
     assert out.shape == images.shape and out.dtype == np.uint8
@@ -97,7 +97,7 @@ def test_each_image_gets_its_own_shift():
 
 
 def moments(image):
-    """Return mass, center (x, y), deviations along x and y, and slant of a bright blob."""
+    """Return mass, center, deviations along x and y, and slant of a blob."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     mass = image.sum()
     cx, cy = (image * x).sum() / mass, (image * y).sum() / mass
@@ -106,7 +106,7 @@ def moments(image):
 
 
 def test_each_image_gets_its_own_small_affine_map():
-    """A blob moves, grows, is squeezed and leans within the limits of the arguments, differently in each image."""
+    """A blob moves, grows, is squeezed and leans, within the limits given."""
     y, x = np.mgrid[:41, :41] - 20.0
     blob = (250 * np.exp(-(x**2 + y**2) / (2 * 4.0**2))).astype("uint8")
     images = np.repeat(blob[None, ..., None], 200, axis=0)
@@ -148,7 +148,7 @@ def test_augmentation_changes_from_pass_to_pass_and_repeats_under_a_seed(split, 
 
 @pytest.fixture
 def photographs(tmp_path):
-    """Return a split of 30 files of different sizes, every sixth a PNG and the others JPEG."""
+    """Return a split of 30 JPEG and PNG files of different sizes."""
     random = np.random.default_rng(0)
     paths = []
     for k in range(30):
@@ -203,9 +203,8 @@ def test_images_cached_on_disk_do_not_need_their_files(photographs, augmentation
     read(photographs.take(np.arange(10)))
     assert len(list(folder.iterdir())) == 2  # another split has another file
     read(size=20)
-    assert len(list(folder.iterdir())) == (
-        3 if augmentation == "none" else 2
-    )  # whole images are cached for every input size
+    # Whole images are cached for every input size
+    assert len(list(folder.iterdir())) == (3 if augmentation == "none" else 2)
     os.utime(photographs.items[0], ns=(1, 1))
     read()
     assert len(list(folder.iterdir())) == (4 if augmentation == "none" else 3)  # a changed file is read again
@@ -300,7 +299,7 @@ def test_other_errors_are_not_changed(photographs):
 
 
 def test_large_splits_are_shuffled_as_a_whole(monkeypatch):
-    """Neither files sorted by class nor arrays too large to copy may come nearly sorted."""
+    """Files sorted by class must not come nearly sorted."""
     monkeypatch.setattr(image_reader, "CACHE_BYTES", 0)
     monkeypatch.setattr("keras_cnns.data.splits.SHUFFLE", 10)
     items = np.arange(1000).astype("uint8").reshape(-1, 1, 1, 1)

@@ -89,12 +89,11 @@ def test_a_channel_that_never_varies_stays_finite():
 
 
 def test_the_aspect_is_kept_and_the_center_cropped():
-    """A bright square in the middle of an image stays in the middle, and square."""
+    """A bright square in the middle stays in the middle, and square."""
     image = np.zeros((40, 120, 3), "uint8")
     image[10:30, 50:70] = 255
-    record = Preprocessing(
-        (20, 20), 3, shorter_side=20
-    )  # halved to 20 x 60, of which the center 20 columns are cropped
+    # Halved to 20 x 60 pixels, then cropped to the center 20 columns
+    record = Preprocessing((20, 20), 3, shorter_side=20)
     result = prepare(image, record).numpy()
     assert result.shape == (20, 20, 3) and result.dtype == np.uint8
     assert (result[6:14, 6:14] > 250).all() and result[:4].max() < 5 and result[:, :4].max() < 5

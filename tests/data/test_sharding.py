@@ -1,4 +1,4 @@
-"""Sharding: processes together read each image once, in equally many batches, with weights for repeats."""
+"""Processes together read each image once, with weights for repeats."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ PREPROCESSING = Preprocessing((2, 2), 1, mean=(0.0,), scale=(1.0,))
 
 
 def numbered(count):
-    """Return a split in which every pixel of an image is the number of the image."""
+    """Return a split of images whose pixels are their number."""
     images = np.broadcast_to(np.arange(count, dtype="uint8")[:, None, None, None], (count, 2, 2, 1))
     return ArraySplit(np.ascontiguousarray(images), np.arange(count) % 3)
 
