@@ -11,7 +11,7 @@ from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation import PROTOCOLS, Protocol, evaluate, grid, predict_split, views
 from keras_cnns.evaluation.protocols import FIVE, find_protocol, shorter_sides
-from keras_cnns.recipes.record import PROTOCOLS as RECIPES_PROTOCOLS
+from keras_cnns.recipes.record import PROTOCOL_NAMES
 
 RECORD = Preprocessing((6, 6), shorter_side=8, mean=(120.0,), scale=(1 / 60,))
 
@@ -21,7 +21,7 @@ def random_images(count, height, width, seed=0):
 
 
 def test_recipes_and_protocols_have_the_same_names():
-    assert tuple(PROTOCOLS) == RECIPES_PROTOCOLS
+    assert tuple(PROTOCOLS) == PROTOCOL_NAMES
     assert {recipe.protocol for recipe in recipes.RECIPES.values()} <= set(PROTOCOLS)
 
 

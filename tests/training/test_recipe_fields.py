@@ -300,7 +300,7 @@ def test_misspelt_fields_are_told_before_the_training(tmp_path):
     "changes, message",
     [
         ({"schedule": "polynomial", "warmup_steps": 5}, "a rate of schedule='polynomial' cannot be warmed up to"),
-        ({"schedule": "plateau", "decay_at": (0.5,), "decay_factor": (0.1,)}, "must be one number, but with"),
+        ({"schedule": "plateau", "decay_at": (0.5,), "decay_factor": (0.1,)}, "must be one number, except with"),
     ],
 )
 def test_recipes_that_would_be_passed_over_are_refused(changes, message):
