@@ -15,8 +15,9 @@ def warn(old: str, new: str, stacklevel: int = 3) -> None:
     """Warn that `old` is now called `new`.
 
     Args:
-        old, new: names, as the caller writes them.
-        stacklevel: of the caller's line, as `warnings.warn` counts.
+        old: the old name, as the caller writes it.
+        new: the new name, as the caller writes it.
+        stacklevel: stack level of the caller, as `warnings.warn` counts.
     """
     warnings.warn(
         f"`{old}` is now called `{new}`. The old name works until version {REMOVED_IN}.",

@@ -40,7 +40,7 @@ def test_weight_decay_passes_through_the_momentum(momentum):
 
 @pytest.mark.slow
 def test_weight_decay_with_gradients_equals_an_l2_term():
-    """On a quadratic loss, both must settle at the minimum with the L2 term added."""
+    """Both settle at the minimum of a quadratic loss with L2 term."""
     recipe = recipes.Recipe("r", optimizer="sgd", learning_rate=0.01, weight_decay=0.05, schedule="constant")
     kernel = keras.Variable(np.zeros(1), name="kernel")
     sgd = optimizer(recipe, 3000)
@@ -101,7 +101,7 @@ def test_recipes_are_frozen_and_restored_from_json(recipe):
 
 
 def with_slow(every_recipe):
-    """Return the recipes, with those of deep networks and those similar to another marked as slow."""
+    """Mark recipes of deep networks, or similar to another, as slow."""
     deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet", "caffenet")
     deep += ("alexnet-one", "alexnet-imagenet", "maxout-cifar10", "nin-cifar10", "nin-imagenet", "resnet-cifar10")
     similar = ("nin-fashion-mnist", "nin-modern-again", "fine-tuning", "nin-digits", "nin-mnist", "nin-modern")
@@ -114,7 +114,7 @@ def with_slow(every_recipe):
 
 @pytest.mark.parametrize("recipe", with_slow(recipes.RECIPES.values()), ids=lambda r: r.name)
 def test_recipes_fit_their_networks(recipe):
-    """Every builder accepts the options, and has the named layers and weighted heads."""
+    """Every builder accepts the options and has the named layers."""
     from keras_cnns.data.geometry import AUGMENTATIONS
     from keras_cnns.data.statistics import PREPROCESSINGS
 
@@ -203,10 +203,11 @@ def test_losses_follow_the_recipe():
 
 @pytest.mark.parametrize("recipe", with_slow(recipes.RECIPES.values()), ids=lambda r: r.name)
 def test_every_recipe_lowers_the_loss(recipe):
-    """A few steps on a fixed batch stay finite, and lower the loss at a reduced rate.
+    """A few steps at a reduced rate lower the loss.
 
     The papers' rates are for hundreds of images per step. On eight images, momentum overshoots in some networks, while
-    those that start from tiny weights hardly move at lower rates. The loss must fall at a tenth or a 500th of the rate.
+    those that start from tiny weights hardly move at lower rates. The loss must stay finite, and fall at a tenth or a
+    500th of the rate.
     """
     builder = (recipe.builders or ("NiN",))[0]
     falls = []

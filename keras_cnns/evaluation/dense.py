@@ -21,7 +21,7 @@ LINEAR = (layers.Identity, layers.Rescaling, layers.Dropout, layers.AlphaDropout
 
 
 class _NotLinear(Exception):
-    """A mean over positions is followed by an operation that is not linear.
+    """An operation after a mean over positions is not linear.
 
     Such a mean cannot be moved to the end of the network.
     """
@@ -137,7 +137,7 @@ class _Conversion:
     def _dense(
         self, layer: layers.Dense, inputs: list[keras.KerasTensor], shape: tuple[int, ...], apply: Callable[[], Any]
     ) -> Any:
-        """Apply a dense layer, as a convolution if its input is a map."""
+        """Apply a dense layer, to a map as a convolution."""
         if _any_in(inputs, self.flattened):
             output = _convolution(layer, self.flattened[id(inputs[0])])(inputs[0])
         elif _any_in(inputs, self.vector_maps):

@@ -142,8 +142,9 @@ def predict_split(
         >>> top1 = (probabilities.argmax(1) == labels).mean()
     """
     models = _as_list(model)
-    has_several = isinstance(model, list | tuple) and isinstance(preprocessing, list | tuple)
-    records: list[Any] = list(preprocessing) if has_several else [preprocessing] * len(models)
+    records: list[Any] = [preprocessing] * len(models)
+    if isinstance(model, list | tuple) and isinstance(preprocessing, list | tuple):
+        records = list(preprocessing)
     if not models or len(records) != len(models):
         raise ArgumentError(
             f"`preprocessing` must be one record for all models, or one for each. Received: {len(records)} for "

@@ -84,8 +84,8 @@ class Result:
     def f1(self) -> dict[str, float | None]:
         """Dictionary from class name to F1, 0 to 1.
 
-        F1 is the harmonic mean of precision and recall. It is 0 for a class with images none of which is predicted correctly. It is None for a class that no image
-        belongs to and none is predicted as.
+        F1 is the harmonic mean of precision and recall. It is 0 for a class with images if no image is predicted
+        correctly. It is None for a class that no image belongs to and none is predicted as.
         """
         sums = (np.sum(self.confusion, axis=0) + np.sum(self.confusion, axis=1)).tolist()
         return {name: 2 * self.confusion[k][k] / sums[k] if sums[k] else None for k, name in enumerate(self.per_class)}

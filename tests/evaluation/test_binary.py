@@ -18,7 +18,7 @@ RECORD = Preprocessing((16, 16), 3, scale=(1 / 255,))
 
 
 def ending(units, activation, nested=False):
-    """Return a small network with the same weights up to its last layer."""
+    """Return a small network; its weights differ in the last layer only."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 3))
     x = layers.GlobalAveragePooling2D(name="gap")(layers.Conv2D(4, 3, activation="relu", name="conv1")(inputs))
@@ -28,7 +28,7 @@ def ending(units, activation, nested=False):
 
 @pytest.fixture
 def twins():
-    """Return a model with one sigmoid, and the equivalent softmax of two classes."""
+    """Return a model with one sigmoid, and an equivalent softmax."""
     binary, twin = ending(1, "sigmoid"), ending(2, "softmax")
     kernel = np.array([[3.0], [-2.0], [2.0], [-2.5]], "float32")
     binary.get_layer("fc").set_weights([kernel, np.array([0.3], "float32")])
@@ -167,7 +167,7 @@ def test_commands_give_both_classes(cli, twins, source, images, tmp_path):
 
 @pytest.mark.slow
 def test_exports_keep_the_single_output(twins, source, tmp_path):
-    """They have two class names and an accuracy, and `serve_image_bytes` names the class."""
+    """They have two class names, and `serve_image_bytes` names the class."""
     import tensorflow as tf
 
     from keras_cnns import export

@@ -11,7 +11,7 @@ from keras_cnns.evaluation import CORRUPTIONS, corrupt, evaluate, robustness
 
 @pytest.fixture
 def images():
-    """Return smooth images far from black and white, so that nothing is clipped."""
+    """Return smooth gray images, of which nothing is clipped."""
     down, across = np.mgrid[0:64, 0:64] / 64
     gray = 110 + 25 * np.sin(5 * across) + 15 * down
     return np.stack([np.stack([gray, gray + 5, gray - 5], -1)] * 3).round().astype("uint8")

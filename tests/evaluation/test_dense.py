@@ -44,7 +44,7 @@ def test_equals_the_network_at_the_training_size(name, options):
 
 
 def convolutional():
-    """Return a network without padding, whose map equals windows moved by its stride, 2."""
+    """Return a network without padding and with a stride of 2."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input((12, 12, 3))
     x = layers.Conv2D(4, 3, activation="relu")(inputs)

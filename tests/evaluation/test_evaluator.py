@@ -87,7 +87,7 @@ def test_models_and_classes_that_do_not_fit_are_refused():
 
 
 def test_class_names_of_a_split_are_matched_by_name():
-    """The class is the brightest channel; the split numbers its classes in another order."""
+    """The split numbers its classes in another order than the model."""
     images = np.zeros((6, 6, 6, 3), "uint8")
     images[np.arange(6), ..., np.arange(6) % 3] = 200
     named = Source("made", ("b", "c", "a"), (6, 6, 3), {"test": ArraySplit(images, (np.arange(6) - 1) % 3)})
