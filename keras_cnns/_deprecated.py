@@ -3,6 +3,7 @@
 docs/deprecations.md lists them.
 """
 
+import dataclasses
 import functools
 import inspect
 import warnings
@@ -66,3 +67,36 @@ def _with_arguments(subject, names):
         return subject(*arguments, **options)
 
     return accept
+
+
+def gathered(into: str, record: type, names: tuple[str, ...]) -> Callable[[T], T]:
+    """Return a decorator that accepts arguments which a record now holds.
+
+    Args:
+        into: keyword argument of the function that takes the record, or the value of its first field alone.
+        record: frozen dataclass that holds the old arguments.
+        names: the old arguments, which are fields of the record.
+
+    Example:
+        >>> @gathered(into="augmentation", record=Augment, names=("mixup", "cutmix"))
+        ... def make_dataset(split, *, augmentation="none"):
+        ...     return augmentation
+        >>> make_dataset(split, augmentation="crop-flip", mixup=0.2)  # warns, and passes this record
+        Augment("crop-flip", mixup=0.2)
+    """
+
+    def decorate(function: T) -> T:
+        @functools.wraps(function)
+        def accept(*arguments, **options):
+            old = {name: options.pop(name) for name in names if name in options}
+            for name in old:
+                warn(f"{function.__name__}({name}=...)", f"{function.__name__}({into}={record.__name__}({name}=...))")
+            if old:
+                given = [options[into]] if into in options else []
+                is_record = bool(given) and isinstance(given[0], record)
+                options[into] = dataclasses.replace(given[0], **old) if is_record else record(*given, **old)
+            return function(*arguments, **options)
+
+        return accept  # type: ignore[return-value]  # it has the function's signature, and more
+
+    return decorate

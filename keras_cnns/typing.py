@@ -4,7 +4,8 @@ The comment of each says its shape and meaning. Only numpy is imported.
 """
 
 import os
-from typing import TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 Path: TypeAlias = str | os.PathLike[str]
 Size: TypeAlias = tuple[int, int]  # height and width, in pixels
 Shape: TypeAlias = tuple[int, int, int]  # height, width, channels
+Progress: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]  # yields the same batches, and shows how far it is
 Box: TypeAlias = tuple[int, int, int, int]  # top, left, bottom, right, in pixels; bottom and right lie outside
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (images, height, width, channels), 0 to 255

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import keras_cnns
-from keras_cnns._deprecated import renamed
+from keras_cnns._deprecated import gathered, renamed
 
 
 @renamed(picture="image")
@@ -22,10 +22,47 @@ class Record:
         return self.images * 2
 
 
+@dataclasses.dataclass(frozen=True)
+class Style:
+    name: str = "plain"
+    width: int = 1
+    height: int = 1
+
+
+@gathered(into="style", record=Style, names=("width", "height"))
+def draw(image, *, style="plain"):
+    """Return what it was called with."""
+    return image, style
+
+
 def test_arguments():
     with pytest.warns(DeprecationWarning, match=r"`shape_of\(picture=...\)` is now called `shape_of\(image=...\)`"):
         assert shape_of(picture=3) == 3
     assert shape_of(image=3) == shape_of(3) == 3
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({"width": 3}, Style(width=3)),
+        ({"width": 3, "height": 2}, Style(width=3, height=2)),
+        ({"style": "bold", "width": 3}, Style("bold", width=3)),
+        ({"style": Style("bold", height=2), "width": 3}, Style("bold", width=3, height=2)),
+    ],
+)
+def test_arguments_that_a_record_now_holds(options, expected):
+    with pytest.warns(DeprecationWarning) as warnings:
+        assert draw("image", **options) == ("image", expected)
+    assert [warning.filename for warning in warnings] == [__file__] * len(warnings)
+    messages = [str(warning.message) for warning in warnings]
+    assert all("is now called `draw(style=Style(" in message for message in messages)
+    assert len(messages) == len(options.keys() & {"width", "height"})
+
+
+def test_a_record_or_its_shorthand_needs_no_warning(recwarn):
+    assert draw("image") == ("image", "plain") and draw("image", style="bold") == ("image", "bold")
+    assert draw("image", style=Style("bold")) == ("image", Style("bold"))
+    assert not recwarn.list and draw.__doc__ == "Return what it was called with."
 
 
 def test_attributes():

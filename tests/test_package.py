@@ -73,6 +73,8 @@ TENSORFLOW_AT_TOP = {
     "data/augment.py",
     "data/balance.py",
     "data/disk_cache.py",
+    "data/geometry.py",
+    "data/image_reader.py",
     "data/pipeline.py",
     "data/dataset_state.py",
     "data/sharding.py",

@@ -1,4 +1,4 @@
-"""Recipes: the papers' weight decay and schedules, through Keras's own optimizers."""
+"""Recipes: the papers' weight decay and schedules, by Keras's optimizers."""
 
 import json
 
@@ -20,41 +20,41 @@ def rates(recipe, steps):
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.5])
-def test_weight_decay_is_the_papers(momentum):
-    """1,000 steps without gradient, against a loop in which the decay passes through the momentum."""
+def test_weight_decay_passes_through_the_momentum(momentum):
+    """1,000 steps without gradient equal a loop."""
     recipe = recipes.Recipe(
         "r", optimizer="sgd", learning_rate=0.01, momentum=momentum, weight_decay=5e-4, schedule="constant"
     )
     kernel, bias = keras.Variable(np.ones(3), name="kernel"), keras.Variable(np.ones(3), name="bias")
-    made = optimizer(recipe, 1000)
-    made.build([kernel, bias])
+    sgd = optimizer(recipe, 1000)
+    sgd.build([kernel, bias])
     w, velocity = 1.0, 0.0
     for _ in range(1000):
-        made.apply([keras.ops.zeros(3), keras.ops.zeros(3)])
+        sgd.apply([keras.ops.zeros(3), keras.ops.zeros(3)])
         velocity = momentum * velocity - 0.01 * 5e-4 * w
         w += velocity
     shrunk = 1 - float(kernel.numpy()[0])
     assert shrunk == pytest.approx(1 - w, rel=0.02)
-    assert shrunk > 0.009  # Keras's own meaning would give .005
+    assert shrunk > 0.009  # Keras's weight decay would give .005
     np.testing.assert_array_equal(bias.numpy(), np.ones(3, "float32"))
 
 
 @pytest.mark.slow
-def test_weight_decay_with_gradients_stays_near_the_papers():
-    """A quadratic loss: both must settle at its minimum with the L2 term added."""
+def test_weight_decay_with_gradients_equals_an_l2_term():
+    """Both settle at the minimum of a quadratic loss with L2 term."""
     recipe = recipes.Recipe("r", optimizer="sgd", learning_rate=0.01, weight_decay=0.05, schedule="constant")
     kernel = keras.Variable(np.zeros(1), name="kernel")
-    made = optimizer(recipe, 3000)
-    made.build([kernel])
+    sgd = optimizer(recipe, 3000)
+    sgd.build([kernel])
     w, velocity = 0.0, 0.0
     for _ in range(3000):
-        made.apply([kernel.value - 1.0])  # the gradient of (w - 1)^2 / 2
+        sgd.apply([kernel.value - 1.0])  # the gradient of (w - 1)^2 / 2
         velocity = 0.9 * velocity - 0.01 * ((w - 1.0) + 0.05 * w)
         w += velocity
     assert w == pytest.approx(1 / 1.05, rel=1e-4) and float(kernel.numpy()[0]) == pytest.approx(w, rel=5e-3)
 
 
-def test_a_recipe_without_decay_or_with_adamw():
+def test_weight_decay_can_be_zero_or_decoupled():
     assert not optimizer(recipes.Recipe("r", optimizer="sgd", schedule="constant"), 10).weight_decay
     assert optimizer(recipes.SHORT, 10).weight_decay == recipes.SHORT.weight_decay
 
@@ -68,7 +68,7 @@ def test_cosine_rises_and_falls_to_zero():
     assert rates(recipe.replace(warmup_steps=0), 100)[0] == pytest.approx(0.1)
 
 
-def test_steps_divide_at_shares_of_the_training():
+def test_steps_divide_at_shares_of_the_training_run():
     recipe = recipes.Recipe("r", learning_rate=0.1, schedule="step", decay_at=(0.5, 0.75), warmup_steps=20)
     values = rates(recipe, 200)
     assert (np.diff(values[:21]) >= 0).all() and values[0] == pytest.approx(0.1 / 11)
@@ -79,20 +79,20 @@ def test_steps_divide_at_shares_of_the_training():
 
 
 @pytest.mark.parametrize("warmup", [1, 5, 9, 20])
-def test_short_warm_ups_rise_too(warmup):
+def test_short_warm_ups_rise(warmup):
     values = rates(recipes.Recipe("r", learning_rate=0.1, schedule="constant", warmup_steps=warmup), 100)
     assert values[0] < 0.1 and (np.diff(values[: warmup + 1]) >= 0).all()
     assert (values[warmup:] == values[-1]).all() and values[-1] == pytest.approx(0.1)
 
 
-def test_a_warm_up_longer_than_the_training_ends_halfway():
+def test_a_warm_up_longer_than_the_training_run_ends_halfway():
     for schedule in ("cosine", "step", "constant"):
         values = rates(recipes.Recipe("r", learning_rate=0.1, schedule=schedule, warmup_steps=500), 40)
         assert values.max() == pytest.approx(0.1) and np.isfinite(values).all()
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
-def test_recipes_are_frozen_and_go_through_json(recipe):
+def test_recipes_are_frozen_and_restored_from_json(recipe):
     again = recipes.Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
     assert again.to_json() == recipe.to_json() and again.network == recipe.network
     with pytest.raises(AttributeError):
@@ -101,26 +101,22 @@ def test_recipes_are_frozen_and_go_through_json(recipe):
         recipe.network["variant"] = "svhn"
 
 
-def with_slow(found):
-    """Recipes, those of deep networks as slow tests, and those much like another one."""
+def with_slow(every_recipe):
+    """Mark recipes of deep networks, or similar to another, as slow."""
     deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet", "caffenet")
     deep += ("alexnet-one", "alexnet-imagenet", "maxout-cifar10", "nin-cifar10", "nin-imagenet", "resnet-cifar10")
-    alike = (
-        "nin-fashion-mnist",
-        "nin-modern-again",
-        "fine-tuning",
-        "nin-digits",
-        "nin-mnist",
-        "nin-modern",
-        "lenet5-m",
-    )
-    return [pytest.param(one, marks=[pytest.mark.slow] if one.name.startswith(deep + alike) else []) for one in found]
+    similar = ("nin-fashion-mnist", "nin-modern-again", "fine-tuning", "nin-digits", "nin-mnist", "nin-modern")
+    slow = (*deep, *similar, "lenet5-m")
+    return [
+        pytest.param(recipe, marks=[pytest.mark.slow] if recipe.name.startswith(slow) else [])
+        for recipe in every_recipe
+    ]
 
 
 @pytest.mark.parametrize("recipe", with_slow(recipes.RECIPES.values()), ids=lambda r: r.name)
 def test_recipes_fit_their_networks(recipe):
-    """Every builder takes the recipe's options, has the layers whose biases it sets, and as many heads as it weighs."""
-    from keras_cnns.data.augment import AUGMENTATIONS
+    """Every builder accepts the options and has the named layers."""
+    from keras_cnns.data.geometry import AUGMENTATIONS
     from keras_cnns.data.statistics import PREPROCESSINGS
 
     assert recipe.augmentation in AUGMENTATIONS and recipe.preprocessing in PREPROCESSINGS
@@ -133,21 +129,21 @@ def test_recipes_fit_their_networks(recipe):
         assert recipes.get_recipe(recipe.name, builder) is recipe
 
 
-def test_every_network_has_its_papers_recipe():
+def test_every_network_has_the_recipe_of_its_paper():
     from keras_cnns import applications
 
-    told = {name for recipe in recipes.PAPERS for name in recipe.builders}
-    assert told == set(applications._BUILDERS)
+    builders = {name for recipe in recipes.PAPERS for name in recipe.builders}
+    assert builders == set(applications._BUILDERS)
     assert len({recipe.name for recipe in (*recipes.MODERN, *recipes.PAPERS)}) == len(recipes.RECIPES)
 
 
-def test_biases_of_layers_that_are_not_there():
+def test_biases_of_missing_layers_are_refused():
     recipe = recipes.ALEXNET_IMAGENET
     with pytest.raises(ArgumentError, match="nin has no biases in a layer 'conv4', as the recipe alexnet-imagenet has"):
         set_biases(small("NiN", {}), recipe)
 
 
-def test_the_other_schedules():
+def test_the_other_schedules_match_their_formulas():
     base = recipes.Recipe("r", optimizer="sgd", learning_rate=0.1, epochs=10)
     linear = rates(base.replace(schedule="polynomial"), 100)
     np.testing.assert_allclose(linear, 0.1 * (1 - np.arange(100) / 100), rtol=1e-5)
@@ -155,15 +151,15 @@ def test_the_other_schedules():
     np.testing.assert_allclose(stairs, 0.1 * 0.94 ** (np.arange(100) // 20), rtol=1e-5)
     caffe = rates(base.replace(schedule="inverse", gamma=1e-4, power=0.75), 100)
     np.testing.assert_allclose(caffe, 0.1 * (1 + 1e-4 * np.arange(100)) ** -0.75, rtol=1e-5)
-    own = base.replace(schedule="step", decay_at=(0.2, 0.5), decay_factor=(0.4, 0.02))
-    np.testing.assert_allclose(rates(own, 100)[[20, 21, 50, 51]], [0.1, 0.04, 0.04, 0.002], rtol=1e-5)
+    uneven = base.replace(schedule="step", decay_at=(0.2, 0.5), decay_factor=(0.4, 0.02))
+    np.testing.assert_allclose(rates(uneven, 100)[[20, 21, 50, 51]], [0.1, 0.04, 0.04, 0.002], rtol=1e-5)
     plateau = base.replace(schedule="plateau", patience=3)
-    (callback,) = (one for one in callbacks(None, plateau) if isinstance(one, keras.callbacks.ReduceLROnPlateau))
+    (callback,) = (c for c in callbacks(None, plateau) if isinstance(c, keras.callbacks.ReduceLROnPlateau))
     assert rates(plateau, 5)[0] == 0.1 and (callback.factor, callback.patience) == (0.1, 3)
     assert len(callbacks(None, base)) == len(callbacks(None, plateau)) - 1
 
 
-def test_a_schedule_of_ours_is_saved_with_its_model(tmp_path):
+def test_custom_schedules_are_saved_with_the_model(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
     compile_model(model, recipes.LENET5_MODERN_MNIST, 10)
     model.fit(np.ones((4, 2)), np.zeros(4), verbose=0)
@@ -173,24 +169,24 @@ def test_a_schedule_of_ours_is_saved_with_its_model(tmp_path):
 
 
 def test_rmsprop_with_clipping_and_a_moving_average():
-    made = optimizer(recipes.INCEPTION_V3_IMAGENET, 100)
-    assert (made.rho, made.momentum, made.epsilon) == (0.9, 0.9, 1.0)
-    assert made.global_clipnorm == 2.0 and made.use_ema and made.ema_momentum == 0.9999
-    # What is left after a training is the mean of the weights, and not the last ones
+    rmsprop = optimizer(recipes.INCEPTION_V3_IMAGENET, 100)
+    assert (rmsprop.rho, rmsprop.momentum, rmsprop.epsilon) == (0.9, 0.9, 1.0)
+    assert rmsprop.global_clipnorm == 2.0 and rmsprop.use_ema and rmsprop.ema_momentum == 0.9999
+    # A training run ends with the moving average of the weights, not with the last weights
     recipe = recipes.Recipe("r", "x", optimizer="sgd", learning_rate=1.0, schedule="constant", moving_average=0.5)
     kernel = keras.Variable(np.zeros(1), name="kernel")
-    made = optimizer(recipe.replace(momentum=0.0), 3)
-    made.build([kernel])
-    mean = 1.0  # Keras's starts from the weights after the first step
+    sgd = optimizer(recipe.replace(momentum=0.0), 3)
+    sgd.build([kernel])
+    mean = 1.0  # Keras's average starts from the weights after the first step
     for step in range(3):
-        made.apply([keras.ops.convert_to_tensor([-1.0])])
+        sgd.apply([keras.ops.convert_to_tensor([-1.0])])
         mean = 0.5 * mean + 0.5 * (step + 1)
-    made.finalize_variable_values([kernel])
+    sgd.finalize_variable_values([kernel])
     assert float(kernel.numpy()[0]) == pytest.approx(mean)
 
 
-def test_losses_are_the_recipes():
-    """Smoothed labels and weighted heads, against plain NumPy."""
+def test_losses_follow_the_recipe():
+    """Smoothed labels and weighted heads equal plain NumPy."""
     x = keras.Input((5,))
     first = keras.layers.Dense(3, "softmax", name="predictions")(x)
     side = keras.layers.Dense(3, "softmax", name="loss1_predictions")(x)
@@ -198,20 +194,21 @@ def test_losses_are_the_recipes():
     recipe = recipes.Recipe("r", label_smoothing=0.1, auxiliary_weight=0.3, epochs=1)
     compile_model(model, recipe, 1)
     inputs, labels = np.random.default_rng(0).normal(size=(8, 5)).astype("float32"), np.eye(3)[np.arange(8) % 3]
-    found = model.evaluate(inputs, targets(model, labels), verbose=0, return_dict=True)
+    metrics = model.evaluate(inputs, targets(model, labels), verbose=0, return_dict=True)
     smooth = 0.9 * labels + 0.1 / 3
     expected = [-(smooth * np.log(out)).sum(1).mean() for out in model.predict(inputs, verbose=0)]
-    assert found["loss"] == pytest.approx(expected[0] + 0.3 * expected[1], rel=1e-5)
+    assert metrics["loss"] == pytest.approx(expected[0] + 0.3 * expected[1], rel=1e-5)
     right = (model.predict(inputs, verbose=0)[0].argmax(1) == labels.argmax(1)).mean()
-    assert found["predictions_accuracy"] == pytest.approx(right)
+    assert metrics["predictions_accuracy"] == pytest.approx(right)
 
 
 @pytest.mark.parametrize("recipe", with_slow(recipes.RECIPES.values()), ids=lambda r: r.name)
 def test_every_recipe_lowers_the_loss(recipe):
-    """A few steps on a fixed batch, at a small size: finite always, and lower at a tenth or a 500th of the rate.
+    """A few steps at a reduced rate lower the loss.
 
-    The papers' rates are for hundreds of images a step; on eight, momentum overshoots in some networks, and those
-    that start from tiny weights hardly move at less.
+    The papers' rates are for hundreds of images per step. On eight images, momentum overshoots in some networks, while
+    those that start from tiny weights hardly move at lower rates. The loss must stay finite, and fall at a tenth or a
+    500th of the rate.
     """
     builder = (recipe.builders or ("NiN",))[0]
     falls = []
@@ -248,12 +245,12 @@ def test_every_recipe_lowers_the_loss(recipe):
         (lambda: recipes.SHORT.replace(decay_at=(0.5,), decay_factor=(0.1, 0.2)), "one for each of `decay_at`"),
     ],
 )
-def test_wrong_recipes_are_named(call, message):
+def test_wrong_recipes_are_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
 
 
-def test_the_default_recipe():
+def test_the_default_recipe_depends_on_network_source_and_weights():
     assert recipes.default_recipe("NiN", "digits") is recipes.NIN_DIGITS
     assert recipes.default_recipe("NiN", "digits", "mnist") is recipes.FINE_TUNING
     assert recipes.default_recipe("NiN", "flowers", photographs=True) is recipes.PHOTOGRAPHS

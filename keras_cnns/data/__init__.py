@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Augment": "augment",
         "ColorComponents": "augment",
         "Preprocessing": "preprocessing",
         "Position": "dataset_state",
@@ -55,7 +56,7 @@ __all__, __getattr__, __dir__ = lazy(
         "make_shapes": "shapes",
         "open_images": "folders",
         "open_source": "sources",
-        "prepare": "pipeline",
+        "prepare": "image_reader",
         "read_image": "image_files",
         "read_pixels": "pipeline",
         "reopen_source": "recorded_source",

@@ -147,12 +147,9 @@ def _keys(info: "tfds.core.DatasetInfo") -> tuple[str, str] | None:
 
 
 @functools.cache
-from keras_cnns import _keras
 def _work_offline() -> None:
     """Keep tensorflow-datasets from asking its bucket for descriptions.
 
     Without a network it would retry for minutes.
     """
-    from tensorflow_datasets.core.utils import gcs_utils
-
-    gcs_utils._is_gcs_disabled = True
+    _keras.keep_tfds_offline()

@@ -1,89 +1,33 @@
-"""Random changes of training images: each image of a batch gets its own, and a seed repeats them all."""
+"""Random changes of training images, repeatable by a seed."""
 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_cnns import _keras
-from keras_cnns.data.crops import crop_by_area, crop_of_jittered, crop_of_resized
-from keras_cnns.errors import ArgumentError
+from keras_cnns.data.geometry import AUGMENTATIONS
+from keras_cnns.errors import ArgumentError, nearest
 
-
-def pad_crop_flip(images, seed, *, pad=4, flip=True):
-    """Return the images shifted by up to `pad` pixels each way, half of them mirrored.
-
-    Args:
-        images: uint8 or float tensor (batch, height, width, channels).
-        seed: int64 tensor of two values; the same seed gives the same shifts.
-        pad: pixels of black added on each side before a random crop of the old size.
-        flip: whether an image is mirrored with probability 1/2.
-
-    Returns:
-        A tensor of the same shape and dtype.
-
-    Reference:
-        M. Lin, Q. Chen, S. Yan: Network In Network, section 4.2 ("translation and horizontal flipping").
-    """
-    batch, height, width = tf.unstack(tf.shape(images)[:3])
-    seeds = tf.random.split(seed, 2)
-    offsets = tf.random.stateless_uniform((2, batch, 1), seeds[0], 0, 2 * pad + 1, tf.int32)
-    rows, columns = offsets[0] + tf.range(height), offsets[1] + tf.range(width)
-    if flip:
-        mirrored = tf.random.stateless_uniform((batch, 1), seeds[1]) < 0.5
-        columns = tf.where(mirrored, columns[:, ::-1], columns)
-    padded = tf.pad(images, [(0, 0), (pad, pad), (pad, pad), (0, 0)])
-    shifted = tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
-    return tf.ensure_shape(shifted, images.shape)
-
-
-def distort(images, seed, *, shift=0.125, scale=0.1, squeeze=0.1, shear=0.2):
-    """Return the images under small planar affine maps about their centers, what comes in from outside being black.
-
-    Args:
-        images: uint8 or float tensor (batch, height, width, channels).
-        seed: int64 tensor of two values; the same seed gives the same maps.
-        shift: largest translation along each axis, as a share of it.
-        scale: largest change of size, as a share.
-        squeeze: largest stretch of one axis while the other shrinks by it, as a share.
-        shear: largest horizontal displacement of a row, as a share of its distance from the center.
-
-    Returns:
-        A tensor of the same shape and dtype, interpolated linearly.
-
-    Reference:
-        Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document Recognition, Proc.
-        IEEE 86(11), 1998, section III.B, which names these kinds of distortion and not their ranges.
-    """
-    batch, height, width = tf.unstack(tf.shape(images)[:3])
-    draws = tf.random.stateless_uniform((5, batch), seed, -1.0, 1.0)
-    size, ratio = 1 + scale * draws[0], 1 + squeeze * draws[1]
-    across, down, slant = 1 / (size * ratio), ratio / size, shear * draws[2]
-    x, y = (tf.cast(side - 1, tf.float32) / 2 for side in (width, height))
-    left, top = (shift * tf.cast(side, tf.float32) * draw for side, draw in ((width, draws[3]), (height, draws[4])))
-    # Rows of the map from output to input positions, with the center and the shift worked in
-    zero = tf.zeros_like(size)
-    maps = [across, slant, x - across * x - slant * y + left, zero, down, y - down * y + top, zero, zero]
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.stack(maps, axis=1),
-        output_shape=tf.stack([height, width]),
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
+# Maps (images, labels, seed) to changed (images, labels)
+Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
 class ColorComponents:
-    """The directions in which the colors of a training split vary, those with the largest variance first.
+    """Principal components of the pixel colors of a training split.
 
     Attributes:
-        eigenvalues: of the covariance of the pixels' channels, for pixels from 0 to 1, one a channel.
-        eigenvectors: of unit length, a tuple of as many values for each eigenvalue.
+        eigenvalues: variances along the components, one per channel, largest first, for pixels from 0 to 1.
+        eigenvectors: the directions, of unit length: for each eigenvalue a tuple of one value per channel.
+
+    Example:
+        >>> components = data.fit_color(split, preprocessing)
+        >>> augment = data.Augment("crop-flip", color=components)
     """
 
     eigenvalues: tuple[float, ...]
@@ -96,8 +40,8 @@ class ColorComponents:
         object.__setattr__(self, "eigenvectors", vectors)
         if len(values) not in (1, 3) or [len(vector) for vector in vectors] != [len(values)] * len(values):
             raise ValueError(
-                "`eigenvalues` must be one for each of 1 or 3 channels, and `eigenvectors` as many, as long. "
-                f"Received: eigenvalues={values}, eigenvectors={vectors}"
+                "`eigenvalues` must hold one value per channel (1 or 3), and `eigenvectors` as many vectors of that "
+                f"length. Received: eigenvalues={values}, eigenvectors={vectors}"
             )
         if not all(map(math.isfinite, (*values, *sum(vectors, ())))):
             raise ValueError(
@@ -105,38 +49,45 @@ class ColorComponents:
                 f"eigenvectors={vectors}"
             )
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
         return {"eigenvalues": list(self.eigenvalues), "eigenvectors": [list(vector) for vector in self.eigenvectors]}
 
     @classmethod
-    def from_json(cls, values):
-        """Return the record that `to_json` described; raise ValueError if it is not one."""
+    def from_json(cls, values: Mapping[str, Any]) -> "ColorComponents":
+        """Return the record that `to_json` described.
+
+        Args:
+            values: dictionary of JSON values.
+
+        Raises:
+            ValueError: if it does not describe color components.
+        """
         try:
             return cls(**values)
         except TypeError as error:
             raise ValueError(f"a record of color components has two lists of numbers. Received: {values!r}") from error
 
 
-def color_noise(images, seed, components, deviation=0.1):
-    """Return the images, the color of each moved as a whole along the directions in which colors vary.
+def color_noise(images: tf.Tensor, seed: tf.Tensor, components: ColorComponents, deviation: float = 0.1) -> tf.Tensor:
+    """Shift the color of each image along the principal components of color.
 
-    To every pixel of an image the sum of the eigenvectors is added, each times its eigenvalue and one alpha from a
-    normal distribution.
+    Every pixel of an image gets the same offset: the sum of the eigenvectors, each times its eigenvalue and an alpha
+    drawn from a normal distribution.
 
     Args:
         images: uint8 or float tensor (batch, height, width, channels) of pixels from 0 to 255.
         seed: int64 tensor of two values; the same seed gives the same colors.
-        components: `ColorComponents` of as many channels.
-        deviation: of the alphas.
+        components: `ColorComponents` with as many channels as the images.
+        deviation: standard deviation of the alphas.
 
     Returns:
-        A tensor of the same shape and dtype: uint8 rounded and kept within 0 to 255, float neither.
+        A tensor of the same shape and dtype. uint8 results are rounded and clipped to 0 to 255; float results are not.
 
     Reference:
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks, NIPS
-        2012, section 4.1. It does not say in which units; for pixels from 0 to 1, as later code has it, colors move
-        by a few gray levels.
+        2012, section 4.1. The paper does not name the units. Here they are those of later code, pixels from 0 to 1;
+        colors then move by a few gray levels.
     """
     scaled = 255.0 * tf.constant(components.eigenvalues)[:, None] * tf.constant(components.eigenvectors)
     alphas = tf.random.stateless_normal((tf.shape(images)[0], len(components.eigenvalues)), seed, stddev=deviation)
@@ -144,17 +95,18 @@ def color_noise(images, seed, components, deviation=0.1):
     return _like(moved, images)
 
 
-def _like(pixels, images):
-    """Return float pixels in the dtype of `images`; to uint8 they are rounded."""
+def _like(pixels: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Cast float pixels to the dtype of `images`, rounding them for uint8."""
     if images.dtype == tf.uint8:
         pixels = tf.round(pixels)
     return tf.saturate_cast(pixels, images.dtype)
 
 
-class _Seeds(keras.random.SeedGenerator):
-    """Deals out seeds drawn from one: so Keras's layers remember nothing, and a seed repeats what they do."""
+class _StatelessSeeds(keras.random.SeedGenerator):
+    """A stateless seed generator: the same seed repeats the same augmentation."""
 
     def __init__(self, seed):
+        # Not super().__init__(), which would make a variable
         self.seed = seed
 
     def next(self, ordered=True):
@@ -162,11 +114,13 @@ class _Seeds(keras.random.SeedGenerator):
         return drawn
 
 
-def by_layer(layer, images, seed, labels=None):
-    """Return what a random preprocessing layer of Keras makes of a batch under a seed, inside a tf.data map.
+def by_layer(
+    layer: keras.layers.Layer, images: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor | None = None
+) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+    """Apply a random Keras layer under a seed, inside a tf.data map.
 
     Args:
-        layer: `keras.layers.MixUp` or another with its own seed generator, which is not used.
+        layer: `keras.layers.MixUp` or another layer with a seed generator, which is replaced.
         images: uint8 or float tensor (batch, height, width, channels) of pixels from 0 to 255.
         seed: int64 tensor of two values.
         labels: one-hot float32 tensor (batch, classes) for a layer that mixes them.
@@ -174,7 +128,8 @@ def by_layer(layer, images, seed, labels=None):
     Returns:
         Images of the same dtype; with labels, (images, labels).
     """
-    seeds = _Seeds(seed)
+    # The layer's own generator is a variable that each call advances, so that the seed alone would not decide
+    seeds = _StatelessSeeds(seed)
     _keras.use_seeds(layer, seeds)
     pixels = tf.cast(images, tf.float32)
     if labels is None:
@@ -183,68 +138,106 @@ def by_layer(layer, images, seed, labels=None):
     return _like(tf.ensure_shape(mixed["images"], images.shape), images), tf.ensure_shape(mixed["labels"], labels.shape)
 
 
-def batch_steps(channels, rand_augment, color, color_deviation, erasing, mixup, cutmix, one_hot):
-    """Return functions (images, labels, seed) -> (images, labels) of what is asked for, in the order of their use.
-
-    Arguments and errors are those of `make_dataset`; `channels` are the images'.
-    """
-    strengths = {"rand_augment": rand_augment, "erasing": erasing, "mixup": mixup, "cutmix": cutmix}
-    for name, value in strengths.items():
-        if not 0 <= value <= 1:
-            raise ArgumentError(f"`{name}` must lie between 0 and 1. Received: {name}={value}")
-    if not 0 <= color_deviation < math.inf:
-        raise ArgumentError(f"`color_deviation` must not be below 0. Received: color_deviation={color_deviation}")
-    if (mixup or cutmix) and one_hot is None:
-        raise ArgumentError(
-            "`mixup` and `cutmix` mix labels, which must be one-hot: give the number of classes. Received: one_hot=None"
-        )
-    if color is not None and len(color.eigenvalues) != channels:
-        raise ArgumentError(
-            f"`color` must be fitted on images of {channels} channels, as the preprocessing gives. "
-            f"Received: color of {len(color.eigenvalues)}"
-        )
-    changes, layers = [], keras.layers
-    if rand_augment:
-        changes.append(functools.partial(by_layer, layers.RandAugment(factor=rand_augment, dtype="float32")))
-    if color is not None:
-        changes.append(functools.partial(color_noise, components=color, deviation=color_deviation))
-    if erasing:  # a range of one value, as Keras draws a probability for each image
-        changes.append(functools.partial(by_layer, layers.RandomErasing(factor=(erasing, erasing), dtype="float32")))
-    steps = [lambda images, labels, seed, change=change: (change(images, seed), labels) for change in changes]
-
-    mixing = [layers.MixUp(alpha=mixup, dtype="float32")] if mixup else []
-    mixing += [layers.CutMix(factor=(cutmix, cutmix), dtype="float32")] if cutmix else []
-
-    def mix(images, labels, seed):
-        ways = [functools.partial(by_layer, layer, images, seed, labels) for layer in mixing]
-        return ways[0]() if len(ways) == 1 else tf.cond(tf.random.stateless_uniform((), seed) < 0.5, *ways)
-
-    return [*steps, mix] if mixing else steps
-
-
 @dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """A random change of geometry, before images are brought to the input's size or behind that.
+class Augment:
+    """How training images and their labels are changed at random.
+
+    The changes are made in the order of the fields; mixing comes last.
 
     Attributes:
-        window: function (height, width, draws, preprocessing) -> (top, left, height, width) of the part of an image
-            that is resized to the input, and mirrored half of the time, in place of the record's resize and center
-            crop; None: those.
-        batch: function (images, seed) -> images of the same shape; None: none.
+        geometry: a name of `AUGMENTATIONS`. "none" changes nothing. Three work on images of the input size: "shift" (by
+            up to 4 pixels), "pad-crop-flip" (the same, and half of the images mirrored) and "distort" (small affine
+            maps). Four cut a random window out of the whole image, instead of resize and center crop: "crop-flip",
+            "scale-jitter", "scale-jitter-480" and "inception-crop".
+        rand_augment: strength of `keras.layers.RandAugment`, 0 to 1; 0: none. Its two operations are drawn per batch.
+        color: `ColorComponents` for `color_noise`; None: no color noise.
+        color_deviation: standard deviation of the color noise; 0.1 is AlexNet's. Without `color` it has no effect.
+        erasing: share of the images in which `keras.layers.RandomErasing` erases a part, 0 to 1; 0: none.
+        mixup: alpha of `keras.layers.MixUp`, 0 to 1; 0: none.
+        cutmix: alpha of `keras.layers.CutMix`, 0 to 1; 0: none. With `mixup` as well, each batch gets one of the two,
+            with equal probability.
+
+    Example:
+        >>> augment = data.Augment("pad-crop-flip", mixup=0.2, erasing=0.25)
+        >>> batches = data.make_dataset(split, preprocessing, 128, augmentation=augment, one_hot=10)
     """
 
-    window: Callable | None = None
-    batch: Callable | None = None
+    geometry: str = "none"
+    rand_augment: float = 0.0
+    color: ColorComponents | None = None
+    color_deviation: float = 0.1
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self):
+        # The error says `augmentation`, since most callers give the name alone, as that argument
+        if self.geometry not in AUGMENTATIONS:
+            raise ArgumentError(
+                f"`augmentation` must be one of {', '.join(AUGMENTATIONS)}.{nearest(self.geometry, AUGMENTATIONS)} "
+                f"Received: augmentation={self.geometry!r}"
+            )
+        for name in ("rand_augment", "erasing", "mixup", "cutmix"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ArgumentError(f"`{name}` must lie between 0 and 1. Received: {name}={value}")
+        if not 0 <= self.color_deviation < math.inf:
+            raise ArgumentError(
+                f"`color_deviation` must not be below 0. Received: color_deviation={self.color_deviation}"
+            )
+
+    def batch_steps(self, channels: int, one_hot: int | None) -> list[Step]:
+        """Return the changes of whole batches, except geometry, in their order.
+
+        Args:
+            channels: number of channels of the images.
+            one_hot: number of classes if labels are one-hot, else None.
+
+        Returns:
+            Functions (images, labels, seed) -> (images, labels).
+
+        Raises:
+            ArgumentError: if `color` has another number of channels, or labels to be mixed are not one-hot.
+        """
+        if (self.mixup or self.cutmix) and one_hot is None:
+            raise ArgumentError(
+                "`mixup` and `cutmix` mix labels, which must be one-hot: give the number of classes. "
+                "Received: one_hot=None"
+            )
+        if self.color is not None and len(self.color.eigenvalues) != channels:
+            raise ArgumentError(
+                f"`color` must be fitted on images of {channels} channels, as the preprocessing produces. "
+                f"Received: color of {len(self.color.eigenvalues)} channels"
+            )
+        steps = [_on_images(change) for change in self._image_changes()]
+        return [*steps, _mixing(self.mixup, self.cutmix)] if self.mixup or self.cutmix else steps
+
+    def _image_changes(self) -> list[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
+        """Return the functions (images, seed) -> images."""
+        changes: list[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = []
+        if self.rand_augment:
+            layer = keras.layers.RandAugment(factor=self.rand_augment, dtype="float32")
+            changes.append(functools.partial(by_layer, layer))
+        if self.color is not None:
+            changes.append(functools.partial(color_noise, components=self.color, deviation=self.color_deviation))
+        if self.erasing:
+            # Keras draws the probability of each image from this range, so that both ends are the same
+            layer = keras.layers.RandomErasing(factor=(self.erasing, self.erasing), dtype="float32")
+            changes.append(functools.partial(by_layer, layer))
+        return changes
 
 
-# What a recipe's `augmentation` may say.
-AUGMENTATIONS = {
-    "none": Augmentation(),
-    "shift": Augmentation(batch=functools.partial(pad_crop_flip, flip=False)),
-    "pad-crop-flip": Augmentation(batch=pad_crop_flip),
-    "distort": Augmentation(batch=distort),
-    "crop-flip": Augmentation(crop_of_resized),  # AlexNet, NiN on ImageNet
-    "scale-jitter": Augmentation(crop_of_jittered),  # VGG
-    "scale-jitter-480": Augmentation(functools.partial(crop_of_jittered, high=480)),  # ResNet
-    "inception-crop": Augmentation(crop_by_area),  # GoogLeNet, Inception
-}
+def _on_images(change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Step:
+    """Return the step that changes images by a function (images, seed)."""
+    return lambda images, labels, seed: (change(images, seed), labels)
+
+
+def _mixing(mixup: float, cutmix: float) -> Step:
+    """Return the step that mixes images and their labels."""
+    mixers = [keras.layers.MixUp(alpha=mixup, dtype="float32")] if mixup else []
+    mixers += [keras.layers.CutMix(factor=(cutmix, cutmix), dtype="float32")] if cutmix else []
+
+    def mix(images, labels, seed):
+        choices = [functools.partial(by_layer, mixer, images, seed, labels) for mixer in mixers]
+        return choices[0]() if len(choices) == 1 else tf.cond(tf.random.stateless_uniform((), seed) < 0.5, *choices)
+
+    return mix

@@ -1,22 +1,35 @@
-"""Which part of an image a training step sees: one random window an image, chosen before the image is decoded."""
+"""Random windows that training cuts out of whole images."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-DRAWS = 41  # random numbers an image: four for each of ten attempts, and one for the mirror
+from keras_cnns.typing import Size
+
+if TYPE_CHECKING:
+    from keras_cnns.data.preprocessing import Preprocessing
+
+Window: TypeAlias = tuple[int, int, int, int]  # top, left, height, width, in whole pixels of the original image
+Draws: TypeAlias = Sequence[float]  # random numbers of one image, from 0 up to 1
+
+# A window is chosen before the image is decoded, so that only this part needs to be decoded and resized
+DRAWS = 41  # random numbers per image: four for each of ten attempts, and one for the mirror
 RATIO = 256 / 224  # shorter side to input size where a record names none: AlexNet's 256 pixels and later papers' 224
 
 
-def crop_of_resized(height, width, draws, preprocessing):
-    """Return the window that a random crop of the input's size has in an image resized by its shorter side.
+def crop_of_resized(height: int, width: int, draws: Draws, preprocessing: "Preprocessing") -> Window:
+    """Return the window of a random crop from a resized image.
+
+    The image is resized by its shorter side, with the aspect kept.
 
     Args:
-        height, width: of the image, in pixels.
-        draws: numbers from 0 up to 1, at least two.
-        preprocessing: `Preprocessing`, whose `shorter_side` counts; None: 256/224 of the input size.
+        height: image height in pixels.
+        width: image width in pixels.
+        draws: random numbers from 0 up to 1, at least two.
+        preprocessing: `Preprocessing`; its `shorter_side` is used, or 256/224 of the input size if that is None.
 
     Returns:
-        (top, left, height, width) in whole pixels of the image as it is, so that it need not be resized, nor
-        decoded, but for that part.
+        (top, left, height, width) in whole pixels of the original image, which need not be resized first.
 
     Reference:
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks, NIPS
@@ -26,12 +39,21 @@ def crop_of_resized(height, width, draws, preprocessing):
     return _crop_at(shorter_side, height, width, draws, preprocessing.size)
 
 
-def crop_of_jittered(height, width, draws, preprocessing, *, low=256, high=512):
-    """Return the window of `crop_of_resized` for a shorter side that is drawn for each image.
+def crop_of_jittered(
+    height: int, width: int, draws: Draws, preprocessing: "Preprocessing", *, low: int = 256, high: int = 512
+) -> Window:
+    """Return the window of `crop_of_resized` for a random shorter side.
 
     Args:
-        height, width, draws, preprocessing: as for `crop_of_resized`, with at least three draws.
-        low, high: shortest and longest shorter side, in pixels for an input of 224, in proportion for others.
+        height: image height in pixels.
+        width: image width in pixels.
+        draws: random numbers from 0 up to 1, at least three.
+        preprocessing: `Preprocessing`; only its `size` is used.
+        low: smallest shorter side, in pixels for an input of 224; other inputs scale it in proportion.
+        high: largest shorter side, in the same unit.
+
+    Returns:
+        (top, left, height, width) in whole pixels of the original image.
 
     Reference:
         K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
@@ -42,24 +64,34 @@ def crop_of_jittered(height, width, draws, preprocessing, *, low=256, high=512):
     return _crop_at(shorter_side, height, width, draws, preprocessing.size)
 
 
-def crop_by_area(height, width, draws, preprocessing, *, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), attempts=10):
+def crop_by_area(
+    height: int,
+    width: int,
+    draws: Draws,
+    preprocessing: "Preprocessing | None",
+    *,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+    attempts: int = 10,
+) -> Window:
     """Return a window of random area and aspect, anywhere in the image.
 
     Args:
-        height, width: of the image, in pixels.
-        draws: numbers from 0 up to 1, four an attempt.
+        height: image height in pixels.
+        width: image width in pixels.
+        draws: random numbers from 0 up to 1, four per attempt.
         preprocessing: not used; the window is resized to the input whatever its size.
-        area: smallest and largest share of the image's area, uniform.
-        aspect: smallest and largest width over height, uniform in the logarithm.
-        attempts: how often to draw until the window fits into the image; behind them the largest window in the
-            center that keeps to the aspects.
+        area: smallest and largest share of the image's area; the share is drawn uniformly.
+        aspect: smallest and largest width over height; its logarithm is drawn uniformly.
+        attempts: how often to draw until the window fits into the image. After that many, the result is the largest
+            window in the center that keeps to the aspects.
 
     Returns:
-        (top, left, height, width) in whole pixels.
+        (top, left, height, width) in whole pixels of the original image.
 
     Reference:
-        C. Szegedy et al.: Going Deeper with Convolutions, CVPR 2015, section 6 (which gives the ranges; the
-        logarithm, which makes wide as likely as tall, and the attempts are those of later code).
+        C. Szegedy et al.: Going Deeper with Convolutions, CVPR 2015, section 6, which gives the ranges. The logarithm,
+        which makes wide as likely as tall, and the attempts are those of later code.
     """
     for size, shape, down, across in zip(*(draws[k : 4 * attempts : 4] for k in range(4)), strict=True):
         pixels = height * width * (area[0] + size * (area[1] - area[0]))
@@ -71,8 +103,8 @@ def crop_by_area(height, width, draws, preprocessing, *, area=(0.08, 1.0), aspec
     return (height - tall) // 2, (width - wide) // 2, tall, wide
 
 
-def _crop_at(shorter_side, height, width, draws, size):
-    """Return the window of a crop of `size` from the image resized to a shorter side, placed by two draws."""
+def _crop_at(shorter_side: int, height: int, width: int, draws: Draws, size: Size) -> Window:
+    """Return the window of a crop of `size`, placed by two draws."""
     ratio = shorter_side / min(height, width)
     tall, wide = (min(whole, max(1, round(side / ratio))) for side, whole in zip(size, (height, width), strict=True))
     return math.floor(draws[0] * (height - tall + 1)), math.floor(draws[1] * (width - wide + 1)), tall, wide

@@ -1,16 +1,24 @@
-"""Where training data stands, so that it can go on there, and how long one waits for it."""
+"""The position of a dataset, and the time spent waiting for it."""
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 
 class Position:
-    """Epoch and step from which a data set starts when it is iterated next; each start moves on to the next epoch.
+    """Epoch and step at which the next iteration of a dataset starts.
 
-    Not while it `stays`: then it is where it was last assigned to be, for iterators that may start late, and of which
-    some are made in vain.
+    The images of an epoch and their order follow from the seed and the epoch number alone. A training run that is
+    resumed in the middle of an epoch therefore sees the images that it would have seen.
 
-    The images and their order in an epoch follow from the seed and the epoch's number alone, so that a training that
-    is taken up in the middle sees what it would have seen.
+    Each iteration moves the position to the start of the next epoch. After `stay()` the position remains where it was
+    last assigned, for iterators that may start late or are made and never used.
+
+    Example:
+        >>> position = Position()
+        >>> batches = make_dataset(split, preprocessing, 32, shuffle=True, position=position)
+        >>> position.assign(epoch=3, step=100)
+        >>> rest_of_epoch_3 = list(batches)
     """
 
     def __init__(self):
@@ -18,23 +26,33 @@ class Position:
             self._place = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
             self._moves = tf.Variable(True, trainable=False)
 
-    def assign(self, epoch, step=0):
-        """Let the next iteration be epoch number `epoch`, counted from 0, without its first `step` batches."""
-        self._place.assign([epoch, step])
-
-    def stay(self, stays=True):
-        """Let starts not move on, or do so again."""
-        self._moves.assign(not stays)
-
-    def epochs(self, of_epoch):
-        """Return a `tf.data.Dataset` that is `of_epoch(epoch, step)` for the epoch and step of each iteration.
+    def assign(self, epoch: int, step: int = 0) -> None:
+        """Set where the next iteration starts.
 
         Args:
-            of_epoch: function of two int64 tensors that returns a `tf.data.Dataset`.
+            epoch: number of the epoch, from 0.
+            step: number of batches to skip at its start.
+        """
+        self._place.assign([epoch, step])
+
+    def stay(self, stays: bool = True) -> None:
+        """Choose whether iterations leave the position as it is.
+
+        Args:
+            stays: True: only `assign` moves the position. False: each iteration moves it to the next epoch.
+        """
+        self._moves.assign(not stays)
+
+    def epochs(self, of_epoch: Callable[[tf.Tensor, tf.Tensor], tf.data.Dataset]) -> tf.data.Dataset:
+        """Return a dataset that starts each iteration at the position.
+
+        Args:
+            of_epoch: function (epoch, step) of two int64 tensors that returns the `tf.data.Dataset` of this epoch from
+                this step on.
         """
 
         def start(_):
-            # The graph's own seed, or a global one of 0 is compared with ours, which here is a tensor
+            # Without a graph seed, tf.data takes the global one and compares it with ours, which is a tensor here
             tf.random.set_seed(1)
             place = self._place.read_value()
 
@@ -46,30 +64,39 @@ class Position:
 
             with tf.control_dependencies([tf.cond(self._moves, move, lambda: tf.constant(False))]):
                 place = tf.identity(place)
-            # Not tf.unstack, whose second result as the count of a `skip` crashes tf.data's optimizer
+            # Not tf.unstack: its second result as the count of a `skip` crashes the optimizer of tf.data
             return of_epoch(place[0], place[1])
 
         return tf.data.Dataset.from_tensors(0).flat_map(start)
 
 
-def seed_of(seed, epoch):
-    """Return the seed of an epoch, an int64 tensor, from that of the training, a whole number below 2 ** 32."""
+def epoch_seed(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Return the seed of an epoch, an int64 tensor.
+
+    Args:
+        seed: seed of the training run, a whole number below 2 ** 32.
+        epoch: number of the epoch, from 0.
+    """
     pair = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
     return tf.random.stateless_uniform((), pair, 1, 2**31 - 1, tf.int64)
 
 
-def watched(data):
-    """Return (the same data, function that returns the seconds which have been spent waiting for it so far, or None).
+def measure_waiting(data: tf.data.Dataset) -> tuple[tf.data.Dataset, Callable[[], float] | None]:
+    """Measure how long the consumer of a dataset waits for its elements.
 
-    Waiting is what the consumer does between asking for an element and having it: with elements at hand next to
-    nothing, and the share of it in a training's time says whether input holds the training up.
+    Waiting is the time between asking for an element and having it, which is almost nothing if elements are ready. Its
+    share of the training time says whether input slows the training down.
 
     Args:
         data: `tf.data.Dataset`.
+
+    Returns:
+        The same data, and a function that returns the seconds waited so far. The second is None with deterministic
+        operations, since TensorFlow then has no clock.
     """
     try:
         tf.timestamp()
-    except tf.errors.FailedPreconditionError:  # with deterministic operations TensorFlow has no clock
+    except tf.errors.FailedPreconditionError:
         return data, None
     with tf.device("CPU"):
         spent = tf.Variable(0.0, dtype=tf.float64, trainable=False)
@@ -78,18 +105,24 @@ def watched(data):
         with tf.control_dependencies([spent.assign_add(tf.timestamp() - asked)]):
             return tf.nest.map_structure(tf.identity, element)
 
-    # `zip` asks its parts one after the other, and the clock first
+    # `zip` asks its datasets one after the other, and the clock first
     clock = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
     timed = tf.data.Dataset.zip(clock, data).map(note)
     options = tf.data.Options()
-    options.experimental_optimization.inject_prefetch = False  # or elements are asked for before they are needed
-    return of_length(timed.with_options(options), data.cardinality()), lambda: float(spent.numpy())
+    # A prefetch after this point would ask for elements before the consumer needs them
+    options.experimental_optimization.inject_prefetch = False
+    return with_length(timed.with_options(options), data.cardinality()), lambda: float(spent.numpy())
 
 
-def of_length(data, batches):
-    """Return a `tf.data.Dataset` that says it has so many batches, even if a pass that starts in its middle has fewer.
+def with_length(data: tf.data.Dataset, batches: int | tf.Tensor) -> tf.data.Dataset:
+    """Set the length that a dataset reports, even for shorter passes.
 
-    Keras asks once, and its `fit` takes fewer; TensorFlow's own `assert_cardinality` would not.
+    A pass that starts in the middle of an epoch has fewer batches. Keras asks for the length once, and its `fit`
+    accepts fewer; the `assert_cardinality` of TensorFlow would not.
+
+    Args:
+        data: `tf.data.Dataset`, which is changed.
+        batches: number of batches of a whole pass.
     """
     data.cardinality = lambda: tf.convert_to_tensor(batches, tf.int64)
     return data

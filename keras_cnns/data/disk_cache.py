@@ -1,4 +1,4 @@
-"""Images that were prepared once, kept in a file."""
+"""Decoded or prepared images, cached in one file."""
 
 import contextlib
 import hashlib
@@ -8,34 +8,33 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_cnns import typing
 from keras_cnns.data._tf_data import PARALLEL
 from keras_cnns.data.read_errors import reading
+from keras_cnns.data.splits import Split
 from keras_cnns.errors import OutputError
 
 
-def on_disk(data, folder, name, split):
-    """Return the elements of `data` from a file in `folder` that belongs to `name`, where they are written once."""
+def on_disk(data: tf.data.Dataset, folder: typing.Path, name: str, split: Split) -> tf.data.Dataset:
+    """Write a dataset to a file once, and read it from there.
+
+    Args:
+        data: `tf.data.Dataset` of (uint8 image (height, width, channels), int64 label).
+        folder: folder of the cache; made if it does not exist.
+        name: text that identifies the elements. Another name is kept in another file.
+        split: `Split` from which `data` reads. The path of the file is appended to its `caches`.
+
+    Returns:
+        `tf.data.Dataset` of the same elements, of known length.
+
+    Raises:
+        SourceError: if an image cannot be read.
+        OutputError: if the file cannot be written.
+    """
     folder, stem = Path(folder), hashlib.sha256(name.encode()).hexdigest()[:16]
     path = next(folder.glob(f"{stem}-*.tfrecord"), None)
     if path is None:
-        temporary, count = folder / f".{stem}.{os.getpid()}", 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # Not by Dataset.save, which waits for ever where an image cannot be read
-            with reading(split), open(temporary, "wb"), tf.io.TFRecordWriter(str(temporary)) as file:
-                for image, label in data.as_numpy_iterator():
-                    file.write(np.array([*image.shape, label], "int64").tobytes() + image.tobytes())
-                    count += 1
-            path = folder / f"{stem}-{count}.tfrecord"
-            os.replace(temporary, path)
-        except OSError as error:
-            raise OutputError.from_os(folder, error) from error
-        except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0]
-            raise OutputError(f"{folder}: cannot be written ({reason}). Free some space there.") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        path = _write(data, folder, stem, split)
 
     def parse(record):
         head = tf.io.decode_raw(tf.strings.substr(record, 0, 32), tf.int64)
@@ -43,5 +42,28 @@ def on_disk(data, folder, name, split):
         return tf.ensure_shape(image, data.element_spec[0].shape), head[3]
 
     split.caches.append(path)
-    kept = tf.data.TFRecordDataset(str(path), buffer_size=8 << 20).map(parse, **PARALLEL)
-    return kept.apply(tf.data.experimental.assert_cardinality(int(path.stem.rpartition("-")[2])))
+    cached = tf.data.TFRecordDataset(str(path), buffer_size=8 << 20).map(parse, **PARALLEL)
+    return cached.apply(tf.data.experimental.assert_cardinality(int(path.stem.rpartition("-")[2])))
+
+
+def _write(data: tf.data.Dataset, folder: Path, stem: str, split: Split) -> Path:
+    """Write the elements to a file named by their number; return its path."""
+    temporary, count = folder / f".{stem}.{os.getpid()}", 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not by Dataset.save, which hangs if an image cannot be read
+        with reading(split), open(temporary, "wb"), tf.io.TFRecordWriter(str(temporary)) as file:
+            for image, label in data.as_numpy_iterator():
+                file.write(np.array([*image.shape, label], "int64").tobytes() + image.tobytes())
+                count += 1
+        path = folder / f"{stem}-{count}.tfrecord"
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError.from_os(folder, error) from error
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        raise OutputError(f"{folder}: cannot be written ({reason}). Free some space there.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return path

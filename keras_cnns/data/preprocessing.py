@@ -1,11 +1,19 @@
-"""How an image becomes a network's input: one frozen record, the same in training, evaluation and export."""
+"""The record of how an image becomes the input of a network."""
 
 import dataclasses
 import hashlib
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_cnns.data.whitening import Whitening
+
+if TYPE_CHECKING:
+    # Imported when used, so that the record needs only the standard library
+    import keras
+    from numpy.typing import NDArray
+
+    from keras_cnns.typing import Shape
 
 ARRAYS = ("mean_image", "whitening_mean", "whitening_matrix")
 
@@ -14,23 +22,37 @@ ARRAYS = ("mean_image", "whitening_mean", "whitening_matrix")
 class Preprocessing:
     """Resize rule, crop and normalization of a network's input.
 
-    An image of any size becomes uint8 `(height, width, channels)` by the resize rule and the crop, then float32: its
-    channels in the network's order, contrast normalized, minus the mean image, `(pixel - mean) * scale`, whitened; each
-    only where it is asked for.
+    The same record is used in training, evaluation and export. The resize rule and the crop turn an image of any size
+    into uint8 `(height, width, channels)`. Normalization then makes it float32, in these steps, each only if its field
+    asks for it:
+
+    1. bring the channels into the network's order;
+    2. normalize the contrast;
+    3. subtract the mean image;
+    4. compute `(pixel - mean) * scale`;
+    5. whiten.
 
     Attributes:
         size: (height, width) of the network's input, in pixels.
         channels: 1 (gray) or 3 (color).
-        channel_order: "RGB", or "BGR" for a network that takes blue first, as Caffe's do; images are RGB, and all
-            values below stand in the network's order.
-        shorter_side: the image is resized, its aspect kept, until its shorter side has so many pixels, and
-            the center of `size` is cut out; None: the whole image is stretched to `size`.
-        mean: subtracted, one value or one a channel, in pixel units (0 to 255).
-        scale: multiplied afterwards, one value or one a channel, per pixel unit.
-        contrast_bias: global contrast normalization: each image minus its own mean, divided by the root of its own
-            variance plus this, in squared pixel units; None: none.
-        mean_image: subtracted pixel by pixel, float32 of the shape of the input, in pixel units; None: none.
-        whitening: `Whitening` of the normalized image; None: none.
+        shorter_side: length in pixels to which the shorter side is resized, with the aspect kept, before the center of
+            `size` is cropped. None: the whole image is stretched to `size`.
+        mean: subtracted, one value or one per channel, in pixel units (0 to 255).
+        scale: multiplied afterwards, one value or one per channel, per pixel unit.
+        contrast_bias: bias of global contrast normalization, in squared pixel units: each image minus its mean, divided
+            by the square root of its variance plus this bias. None: no contrast normalization.
+        mean_image: float32 of the shape of the input, subtracted pixel by pixel, in pixel units; None: no mean image.
+        whitening: `Whitening` of the normalized image; None: no whitening.
+        channel_order: "RGB", or "BGR" for a network that takes blue first, as Caffe's do. Images are RGB. `mean`,
+            `scale`, `mean_image` and `whitening` are in the network's order.
+        digests: sha256 of the arrays, by which records are compared; computed.
+
+    Raises:
+        ValueError: for a value out of range, or an array that does not have the shape of the input.
+
+    Example:
+        >>> preprocessing = Preprocessing((224, 224), shorter_side=256, mean=(123.7, 116.8, 103.9), scale=(1.0,))
+        >>> images = preprocessing.normalize(pixels)
     """
 
     size: tuple[int, int]
@@ -39,7 +61,7 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1 / 255,)
     contrast_bias: float | None = None
-    # Arrays are compared by their sha256: numpy's == gives no single answer
+    # Arrays are compared by their sha256, because == of NumPy arrays is an array
     mean_image: Any = dataclasses.field(default=None, compare=False, repr=False)
     whitening: Whitening | None = dataclasses.field(default=None, compare=False, repr=False)
     channel_order: str = "RGB"
@@ -72,7 +94,7 @@ class Preprocessing:
                 )
         if self.contrast_bias is not None and not 0 < self.contrast_bias < math.inf:
             raise ValueError(
-                f"`contrast_bias` must be positive, as a flat image has no variance of its own. "
+                f"`contrast_bias` must be positive, since the variance of a uniform image is zero. "
                 f"Received: contrast_bias={self.contrast_bias}"
             )
         if self.mean_image is not None and tuple(self.mean_image.shape) != self.shape:
@@ -88,43 +110,52 @@ class Preprocessing:
         object.__setattr__(self, "digests", tuple(_digest(array) for array in self.arrays().values()))
 
     @property
-    def shape(self):
-        """The network's input shape, (height, width, channels)."""
+    def shape(self) -> "Shape":
+        """The input shape of the network, (height, width, channels)."""
         return (*self.size, self.channels)
 
     @property
-    def is_affine(self):
-        """Whether it is `(pixel - mean) * scale` and nothing else."""
+    def is_affine(self) -> bool:
+        """Whether normalization is only `(pixel - mean) * scale`."""
         plain = self.contrast_bias is None and self.mean_image is None and self.whitening is None
         return plain and self.channel_order == "RGB"
 
-    def normalize(self, pixels):
-        """Return what the network takes for a float32 tensor (batch, height, width, channels).
+    def normalize(self, pixels: Any) -> Any:
+        """Return pixels as the network takes them.
 
-        It may be NumPy's, TensorFlow's or Keras's, and is not changed. One image (height, width, channels) may be
-        given too.
+        Args:
+            pixels: float32 array or tensor (batch, height, width, channels), or one image (height, width, channels), of
+                NumPy, TensorFlow or Keras. It is not changed.
+
+        Returns:
+            float32 of the same kind and shape.
         """
         import numpy as np
 
         values = pixels if self.channel_order == "RGB" else pixels[..., ::-1]
         if self.contrast_bias is not None:
-            math_of = _namespace(pixels)
-            inside = tuple(range(len(pixels.shape) - 3, len(pixels.shape)))
-            values = values - math_of.mean(values, axis=inside, keepdims=True)
-            variance = math_of.mean(values * values, axis=inside, keepdims=True)
-            values = values / math_of.sqrt(variance + np.float32(self.contrast_bias))
+            numpy_like = _numpy_like(pixels)
+            image_axes = tuple(range(len(pixels.shape) - 3, len(pixels.shape)))
+            values = values - numpy_like.mean(values, axis=image_axes, keepdims=True)
+            variance = numpy_like.mean(values * values, axis=image_axes, keepdims=True)
+            values = values / numpy_like.sqrt(variance + np.float32(self.contrast_bias))
         if self.mean_image is not None:
             values = values - self.mean_image
         values = (values - np.asarray(self.mean, "float32")) * np.asarray(self.scale, "float32")
         if self.whitening is not None:
-            math_of = _namespace(pixels)
-            flat = math_of.reshape(values, (-1, math.prod(self.shape)))
-            flat = math_of.matmul(flat - self.whitening.mean, self.whitening.matrix)
-            values = math_of.reshape(flat, (-1, *self.shape) if len(pixels.shape) == 4 else self.shape)
+            numpy_like = _numpy_like(pixels)
+            flat = numpy_like.reshape(values, (-1, math.prod(self.shape)))
+            flat = numpy_like.matmul(flat - self.whitening.mean, self.whitening.matrix)
+            values = numpy_like.reshape(flat, (-1, *self.shape) if len(pixels.shape) == 4 else self.shape)
         return values
 
-    def as_layer(self, name="normalization"):
-        """Return a `keras.layers.Rescaling` that normalizes uint8 or float images of the right size.
+    def as_layer(self, name: str = "normalization") -> "keras.layers.Rescaling":
+        """Return a `keras.layers.Rescaling` that normalizes images.
+
+        It takes uint8 or float images of the input size.
+
+        Args:
+            name: name of the layer.
 
         Raises:
             ValueError: if the normalization is more than `(pixel - mean) * scale`.
@@ -132,7 +163,7 @@ class Preprocessing:
         import keras
 
         if not self.is_affine:
-            raise ValueError("only a normalization by mean and scale is a layer of Keras; call `normalize`.")
+            raise ValueError("only a normalization by mean and scale is a Keras layer; call `normalize`.")
         size = max(len(self.mean), len(self.scale))
         mean, scale = (values * (size // len(values)) for values in (self.mean, self.scale))
         offset = [-m * s for m, s in zip(mean, scale, strict=True)]
@@ -140,15 +171,21 @@ class Preprocessing:
             return keras.layers.Rescaling(scale[0], offset[0], name=name, dtype="float32")
         return keras.layers.Rescaling(list(scale), offset, name=name, dtype="float32")
 
-    def arrays(self):
-        """Return the large arrays of the record, by name; files keep them beside its JSON."""
-        found = {"mean_image": self.mean_image}
-        if self.whitening is not None:
-            found |= {"whitening_mean": self.whitening.mean, "whitening_matrix": self.whitening.matrix}
-        return {name: array for name, array in found.items() if array is not None}
+    def arrays(self) -> "dict[str, NDArray[Any]]":
+        """Return the large arrays of the record, by name.
 
-    def to_json(self):
-        """Return a dictionary of JSON values; of large arrays shape and sha256."""
+        A model file keeps them next to the JSON of the record.
+        """
+        arrays = {"mean_image": self.mean_image}
+        if self.whitening is not None:
+            arrays |= {"whitening_mean": self.whitening.mean, "whitening_matrix": self.whitening.matrix}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary of JSON values.
+
+        Large arrays are described by shape and sha256.
+        """
         names = ("size", "channels", "shorter_side", "mean", "scale")
         values = {name: getattr(self, name) for name in names}
         if self.contrast_bias is not None:
@@ -156,52 +193,60 @@ class Preprocessing:
         if self.channel_order != "RGB":
             values["channel_order"] = self.channel_order
         arrays = zip(self.arrays().items(), self.digests, strict=True)
-        if described := {name: {"shape": array.shape, "sha256": digest} for (name, array), digest in arrays}:
-            values["arrays"] = described
+        if descriptions := {name: {"shape": array.shape, "sha256": digest} for (name, array), digest in arrays}:
+            values["arrays"] = descriptions
         return values
 
     @classmethod
-    def from_json(cls, values, arrays=None):
-        """Return the record that `to_json` described; raise ValueError if it is not one.
+    def from_json(
+        cls, values: Mapping[str, Any], arrays: "Mapping[str, NDArray[Any]] | None" = None
+    ) -> "Preprocessing":
+        """Return the record that `to_json` described.
 
         Args:
             values: dictionary of JSON values.
-            arrays: the large arrays by name, where the record has some.
+            arrays: the large arrays by name, if the record has any.
+
+        Raises:
+            ValueError: if the values do not describe a record, or an array is missing or differs.
         """
         names = {"size", "channels", "shorter_side", "mean", "scale", "contrast_bias", "channel_order", "arrays"}
         if not isinstance(values, dict) or not set(values) <= names or "size" not in values:
             raise ValueError(f"a preprocessing record has the fields {sorted(names)}. Received: {values!r}")
         values = dict(values)
-        found = _checked(values.pop("arrays", {}), arrays or {})
-        if "whitening_matrix" in found:
-            values["whitening"] = Whitening(found.pop("whitening_mean"), found.pop("whitening_matrix"))
+        fields: dict[str, Any] = _checked_arrays(values.pop("arrays", {}), arrays or {})
+        if "whitening_matrix" in fields:
+            values["whitening"] = Whitening(fields.pop("whitening_mean"), fields.pop("whitening_matrix"))
         try:
-            return cls(**values, **found)
+            return cls(**values, **fields)
         except TypeError as error:
             raise ValueError(f"a field of the preprocessing record has the wrong type. Received: {values!r}") from error
 
 
-def _checked(described, arrays):
-    """Return the arrays that a record describes; raise ValueError if one is missing or another."""
-    if not isinstance(described, dict) or not set(described) <= set(ARRAYS):
-        raise ValueError(f"a preprocessing record's arrays are {', '.join(ARRAYS)}. Received: {described!r}")
-    for name, wanted in described.items():
+def _checked_arrays(descriptions: Mapping[str, Any], arrays: "Mapping[str, NDArray[Any]]") -> "dict[str, NDArray[Any]]":
+    """Return the described arrays; raise ValueError if one differs."""
+    if not isinstance(descriptions, dict) or not set(descriptions) <= set(ARRAYS):
+        raise ValueError(f"a preprocessing record's arrays are {', '.join(ARRAYS)}. Received: {descriptions!r}")
+    for name, wanted in descriptions.items():
         if name not in arrays:
             raise ValueError(f"the preprocessing record's {name} is missing")
         if _digest(arrays[name]) != wanted["sha256"] or list(arrays[name].shape) != list(wanted["shape"]):
             raise ValueError(f"the preprocessing record's {name} is not the one it was saved with (its sha256 differs)")
-    return {name: arrays[name] for name in described}
+    return {name: arrays[name] for name in descriptions}
 
 
-def _digest(array):
+def _digest(array: "NDArray[Any]") -> str:
     """Return the sha256 of a float32 array's values."""
     import numpy as np
 
     return hashlib.sha256(np.ascontiguousarray(array, "float32").data).hexdigest()
 
 
-def _namespace(tensor):
-    """Return the module whose functions work on a tensor: NumPy, TensorFlow's NumPy, or keras.ops."""
+def _numpy_like(tensor: Any) -> Any:
+    """Return the module with NumPy's functions for this kind of tensor.
+
+    It is NumPy, TensorFlow's NumPy or `keras.ops`.
+    """
     import numpy as np
 
     if isinstance(tensor, np.ndarray):
@@ -215,14 +260,20 @@ def _namespace(tensor):
     return ops
 
 
-def fit_normalization(pixel_sum, pixel_square_sum, count):
-    """Return (mean, scale), a value a channel, that bring pixels to mean 0 and deviation 1.
+def fit_normalization(
+    pixel_sum: Sequence[float], pixel_square_sum: Sequence[float], count: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and scale that standardize the pixels of each channel.
+
+    Normalized pixels have mean 0 and standard deviation 1. A channel that never varies gets scale 1 per pixel unit.
 
     Args:
-        pixel_sum, pixel_square_sum: sums over all images and positions of a training split, one a channel.
-        count: number of positions summed, all images together.
+        pixel_sum: sum of the pixels of each channel, over all images and positions of a training split.
+        pixel_square_sum: sum of their squares, likewise.
+        count: number of positions summed, of all images together.
 
-    A channel that never varies gets scale 1 per pixel unit.
+    Returns:
+        (mean, scale), each with one value per channel.
     """
     mean = [total / count for total in pixel_sum]
     deviation = [max(square / count - m * m, 0.0) ** 0.5 for square, m in zip(pixel_square_sum, mean, strict=True)]

@@ -1,19 +1,28 @@
-"""Principal components of images: whitening, and what few components keep."""
+"""Principal components of images, and whitening by them."""
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from keras_cnns._deprecated import renamed
+
+if TYPE_CHECKING:
+    # numpy is imported inside the functions, so that the records need only the standard library
+    from numpy.typing import NDArray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Whitening:
-    """A linear map after which the images it was fitted on have unit covariance, nearly.
+    """A linear map that gives images nearly unit covariance.
 
     Attributes:
         mean: float32 (values,), subtracted first.
         matrix: float32 (values, values), multiplied from the right.
+
+    Example:
+        >>> whitening = fit_components(batches).zca(epsilon=0.1)
+        >>> preprocessing = Preprocessing((32, 32), contrast_bias=10.0, whitening=whitening)
     """
 
     mean: Any
@@ -22,20 +31,25 @@ class Whitening:
     def __post_init__(self):
         if self.matrix.shape != (len(self.mean),) * 2:
             raise ValueError(
-                f"`matrix` must be square, of as many rows as `mean` has values. "
+                f"`matrix` must be square, with as many rows as `mean` has values. "
                 f"Received: mean of {len(self.mean)}, matrix of shape {tuple(self.matrix.shape)}"
             )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PrincipalComponents:
-    """Directions in which images vary, those with the largest variance first.
+    """Directions in which images vary, largest variance first.
 
     Attributes:
         mean: float64 (values,).
         components: float64 (components, values), orthonormal rows.
-        variances: float64 (components,), of the images along each.
-        total: sum of the variances of all directions, those left out too.
+        variances: float64 (components,), the variance of the images along each component.
+        total: sum of the variances along all directions, including those left out.
+
+    Example:
+        >>> components = fit_components(batches).keep(100)
+        >>> coordinates = components.compress(images)
+        >>> approximations = components.restore(coordinates)
     """
 
     mean: Any
@@ -43,83 +57,129 @@ class PrincipalComponents:
     variances: Any
     total: float
 
-    def keep(self, count):
-        """Return the first `count` components; raise ValueError if there are not so many."""
+    def keep(self, count: int) -> "PrincipalComponents":
+        """Return the first `count` components.
+
+        Args:
+            count: number of components, at least 1.
+
+        Raises:
+            ValueError: if there are fewer.
+        """
         if not 1 <= count <= len(self.components):
             raise ValueError(f"`count` must lie between 1 and {len(self.components)}. Received: count={count}")
         return dataclasses.replace(self, components=self.components[:count], variances=self.variances[:count])
 
     @property
-    def variance_kept(self):
-        """Share of the variance that lies in the components, 0 to 1."""
+    def variance_kept(self) -> float:
+        """Share of the total variance along the components, 0 to 1."""
         return float(self.variances.sum() / self.total)
 
     @renamed(pictures="images")
-    def compress(self, images):
-        """Return the coordinates (images, components) of images (images, ...) of as many values."""
+    def compress(self, images: "NDArray[Any]") -> "NDArray[Any]":
+        """Return the coordinates of images along the components.
+
+        Args:
+            images: array (images, ...), each with as many values as the mean.
+
+        Returns:
+            float64 (images, components).
+        """
         return (_flat(images) - self.mean) @ self.components.T
 
-    def restore(self, coordinates):
-        """Return images (images, values) from coordinates: the nearest ones that the components can say."""
+    def restore(self, coordinates: "NDArray[Any]") -> "NDArray[Any]":
+        """Return the images that have these coordinates.
+
+        With fewer components than values, these are the nearest images that the components can express.
+
+        Args:
+            coordinates: array (images, components).
+
+        Returns:
+            float64 (images, values).
+        """
         return coordinates @ self.components + self.mean
 
     @renamed(pictures="images")
-    def whiten(self, images, epsilon=0.0):
-        """Return coordinates (images, components) of unit variance; `epsilon` is added to the variances."""
-        return self.compress(images) / self._roots(epsilon)
-
-    def unwhiten(self, coordinates, epsilon=0.0):
-        """Return the images (images, values) that `whiten` gave these coordinates for."""
-        return self.restore(coordinates * self._roots(epsilon))
-
-    def zca(self, epsilon=0.1):
-        """Return the `Whitening` that turns back after `whiten`, so that images still look like images.
+    def whiten(self, images: "NDArray[Any]", epsilon: float = 0.0) -> "NDArray[Any]":
+        """Return the coordinates of images, scaled to unit variance.
 
         Args:
-            epsilon: added to the variances, so that directions in which hardly anything varies stay small.
+            images: array (images, ...), each with as many values as the mean.
+            epsilon: added to the variances before their square root is taken.
+
+        Returns:
+            float64 (images, components).
+        """
+        return self.compress(images) / self._deviations(epsilon)
+
+    def unwhiten(self, coordinates: "NDArray[Any]", epsilon: float = 0.0) -> "NDArray[Any]":
+        """Return the images that `whiten` maps to these coordinates.
+
+        Args:
+            coordinates: array (images, components).
+            epsilon: the one given to `whiten`.
+
+        Returns:
+            float64 (images, values).
+        """
+        return self.restore(coordinates * self._deviations(epsilon))
+
+    def zca(self, epsilon: float = 0.1) -> Whitening:
+        """Return the whitening after which images still look like images.
+
+        It rotates the whitened coordinates back into pixels.
+
+        Args:
+            epsilon: added to the variances, so that directions with almost no variance are not amplified.
 
         Reference:
             A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009, appendix A. Maxout Networks and
-            Network in Network take their CIFAR images so, after global contrast normalization; `epsilon` is
-            pylearn2's.
+            Network in Network use it for their CIFAR images, after global contrast normalization. The default of
+            `epsilon` is that of pylearn2.
         """
-        matrix = (self.components.T / self._roots(epsilon)) @ self.components
+        matrix = (self.components.T / self._deviations(epsilon)) @ self.components
         return Whitening(self.mean.astype("float32"), matrix.astype("float32"))
 
-    def _roots(self, epsilon):
+    def _deviations(self, epsilon: float) -> "NDArray[Any]":
         import numpy as np
 
         return np.sqrt(np.maximum(self.variances, 0.0) + epsilon)
 
 
-def fit_components(batches):
-    """Return the `PrincipalComponents` of images, all of them.
+def fit_components(batches: "Iterable[NDArray[Any]]") -> PrincipalComponents:
+    """Return all principal components of images.
 
     Args:
-        batches: iterable of float arrays (images, ...), each image of as many values; read once, so that as many
-            fit as there are.
+        batches: iterable of float arrays (images, ...), each image with the same number of values. It is read once, so
+            that the images need not fit into memory together.
 
     Raises:
         ValueError: if there are fewer than two images.
+
+    Example:
+        >>> images, _ = read_pixels(split, preprocessing)
+        >>> components = fit_components([images / 255])
     """
     import numpy as np
 
     count, total, products = 0, 0.0, 0.0
-    first = None
+    first: Any = None
     for batch in batches:
         flat = _flat(batch)
         if first is None:
-            first = flat.mean(0)  # near the mean already: sums of squares then lose no digits
+            # This is near the overall mean. Sums of squares of the differences lose few digits.
+            first = flat.mean(0)
         flat = flat - first
         count, total, products = count + len(flat), total + flat.sum(0), products + flat.T @ flat
     if count < 2:
-        raise ValueError(f"a covariance needs two images at least. Received: {count}")
+        raise ValueError(f"a covariance needs at least two images. Received: {count}")
     mean = total / count
     variances, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     return PrincipalComponents(first + mean, vectors.T[::-1].copy(), variances[::-1].copy(), float(variances.sum()))
 
 
-def _flat(images):
+def _flat(images: "NDArray[Any]") -> "NDArray[Any]":
     """Return images as float64 (images, values)."""
     import numpy as np
 

@@ -1,56 +1,84 @@
 """The views of an image that a protocol asks for."""
 
+# TensorFlow is imported inside the functions, so that evaluation also works without it
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_cnns._deprecated import renamed
-from keras_cnns.evaluation.protocols import shorter_sides
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.evaluation.protocols import Position, Protocol, shorter_sides
+from keras_cnns.typing import Size
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_cnns.data.splits import Split
 
 
 @renamed(picture="image")
-def views(image, preprocessing, protocol, scales=None):
-    """Return the crops of an image that a protocol shows to a network.
+def views(
+    image: Any, preprocessing: Preprocessing, protocol: Protocol, scales: Sequence[int] | None = None
+) -> "tf.Tensor":
+    """Return the crops of an image that a protocol evaluates.
 
     Args:
         image: uint8 tensor or array (height, width, channels) of any height and width.
         preprocessing: `Preprocessing`.
-        protocol: `Protocol`, not a dense one.
-        scales: shorter sides in pixels, in place of the protocol's.
+        protocol: `Protocol` without `dense`.
+        scales: shorter sides in pixels, instead of those of the protocol.
 
     Returns:
-        uint8 tensor (views, height, width, channels) of the input's size: scale by scale, square by square, the
-        positions in their order and then the whole; behind them all the same, mirrored.
+        uint8 tensor (views, height, width, channels) of the input size. The order is: scale by scale, in each square by
+        square, in each the positions and then the whole. The mirrored views follow, in the same order.
 
     Raises:
         ArgumentError: if a scale is smaller than the input.
+
+    Example:
+        >>> views(image, Preprocessing((224, 224)), PROTOCOLS["ten-crop"]).shape
+        TensorShape([10, 224, 224, 3])
     """
     import tensorflow as tf
 
-    from keras_cnns.data.pipeline import prepare, resized
+    from keras_cnns.data.image_reader import prepare, resized
 
-    found, mirrored, size = [], [], preprocessing.size
+    plain, mirrored, size = [], [], preprocessing.size
     for side in shorter_sides(protocol, size, preprocessing.shorter_side, scales):
         if side is None:
-            found.append(prepare(image, preprocessing))
-            mirrored.append(found[-1][:, ::-1])
+            plain.append(prepare(image, preprocessing))
+            mirrored.append(plain[-1][:, ::-1])
             continue
         whole = _as_uint8(resized(image, side))
         for square in _squares(whole, side) if protocol.squares else [whole]:
             small = [_as_uint8(tf.image.resize(square, size, antialias=True))] if protocol.whole else []
-            found += [*(_part(square, size, position) for position in protocol.positions), *small]
+            plain += [*(_crop(square, size, position) for position in protocol.positions), *small]
             if protocol.mirror:
-                # Turned once, and crops cut out of it: TensorFlow is slow to turn each of them
-                turned = square[:, ::-1]
-                mirrored += [_part(turned, size, position, True) for position in protocol.positions]
-                mirrored += [one[:, ::-1] for one in small]
-    every = [*found, *mirrored] if protocol.mirror else found
-    return tf.ensure_shape(tf.stack(every), (len(every), *preprocessing.shape))
+                # Mirrored once, and then cropped: TensorFlow is slow to mirror each crop
+                flipped = square[:, ::-1]
+                mirrored += [_crop(flipped, size, position, True) for position in protocol.positions]
+                mirrored += [view[:, ::-1] for view in small]
+    crops = [*plain, *mirrored] if protocol.mirror else plain
+    return tf.ensure_shape(tf.stack(crops), (len(crops), *preprocessing.shape))
 
 
-def views_dataset(split, preprocessing, protocol, scales, images):
-    """Return a `tf.data.Dataset` of (normalized views, labels), so many images a batch.
+def views_dataset(
+    split: "Split", preprocessing: Preprocessing, protocol: Protocol, scales: Sequence[int] | None, images: int
+) -> "tf.data.Dataset":
+    """Return a dataset of the normalized views of a split's images.
 
-    Its elements are float32 (images * views, height, width, channels), the views of an image together, and int64
-    (images,).
+    Args:
+        split: `Split`.
+        preprocessing: `Preprocessing`.
+        protocol: `Protocol` without `dense`.
+        scales: as in `views`.
+        images: images per batch.
+
+    Returns:
+        `tf.data.Dataset` of float32 views (images * views, height, width, channels), those of an image together, and
+        int64 labels (images,).
     """
     import tensorflow as tf
 
@@ -62,41 +90,49 @@ def views_dataset(split, preprocessing, protocol, scales, images):
     def show(element, label):
         return views(split.decode(element, preprocessing.channels), preprocessing, protocol, scales), label
 
-    def finish(found, labels):
-        return normalize(tf.cast(tf.reshape(found, (-1, *preprocessing.shape)), tf.float32)), labels
+    def finish(crops, labels):
+        return normalize(tf.cast(tf.reshape(crops, (-1, *preprocessing.shape)), tf.float32)), labels
 
     return _batched(split.elements().map(show, **PARALLEL), split, images, finish)
 
 
-def whole_dataset(split, preprocessing, side, images):
-    """Return a `tf.data.Dataset` of (normalized whole images of a shorter side, labels).
+def whole_dataset(split: "Split", preprocessing: Preprocessing, side: int, images: int) -> "tf.data.Dataset":
+    """Return a dataset of normalized whole images, resized by their shorter side.
 
-    So many images a batch where all have one size, else one by one.
+    Args:
+        split: `Split`.
+        preprocessing: `Preprocessing`.
+        side: length of the shorter side, in pixels.
+        images: images per batch, if all images have one size; otherwise batches have one image.
+
+    Returns:
+        `tf.data.Dataset` of float32 images (batch, height, width, channels) and int64 labels (batch,).
     """
     import tensorflow as tf
 
     from keras_cnns.data._tf_data import PARALLEL
-    from keras_cnns.data.pipeline import resized
+    from keras_cnns.data.image_reader import resized
 
     def show(element, label):
         image = split.decode(element, preprocessing.channels)
         whole = _as_uint8(resized(image, side))
-        if None not in image.shape:  # what TensorFlow cannot tell of a resize whose target it computes
+        if None not in image.shape:
+            # `resized` computes its target as a tensor, so that TensorFlow does not know the static shape
             height, width = image.shape[:2]
             ratio = np.float32(side) / np.float32(min(height, width))
             whole.set_shape((*(max(side, int(np.round(np.float32(n) * ratio))) for n in (height, width)), None))
         return whole, label
 
-    def finish(found, labels):
-        return preprocessing.normalize(tf.cast(found, tf.float32)), labels
+    def finish(pixels, labels):
+        return preprocessing.normalize(tf.cast(pixels, tf.float32)), labels
 
     data = split.elements().map(show, **PARALLEL)
-    same = None not in data.element_spec[0].shape[:2]
-    return _batched(data, split, images if same else 1, finish)
+    have_one_size = None not in data.element_spec[0].shape[:2]
+    return _batched(data, split, images if have_one_size else 1, finish)
 
 
-def _batched(data, split, images, finish):
-    """Return so many of a split's images a batch, finished, of known length."""
+def _batched(data: "tf.data.Dataset", split: "Split", images: int, finish: Callable[..., Any]) -> "tf.data.Dataset":
+    """Return finished batches of a split's images, with their number known."""
     import tensorflow as tf
 
     from keras_cnns.data._tf_data import untuned
@@ -105,25 +141,25 @@ def _batched(data, split, images, finish):
     return untuned(batches.map(finish).prefetch(1))
 
 
-def _squares(image, side):
-    """Return the three squares of an image with that shorter side, along its longer one."""
-    return [_part(image, (side, side), (along, along)) for along in (0.0, 0.5, 1.0)]
+def _squares(image: "tf.Tensor", side: int) -> list["tf.Tensor"]:
+    """Return three squares of an image, spread along its longer side."""
+    return [_crop(image, (side, side), (along, along)) for along in (0.0, 0.5, 1.0)]
 
 
-def _part(image, size, position, is_turned=False):
-    """Return the part of a size at (down, across), each from 0 to 1, of the room that there is.
+def _crop(image: "tf.Tensor", size: Size, position: Position, is_mirrored: bool = False) -> "tf.Tensor":
+    """Return the crop of an image at a position.
 
-    Of an image that is turned, left for right, the part that is there when it is not.
+    In a mirrored image, it is the mirror image of the crop at this position of the original.
     """
     import tensorflow as tf
 
     room = tf.shape(image)[:2] - size
     top, left = tf.unstack(tf.cast(tf.floor(tf.cast(room, tf.float32) * position), tf.int32))
-    left = room[1] - left if is_turned else left
+    left = room[1] - left if is_mirrored else left
     return image[top : top + size[0], left : left + size[1]]
 
 
-def _as_uint8(image):
+def _as_uint8(image: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
     return tf.saturate_cast(tf.round(image), tf.uint8)

@@ -1,4 +1,7 @@
-"""A classifier turned into convolutions, to be applied to whole images of any size."""
+"""Classifiers turned into convolutions, for whole images of any size."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 import keras
 from keras import layers
@@ -7,7 +10,7 @@ from keras_cnns import _graph, _models
 from keras_cnns import layers as our_layers
 from keras_cnns.errors import ArgumentError
 
-# What works on the last axis alone, whatever is in front of it
+# Layers that work on the last axis alone, so that more axes in front of it do not matter
 PER_POSITION = (
     *(layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Identity, layers.Rescaling),
     *(layers.Dropout, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise),
@@ -18,26 +21,35 @@ LINEAR = (layers.Identity, layers.Rescaling, layers.Dropout, layers.AlphaDropout
 
 
 class _NotLinear(Exception):
-    """What follows a mean over all positions is not linear, so that it cannot be moved behind it."""
+    """An operation after a mean over positions is not linear.
+
+    Such a mean cannot be moved to the end of the network.
+    """
 
 
-def dense_model(model):
-    """Return a classifier as a model of free spatial size, that gives a map of logits for each class.
+def dense_model(model: keras.Model) -> keras.Model:
+    """Turn a classifier into a model that outputs maps of logits.
 
-    A dense layer becomes a convolution: the first one behind a `Flatten` of the size of the map that is flattened, the
-    others 1x1. Behind a global average pool it is applied at each position and the pool left out, so that the mean of
-    the map is what the pool would have given; where that is not the same, because the head is not linear, and for a
-    global maximum, the pool becomes a window of the size that the map has at the training size. At the training size
-    the mean of the map equals the model's logits. Layers that pad "same" pad by what the new size needs.
+    The input of this model can have any size. These layers change:
+
+    - A dense layer becomes a convolution. The first one after a `Flatten` has the size of the flattened map, the others
+      are 1x1.
+    - A global average pool is removed, and the layers after it are applied at each position. The mean of the map is
+      then what the pool would have given.
+    - If that is not the same, because the head is not linear, the pool becomes a window of the size that the map has at
+      the training size. A global maximum always becomes such a window.
+
+    At the training size the mean of the map equals the model's logits. Layers with "same" padding pad by what the new
+    size needs.
 
     Args:
-        model: functional or sequential `keras.Model` from (batch, height, width, channels) to (batch, classes);
-            auxiliary heads and the softmax are left out, and one sigmoid becomes the logits of two classes. Its layers
-            are shared; dense layers are copied.
+        model: functional or sequential `keras.Model` from (batch, height, width, channels) to (batch, classes).
+            Auxiliary heads and the softmax are left out, and a single sigmoid becomes the logits of two classes. Its
+            layers are shared with the result, except that dense layers are copied.
 
     Returns:
         Functional `keras.Model` from (batch, any height, any width, channels) to (batch, rows, columns, classes).
-        An image smaller than the training size may be too small for it.
+        Images smaller than the training size can be too small for it.
 
     Raises:
         ArgumentError: (a ValueError) if a layer cannot be applied at every position.
@@ -45,108 +57,165 @@ def dense_model(model):
     Reference:
         K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
         section 3.2; P. Sermanet et al.: OverFeat, ICLR 2014, section 3.5.
+
+    Example:
+        >>> maps = dense_model(model).predict(images)
+        >>> logits = maps.mean((1, 2))
     """
     main = _models.two_classes(_models.main_output(model))
     channels = _models.one_image_input(main)[-1]
     logits = _graph.graph_of(_models.without_softmax(main))
     try:
-        return _converted(logits, channels, windows=False)
+        return _convert(logits, channels, windows=False)
     except _NotLinear:
-        return _converted(logits, channels, windows=True)
+        return _convert(logits, channels, windows=True)
 
 
-def _converted(model, channels, windows):
-    uses = iter(_graph.walk(model)[1])  # in the same order, with the shapes at the training size
-    flat, rows, means = {}, set(), set()  # tensors by identity: maps that stand for vectors
-
-    def act(name, operation, args, kwargs):
-        use = next(uses)
-        given = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
-        before = tuple(use.inputs[0].shape[1:])
-
-        def fault(why):
-            return ArgumentError(
-                f"{model.name}: `{name}`, a {type(operation).__name__}, cannot be applied at every position of a "
-                f"image: {why}. Received: model={model.name!r}"
-            )
-
-        from_flat, from_rows = (any(id(x) in some for x in given) for some in (flat, rows))
-        from_mean = any(id(x) in means for x in given)
-        if from_mean and not _is_linear(operation):
-            raise _NotLinear
-        if isinstance(operation, layers.Dense):
-            if from_flat:
-                out = _convolution(operation, flat[id(given[0])])(given[0])
-            elif from_rows:
-                out = _convolution(operation, (1, 1, before[-1]))(given[0])
-            else:
-                return operation(*args, **kwargs)
-            rows.add(id(out))
-        elif isinstance(operation, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D):
-            if windows and None in before:
-                raise fault("its head is not linear, and the model has no training size; build it for one")
-            if windows:
-                kind = layers.AveragePooling2D
-                if isinstance(operation, layers.GlobalMaxPooling2D):
-                    kind = layers.MaxPooling2D
-                out = kind(before[:2], 1, name=operation.name, dtype=operation.dtype_policy)(given[0])
-            elif isinstance(operation, layers.GlobalMaxPooling2D):
-                raise _NotLinear
-            else:
-                out = layers.Identity(name=operation.name, dtype=operation.dtype_policy)(given[0])
-                means.add(id(out))
-            rows.add(id(out))
-        elif isinstance(operation, layers.Flatten | layers.Reshape) and len(use.outputs[0].shape) == 2:
-            # Another tensor for the same map, as one map may go two ways
-            out = layers.Identity(name=operation.name, dtype=operation.dtype_policy)(given[0])
-            if from_rows:
-                rows.add(id(out))
-            elif from_flat:
-                flat[id(out)] = flat[id(given[0])]
-            elif None in before:
-                raise fault("the size of the map that it flattens is not known; build the model for one size")
-            else:
-                flat[id(out)] = before
-        elif from_flat or from_rows:
-            joins = isinstance(operation, layers.Concatenate) and operation.axis in (-1, len(before))
-            normalizes = isinstance(operation, layers.BatchNormalization | layers.LayerNormalization)
-            is_map = len(before) == 3  # 1x1, behind a pool that keeps its axes
-            if from_flat and not isinstance(operation, PER_POSITION):
-                raise fault("only a dense layer, a dropout or an activation can follow what is flattened")
-            if not all(id(x) in rows or id(x) in flat for x in given):
-                raise fault("it joins what was pooled from the whole image with a map")
-            if not (isinstance(operation, PER_POSITION) or joins or normalizes or (is_map and _is_1x1(operation))):
-                raise fault("it is not known to work on each position alone")
-            if joins:
-                operation = layers.Concatenate(axis=-1, name=operation.name)
-            elif normalizes and not is_map:
-                operation = _normalization(operation, before)
-            out = operation(*args, **kwargs)
-            if from_flat:
-                flat[id(out)] = flat[id(given[0])]
-            else:
-                rows.add(id(out))
-        else:
-            return operation(*args, **kwargs)
-        if from_mean:
-            means.add(id(out))
-        return out
-
+def _convert(model: keras.Model, channels: int, windows: bool) -> keras.Model:
+    """Return the dense model; with `windows`, global pools become windows."""
+    conversion = _Conversion(model, windows)
     inputs = keras.Input((None, None, channels), dtype=model.inputs[0].dtype, name=model.inputs[0].name)
-    output = keras.tree.flatten(_graph.follow(model, [inputs], act))[0]
-    if id(output) not in rows:
+    output = keras.tree.flatten(_graph.follow(model, [inputs], conversion.convert))[0]
+    if not conversion.is_vector_map(output):
         raise ArgumentError(
-            f"{model.name}: its logits must come from dense layers or a global pool, to be had at every position. "
+            f"{model.name}: its logits must come from dense layers or a global pool, so that every position has some. "
             f"Received: model={model.name!r}"
         )
     return keras.Model(inputs, output, name=f"{model.name}_dense")
 
 
-def _is_1x1(operation):
+class _Conversion:
+    """Applies the operations of a classifier to maps, in their order.
+
+    Where the classifier has a vector, the new model has a map with one such vector at each position. The sets below
+    hold these maps by the `id` of their tensors, which the graph keeps alive.
+
+    Attributes:
+        flattened: dictionary from a map that the classifier flattens to its (height, width, channels) at the training
+            size. The next dense layer becomes a convolution of this size.
+        vector_maps: maps with one vector per position, after a dense layer or a global pool.
+        averaged: those of them that come from a global average pool which was removed. Their mean is what the
+            classifier has, as long as what follows is linear.
+    """
+
+    def __init__(self, model: keras.Model, windows: bool):
+        self.model, self.windows = model, windows
+        # In the order in which `follow` calls `convert`, with the shapes at the training size
+        self.uses = iter(_graph.walk(model)[1])
+        self.flattened: dict[int, tuple[int, ...]] = {}
+        self.vector_maps: set[int] = set()
+        self.averaged: set[int] = set()
+
+    def is_vector_map(self, tensor: keras.KerasTensor) -> bool:
+        """Return whether a tensor has one vector at each position."""
+        return id(tensor) in self.vector_maps
+
+    def convert(self, name: str, operation: Any, args: Any, kwargs: Any) -> Any:
+        """Return the output of one operation, applied to maps."""
+        use = next(self.uses)
+        inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+        shape = tuple(use.inputs[0].shape[1:])
+        averaged = _any_in(inputs, self.averaged)
+        if averaged and not _is_linear(operation):
+            raise _NotLinear
+        if isinstance(operation, layers.Dense):
+            output = self._dense(operation, inputs, shape, lambda: operation(*args, **kwargs))
+        elif isinstance(operation, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D):
+            output = self._global_pool(name, operation, inputs[0], shape)
+        elif isinstance(operation, layers.Flatten | layers.Reshape) and len(use.outputs[0].shape) == 2:
+            output = self._flatten(name, operation, inputs[0], shape)
+        elif _any_in(inputs, self.flattened) or _any_in(inputs, self.vector_maps):
+            operation = self._per_position(name, operation, inputs, shape)
+            output = operation(*args, **kwargs)
+            self._mark_like(inputs, output)
+        else:
+            output = operation(*args, **kwargs)
+        if averaged:
+            self.averaged.add(id(output))
+        return output
+
+    def _dense(
+        self, layer: layers.Dense, inputs: list[keras.KerasTensor], shape: tuple[int, ...], apply: Callable[[], Any]
+    ) -> Any:
+        """Apply a dense layer, to a map as a convolution."""
+        if _any_in(inputs, self.flattened):
+            output = _convolution(layer, self.flattened[id(inputs[0])])(inputs[0])
+        elif _any_in(inputs, self.vector_maps):
+            output = _convolution(layer, (1, 1, shape[-1]))(inputs[0])
+        else:
+            return apply()
+        self.vector_maps.add(id(output))
+        return output
+
+    def _global_pool(self, name: str, pool: Any, x: keras.KerasTensor, shape: tuple[int, ...]) -> keras.KerasTensor:
+        """Leave out a global average pool, or pool by a window."""
+        if self.windows:
+            if None in shape:
+                self._refuse(name, pool, "its head is not linear, and the model has no training size; build it for one")
+            is_maximum = isinstance(pool, layers.GlobalMaxPooling2D)
+            kind = layers.MaxPooling2D if is_maximum else layers.AveragePooling2D
+            output = kind(shape[:2], 1, name=pool.name, dtype=pool.dtype_policy)(x)
+        elif isinstance(pool, layers.GlobalMaxPooling2D):
+            raise _NotLinear
+        else:
+            output = layers.Identity(name=pool.name, dtype=pool.dtype_policy)(x)
+            self.averaged.add(id(output))
+        self.vector_maps.add(id(output))
+        return output
+
+    def _flatten(self, name: str, layer: Any, x: keras.KerasTensor, shape: tuple[int, ...]) -> keras.KerasTensor:
+        """Return the map itself, and remember its size."""
+        # A new tensor, because the same map may also be used without being flattened
+        output = layers.Identity(name=layer.name, dtype=layer.dtype_policy)(x)
+        if _any_in([x], self.flattened) or _any_in([x], self.vector_maps):
+            self._mark_like([x], output)
+        elif None in shape:
+            self._refuse(name, layer, "the size of the map that it flattens is not known; build the model for one size")
+        else:
+            self.flattened[id(output)] = shape
+        return output
+
+    def _per_position(self, name: str, operation: Any, inputs: list[keras.KerasTensor], shape: tuple[int, ...]) -> Any:
+        """Return an operation on vectors as one at every position."""
+        joins = isinstance(operation, layers.Concatenate) and operation.axis in (-1, len(shape))
+        normalizes = isinstance(operation, layers.BatchNormalization | layers.LayerNormalization)
+        is_map = len(shape) == 3  # 1x1 at the training size, after a pool with keepdims
+        if _any_in(inputs, self.flattened) and not isinstance(operation, PER_POSITION):
+            self._refuse(name, operation, "only a dense layer, a dropout or an activation can follow what is flattened")
+        if not all(id(x) in self.vector_maps or id(x) in self.flattened for x in inputs):
+            self._refuse(name, operation, "it joins what was pooled from the whole image with a map")
+        if not (isinstance(operation, PER_POSITION) or joins or normalizes or (is_map and _is_1x1(operation))):
+            self._refuse(name, operation, "it is not known to work on each position alone")
+        if joins:
+            return layers.Concatenate(axis=-1, name=operation.name)
+        if normalizes and not is_map:
+            return _normalization(operation, shape)
+        return operation
+
+    def _mark_like(self, inputs: list[keras.KerasTensor], output: keras.KerasTensor) -> None:
+        """Mark an output as the same kind of map as the inputs."""
+        if _any_in(inputs, self.flattened):
+            self.flattened[id(output)] = self.flattened[id(inputs[0])]
+        else:
+            self.vector_maps.add(id(output))
+
+    def _refuse(self, name: str, operation: Any, reason: str) -> NoReturn:
+        raise ArgumentError(
+            f"{self.model.name}: `{name}`, a {type(operation).__name__}, cannot be applied at every position of an "
+            f"image: {reason}. Received: model={self.model.name!r}"
+        )
+
+
+def _any_in(tensors: Iterable[keras.KerasTensor], maps: Any) -> bool:
+    """Return whether one of the tensors is in a collection of ids."""
+    return any(id(tensor) in maps for tensor in tensors)
+
+
+def _is_1x1(operation: Any) -> bool:
     return isinstance(operation, layers.Conv2D) and tuple(operation.kernel_size) == (1, 1)
 
 
-def _is_linear(operation):
+def _is_linear(operation: Any) -> bool:
     """Return whether an operation on vectors is linear."""
     if isinstance(operation, layers.Dense):
         return operation.activation is keras.activations.linear
@@ -157,8 +226,13 @@ def _is_linear(operation):
     return isinstance(operation, (*LINEAR, layers.BatchNormalization, layers.Flatten, layers.Reshape))
 
 
-def _convolution(dense, shape):
-    """Return the convolution that applies a dense layer to maps of (height, width, channels) at every position."""
+def _convolution(dense: layers.Dense, shape: tuple[int, ...]) -> layers.Conv2D:
+    """Return a dense layer on maps of a shape as a convolution.
+
+    Args:
+        dense: the dense layer, which is copied.
+        shape: (height, width, channels) of the maps.
+    """
     *window, channels = shape
     layer = layers.Conv2D(
         dense.units,
@@ -174,8 +248,8 @@ def _convolution(dense, shape):
     return layer
 
 
-def _normalization(layer, shape):
-    """Return a normalization of vectors as one of maps, along their channels."""
+def _normalization(layer: Any, shape: tuple[int, ...]) -> Any:
+    """Return a normalization of vectors as one of the channels of maps."""
     copy = type(layer).from_config({**layer.get_config(), "axis": -1})
     copy.build((None, None, None, shape[-1]))
     copy.set_weights(layer.get_weights())

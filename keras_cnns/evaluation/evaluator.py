@@ -1,95 +1,179 @@
-"""How well models do on a split, and what they say of image files."""
+"""Evaluation of models on a split, and prediction for image files."""
 
+# TensorFlow is imported inside the functions, with keras_cnns.data.pipeline, once it is needed
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import keras
 import numpy as np
 
 from keras_cnns import _models
+from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation._views import views_dataset, whole_dataset
 from keras_cnns.evaluation.dense import dense_model
-from keras_cnns.evaluation.metrics import check_examples, score
-from keras_cnns.evaluation.protocols import find_protocol, shorter_sides
+from keras_cnns.evaluation.metrics import Result, check_examples, score
+from keras_cnns.evaluation.protocols import Protocol, find_protocol, shorter_sides
+from keras_cnns.typing import Labels, Path, Probabilities, Progress
+
+if TYPE_CHECKING:
+    from keras_cnns.data.splits import Split
+
+Models: TypeAlias = keras.Model | Sequence[keras.Model]
+Records: TypeAlias = Preprocessing | Sequence[Preprocessing]
 
 
 def evaluate(
-    model, split, preprocessing, class_names, *, protocol="center", scales=None, batch_size=None, progress=None
-):
-    """Return the `Result` of a model, or of several whose probabilities are averaged.
+    model: Models,
+    split: "Split",
+    preprocessing: Records,
+    class_names: Sequence[str],
+    *,
+    protocol: str | Protocol = "center",
+    scales: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Evaluate a model, or the averaged probabilities of several.
 
-    A model that was trained in mixed precision computes in float32 here, as its exports do, so that every processor
-    gives the same numbers, and those without bfloat16 are not slow.
+    A model that was trained in mixed precision is evaluated in float32, like its exports. All processors then give the
+    same values, and those without bfloat16 are not slow.
 
     Args:
         model: functional or sequential `keras.Model` from (batch, height, width, channels) to (batch, classes), logits
-            or probabilities; of two classes also to (batch, 1), the second one's; or a list of such models.
-        split: `Split` of a source; every image counts once, whatever the batch size.
-        preprocessing: `Preprocessing` that the model was trained with; of several models a list.
-        class_names: of the model, in the order of its outputs, as `ModelInfo.class_names`. Where the split knows its
-            own (`Split.class_names`, as those of a `Source` do), its labels are matched to these by name; a split that
-            does not is taken to have these.
-        protocol: which views of an image are shown: "center" (one, resized and cropped as the record says),
+            or probabilities; for two classes also to (batch, 1), the second class. Or a list of such models.
+        split: `Split` of a source. Every image counts once, whatever the batch size.
+        preprocessing: `Preprocessing` that the model was trained with; for several models also a list.
+        class_names: names of the classes, in the order of the model's outputs, as `ModelInfo.class_names`. If the split
+            has class names (`Split.class_names`, as splits of a `Source` do), its labels are matched to these by name.
+            Otherwise its labels are taken to be numbers of these.
+        protocol: which views of an image are evaluated: "center" (one, resized and cropped as the record says),
             "ten-crop", "144-crop", "dense", or a `Protocol`.
-        scales: shorter sides in pixels that images are resized to, in place of the protocol's own; the
-            probabilities of several are averaged.
-        batch_size: views at a time; None: as many as suit the input's size.
-        progress: function from the batches to the same batches, that shows how far one is.
+        scales: shorter sides in pixels to which images are resized, instead of those of the protocol. The probabilities
+            of several scales are averaged.
+        batch_size: views per batch; None: a number that suits the input size.
+        progress: function that yields the batches it is given, and shows the progress.
+
+    Returns:
+        `Result`.
 
     Raises:
-        ArgumentError: (a ValueError) if a model's outputs are not as many as the classes, or are several sigmoids
-            (multi-label), the split is empty or has a class that is not among them, a scale is smaller than the input,
-            or a model cannot be made dense.
+        ArgumentError: (a ValueError) if the number of outputs is not that of the classes, the model has several
+            sigmoids (multi-label), the split is empty or has an unknown class, a scale is smaller than the input, or a
+            model cannot be made dense.
         SourceError: if an image cannot be read.
+
+    Example:
+        >>> model, info = saving.load_with_info("model.keras")
+        >>> split = data.open_source("digits").split("test")
+        >>> result = evaluate(model, split, info.preprocessing, info.class_names, protocol="ten-crop")
+        >>> result.top1
     """
-    options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": progress}
-    several = isinstance(model, list | tuple)
-    classifiers = [check_outputs(member, class_names) for member in (model if several else [model])]
-    split = split.with_classes(class_names)
-    found = predict_split(classifiers if several else classifiers[0], split, preprocessing, **options)
-    return score(*found, class_names)
+    members = [check_outputs(member, class_names) for member in _as_list(model)]
+    probabilities, labels = predict_split(
+        members if isinstance(model, list | tuple) else members[0],
+        split.with_classes(class_names),
+        preprocessing,
+        protocol=protocol,
+        scales=scales,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return score(probabilities, labels, class_names)
 
 
-def check_outputs(model, class_names):
-    """Return a model as `_models.as_classifier` does, if it tells as many classes apart as there are names.
+def check_outputs(model: keras.Model, class_names: Sequence[str]) -> keras.Model:
+    """Return a model as a classifier of the named classes.
+
+    Args:
+        model: as in `evaluate`; one model.
+        class_names: names of the classes.
+
+    Returns:
+        The model as `_models.as_classifier` returns it.
 
     Raises:
-        ArgumentError: if it does not, or is no classifier.
+        ArgumentError: if it is not a classifier, or has another number of classes.
     """
     main = _models.as_classifier(model, class_names)
     outputs = main.outputs[0].shape[-1]
     if outputs != len(class_names):
         raise ArgumentError(
-            f"{main.name} tells {outputs} classes apart and the images have {len(class_names)}; choose the source "
+            f"{main.name} has {outputs} classes and the images have {len(class_names)}; choose the source "
             f"that the model was trained for. Received: class_names={tuple(class_names)[:10]}"
         )
     return main
 
 
-def predict_split(model, split, preprocessing, *, protocol="center", scales=None, batch_size=None, progress=None):
-    """Return (probabilities, labels) of a split: float32 (images, classes) and int64 (images,), in its order.
+def predict_split(
+    model: Models,
+    split: "Split",
+    preprocessing: Records,
+    *,
+    protocol: str | Protocol = "center",
+    scales: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Probabilities, Labels]:
+    """Return the predicted probabilities and the labels of a split.
 
-    A model computes in float32, whatever it was trained in. Of each image the probabilities are the mean over its
-    views; of a dense view they are the softmax of the mean over the map of logits.
+    A model is evaluated in float32, whatever its training precision was. The probabilities of an image are the mean
+    over its views. Those of a dense view are the softmax of the mean over the map of logits.
 
-    Args, Raises: as in `evaluate`; without class names, one output must be a sigmoid.
+    Args:
+        model: as in `evaluate`. Since there are no class names, a single output must be a sigmoid.
+        split: `Split` of a source.
+        preprocessing: `Preprocessing` that the model was trained with; for several models also a list.
+        protocol: as in `evaluate`.
+        scales: as in `evaluate`.
+        batch_size: as in `evaluate`.
+        progress: as in `evaluate`.
+
+    Returns:
+        Probabilities, float32 (images, classes), and labels, int64 (images,), in the order of the split.
+
+    Raises:
+        ArgumentError: as `evaluate`, or if there is not one record for all models or one for each.
+        SourceError: if an image cannot be read.
+
+    Example:
+        >>> probabilities, labels = predict_split(model, split, preprocessing)
+        >>> top1 = (probabilities.argmax(1) == labels).mean()
     """
-    several = isinstance(model, list | tuple)
-    models, records = (model, preprocessing) if several else ([model], [preprocessing])
-    if not several or not isinstance(preprocessing, list | tuple):
-        records = [preprocessing] * len(models)
+    models = _as_list(model)
+    records: list[Any] = [preprocessing] * len(models)
+    if isinstance(model, list | tuple) and isinstance(preprocessing, list | tuple):
+        records = list(preprocessing)
     if not models or len(records) != len(models):
         raise ArgumentError(
             f"`preprocessing` must be one record for all models, or one for each. Received: {len(records)} for "
             f"{len(models)} models"
         )
     check_examples(split.examples)
-    protocol, total = find_protocol(protocol), 0
-    for one, record in zip(models, records, strict=True):
-        one = _models.as_float32(_models.as_classifier(one))
-        probabilities, labels = _predict(one, split, record, protocol, scales, batch_size, progress or iter)
+    protocol = find_protocol(protocol)
+    total: Any = 0
+    for member, record in zip(models, records, strict=True):
+        member = _models.as_float32(_models.as_classifier(member))
+        probabilities, labels = _predict(member, split, record, protocol, scales, batch_size, progress or iter)
         total = total + probabilities / len(models)
     return np.asarray(total, "float32"), labels
 
 
-def _predict(model, split, preprocessing, protocol, scales, batch_size, progress):
+def _as_list(model: Models) -> list[keras.Model]:
+    return list(model) if isinstance(model, list | tuple) else [model]
+
+
+def _predict(
+    model: keras.Model,
+    split: "Split",
+    preprocessing: Preprocessing,
+    protocol: Protocol,
+    scales: Sequence[int] | None,
+    batch_size: int | None,
+    progress: Progress,
+) -> tuple[Probabilities, Labels]:
+    """Return the probabilities and labels of one model."""
     from keras_cnns.data.pipeline import make_dataset, reading
 
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
@@ -99,63 +183,90 @@ def _predict(model, split, preprocessing, protocol, scales, batch_size, progress
             return _predict_whole(model, split, preprocessing, protocol, sides, batch_size, progress)
         if sides == [None]:
             batches = make_dataset(split, preprocessing, batch_size)
-            return _collected(
+            return _predict_batches(
                 batches, lambda images: _models.to_probabilities(model, model.predict_on_batch(images)), progress
             )
         views = protocol.views(len(sides))
         batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
 
-        def probabilities(images):
+        def mean_over_views(images):
             parts = (images[k : k + batch_size] for k in range(0, len(images), batch_size))
-            every = np.concatenate([_models.to_probabilities(model, model.predict_on_batch(part)) for part in parts])
-            return every.reshape(-1, views, every.shape[-1]).mean(1)
+            of_views = np.concatenate([_models.to_probabilities(model, model.predict_on_batch(part)) for part in parts])
+            return of_views.reshape(-1, views, of_views.shape[-1]).mean(1)
 
-        return _collected(batches, probabilities, progress)
+        return _predict_batches(batches, mean_over_views, progress)
 
 
-def _predict_whole(model, split, preprocessing, protocol, sides, batch_size, progress):
-    """Return (probabilities, labels) of a network that is applied to whole images, scale by scale."""
+def _predict_whole(
+    model: keras.Model,
+    split: "Split",
+    preprocessing: Preprocessing,
+    protocol: Protocol,
+    sides: list[Any],
+    batch_size: int,
+    progress: Progress,
+) -> tuple[Probabilities, Labels]:
+    """Return the probabilities and labels of a model applied to whole images."""
     if preprocessing.arrays():
         raise ArgumentError(
             f"{model.name}: its preprocessing was fitted pixel by pixel, for images of one size, so that it cannot "
-            f"see whole images; take crops. Received: protocol={protocol.name!r}"
+            f"take whole images; choose a protocol with crops. Received: protocol={protocol.name!r}"
         )
-    dense, total = dense_model(model), 0
+    dense = dense_model(model)
+    total: Any = 0
 
-    def probabilities(images):
-        shown = [images, images[:, :, ::-1]] if protocol.mirror else [images]
-        maps = (np.asarray(dense.predict_on_batch(view), "float32") for view in shown)
-        return np.mean([_models.softmax(one.mean((1, 2))) for one in maps], axis=0)
+    def mean_over_maps(images):
+        views = [images, images[:, :, ::-1]] if protocol.mirror else [images]
+        maps = (np.asarray(dense.predict_on_batch(view), "float32") for view in views)
+        return np.mean([_models.softmax(logits.mean((1, 2))) for logits in maps], axis=0)
 
     for side in sides:
         area = (side / min(preprocessing.size)) ** 2
         batches = whole_dataset(split, preprocessing, side, max(1, int(batch_size / area / 2)))
-        found, labels = _collected(batches, probabilities, progress)
-        total = total + found / len(sides)
+        probabilities, labels = _predict_batches(batches, mean_over_maps, progress)
+        total = total + probabilities / len(sides)
     return total, labels
 
 
-def _collected(batches, probabilities, progress):
-    found, labels = [], []
-    for images, truth in progress(batches):
-        found.append(probabilities(np.asarray(images)))
-        labels.append(np.asarray(truth))
-    return np.concatenate(found), np.concatenate(labels)
+def _predict_batches(
+    batches: Any, predict: Callable[[Any], Probabilities], progress: Progress
+) -> tuple[Probabilities, Labels]:
+    """Return what a function predicts for all batches, and their labels."""
+    probabilities, labels = [], []
+    for images, batch_labels in progress(batches):
+        probabilities.append(predict(np.asarray(images)))
+        labels.append(np.asarray(batch_labels))
+    return np.concatenate(probabilities), np.concatenate(labels)
 
 
-def predict_images(model, paths, preprocessing, *, batch_size=None, class_names=()):
-    """Return the probabilities (images, classes), float32, for image files of any size and format.
+def predict_images(
+    model: keras.Model,
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int | None = None,
+    class_names: Sequence[str] = (),
+) -> Probabilities:
+    """Return the class probabilities of image files of any size and format.
 
     Args:
-        model: as in `evaluate`.
-        paths: of the files.
+        model: as in `evaluate`; one model.
+        paths: paths of the files.
         preprocessing: `Preprocessing` that the model was trained with.
-        batch_size: images at a time; None: as many as suit the input's size.
-        class_names: of the model, () if unknown; two of them make one output without an activation a logit.
+        batch_size: images per batch; None: a number that suits the input size.
+        class_names: names of the classes, () if unknown. With two names, a single output without activation is taken as
+            a logit.
+
+    Returns:
+        float32 (images, classes).
 
     Raises:
-        ArgumentError: if the model tells no classes apart, or gives values that are not finite.
+        ArgumentError: if the model is not a classifier, or outputs NaN or infinite values.
         SourceError: naming the first file that cannot be read; nothing is predicted then.
+
+    Example:
+        >>> probabilities = predict_images(model, ["cat.jpg", "dog.png"], info.preprocessing)
+        >>> [info.class_names[k] for k in probabilities.argmax(1)]
     """
     from keras_cnns.data.pipeline import read_files
 
@@ -164,5 +275,5 @@ def predict_images(model, paths, preprocessing, *, batch_size=None, class_names=
     images = read_files(paths, preprocessing)
     probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))
     if not np.isfinite(probabilities).all():
-        raise ArgumentError(f"{model.name} gives values that are not finite (NaN or infinity); train it again.")
+        raise ArgumentError(f"{model.name} outputs NaN or infinite values; train it again.")
     return probabilities

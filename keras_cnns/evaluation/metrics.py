@@ -1,23 +1,25 @@
-"""From probabilities and labels to a result. NumPy only."""
+"""Metrics of predicted probabilities. NumPy only."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_cnns.errors import ArgumentError
 
-BINS = 15  # of the reliability curve, as in Guo et al.
+BINS = 15  # number of bins of the reliability curve, as in Guo et al.
 
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-    """Images whose most probable class got a probability of about the same size.
+    """Images whose most probable class has a similar probability.
 
     Attributes:
         examples: number of images.
-        confidence: mean of that probability.
-        accuracy: share of the images whose class it is.
+        confidence: mean probability of their most probable class, 0 to 1.
+        accuracy: share of the images for which that class is correct, 0 to 1.
     """
 
     examples: int
@@ -27,18 +29,23 @@ class Bin:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a model did on a split.
+    """The metrics of a model on a split.
 
     Attributes:
         examples: number of images, each counted once.
-        top1: share of images whose most probable class is theirs; of equal ones the first counts.
-        top5: share of images whose class is among the five most probable; 1.0 with five classes or fewer.
-        loss: mean cross-entropy, in nats.
-        per_class: class name to top-1 of its images, which is its recall; None for a class without any.
-        confusion: rows are true classes, columns predicted ones, in images.
-        calibration_error: expected calibration error: how far confidence and accuracy are apart, mean over all
-            images.
-        reliability: a `Bin` for each fifteenth of the confidence that has images, from low to high.
+        top1: share of images whose most probable class is correct, 0 to 1; the first class wins a tie.
+        top5: share of images whose class is among the five most probable, 0 to 1; 1.0 with five classes or fewer.
+        loss: mean cross-entropy per image, in nats.
+        per_class: dictionary from class name to the top-1 of its images, 0 to 1, which is its recall; None for a class
+            without images.
+        confusion: number of images of each true class (row) that are predicted as each class (column).
+        calibration_error: expected calibration error, 0 to 1: the difference between confidence and accuracy, averaged
+            over all images.
+        reliability: one `Bin` for each fifteenth of the confidence that has images, from low to high.
+
+    Example:
+        >>> result = evaluate(model, split, preprocessing, class_names)
+        >>> print(f"{result.top1:.2%} of {result.examples} images")
 
     Reference:
         Calibration: C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks, ICML 2017,
@@ -56,7 +63,10 @@ class Result:
 
     @property
     def precision(self) -> dict[str, float | None]:
-        """Class name to the share of the images predicted as it that are of it; None if none was predicted as it."""
+        """Dictionary from class name to precision, 0 to 1.
+
+        It is the share of the images predicted as this class that belong to it; None if no image was predicted as it.
+        """
         predicted = np.sum(self.confusion, axis=0).tolist()
         return {
             name: self.confusion[k][k] / predicted[k] if predicted[k] else None for k, name in enumerate(self.per_class)
@@ -64,19 +74,23 @@ class Result:
 
     @property
     def recall(self) -> dict[str, float | None]:
-        """Class name to the share of its images that are predicted as it, as `per_class`; None without images."""
+        """Dictionary from class name to recall, 0 to 1, as in `per_class`.
+
+        It is the share of the images of this class that are predicted as it; None for a class without images.
+        """
         return dict(self.per_class)
 
     @property
     def f1(self) -> dict[str, float | None]:
-        """Class name to the harmonic mean of precision and recall; None for a class of no image, true or predicted.
+        """Dictionary from class name to F1, 0 to 1.
 
-        It is 0 for a class that has images and of which none is predicted rightly.
+        F1 is the harmonic mean of precision and recall. It is 0 for a class with images if no image is predicted
+        correctly. It is None for a class that no image belongs to and none is predicted as.
         """
         sums = (np.sum(self.confusion, axis=0) + np.sum(self.confusion, axis=1)).tolist()
         return {name: 2 * self.confusion[k][k] / sums[k] if sums[k] else None for k, name in enumerate(self.per_class)}
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
         values = dataclasses.asdict(self)
         return {
@@ -88,56 +102,67 @@ class Result:
             "reliability": list(values["reliability"]),
         }
 
-    def summary(self):
-        """Return the numbers alone, as model files and manifests keep them."""
+    def summary(self) -> dict[str, float]:
+        """Return the scalar metrics, which model files and manifests keep."""
         return {key: getattr(self, key) for key in ("examples", "top1", "top5", "loss")}
 
 
-def score(probabilities, labels, class_names):
+def score(probabilities: ArrayLike, labels: ArrayLike, class_names: Sequence[str]) -> Result:
     """Return the `Result` of predicted probabilities.
 
     Args:
-        probabilities: float array (examples, classes).
-        labels: whole numbers (examples,).
-        class_names: one a column.
+        probabilities: float array (images, classes).
+        labels: whole numbers (images,), the true classes.
+        class_names: one name per column.
 
     Raises:
-        ArgumentError: (a ValueError) if there is no image, or a probability is not finite.
+        ArgumentError: (a ValueError) if there is no image, or a probability is NaN or infinite.
+
+    Example:
+        >>> score([[0.9, 0.1], [0.4, 0.6]], [0, 0], ["cat", "dog"]).top1
+        0.5
     """
     probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels, "int64")
     check_examples(len(labels))
     if not np.isfinite(probabilities).all():
-        raise ArgumentError("the model gives values that are not finite (NaN or infinity); train it again.")
+        raise ArgumentError("the model outputs NaN or infinite values; train it again.")
     classes = len(class_names)
     order = np.argsort(-probabilities, axis=1, kind="stable")
     confusion = np.zeros((classes, classes), "int64")
     np.add.at(confusion, (labels, order[:, 0]), 1)
     totals = confusion.sum(1)
-    own = probabilities[np.arange(len(labels)), labels]
+    true_class = probabilities[np.arange(len(labels)), labels]
+    calibration_error, reliability = _calibration(probabilities.max(1), order[:, 0] == labels)
     return Result(
         examples=len(labels),
         top1=float(np.mean(order[:, 0] == labels)),
         top5=float(np.mean((order[:, :5] == labels[:, None]).any(1))),
-        loss=float(-np.log(np.maximum(own, 1e-12)).mean()),
+        loss=float(-np.log(np.maximum(true_class, 1e-12)).mean()),
         per_class={
             name: float(confusion[k, k] / totals[k]) if totals[k] else None for k, name in enumerate(class_names)
         },
         confusion=tuple(map(tuple, confusion.tolist())),
-        **_calibration(probabilities.max(1), order[:, 0] == labels),
+        calibration_error=calibration_error,
+        reliability=reliability,
     )
 
 
-def check_examples(count):
-    """Raise ArgumentError if a split to measure on has no images."""
+def check_examples(count: int) -> None:
+    """Raise ArgumentError if a split to evaluate on is empty.
+
+    Args:
+        count: number of images.
+    """
     if not count:
         raise ArgumentError("there are no images to measure on: the split is empty. Received: examples=0")
 
 
-def _calibration(confidence, right):
-    places = np.minimum((confidence * BINS).astype("int64"), BINS - 1)
+def _calibration(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[float, tuple[Bin, ...]]:
+    """Return the expected calibration error and the bins with images."""
+    bin_numbers = np.minimum((confidence * BINS).astype("int64"), BINS - 1)
     bins = tuple(
-        Bin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
-        for inside in (places == k for k in np.unique(places))
+        Bin(int(inside.sum()), float(confidence[inside].mean()), float(correct[inside].mean()))
+        for inside in (bin_numbers == number for number in np.unique(bin_numbers))
     )
-    error = sum(one.examples * abs(one.confidence - one.accuracy) for one in bins) / len(confidence)
-    return {"calibration_error": float(error), "reliability": bins}
+    error = sum(part.examples * abs(part.confidence - part.accuracy) for part in bins) / len(confidence)
+    return float(error), bins

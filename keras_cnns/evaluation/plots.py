@@ -1,20 +1,46 @@
-"""What a measurement looks like: images with their predictions, and curves."""
+"""Plots of an evaluation: images with their predictions, and curves."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_cnns import _files, _models, _render
+from keras_cnns import _files, _models, _render, typing
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.evaluation.metrics import Result
+
+if TYPE_CHECKING:
+    from keras_cnns.data.splits import Split
 
 
-def draw_predictions(model, split, preprocessing, class_names, path, title, *, count=40):
-    """Draw images spread over a split, each with its predicted class and the probability; errors in red.
+def draw_predictions(
+    model: keras.Model,
+    split: "Split",
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    path: typing.Path,
+    title: str,
+    *,
+    count: int = 40,
+) -> None:
+    """Draw images of a split with their predicted classes; errors in red.
+
+    The images are spread over the split. Each has its predicted class and the probability of that class.
 
     Args:
-        model, split, preprocessing, class_names: as in `evaluate`.
+        model: classifier, as in `evaluate`.
+        split: `Split`.
+        preprocessing: `Preprocessing` that the model was trained with.
+        class_names: names of the classes, in the order of the model's outputs.
         path: PNG file to write.
-        title: above the image.
-        count: how many images, at most.
+        title: title of the plot.
+        count: largest number of images.
+
+    Example:
+        >>> draw_predictions(model, split, info.preprocessing, info.class_names, "predictions.png", "Digits")
     """
     from keras_cnns.data.pipeline import read_pixels
 
@@ -24,32 +50,60 @@ def draw_predictions(model, split, preprocessing, class_names, path, title, *, c
     _render.prediction_grid(images, labels, probabilities, class_names, path, title)
 
 
-def draw_mistakes(probabilities, labels, split, preprocessing, class_names, path, title, *, count=40):
-    """Draw the images whose own class got the lowest probability, of those that were taken for another; worst first.
+def draw_mistakes(
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    split: "Split",
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    path: typing.Path,
+    title: str,
+    *,
+    count: int = 40,
+) -> bool:
+    """Draw the misclassified images of a split, worst first.
+
+    The worst is the one whose true class has the lowest probability.
 
     Args:
-        probabilities, labels: what `predict_split` returned for the split.
-        split, preprocessing, class_names: as in `evaluate`.
-        path: PNG file to write. Without a mistake nothing is written.
-        title: above the image.
-        count: how many images, at most.
+        probabilities: float32 (images, classes), as `predict_split` returned them for the split.
+        labels: int64 (images,), as `predict_split` returned them.
+        split: `Split`.
+        preprocessing: `Preprocessing` that the model was trained with.
+        class_names: names of the classes, in the order of the model's outputs.
+        path: PNG file to write. Without mistakes nothing is written.
+        title: title of the plot.
+        count: largest number of images.
 
     Returns:
         Whether there was a mistake.
+
+    Example:
+        >>> probabilities, labels = predict_split(model, split, preprocessing)
+        >>> draw_mistakes(probabilities, labels, split, preprocessing, class_names, "mistakes.png", "Digits")
     """
-    own = np.where(probabilities.argmax(1) == labels, np.inf, probabilities[np.arange(len(labels)), labels])
-    worst = np.argsort(own, kind="stable")[: min(count, int(np.isfinite(own).sum()))]
+    true_class = probabilities[np.arange(len(labels)), labels]
+    scores = np.where(probabilities.argmax(1) == labels, np.inf, true_class)
+    worst = np.argsort(scores, kind="stable")[: min(count, int(np.isfinite(scores).sum()))]
     if len(worst):
         images = _images_at(split, worst, preprocessing)
         _render.prediction_grid(images, labels[worst], probabilities[worst], class_names, path, title)
     return bool(len(worst))
 
 
-def draw_result(result, folder, title):
-    """Draw a `Result` into a folder: confusion.png and reliability.png.
+def draw_result(result: Result, folder: typing.Path, title: str) -> None:
+    """Draw the confusion matrix and the reliability curve of a result.
+
+    Args:
+        result: `Result`.
+        folder: folder for confusion.png and reliability.png; made if it does not exist.
+        title: title of both plots.
 
     Raises:
         OutputError: if they cannot be written.
+
+    Example:
+        >>> draw_result(evaluate(model, split, preprocessing, class_names), "evaluation/", "Digits")
     """
     folder = Path(folder)
     _files.make_folder(folder)
@@ -57,16 +111,18 @@ def draw_result(result, folder, title):
     _render.reliability(result.reliability, result.calibration_error, folder / "reliability.png", title)
 
 
-def _images_at(split, places, preprocessing):
-    """Return the uint8 images at some places of a split, in the order of `places`."""
+def _images_at(split: "Split", places: NDArray[np.int64], preprocessing: Preprocessing) -> typing.Pixels:
+    """Return the uint8 images at indices of a split, in their order."""
     from keras_cnns.data.pipeline import make_dataset, read_pixels, reading
 
     if split.labels is not None:
         return read_pixels(split.take(places), preprocessing)[0]
-    found, start = {}, 0  # only the data set itself knows what comes when
+    # A dataset without labels in memory cannot be indexed, so that all of it is read
+    images_by_place: dict[int, NDArray[np.uint8]] = {}
+    start = 0
     with reading(split):
         for images, _ in make_dataset(split, preprocessing, 256, normalize=False):
             here = places[(places >= start) & (places < start + len(images))]
-            found |= {place: images[place - start].numpy() for place in here.tolist()}
+            images_by_place |= {place: images[place - start].numpy() for place in here.tolist()}
             start += len(images)
-    return np.stack([found[place] for place in places.tolist()])
+    return np.stack([images_by_place[place] for place in places.tolist()])

@@ -1,44 +1,67 @@
-"""How a network is shown an image when it is measured: the papers' protocols. Standard library only."""
+"""The papers' protocols of evaluation. Standard library only."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from keras_cnns.errors import ArgumentError, nearest
+
+Position = tuple[float, float]  # down and across, each from 0 (top or left edge) to 1 (bottom or right edge)
 
 CENTER = ((0.5, 0.5),)
 FIVE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # the corners and the center
 
 
-def grid(rows, columns):
-    """Return positions spread evenly over an image, as `Protocol` takes them, row by row."""
+def grid(rows: int, columns: int) -> tuple[Position, ...]:
+    """Return positions spread evenly over an image, row by row.
+
+    Args:
+        rows: number of rows, at least 2.
+        columns: number of columns, at least 2.
+
+    Returns:
+        (down, across) for each position, as `Protocol.positions` takes them.
+
+    Example:
+        >>> grid(2, 2)
+        ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+    """
     if min(rows, columns) < 2:
-        raise ArgumentError(f"a grid has two rows and columns at least. Received: rows={rows}, columns={columns}")
+        raise ArgumentError(f"a grid has at least two rows and columns. Received: rows={rows}, columns={columns}")
     return tuple((row / (rows - 1), column / (columns - 1)) for row in range(rows) for column in range(columns))
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Which views of an image a network is shown; its probabilities are averaged over them.
+    """The views of an image over which probabilities are averaged.
 
-    The image is resized, its aspect kept; of it, or of its three squares, crops of the input's size are taken, or,
-    dense, the network sees the whole of it at once.
+    The image is resized, with the aspect kept. Views are crops of the input size, taken from the whole image or from
+    three squares of it. With `dense`, the network takes the whole resized image instead.
 
     Attributes:
-        name: as `evaluate` and `cnn-evaluate --protocol` take it.
-        scales: shorter sides that the image is resized to, in proportion to the longer side of the input; (): the
-            one of the preprocessing record, or 256/224 where it has none.
-        squares: whether crops come from the left, center and right square of the resized image (of an upright one
-            the top, center and bottom square), and not from all of it.
-        positions: of the crops: (down, across) each, from 0, at the top or left edge, to 1, at the bottom or right.
-        whole: whether there is one crop more, all of the square or image, resized to the input.
-        mirror: whether each view is shown mirrored too.
-        dense: whether the network is turned into convolutions (`dense_model`) and sees the whole resized image; its
-            class map of logits is averaged. Then there are no crops.
+        name: name of the protocol, for `evaluate` and `cnn-evaluate --protocol`.
+        scales: shorter sides to which the image is resized, as multiples of the longer side of the input, at least 1.
+            (): the shorter side of the preprocessing record, or 256/224 if it has none.
+        squares: whether crops are taken from the left, center and right square of the resized image (top, center and
+            bottom for an upright image) instead of from the whole.
+        positions: (down, across) of each crop, from 0 (top or left edge) to 1 (bottom or right edge). The default is
+            one crop in the center.
+        whole: whether the whole square or image, resized to the input, is one more view.
+        mirror: whether each view is used a second time, mirrored.
+        dense: whether the network is turned into convolutions (`dense_model`) that take the whole resized image. Its
+            map of logits is averaged, and there are no crops.
+
+    Raises:
+        ArgumentError: for a scale below 1, a position outside 0 to 1, or a protocol without views.
+
+    Example:
+        >>> protocol = Protocol("nine-crop", positions=grid(3, 3))
+        >>> result = evaluate(model, split, preprocessing, class_names, protocol=protocol)
     """
 
     name: str
     scales: tuple[float, ...] = ()
     squares: bool = False
-    positions: tuple[tuple[float, float], ...] = CENTER
+    positions: tuple[Position, ...] = CENTER
     whole: bool = False
     mirror: bool = False
     dense: bool = False
@@ -54,12 +77,16 @@ class Protocol:
             raise ArgumentError("a protocol needs a view: `positions`, `whole` or `dense`. Received: positions=()")
 
     @property
-    def is_center(self):
-        """Whether it is one view as the preprocessing record has it, nothing else."""
+    def is_center(self) -> bool:
+        """Whether the only view is the one of the preprocessing record."""
         return self == Protocol(self.name)
 
-    def views(self, scales=1):
-        """Return the number of views of an image at so many scales."""
+    def views(self, scales: int = 1) -> int:
+        """Return the number of views per image.
+
+        Args:
+            scales: number of scales.
+        """
         crops = 1 if self.dense else (len(self.positions) + self.whole) * (3 if self.squares else 1)
         return scales * crops * (2 if self.mirror else 1)
 
@@ -67,7 +94,7 @@ class Protocol:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        # Resize and center crop of the preprocessing record
+        # The resize rule and center crop of the preprocessing record
         Protocol("center"),
         # Krizhevsky et al. 2012, section 4.1; Zeiler and Fergus 2014, section 3
         Protocol("ten-crop", positions=FIVE, mirror=True),
@@ -86,8 +113,15 @@ PROTOCOLS = {
 }
 
 
-def find_protocol(protocol):
-    """Return a `Protocol` as it is, or the one of a name; raise ArgumentError if there is none."""
+def find_protocol(protocol: "str | Protocol") -> Protocol:
+    """Return the protocol of a name, or a `Protocol` unchanged.
+
+    Args:
+        protocol: a key of `PROTOCOLS`, or a `Protocol`.
+
+    Raises:
+        ArgumentError: for an unknown name.
+    """
     if isinstance(protocol, Protocol):
         return protocol
     if protocol not in PROTOCOLS:
@@ -98,14 +132,19 @@ def find_protocol(protocol):
     return PROTOCOLS[protocol]
 
 
-def shorter_sides(protocol, size, shorter_side=None, scales=None):
-    """Return the shorter sides that images are resized to, in pixels; None: stretched to the input.
+def shorter_sides(
+    protocol: Protocol, size: tuple[int, int], shorter_side: int | None = None, scales: Sequence[int] | None = None
+) -> list[int | None]:
+    """Return the shorter sides to which images are resized.
 
     Args:
         protocol: `Protocol`.
-        size: (height, width) of the input.
-        shorter_side: of the preprocessing record.
-        scales: pixels that replace the protocol's; None: the protocol's.
+        size: (height, width) of the input, in pixels.
+        shorter_side: the one of the preprocessing record, in pixels.
+        scales: shorter sides in pixels, instead of those of the protocol; None: those of the protocol.
+
+    Returns:
+        Pixels, one for each scale. None means that images are stretched to the input.
 
     Raises:
         ArgumentError: if a scale is smaller than the input.

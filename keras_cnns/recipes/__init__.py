@@ -1,5 +1,7 @@
-"""How a network is trained: frozen records, one constant a paper. Standard library only."""
-# ruff: noqa: F401  the constants are this package's names
+"""Records of how a network is trained, one constant per paper.
+
+Standard library only.
+"""
 
 from keras_cnns._lazy import dir_of
 from keras_cnns.errors import ArgumentError, nearest
@@ -45,21 +47,60 @@ from keras_cnns.recipes.small_images import (
 )
 
 PAPERS = (*SMALL_IMAGES, *IMAGENET)
-__all__ = sorted(
-    [
-        *(name for name, value in list(vars().items()) if isinstance(value, Recipe)),
-        *("PAPERS", "RECIPES", "Recipe", "default_recipe", "get_recipe"),
-    ]
-)
+__all__ = [
+    "ALEXNET_IMAGENET",
+    "ALEXNET_ONE_TOWER_IMAGENET",
+    "CAFFENET_IMAGENET",
+    "FINE_TUNING",
+    "GOOGLENET_IMAGENET",
+    "INCEPTION_MODERN",
+    "INCEPTION_V2_IMAGENET",
+    "INCEPTION_V3_IMAGENET",
+    "LENET5_MNIST",
+    "LENET5_MODERN",
+    "LENET5_MODERN_MNIST",
+    "MAXOUT_CIFAR10",
+    "MAXOUT_MNIST",
+    "NIN_CIFAR10",
+    "NIN_DIGITS",
+    "NIN_FASHION_MNIST_MODERN",
+    "NIN_IMAGENET",
+    "NIN_MNIST",
+    "NIN_MNIST_MODERN",
+    "NIN_MODERN",
+    "NIN_MODERN_AGAIN",
+    "PAPERS",
+    "PHOTOGRAPHS",
+    "RECIPES",
+    "RESNET_CIFAR10",
+    "RESNET_CIFAR10_MODERN",
+    "RESNET_IMAGENET",
+    "RESNET_MODERN",
+    "RESNET_V2_IMAGENET",
+    "Recipe",
+    "SHORT",
+    "VGG_IMAGENET",
+    "ZFNET_IMAGENET",
+    "default_recipe",
+    "get_recipe",
+]
 __dir__ = dir_of(__all__)
 RECIPES = {recipe.name: recipe for recipe in (*MODERN, *PAPERS)}
 
 
-def get_recipe(name, builder=None):
-    """Return the recipe called `name`, which must suit the network called `builder`.
+def get_recipe(name: str, builder: str | None = None) -> Recipe:
+    """Return the recipe of a name.
+
+    Args:
+        name: a key of `RECIPES`.
+        builder: public name of the network that the recipe must suit; None: any.
 
     Raises:
-        ArgumentError: if there is none so called, or it was made for another network.
+        ArgumentError: if there is no such recipe, or it was made for another network.
+
+    Example:
+        >>> recipes.get_recipe("nin-cifar10", builder="NiN").learning_rate
+        0.1
     """
     if name not in RECIPES:
         raise ArgumentError(
@@ -76,17 +117,21 @@ def get_recipe(name, builder=None):
     return recipe
 
 
-def default_recipe(builder, source, weights=None, photographs=False):
-    """Return the recipe where none is named.
+def default_recipe(builder: str, source: str, weights: str | None = None, photographs: bool = False) -> Recipe:
+    """Return the recipe to use if none is named.
 
     Args:
         builder: public name of the network.
         source: SOURCE, as `data.open_source` takes it.
-        weights: what the network starts from; None: random weights.
-        photographs: whether the source is a folder of photographs, as `training.holds_photographs` finds out.
+        weights: trained weights that the network starts from; None: random initialization.
+        photographs: whether the source is a folder of photographs, as `training.holds_photographs` returns.
 
     Returns:
         `FINE_TUNING` with weights, `NIN_DIGITS` for NiN on the digits, `PHOTOGRAPHS` for photographs, else `SHORT`.
+
+    Example:
+        >>> recipes.default_recipe("NiN", "digits").name
+        'nin-digits'
     """
     if weights is not None:
         return FINE_TUNING

@@ -1,8 +1,9 @@
-"""The papers' own trainings on ImageNet, in the order of the papers; behind each field its section.
+"""Recipes of the papers for ImageNet, ordered by year.
 
-Standard library only.
+Each value is followed by the section of the paper that it is from. "Not reproduced" names what the paper does and
+Keras's optimizers cannot. Standard library only.
 
-What Keras's optimizers cannot do is named: "not as there". ImageNet's training split has 1,281,167 images.
+The training split of ImageNet has 1,281,167 images.
 """
 
 from keras_cnns.recipes.record import Recipe, gaussian
@@ -39,7 +40,7 @@ CAFFENET_IMAGENET = ALEXNET_IMAGENET.replace(
     protocol="center",
 )
 
-# A. Krizhevsky: One weird trick for parallelizing convolutional neural networks, 2014, section 5: as in 2012.
+# A. Krizhevsky: One weird trick for parallelizing convolutional neural networks, 2014, section 5: trained as in 2012.
 ALEXNET_ONE_TOWER_IMAGENET = ALEXNET_IMAGENET.replace(name="alexnet-one-tower-imagenet", builder="AlexNetOneTower")
 
 # The author's NIN-Imagenet in the Caffe model zoo.
@@ -60,8 +61,8 @@ NIN_IMAGENET = Recipe(
     augmentation="crop-flip",
 )
 
-# M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, 2014, section 3.1. Not as there: the ten
-# fixed crops of each image are drawn at random, and filters of large norm are not scaled back.
+# M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, 2014, section 3.1. Not reproduced: the
+# paper takes ten fixed crops of each image, which are random here, and scales filters of large norm back.
 ZFNET_IMAGENET = ALEXNET_IMAGENET.replace(
     name="zfnet-imagenet",
     builder="ZFNet",
@@ -71,8 +72,9 @@ ZFNET_IMAGENET = ALEXNET_IMAGENET.replace(
     epochs=70,
 )
 
-# K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, 2015. The deep ones
-# start from net A in the paper (`keras_cnns.training.transfer_weights`), or from Glorot's weights (section 3.1).
+# K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, 2015. The
+# paper initializes the deep networks from network A (`keras_cnns.training.transfer_weights`), or by Glorot's method
+# (section 3.1).
 VGG_IMAGENET = Recipe(
     name="vgg-imagenet",
     builder=("VGG11", "VGG11LRN", "VGG13", "VGG16C", "VGG16", "VGG19"),
@@ -91,7 +93,8 @@ VGG_IMAGENET = Recipe(
     protocol="dense",  # section 3.2
 )
 
-# C. Szegedy et al.: Going Deeper with Convolutions, 2015. Not as there: asynchronous steps, photometric distortions.
+# C. Szegedy et al.: Going Deeper with Convolutions, 2015. Not reproduced: asynchronous steps and photometric
+# distortions.
 GOOGLENET_IMAGENET = Recipe(
     name="googlenet-imagenet",
     builder="GoogLeNet",
@@ -101,7 +104,7 @@ GOOGLENET_IMAGENET = Recipe(
     learning_rate=0.01,  # Caffe's solver; section 6 names none
     momentum=0.9,  # section 6
     weight_decay=2e-4,  # Caffe's solver
-    schedule="exponential",  # section 6: less by 4 % every 8 epochs
+    schedule="exponential",  # section 6: reduced by 4 % every 8 epochs
     decay_factor=0.96,
     decay_epochs=8,
     moving_average=0.9999,  # section 6: Polyak averaging
@@ -112,7 +115,8 @@ GOOGLENET_IMAGENET = Recipe(
     protocol="144-crop",  # section 7
 )
 
-# S. Ioffe, C. Szegedy: Batch Normalization, 2015: BN-x5 of section 4.2.2, 0.0075 falling six times faster.
+# S. Ioffe, C. Szegedy: Batch Normalization, 2015: BN-x5 of section 4.2.2, whose rate of 0.0075 falls six times
+# faster.
 INCEPTION_V2_IMAGENET = GOOGLENET_IMAGENET.replace(
     name="inception-v2-imagenet",
     builder="InceptionV2",
@@ -124,7 +128,7 @@ INCEPTION_V2_IMAGENET = GOOGLENET_IMAGENET.replace(
     preprocessing="minus-one-one",
 )
 
-# C. Szegedy et al.: Rethinking the Inception Architecture for Computer Vision, 2016. Not as there: 50 replicas.
+# C. Szegedy et al.: Rethinking the Inception Architecture for Computer Vision, 2016. Not reproduced: 50 replicas.
 INCEPTION_V3_IMAGENET = Recipe(
     name="inception-v3-imagenet",
     builder="InceptionV3",
@@ -145,7 +149,7 @@ INCEPTION_V3_IMAGENET = Recipe(
     schedule="exponential",  # section 8: times 0.94 every two epochs
     decay_factor=0.94,
     decay_epochs=2,
-    batch_size=32,  # section 8, of each of 50 replicas
+    batch_size=32,  # section 8, for each of 50 replicas
     epochs=100,  # section 8
     preprocessing="minus-one-one",
     augmentation="inception-crop",

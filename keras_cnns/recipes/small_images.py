@@ -1,14 +1,13 @@
-"""The papers' own trainings on MNIST and CIFAR, in the order of the papers; behind each field its section.
+"""Recipes of the papers for MNIST and CIFAR, ordered by year.
 
-Standard library only.
-
-What Keras's optimizers cannot do is named: "not as there".
+Each value is followed by the section of the paper that it is from. "Not reproduced" names what the paper does and
+Keras's optimizers cannot. Standard library only.
 """
 
 from keras_cnns.recipes.record import Recipe, gaussian, uniform
 
-# Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document Recognition, 1998. Not as
-# there: one image a step, and a rate for each weight from its curvature, the global one falling as here.
+# Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document Recognition, 1998. Not
+# reproduced: one image per step, and a rate for each weight from its curvature. The global rate falls as in the paper.
 LENET5_MNIST = Recipe(
     name="lenet5-mnist",
     builder="LeNet5",
@@ -42,8 +41,8 @@ LENET5_MODERN_MNIST = Recipe(
     preprocessing="zero-one",
 )
 
-# I. Goodfellow et al.: Maxout Networks, 2013, with the authors' pylearn2 files for what it leaves open. Not as there:
-# a bound on the norm of each filter, and a momentum that rises.
+# I. Goodfellow et al.: Maxout Networks, 2013, with the authors' pylearn2 files for what it leaves open. Not
+# reproduced: a bound on the norm of each filter, and a rising momentum.
 MAXOUT_CIFAR10 = Recipe(
     name="maxout-cifar10",
     builder="Maxout",
@@ -51,7 +50,7 @@ MAXOUT_CIFAR10 = Recipe(
     optimizer="sgd",
     learning_rate=0.17,
     momentum=0.6,
-    schedule="polynomial",  # linear; the authors' ends at a hundredth
+    schedule="polynomial",  # linear; the schedule of the authors ends at a hundredth
     batch_size=128,
     epochs=474,
     preprocessing="gcn-zca",  # section 5.2
@@ -69,10 +68,10 @@ MAXOUT_MNIST = MAXOUT_CIFAR10.replace(
 )
 
 # M. Lin, Q. Chen, S. Yan: Network In Network, ICLR 2014, with the author's Caffe files for what it leaves open.
-# Not as there: the files train biases at twice the rate and the last layer at a tenth, Keras's optimizers have one
-# rate, so it is warmed up to.
-# Tried for 400 steps on CIFAR-10 (November 2026), without whitening: the loss falls from 2.30 to 1.96, at a tenth of
-# the rate to 2.29. The whole schedule has not been run here.
+# Not reproduced: the files train biases at twice the rate and the last layer at a tenth of it. Keras's optimizers have
+# one rate, so this recipe has a warm-up instead.
+# A trial of 400 steps on CIFAR-10 without whitening (November 2026) reduced the loss from 2.30 to 1.96; a tenth of the
+# rate reduced it to 2.29. The whole schedule has not been run here.
 NIN_CIFAR10 = Recipe(
     name="nin-cifar10",
     builder="NiN",
@@ -85,17 +84,17 @@ NIN_CIFAR10 = Recipe(
     learning_rate=0.1,  # the author's Caffe solver
     momentum=0.9,  # section 4.1 follows Krizhevsky et al.
     weight_decay=1e-4,  # the author's Caffe solver
-    schedule="step",  # section 4.1: lowered by ten, twice; the solver: once, after 100 k of 120 k steps
+    schedule="step",  # section 4.1: divided by ten, twice; the solver: once, after 100 k of 120 k steps
     decay_at=(100 / 120,),
     decay_factor=0.1,
     warmup_steps=200,
     batch_size=128,  # section 4.1
-    epochs=307,  # 120 k steps of 128 out of 50,000 images; a tenth is held out here, so 108 k steps
+    epochs=307,  # 120 k steps of 128 of 50,000 images; a tenth is held out here, so 108 k steps
     preprocessing="gcn-zca",  # section 4.2
     augmentation="pad-crop-flip",  # section 4.2
 )
 
-# Section 4.5; the author's files for MNIST. No augmentation there.
+# Section 4.5 and the author's files for MNIST, which have no augmentation.
 NIN_MNIST = NIN_CIFAR10.replace(
     name="nin-mnist",
     network={"variant": "mnist", "dropout": 0.5, "kernel_initializer": gaussian(0.05)},
@@ -104,7 +103,7 @@ NIN_MNIST = NIN_CIFAR10.replace(
     epochs=60,
 )
 
-# The CIFAR-10 networks of the first of the two papers.
+# K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, 2016, section 4.2.
 RESNET_CIFAR10 = Recipe(
     name="resnet-cifar10",
     builder=("ResNet20", "ResNet32", "ResNet44", "ResNet56", "ResNet110"),
@@ -116,7 +115,7 @@ RESNET_CIFAR10 = Recipe(
     schedule="step",  # section 4.2: at 32,000 and 48,000 of 64,000 steps
     decay_at=(32 / 64, 48 / 64),
     decay_factor=(0.1, 0.01),
-    warmup_steps=400,  # section 4.2: 0.01 at first, for 110 layers
+    warmup_steps=400,  # section 4.2: starts at 0.01, for 110 layers
     batch_size=128,  # section 4.2
     epochs=182,  # 64,000 steps of 45,000 images
     preprocessing="mean-image",  # section 4.2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_cnns import _files
-from keras_cnns.data.dataset_state import Position, watched
+from keras_cnns.data.dataset_state import Position, measure_waiting
 from keras_cnns.data.pipeline import reading
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.sources import Source
@@ -299,7 +299,7 @@ def _feed(job, splits, network, info):
         for _ in validation:
             pass
     active().check()  # A library may have swallowed a Ctrl-C
-    training, waited = watched(training)
+    training, waited = measure_waiting(training)
     return Batches(training, validation, position, waited)
 
 

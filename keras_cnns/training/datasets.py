@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from keras_cnns.data.augment import AUGMENTATIONS
-from keras_cnns.data.balance import repeat_scarce, weighing
+from keras_cnns.data.augment import Augment
+from keras_cnns.data.balance import repeat_scarce, weight_by_class
 from keras_cnns.data.crops import RATIO
-from keras_cnns.data.dataset_state import Position, of_length
+from keras_cnns.data.dataset_state import Position, with_length
 from keras_cnns.data.file_split import FileSplit
+from keras_cnns.data.geometry import AUGMENTATIONS
 from keras_cnns.data.pipeline import fit_color, make_dataset
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.sharding import Share
@@ -71,14 +72,16 @@ def make_datasets(
         preprocessing,
         recipe.batch_size,
         shuffle=True,
-        augmentation=recipe.augmentation,
+        augmentation=Augment(
+            recipe.augmentation,
+            rand_augment=recipe.rand_augment,
+            color=fit_color(training, preprocessing) if recipe.color_noise else None,
+            color_deviation=recipe.color_noise,
+            erasing=recipe.erasing,
+            mixup=recipe.mixup,
+            cutmix=recipe.cutmix,
+        ),
         seed=seed,
-        rand_augment=recipe.rand_augment,
-        color=fit_color(training, preprocessing) if recipe.color_noise else None,
-        color_deviation=recipe.color_noise,
-        erasing=recipe.erasing,
-        mixup=recipe.mixup,
-        cutmix=recipe.cutmix,
         one_hot=one_hot,
         position=position,
         share=share,
@@ -87,14 +90,14 @@ def make_datasets(
     size = max(VALIDATION_BATCH // devices, 1) * devices
     held_out = make_dataset(validation, preprocessing, size, one_hot=one_hot, share=share, counting=True)
     if recipe.balance == "weights":
-        batches = batches.map(weighing(training, model.outputs[0].shape[-1]))
+        batches = batches.map(weight_by_class(training, model.outputs[0].shape[-1]))
     if len(model.outputs) > 1:
         batches, held_out = (
             data.map(lambda images, labels, *weights: (images, targets(model, labels), *weights))
             for data in (batches, held_out)
         )
     if position is not None:
-        batches = of_length(batches, -(-training.examples // recipe.batch_size))
+        batches = with_length(batches, -(-training.examples // recipe.batch_size))
     return batches, held_out
 
 

@@ -1,5 +1,6 @@
-"""Augmentations: each against a plain loop with the same draws, and what the draws are like."""
+"""Augmentations against plain loops over the same draws."""
 
+import dataclasses
 import math
 
 import keras
@@ -8,11 +9,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_cnns.data import Preprocessing, make_dataset
-from keras_cnns.data.augment import AUGMENTATIONS, ColorComponents, by_layer, color_noise, pad_crop_flip
+from keras_cnns.data import Augment, Preprocessing, make_dataset
+from keras_cnns.data.augment import ColorComponents, by_layer, color_noise
 from keras_cnns.data.crops import DRAWS, crop_by_area, crop_of_jittered, crop_of_resized
 from keras_cnns.data.dataset_state import Position
 from keras_cnns.data.file_split import FileSplit
+from keras_cnns.data.geometry import AUGMENTATIONS, pad_crop_flip
 from keras_cnns.data.image_files import cut, read_image, read_window
 from keras_cnns.data.pipeline import fit_color
 from keras_cnns.data.sharding import Share
@@ -24,18 +26,18 @@ SEED = np.array([1, 2])
 COMPONENTS = ColorComponents((0.2, 0.02, 0.004), ((0.6, 0.8, 0.0), (0.8, -0.6, 0.0), (0.0, 0.0, 1.0)))
 
 
-def draws_of(seed, count):
+def random_draws(seed, count):
     return np.random.default_rng(seed).random((count, DRAWS))
 
 
 def smooth(height, width, seed=0):
-    """An image without sharp edges, different everywhere."""
+    """Return an image without sharp edges, different everywhere."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype="uint8")
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
 
 
 def bilinear(pixels, size):
-    """Resize by a loop over the output, pixel centers at halves."""
+    """Resize by a loop over the output, with pixel centers at halves."""
     out = np.zeros((*size, pixels.shape[-1]))
     for i in range(size[0]):
         for j in range(size[1]):
@@ -57,52 +59,53 @@ def bilinear(pixels, size):
 @pytest.mark.parametrize("shape", [(375, 500), (500, 375), (60, 300), (10, 10), (4, 4)])
 def test_windows_lie_inside_the_image(name, shape):
     record = Preprocessing((224, 224))
-    for draws in [*draws_of(0, 300), np.zeros(DRAWS), np.full(DRAWS, np.nextafter(1, 0))]:
+    for draws in [*random_draws(0, 300), np.zeros(DRAWS), np.full(DRAWS, np.nextafter(1, 0))]:
         top, left, height, width = AUGMENTATIONS[name].window(*shape, draws, record)
         assert 0 <= top <= top + height <= shape[0] and 0 <= left <= left + width <= shape[1] and min(height, width) > 0
 
 
 def test_crop_of_resized_is_the_crop_of_the_resized_image():
-    """In the resized image the window has the input's size within a pixel of the original, and lies anywhere."""
+    """The window has the input size, and all places are equally likely."""
     record = Preprocessing((224, 224), shorter_side=256)
-    windows = np.array([crop_of_resized(512, 768, draws, record) for draws in draws_of(0, 4000)])
+    windows = np.array([crop_of_resized(512, 768, draws, record) for draws in random_draws(0, 4000)])
     assert (windows[:, 2:] == 448).all()  # 224 of 256 is 448 of 512
     for place, room in ((0, 512 - 448), (1, 768 - 448)):
         counts = np.bincount(windows[:, place], minlength=room + 1)
-        assert len(counts) == room + 1  # all of them, both ends among them
+        assert len(counts) == room + 1  # every place occurs, both ends included
         chi = ((counts - 4000 / (room + 1)) ** 2 / (4000 / (room + 1))).sum()
         assert chi < room + 5 * math.sqrt(2 * room)
-    no_rule = [crop_of_resized(512, 768, draws, Preprocessing((224, 224))) for draws in draws_of(0, 10)]
-    assert no_rule == [tuple(window) for window in windows[:10]]  # 256/224 where the record has no rule
+    no_rule = [crop_of_resized(512, 768, draws, Preprocessing((224, 224))) for draws in random_draws(0, 10)]
+    assert no_rule == [tuple(window) for window in windows[:10]]  # without a resize rule the ratio is 256/224
     assert crop_of_resized(512, 768, np.zeros(DRAWS), Preprocessing((112, 112), shorter_side=128))[2:] == (448, 448)
 
 
 @pytest.mark.parametrize("high", [512, 480])
 def test_jittered_scales_are_uniform(high):
     sizes = np.array(
-        [crop_of_jittered(2240, 2240, d, Preprocessing((224, 224)), high=high)[2] for d in draws_of(1, 4000)]
+        [crop_of_jittered(2240, 2240, d, Preprocessing((224, 224)), high=high)[2] for d in random_draws(1, 4000)]
     )
     sides = np.round(224 * 2240 / sizes)  # the shorter side for which the crop has that size
     assert sides.min() == 256 and sides.max() == high
     assert abs(sides.mean() - (256 + high) / 2) < 5 * (high - 256) / math.sqrt(12 * 4000)
     counts = np.histogram(sides, bins=8, range=(256, high))[0]
     assert counts.min() > 400
-    half = [crop_of_jittered(2240, 2240, d, Preprocessing((112, 112)), high=high)[2] for d in draws_of(1, 50)]
-    np.testing.assert_allclose(half, sizes[:50], rtol=0.006)  # in proportion to the input, in whole pixels
+    half = [crop_of_jittered(2240, 2240, d, Preprocessing((112, 112)), high=high)[2] for d in random_draws(1, 50)]
+    # In proportion to the input size, up to rounding to whole pixels
+    np.testing.assert_allclose(half, sizes[:50], rtol=0.006)
 
 
 def test_areas_and_aspects():
-    """Against the definition, drawn anew: shares uniform in 8 to 100 %, aspects within 3/4 to 4/3 to rounding."""
-    windows = np.array([crop_by_area(600, 600, draws, None) for draws in draws_of(2, 4000)])
+    """Area shares are uniform in 8 to 100 %; aspects lie within 3/4 to 4/3."""
+    windows = np.array([crop_by_area(600, 600, draws, None) for draws in random_draws(2, 4000)])
     shares, aspects = windows[:, 2] * windows[:, 3] / 360_000, windows[:, 3] / windows[:, 2]
     assert shares.min() >= 0.079 and shares.max() <= 1 and shares.min() < 0.09
     assert aspects.min() >= 0.745 and aspects.max() <= 1.341 and aspects.min() < 0.76 and aspects.max() > 1.32
-    small = shares < 0.7  # these fit whatever their aspect, so that both are as they were drawn
+    small = shares < 0.7  # these fit for every aspect, so that no draw was rejected
     counts = np.histogram(shares[small], bins=6, range=(0.08, 0.7))[0]
     assert counts.max() / counts.min() < 1.3
     assert abs(np.log(aspects[small]).mean()) < 0.02  # as often wide as tall
     assert np.std(np.log(aspects[small])) == pytest.approx(math.log(16 / 9) / math.sqrt(12), rel=0.05)
-    for k, draws in enumerate(draws_of(2, 50)):
+    for k, draws in enumerate(random_draws(2, 50)):
         for attempt in draws[:40].reshape(10, 4):
             area = 360_000 * (0.08 + 0.92 * attempt[0])
             aspect = math.exp(math.log(3 / 4) + attempt[1] * math.log(16 / 9))
@@ -113,7 +116,7 @@ def test_areas_and_aspects():
         assert windows[k].tolist() == expected
 
 
-def test_where_no_attempt_fits_the_center_is_taken():
+def test_the_center_is_taken_if_no_attempt_fits():
     draws = np.full(DRAWS, 0.99)
     assert crop_by_area(100, 1000, draws, None) == (0, 433, 100, 133)
     assert crop_by_area(1000, 100, draws, None) == (433, 0, 133, 100)
@@ -122,7 +125,7 @@ def test_where_no_attempt_fits_the_center_is_taken():
 
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_training_image_is_its_window_resized(name):
-    """The whole way of one epoch against loops: the draws are those of the pipeline's seed."""
+    """One epoch equals loops over the draws of its seed."""
     images = np.stack([smooth(40, 60, seed) for seed in range(12)])
     record, before = Preprocessing((24, 24)), images.copy()
     data = make_dataset(ArraySplit(images, np.arange(12)), record, 12, augmentation=name, seed=7, normalize=False)
@@ -137,7 +140,7 @@ def test_a_training_image_is_its_window_resized(name):
     np.testing.assert_array_equal(images, before)
 
 
-def test_half_of_the_images_are_mirrored_and_none_is_like_another():
+def test_half_of_the_images_are_mirrored_and_windows_differ():
     image = np.zeros((32, 32, 1), "uint8")
     image[:, :16] = 200
     split = ArraySplit(np.repeat(image[None], 400, axis=0), np.zeros(400, int))
@@ -169,7 +172,7 @@ def photograph(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
-def test_the_fused_decoder_gives_pillows_pixels(photograph, options):
+def test_the_fused_decoder_returns_the_pixels_of_pillow(photograph, options):
     path = photograph(**options)
     whole = read_image(path)
     np.testing.assert_array_equal(read_window(path), whole)
@@ -183,7 +186,7 @@ def test_the_fused_decoder_gives_pillows_pixels(photograph, options):
 
 
 @pytest.mark.parametrize("divisor", [2, 4, 8])
-def test_large_windows_of_a_jpeg_are_decoded_smaller(photograph, divisor):
+def test_large_windows_of_a_jpeg_are_decoded_at_a_smaller_size(photograph, divisor):
     path = photograph(shape=(320, 480))
     window = (16, 32, 256, 400)
     part = read_window(path, 3, lambda *sides: window, (256 // divisor, 256 // divisor))
@@ -193,7 +196,7 @@ def test_large_windows_of_a_jpeg_are_decoded_smaller(photograph, divisor):
 
 
 @pytest.mark.parametrize("kind", ["turned", "print", "png", "wide", "alpha"])
-def test_other_files_are_decoded_right_in_a_window(tmp_path, kind):
+def test_windows_of_other_files_are_decoded_correctly(tmp_path, kind):
     original, path = Image.fromarray(smooth(60, 90)), tmp_path / "photo.jpg"
     if kind == "turned":
         exif = Image.Exif()
@@ -214,7 +217,7 @@ def test_other_files_are_decoded_right_in_a_window(tmp_path, kind):
     assert np.abs(images.numpy().mean((0, 1, 2)) - whole.mean((0, 1))).max() < 30
 
 
-def test_a_jpeg_and_its_pixels_in_memory_train_alike(photograph):
+def test_a_jpeg_file_and_its_pixels_in_memory_give_the_same_training_images(photograph):
     path = photograph(shape=(60, 80))
     record = Preprocessing((32, 32))
     splits = (
@@ -227,16 +230,15 @@ def test_a_jpeg_and_its_pixels_in_memory_train_alike(photograph):
             for split in splits
         )
         difference = np.abs(files.astype(int) - arrays)
-        assert (
-            difference[:, 2:-2, 2:-2].max() <= 3 and difference.mean() < 0.3
-        )  # colors at a crop's edge lack neighbors
-        assert len({one.tobytes() for one in files}) > 10
+        # At the edge of a crop the decoder has no neighbors to interpolate colors from
+        assert difference[:, 2:-2, 2:-2].max() <= 3 and difference.mean() < 0.3
+        assert len({image.tobytes() for image in files}) > 10
 
 
 # Color
 
 
-def test_color_noise_against_a_loop():
+def test_color_noise_equals_a_loop():
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype="uint8")
     before = images.copy()
     found = color_noise(tf.cast(images, tf.float32), SEED, COMPONENTS).numpy()
@@ -254,7 +256,7 @@ def test_color_noise_against_a_loop():
     np.testing.assert_array_equal(images, before)
 
 
-def test_color_noise_lies_in_the_span_with_one_alpha_a_image():
+def test_color_noise_lies_in_the_span_with_one_alpha_per_image():
     flat = ColorComponents((0.2, 0.02, 0.0), COMPONENTS.eigenvectors)
     moved = color_noise(tf.zeros((3000, 2, 2, 3)), SEED, flat).numpy()
     assert (moved == moved[:, :1, :1]).all()
@@ -294,7 +296,7 @@ def test_colors_are_fitted_on_the_split():
         {"eigenvalues": 1, "eigenvectors": [[1]]},
     ],
 )
-def test_wrong_color_components(values):
+def test_wrong_color_components_are_refused(values):
     with pytest.raises(ValueError, match="eigenvalues"):
         ColorComponents.from_json(values)
 
@@ -311,9 +313,17 @@ def split():
 RECORD = Preprocessing((16, 16), mean=(0.0,), scale=(1.0,))
 
 
-def first(split, **changes):
-    data = make_dataset(split, RECORD, 40, **{"one_hot": 4, "seed": 3, **changes})
-    return [part.numpy() for part in next(iter(data))]
+FIELDS = {field.name for field in dataclasses.fields(Augment)}
+
+
+def augmented(split, **changes):
+    """Return a dataset; `changes` are arguments of `make_dataset` or fields of `Augment`."""
+    fields = {name: changes.pop(name) for name in FIELDS & changes.keys()}
+    return make_dataset(split, RECORD, 40, **{"one_hot": 4, "seed": 3, **changes}, augmentation=Augment(**fields))
+
+
+def first_batch(split, **changes):
+    return [part.numpy() for part in next(iter(augmented(split, **changes)))]
 
 
 @pytest.mark.slow
@@ -331,34 +341,34 @@ def first(split, **changes):
 )
 def test_the_same_seed_gives_the_same_bytes(split, changes):
     before = split.items.copy()
-    images, labels = first(split, **changes)
-    again, labels_again = first(split, **changes)
+    images, labels = first_batch(split, **changes)
+    again, labels_again = first_batch(split, **changes)
     np.testing.assert_array_equal(images, again)
     np.testing.assert_array_equal(labels, labels_again)
-    assert images.shape == (40, 16, 16, 3) and images.dtype == np.float32 and (images != first(split)[0]).any()
-    assert (images != first(split, seed=4, **changes)[0]).any()
+    assert images.shape == (40, 16, 16, 3) and images.dtype == np.float32 and (images != first_batch(split)[0]).any()
+    assert (images != first_batch(split, seed=4, **changes)[0]).any()
     np.testing.assert_allclose(labels.sum(1), 1, rtol=1e-5)
-    whole = first(split, normalize=False, **changes)[0]
+    whole = first_batch(split, normalize=False, **changes)[0]
     assert whole.dtype == np.uint8
     np.testing.assert_array_equal(split.items, before)
-    data = make_dataset(split, RECORD, 40, one_hot=4, seed=3, **changes)
-    one, two = (next(iter(data))[0].numpy() for _ in range(2))
-    np.testing.assert_array_equal(one, images)
-    assert (one != two).any()  # another pass, other draws
+    data = augmented(split, **changes)
+    first_pass, second_pass = (next(iter(data))[0].numpy() for _ in range(2))
+    np.testing.assert_array_equal(first_pass, images)
+    assert (first_pass != second_pass).any()  # each pass draws again
 
 
 def test_mixup_is_the_weighted_sum(split):
-    images, labels = first(split, mixup=1.0)
-    plain, own = first(split)
+    images, labels = first_batch(split, mixup=1.0)
+    plain, own = first_batch(split)
     order = [
         next(j for j in range(40) if _fits(mixed, plain[k], plain[j], labels[k], own[k], own[j]))
         for k, mixed in enumerate(images)
     ]
-    assert len(set(order)) > 25  # a permutation, but for the images that are hardly mixed
+    assert len(set(order)) > 25  # a permutation, except for images that are hardly mixed
 
 
 def _fits(mixed, a, b, label, label_a, label_b):
-    """Whether there is a weight with which both images and labels are mixed."""
+    """Return whether images and labels are mixed with the same weight."""
     difference = (a - b).ravel()
     weight = 1.0 if not difference.any() else (mixed - b).ravel() @ difference / (difference @ difference)
     return np.abs(weight * a + (1 - weight) * b - mixed).max() < 0.1 and (
@@ -366,33 +376,33 @@ def _fits(mixed, a, b, label, label_a, label_b):
     )
 
 
-def test_cutmix_pastes_a_rectangle_and_says_so(split):
-    images, labels = first(split, cutmix=1.0)
-    plain, own = first(split)
+def test_cutmix_pastes_a_rectangle_and_mixes_labels_by_its_area(split):
+    images, labels = first_batch(split, cutmix=1.0)
+    plain, own = first_batch(split)
     for k, mixed in enumerate(images):
         pasted = (mixed != plain[k]).any(-1)
         kept = labels[k] @ own[k]
         if kept < 0.999:
-            assert abs(pasted.mean() - (1 - kept)) < 0.14  # whole pixels, and the weight is of the exact rectangle
+            assert abs(pasted.mean() - (1 - kept)) < 0.14  # the rectangle is rounded to whole pixels, the weight is not
         rows, columns = np.flatnonzero(pasted.any(1)), np.flatnonzero(pasted.any(0))
         if len(rows):
             assert pasted[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.98
 
 
-def test_erasing_meets_the_share_of_images(split):
-    plain = first(split)[0]
+def test_erasing_changes_the_given_share_of_images(split):
+    plain = first_batch(split)[0]
     for share in (0.0, 0.5, 1.0):
-        erased = (first(split, erasing=share)[0] != plain).any((1, 2, 3))
+        erased = (first_batch(split, erasing=share)[0] != plain).any((1, 2, 3))
         assert erased.mean() == pytest.approx(share, abs=0.25) and (0 < share < 1 or erased.mean() == share)
 
 
-def test_a_layer_forgets_what_it_did():
+def test_a_layer_keeps_no_state_between_calls():
     layer = keras.layers.MixUp(alpha=0.5, dtype="float32")
     images, labels = tf.random.stateless_uniform((8, 4, 4, 3), SEED), tf.one_hot(tf.range(8), 8)
     run = tf.function(lambda seed: by_layer(layer, images, seed, labels))
-    one, other, again = (run(tf.constant(seed, tf.int64))[0].numpy() for seed in ([1, 2], [3, 4], [1, 2]))
-    np.testing.assert_array_equal(one, again)
-    assert (one != other).any()
+    mixed, other, again = (run(tf.constant(seed, tf.int64))[0].numpy() for seed in ([1, 2], [3, 4], [1, 2]))
+    np.testing.assert_array_equal(mixed, again)
+    assert (mixed != other).any()
 
 
 @pytest.mark.parametrize(
@@ -406,21 +416,46 @@ def test_a_layer_forgets_what_it_did():
         ({"color_deviation": -0.1}, "`color_deviation` must not be below 0"),
         ({"color": ColorComponents((0.1,), ((1.0,),))}, "must be fitted on images of 3 channels"),
         ({"skip_broken": True, "position": Position()}, "would shift `position`"),
-        ({"skip_broken": True, "share": Share(devices=2)}, "beforehand, with `without_broken`"),
+        ({"skip_broken": True, "share": Share(devices=2)}, "in advance, with `without_broken`"),
     ],
 )
-def test_wrong_arguments(split, changes, message):
+def test_wrong_arguments_are_refused(split, changes, message):
     with pytest.raises(ArgumentError, match=message):
-        first(split, **changes)
+        first_batch(split, **changes)
 
 
-def test_geometry_of_a_batch_is_as_it_was_without_the_rest(split):
-    """What comes behind draws for itself."""
-    alone = first(split, augmentation="pad-crop-flip")[0]
+def test_geometry_does_not_depend_on_the_other_changes(split):
+    """Each change draws from its own seed."""
+    alone = first_batch(split, geometry="pad-crop-flip")[0]
     seed = next(iter(tf.data.Dataset.random(seed=3, rerandomize_each_iteration=True).batch(2)))
     np.testing.assert_array_equal(alone, pad_crop_flip(split.items, seed))
-    colored = first(split, augmentation="pad-crop-flip", color=COMPONENTS)[0]
+    colored = first_batch(split, geometry="pad-crop-flip", color=COMPONENTS)[0]
     noise = (colored - alone).reshape(40, -1, 3)
     assert np.ptp(noise, axis=1).max() < 1e-3
-    stronger = first(split, augmentation="pad-crop-flip", color=COMPONENTS, color_deviation=0.3)[0]
+    stronger = first_batch(split, geometry="pad-crop-flip", color=COMPONENTS, color_deviation=0.3)[0]
     np.testing.assert_allclose((stronger - alone).reshape(40, -1, 3), 3 * noise, atol=1e-3)
+
+
+# Augment
+
+
+def test_a_name_is_short_for_an_augment(split):
+    short, long = (
+        make_dataset(split, RECORD, 40, augmentation=augmentation, seed=3)
+        for augmentation in ("pad-crop-flip", Augment("pad-crop-flip"))
+    )
+    np.testing.assert_array_equal(next(iter(short))[0], next(iter(long))[0])
+
+
+def test_settings_are_accepted_as_arguments_of_make_dataset_until_they_are_removed(split):
+    with pytest.warns(DeprecationWarning, match=r"`make_dataset\(augmentation=Augment\(color=...\)\)`"):
+        old = make_dataset(split, RECORD, 40, seed=3, augmentation="shift", color=COMPONENTS, color_deviation=0.3)
+    new = make_dataset(split, RECORD, 40, seed=3, augmentation=Augment("shift", color=COMPONENTS, color_deviation=0.3))
+    np.testing.assert_array_equal(next(iter(old))[0], next(iter(new))[0])
+
+
+def test_wrong_settings_are_refused_when_the_record_is_made():
+    with pytest.raises(ArgumentError, match="Did you mean 'crop-flip'"):
+        Augment("crop_flip")
+    with pytest.raises(ArgumentError, match="`mixup` must lie between 0 and 1. Received: mixup=2"):
+        Augment(mixup=2)

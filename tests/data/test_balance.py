@@ -1,4 +1,4 @@
-"""Classes made equal: the weights' arithmetic, exact counts, and noise on repeats alone."""
+"""Balanced classes: weights, exact counts, and noise on repeats only."""
 
 import keras
 import numpy as np
@@ -43,8 +43,8 @@ def test_weights_are_inverse_frequencies_with_mean_1(split):
     assert class_weights(gap) == pytest.approx({0: 1.5, 1: 1.0, 2: 0.75})
 
 
-def test_fit_takes_the_weights(split):
-    """With the model held still, the weighted loss is the mean of the classes' own losses."""
+def test_fit_accepts_the_weights(split):
+    """Without learning, the weighted loss is the mean loss of the classes."""
     model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
     model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     data = make_dataset(split, RECORD, 19)
@@ -60,7 +60,7 @@ def test_scarce_classes_are_repeated_until_equal(split):
     images, labels = pixels(balanced)
     assert balanced.examples == 36 == len(images) and np.bincount(labels).tolist() == [12, 12, 12]
     np.testing.assert_array_equal(labels, balanced.labels)
-    np.testing.assert_array_equal(images[:19], split.items)  # every image once, as it is
+    np.testing.assert_array_equal(images[:19], split.items)  # every image once, unchanged
     for label, count in enumerate(COUNTS):
         of_class = images[labels == label].reshape(12, -1)
         different, times = np.unique(of_class, axis=0, return_counts=True)
@@ -72,37 +72,37 @@ def test_scarce_classes_are_repeated_until_equal(split):
     assert sorted(next(iter(shuffled))[1].numpy().tolist()) == sorted(labels.tolist())
 
 
-def test_noise_on_repeats_only(split):
+def test_noise_is_added_to_repeats_only(split):
     exact, noisy = (pixels(repeat_scarce(split, noise=noise))[0] for noise in (0.0, 6.0))
     assert noisy.dtype == np.uint8
     np.testing.assert_array_equal(noisy[:19], exact[:19])
     difference = noisy[19:].astype("float64") - exact[19:]
     assert (np.abs(difference).reshape(17, -1).max(1) > 0).all()
     assert difference.std() == pytest.approx(6.0, abs=0.6) and abs(difference.mean()) < 0.8
-    assert len(np.unique(difference.reshape(17, -1), axis=0)) == 17  # each repeat has its own
+    assert len(np.unique(difference.reshape(17, -1), axis=0)) == 17  # each repeat has its own noise
     np.testing.assert_array_equal(pixels(repeat_scarce(split, noise=6.0))[0], noisy)
     np.testing.assert_array_equal(pixels(repeat_scarce(split, noise=6.0))[0], noisy)
 
 
-def test_noise_stays_within_the_pixels_range():
+def test_noise_stays_within_the_range_of_pixels():
     for value in (0, 255):
         noisy = add_noise(np.full((40, 40, 3), value, "uint8"), (1, 2), 30.0).numpy()
         assert noisy.dtype == np.uint8 and np.abs(noisy.astype(int) - value).max() > 60
-        assert (noisy == value).mean() == pytest.approx(0.5, abs=0.05)  # the other half was cut off
+        assert (noisy == value).mean() == pytest.approx(0.5, abs=0.05)  # the other half was clipped
 
 
-def test_surplus_is_dropped(split):
+def test_surplus_images_are_dropped(split):
     balanced = drop_surplus(split)
     assert isinstance(balanced, ArraySplit) and np.bincount(balanced.labels).tolist() == [2, 2, 2]
-    rows = {one.tobytes(): label for one, label in zip(split.items, split.labels, strict=True)}
-    assert [rows[one.tobytes()] for one in balanced.items] == balanced.labels.tolist()
-    assert len({one.tobytes() for one in balanced.items}) == 6
+    label_of = {image.tobytes(): label for image, label in zip(split.items, split.labels, strict=True)}
+    assert [label_of[image.tobytes()] for image in balanced.items] == balanced.labels.tolist()
+    assert len({image.tobytes() for image in balanced.items}) == 6
     np.testing.assert_array_equal(drop_surplus(split).items, balanced.items)
     assert any((drop_surplus(split, seed).items != balanced.items).any() for seed in (1, 2, 3))
 
 
 @pytest.mark.parametrize("augmentation", ["none", "inception-crop"])
-def test_files(files, augmentation):
+def test_files_are_balanced(files, augmentation):
     dropped = drop_surplus(files)
     assert np.bincount(dropped.labels).tolist() == [4, 4] and set(dropped.items) <= set(files.items)
     record = Preprocessing((16, 16))
@@ -127,7 +127,7 @@ def test_a_broken_repeat_is_named(files):
         pixels(balanced, Preprocessing((8, 8)))
 
 
-def test_a_image_never_comes_to_lie_in_two_parts(split):
+def test_an_image_is_never_in_two_parts(split):
     balanced = repeat_scarce(split)
     for divide in (lambda: balanced.divide(0.1, 0), lambda: balanced.partition([0.5, 0.5], 0)):
         with pytest.raises(ArgumentError, match="divide first"):
@@ -136,7 +136,7 @@ def test_a_image_never_comes_to_lie_in_two_parts(split):
     assert len({repeat_scarce(split, noise=noise, seed=seed).identity() for noise in (0, 1) for seed in (0, 1)}) == 4
 
 
-def test_wrong_arguments(split):
+def test_wrong_arguments_are_refused(split):
     for noise in (-1.0, float("nan")):
         with pytest.raises(ArgumentError, match="`noise` must be"):
             repeat_scarce(split, noise=noise)

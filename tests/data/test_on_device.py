@@ -1,4 +1,4 @@
-"""Images that lie on the device: the same numbers as from a pipeline, and no tensorflow."""
+"""Images kept on the device, without tensorflow."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def small_model():
     return keras.Model(x, keras.layers.Dense(3, "softmax", name="predictions")(y), name="small")
 
 
-def test_without_training_images_are_as_they_are():
+def test_images_are_not_augmented_outside_training():
     model = small_model()
     trainer = keep_on_device(model, IMAGES, RECORD)
     places = np.array([3, 39, 3, 0])
@@ -29,8 +29,8 @@ def test_without_training_images_are_as_they_are():
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_each_image_is_a_window_of_itself(flip):
-    """Every output is found, by search, among the windows of its own padded image; all offsets occur."""
+def test_each_output_is_a_window_of_its_padded_image(flip):
+    """The window is found by search; many offsets occur."""
     layer = ImagesOnDevice(IMAGES, PLAIN, 4, flip, seed=1)
     found = np.asarray(layer(np.arange(40), training=True))
     offsets, mirrors = set(), 0
@@ -49,11 +49,11 @@ def test_each_image_is_a_window_of_itself(flip):
     assert 8 <= mirrors <= 32 if flip else mirrors == 0
     again = ImagesOnDevice(IMAGES, PLAIN, 4, flip, seed=1)
     np.testing.assert_array_equal(again(np.arange(40), training=True), found)
-    assert not np.array_equal(layer(np.arange(40), training=True), found)  # another step, other shifts
+    assert not np.array_equal(layer(np.arange(40), training=True), found)  # each step draws new shifts
 
 
 @pytest.mark.slow
-def test_it_trains():
+def test_the_model_trains():
     keras.utils.set_random_seed(0)
     labels = np.arange(40) % 3
     bright = (IMAGES // 4 + (60 * labels)[:, None, None, None]).astype("uint8")
@@ -77,7 +77,7 @@ def test_it_trains():
         (IMAGES, {"augmentation": "distort"}, "for others use `make_dataset`"),
     ],
 )
-def test_what_does_not_fit_is_told(images, options, message):
+def test_wrong_arguments_are_refused(images, options, message):
     with pytest.raises(ArgumentError, match=message):
         keep_on_device(small_model(), images, RECORD, **options)
 

@@ -1,4 +1,4 @@
-"""The preprocessing record: arithmetic, JSON, and the Keras layer that does the same."""
+"""The preprocessing record: its arithmetic, JSON, and the equivalent Keras layer."""
 
 import json
 
@@ -15,7 +15,7 @@ BLUE_FIRST = Preprocessing((9, 8), mean=(103.939, 116.779, 123.68), scale=(1.0,)
 
 
 @pytest.mark.parametrize("record", [GRAY, COLOR, Preprocessing((8, 8)), Preprocessing((8, 8), 3, mean=(1, 2, 3))])
-def test_the_layer_does_what_normalize_does(record):
+def test_the_layer_equals_normalize(record):
     import keras
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, *record.shape), dtype="uint8")
@@ -27,8 +27,8 @@ def test_the_layer_does_what_normalize_does(record):
     np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, rtol=1e-5, atol=2e-5)
 
 
-def test_blue_first():
-    """As keras.applications prepares images for VGG and ResNet."""
+def test_bgr_equals_the_preprocessing_of_keras_applications():
+    """VGG and ResNet of keras.applications take blue first."""
     import keras
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, *BLUE_FIRST.shape)).astype("float32")
@@ -47,7 +47,7 @@ def test_blue_first():
 
 
 @pytest.mark.parametrize("record", [GRAY, COLOR, BLUE_FIRST])
-def test_json_both_ways(record):
+def test_json_restores_the_record(record):
     assert Preprocessing.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 
@@ -73,7 +73,7 @@ def test_wrong_fields_are_named(fields, message):
         Preprocessing(**fields)
 
 
-def test_the_statistics_are_those_of_the_training_split_alone():
+def test_statistics_come_from_the_training_split_alone():
     source = open_source("digits")
     train = source.split("train")
     record = fit_preprocessing(train, Preprocessing((32, 32), 1))
@@ -88,11 +88,12 @@ def test_a_channel_that_never_varies_stays_finite():
     assert (mean, scale) == ((4.0,), (1.0,))
 
 
-def test_the_shorter_side_is_kept_and_the_center_cut_out():
-    """An image with a bright square in its middle keeps it in the middle, and its aspect."""
+def test_the_aspect_is_kept_and_the_center_cropped():
+    """A bright square in the middle stays in the middle, and square."""
     image = np.zeros((40, 120, 3), "uint8")
     image[10:30, 50:70] = 255
-    record = Preprocessing((20, 20), 3, shorter_side=20)  # halved to 20 x 60; the center's 20 columns stay
+    # Halved to 20 x 60 pixels, then cropped to the center 20 columns
+    record = Preprocessing((20, 20), 3, shorter_side=20)
     result = prepare(image, record).numpy()
     assert result.shape == (20, 20, 3) and result.dtype == np.uint8
     assert (result[6:14, 6:14] > 250).all() and result[:4].max() < 5 and result[:, :4].max() < 5
@@ -101,14 +102,14 @@ def test_the_shorter_side_is_kept_and_the_center_cut_out():
     assert columns in (3, 4)  # a sixth of the width
 
 
-def test_a_image_of_the_right_size_stays_as_it_is():
+def test_an_image_of_the_input_size_is_not_changed():
     image = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
     np.testing.assert_array_equal(prepare(image, Preprocessing((24, 20))), image)
 
 
 @pytest.mark.parametrize("shorter_side", [None, 24, 32])
-def test_a_known_size_and_an_unknown_one_give_the_same_pixels(shorter_side):
-    """Arrays have a static shape in tf.data, files have none."""
+def test_known_and_unknown_sizes_give_the_same_pixels(shorter_side):
+    """In tf.data, arrays have a static shape and files do not."""
     import tensorflow as tf
 
     image = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")

@@ -18,7 +18,7 @@ from keras_cnns.data import (
     split_source,
     summarize,
 )
-from keras_cnns.data.dataset_state import Position, watched
+from keras_cnns.data.dataset_state import Position, measure_waiting
 from keras_cnns.data.pipeline import reading
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.evaluation import evaluate
@@ -122,7 +122,7 @@ def test_class_weights_but_no_repeats(written):
     train = open_source("tfds:stripes", data_dir=written[0]).split("train")
     counts = np.bincount(written[1]["train"]["label"])
     assert class_weights(train) == pytest.approx(dict(enumerate(60 / (3 * counts))))
-    with pytest.raises(ArgumentError, match="for a set of tensorflow-datasets use class_weights"):
+    with pytest.raises(ArgumentError, match="for a tensorflow-datasets split use class_weights"):
         repeat_scarce(train)
 
 
@@ -193,7 +193,7 @@ def test_a_flipped_byte_is_found_on_reading(written, tmp_path):
     train, record = source.split("train"), Preprocessing((12, 16))
 
     def fit():
-        batches, _ = watched(make_dataset(train, record, 16, shuffle=True, position=Position()))
+        batches, _ = measure_waiting(make_dataset(train, record, 16, shuffle=True, position=Position()))
         with reading(source.split("test"), train):
             linear().fit(batches, verbose=0)
 

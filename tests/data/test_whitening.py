@@ -1,4 +1,4 @@
-"""Normalization that is fitted: statistics of the training split alone, arithmetic, storage, export."""
+"""Fitted normalization: statistics of the training split alone, arithmetic, storage and export."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from keras_cnns.export import FORMATS, Options, export_model, open_artifact
 
 
 def natural(count, shape=(8, 8, 3), seed=0):
-    """uint8 images whose pixels hang together, as those of photographs do."""
+    """Return uint8 images whose neighboring pixels are correlated, like those of photographs."""
     random = np.random.default_rng(seed)
     noise = random.normal(size=(count, *shape)).cumsum(1).cumsum(2)
     return np.clip(128 + 20 * noise / noise.std() + 20 * random.normal(size=(count, 1, 1, 1)), 0, 255).astype("uint8")
@@ -38,7 +38,7 @@ def fitted(split):
     return {kind: fit_preprocessing(split, RECORD, kind) for kind in PREPROCESSINGS}
 
 
-def test_each_kind_is_what_its_paper_says(split, fitted):
+def test_each_kind_matches_its_paper(split, fitted):
     pixels = split.items.astype("float64")
     expected = {
         "standardize": (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2)),
@@ -53,7 +53,7 @@ def test_each_kind_is_what_its_paper_says(split, fitted):
     assert set(expected) | {"gcn-zca"} == set(PREPROCESSINGS)
 
 
-def test_contrast_and_whitening_by_a_loop(split, fitted):
+def test_contrast_and_whitening_equal_a_loop(split, fitted):
     record = fitted["gcn-zca"]
     contrasted = []
     for image in split.items.astype("float64"):
@@ -73,14 +73,14 @@ def test_whitened_covariance_is_the_identity(split):
     for whitened in (components.whiten(flat), (flat - components.mean) @ np.float64(components.zca(0.0).matrix)):
         covariance = np.cov(whitened.T, bias=True)
         assert np.abs(covariance - np.eye(len(covariance))).max() < 0.01
-    # Turned back: the whitened image still is the image it was
-    turned = (flat - components.mean) @ np.float64(components.zca(0.0).matrix)
-    own = [np.corrcoef(turned[:, k], flat[:, k])[0, 1] for k in range(0, 192, 17)]
-    assert min(own) > 0.1
+    # ZCA rotates back, so that each whitened value still correlates with its pixel
+    rotated = (flat - components.mean) @ np.float64(components.zca(0.0).matrix)
+    correlations = [np.corrcoef(rotated[:, k], flat[:, k])[0, 1] for k in range(0, 192, 17)]
+    assert min(correlations) > 0.1
     np.testing.assert_allclose(components.unwhiten(components.whiten(flat)), flat, atol=1e-6)
 
 
-def test_components_are_scikit_learns(split):
+def test_components_equal_those_of_scikit_learn(split):
     flat = split.items.reshape(len(split.items), -1).astype("float64")
     ours, theirs = fit_components([flat]).keep(20), PCA(20, svd_solver="full").fit(flat)
     np.testing.assert_allclose(ours.variances, theirs.explained_variance_ * (len(flat) - 1) / len(flat), rtol=1e-8)
@@ -90,13 +90,13 @@ def test_components_are_scikit_learns(split):
     np.testing.assert_allclose(restored, theirs.inverse_transform(theirs.transform(flat)), atol=1e-6)
     with pytest.raises(ValueError, match="`count` must lie between 1 and 20. Received: count=144"):
         ours.keep(144)
-    with pytest.raises(ValueError, match="needs two images"):
+    with pytest.raises(ValueError, match="needs at least two images"):
         fit_components([flat[:1]])
 
 
 @pytest.mark.slow
 def test_cifar_to_144_components(shared):
-    """3072 values to 144, as on CIFAR-10's photographs: most of the variance stays."""
+    """Reducing 3072 values to 144 keeps most of the variance of CIFAR-10."""
     import io
 
     from PIL import Image
@@ -109,7 +109,7 @@ def test_cifar_to_144_components(shared):
 
 
 @pytest.mark.parametrize("kind", PREPROCESSINGS)
-def test_the_same_for_every_kind_of_tensor(fitted, kind):
+def test_every_kind_of_tensor_gives_the_same_values(fitted, kind):
     import tensorflow as tf
 
     record, pixels = fitted[kind], natural(3, seed=5).astype("float32")
@@ -127,15 +127,14 @@ def test_the_same_for_every_kind_of_tensor(fitted, kind):
 
 
 @pytest.mark.parametrize("kind", PREPROCESSINGS)
-def test_the_test_split_leaks_into_nothing(split, kind):
-    """Statistics are the same whatever the test images are."""
-    found = []
+def test_statistics_do_not_depend_on_the_test_split(split, kind):
+    records = []
     for seed in (1, 2):
         source = Source(
             "x", ("a", "b", "c"), (8, 8, 3), {"train": split, "test": ArraySplit(natural(9, seed=seed), [0] * 9)}
         )
-        found.append(fit_preprocessing(source.split("train"), RECORD, kind))
-    assert found[0] == found[1] and found[0].digests == found[1].digests
+        records.append(fit_preprocessing(source.split("train"), RECORD, kind))
+    assert records[0] == records[1] and records[0].digests == records[1].digests
 
 
 def test_records_differ_by_their_arrays(fitted):
@@ -145,7 +144,7 @@ def test_records_differ_by_their_arrays(fitted):
 
 
 @pytest.mark.parametrize("kind", ["standardize", "mean-image", "gcn-zca"])
-def test_files_keep_everything(fitted, kind, tmp_path):
+def test_files_keep_the_whole_record(fitted, kind, tmp_path):
     x = keras.Input((8, 8, 3))
     model = keras.Model(x, keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(x)))
     info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=fitted[kind])
@@ -202,7 +201,7 @@ def test_wrong_fields_are_named(fields, message):
         data.Whitening(np.zeros(5), np.eye(4))
 
 
-def test_a_kind_that_is_not_known(split):
+def test_an_unknown_kind_is_refused(split):
     with pytest.raises(ArgumentError, match="Did you mean 'mean-image'"):
         fit_preprocessing(split, RECORD, "mean_image")
 
@@ -217,7 +216,7 @@ def small_model():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mean-image", "gcn-zca"])
-def test_artifacts_hold_it(small_model, fitted, kind, tmp_path):
+def test_artifacts_contain_the_normalization(small_model, fitted, kind, tmp_path):
     info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=fitted[kind])
     options = Options(bake_whitening=kind == "gcn-zca")
     report = export_model(small_model, tmp_path, FORMATS, options, info=info)
@@ -229,7 +228,7 @@ def test_artifacts_hold_it(small_model, fitted, kind, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["none", "int8"])
-def test_artifacts_take_red_first_for_a_network_that_takes_blue_first(small_model, quantize, tmp_path):
+def test_artifacts_take_rgb_for_a_network_that_takes_bgr(small_model, quantize, tmp_path):
     record = data.Preprocessing((8, 8), mean=(104.0, 117.0, 124.0), scale=(0.01, 0.02, 0.03), channel_order="BGR")
     info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=record)
     formats = FORMATS if quantize == "none" else ["tflite", "onnx"]
@@ -244,14 +243,14 @@ def test_artifacts_take_red_first_for_a_network_that_takes_blue_first(small_mode
         assert np.abs(found(pixels[..., ::-1].copy())["probabilities"] - expected).max() > 2 * atol
 
 
-def test_a_mean_image_in_integers(small_model, fitted, split, tmp_path):
+def test_a_mean_image_is_subtracted_in_integers(small_model, fitted, split, tmp_path):
     info = saving.ModelInfo(class_names=("a", "b", "c"), preprocessing=fitted["mean-image"])
     options = Options(quantize="int8", integer_only=True, calibration=split.items[:100], min_agreement=0.9)
     (artifact,) = export_model(small_model, tmp_path, ["tflite"], options, info=info).artifacts
     assert artifact.inputs["image"]["scale"] == 1.0 and not artifact.contents.floats
 
 
-def test_whitening_is_not_baked_unasked(small_model, fitted, tmp_path):
+def test_whitening_is_baked_only_on_request(small_model, fitted, tmp_path):
     info = saving.ModelInfo(preprocessing=fitted["gcn-zca"])
     with pytest.raises(ArgumentError, match="takes 0.1 MB in each artifact: ask for it with --bake-whitening"):
         export_model(small_model, tmp_path, ["onnx"], info=info)
@@ -261,8 +260,8 @@ def test_whitening_is_not_baked_unasked(small_model, fitted, tmp_path):
     export_model(small_model, tmp_path, ["onnx"], Options(preprocess=False), info=info)  # the caller whitens
 
 
-def test_digits_have_a_record_for_every_kind():
-    """Gray, and mostly black: variances near zero stay harmless."""
+def test_every_kind_stays_finite_on_digits():
+    """The images are gray and mostly black, with variances near zero."""
     train = open_source("digits").split("train")
     for kind in PREPROCESSINGS:
         record = fit_preprocessing(train, Preprocessing((16, 16), 1), kind)

@@ -1,4 +1,4 @@
-"""Models of two classes that end with one value: the probability, or the logit, of the second class."""
+"""Models of two classes with one output, for the second class."""
 
 import json
 
@@ -18,7 +18,7 @@ RECORD = Preprocessing((16, 16), 3, scale=(1 / 255,))
 
 
 def ending(units, activation, nested=False):
-    """A small network; all that the function returns have the same weights up to the last layer."""
+    """Return a small network; its weights differ in the last layer only."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 3))
     x = layers.GlobalAveragePooling2D(name="gap")(layers.Conv2D(4, 3, activation="relu", name="conv1")(inputs))
@@ -28,7 +28,7 @@ def ending(units, activation, nested=False):
 
 @pytest.fixture
 def twins():
-    """(a model that ends with one sigmoid, the softmax of two classes that says the same)."""
+    """Return a model with one sigmoid, and an equivalent softmax."""
     binary, twin = ending(1, "sigmoid"), ending(2, "softmax")
     kernel = np.array([[3.0], [-2.0], [2.0], [-2.5]], "float32")
     binary.get_layer("fc").set_weights([kernel, np.array([0.3], "float32")])
@@ -51,7 +51,7 @@ def source(images, tmp_path):
     return data.open_source(str(tmp_path / "two.npz"))
 
 
-def test_it_is_measured_as_its_twin_of_two_classes(twins, source):
+def test_a_sigmoid_has_the_metrics_of_its_softmax_twin(twins, source):
     binary, twin = (evaluation.evaluate(model, source.split("test"), RECORD, NAMES) for model in twins)
     assert 0 < binary.top1 < 1 and len(binary.confusion) == 2  # both classes are predicted
     assert binary.top1 == twin.top1 and binary.confusion == twin.confusion and binary.per_class == twin.per_class
@@ -63,31 +63,31 @@ def test_it_is_measured_as_its_twin_of_two_classes(twins, source):
     assert both[0] == both[1]
 
 
-def test_its_maps_are_those_of_its_twin(twins, images):
+def test_a_sigmoid_has_the_maps_of_its_softmax_twin(twins, images):
     normalized = np.asarray(RECORD.normalize(images[:6].astype("float32")))
     for target in (None, 0, 1):
-        one, other = (analysis.class_activation_map(model, normalized, target) for model in twins)
-        np.testing.assert_array_equal(one.targets, other.targets)
-        np.testing.assert_allclose(one.maps, other.maps, atol=1e-6)
-        one, other = (analysis.saliency(model, normalized, target).gradients for model in twins)
-        np.testing.assert_allclose(one, other, atol=1e-6)
-    one, other = (analysis.occlusion_map(model, normalized[:1]).scores for model in twins)
-    np.testing.assert_allclose(one, other, atol=1e-6)
-    one, other = (analysis.gradient_flow(model, normalized, np.arange(6) % 2) for model in twins)
-    assert [flow.layer for flow in one] == [flow.layer for flow in other] == ["conv1", "fc"]
-    np.testing.assert_allclose(one[0].gradient_norm, other[0].gradient_norm, rtol=1e-4)
+        binary, twin = (analysis.class_activation_map(model, normalized, target) for model in twins)
+        np.testing.assert_array_equal(binary.targets, twin.targets)
+        np.testing.assert_allclose(binary.maps, twin.maps, atol=1e-6)
+        binary, twin = (analysis.saliency(model, normalized, target).gradients for model in twins)
+        np.testing.assert_allclose(binary, twin, atol=1e-6)
+    binary, twin = (analysis.occlusion_map(model, normalized[:1]).scores for model in twins)
+    np.testing.assert_allclose(binary, twin, atol=1e-6)
+    binary, twin = (analysis.gradient_flow(model, normalized, np.arange(6) % 2) for model in twins)
+    assert [flow.layer for flow in binary] == [flow.layer for flow in twin] == ["conv1", "fc"]
+    np.testing.assert_allclose(binary[0].gradient_norm, twin[0].gradient_norm, rtol=1e-4)
     assert analysis.features(twins[0], normalized).shape == (6, 4)
 
 
-def test_a_sigmoid_in_a_nested_model_counts_too(source):
-    found = [
-        evaluation.predict_split(ending(1, "sigmoid", nested), source.split("test"), RECORD)[0]
-        for nested in (False, True)
-    ]
-    np.testing.assert_array_equal(*found)
+def test_a_sigmoid_in_a_nested_model_is_recognized(source):
+    flat, nested = (
+        evaluation.predict_split(ending(1, "sigmoid", is_nested), source.split("test"), RECORD)[0]
+        for is_nested in (False, True)
+    )
+    np.testing.assert_array_equal(flat, nested)
 
 
-def test_one_number_is_a_logit_where_two_classes_are_named(twins, source, tmp_path):
+def test_a_linear_output_is_a_logit_if_two_classes_are_named(twins, source, tmp_path):
     linear = ending(1, None)
     linear.set_weights(twins[0].get_weights())
     result = evaluation.evaluate(linear, source.split("test"), RECORD, NAMES)
@@ -106,7 +106,7 @@ def test_one_number_is_a_logit_where_two_classes_are_named(twins, source, tmp_pa
     "units, activation, message",
     [(3, "sigmoid", "small ends with 3 sigmoids.*multi-label"), (1, "softmax", "softmax of one number, which is 1")],
 )
-def test_what_tells_no_classes_apart_is_refused_by_name(units, activation, message, source):
+def test_models_that_are_no_classifiers_are_refused(units, activation, message, source):
     model = ending(units, activation)
     for call in (
         lambda: evaluation.evaluate(model, source.split("test"), RECORD, NAMES),
@@ -121,9 +121,9 @@ def test_artifacts_are_compared_by_class():
     reference = np.array([[0.9], [0.2], [0.50001], [0.8]], "float32")
     labels = np.array([1, 0, 1, 0])
     assert compare(reference, reference, "probabilities", labels).accuracy == 0.75
-    turned = np.array([[0.9], [0.7], [0.49999], [0.8]], "float32")
-    parity = compare(reference, turned, "probabilities", labels, quantize="int8")
-    assert parity.disagreements == 1 and parity.accuracy == 0.25  # the third is as good as undecided
+    changed = np.array([[0.9], [0.7], [0.49999], [0.8]], "float32")
+    parity = compare(reference, changed, "probabilities", labels, quantize="int8")
+    assert parity.disagreements == 1 and parity.accuracy == 0.25  # the third is a near-tie and does not count
     logits = np.array([[2.0], [-1.0], [0.1], [3.0]], "float32")
     assert compare(logits, logits, "logits", labels).accuracy == 0.75
     assert compare(logits, -logits, "logits", labels, quantize="int8").disagreements == 4
@@ -137,19 +137,19 @@ def test_predictions_are_decoded_by_class():
     ]
 
 
-def test_a_file_may_name_both_classes(twins, tmp_path):
+def test_a_file_can_name_both_classes(twins, tmp_path):
     saving.save_model(twins[0], tmp_path / "m.keras", saving.ModelInfo(NAMES, RECORD))
     model, info = saving.load_with_info(tmp_path / "m.keras")
     assert info.class_names == NAMES and _models.as_classifier(model).output_shape == (None, 2)
 
 
-def test_commands(cli, twins, source, images, tmp_path):
+def test_commands_give_both_classes(cli, twins, source, images, tmp_path):
     twins[0].save(tmp_path / "binary.keras")
     Image.fromarray(images[0]).save(tmp_path / "image.png")
     expected = float(twins[0].predict_on_batch(images[:1] / np.float32(255))[0, 0])
     given = (tmp_path / "binary.keras", "--scale", "1/255", "--json")
     code, out, err = cli("predict", given[0], tmp_path / "image.png", *given[1:])
-    found = {one["class"]: one["probability"] for one in json.loads(out)[0]["predictions"]}
+    found = {row["class"]: row["probability"] for row in json.loads(out)[0]["predictions"]}
     assert code == 0 and found["class 1"] == pytest.approx(expected, abs=1e-6)
     assert found["class 0"] == pytest.approx(1 - expected, abs=1e-6)
     code, out, err = cli("evaluate", *given, "--data", tmp_path / "two.npz")
@@ -166,8 +166,8 @@ def test_commands(cli, twins, source, images, tmp_path):
 
 
 @pytest.mark.slow
-def test_exports_keep_their_one_output(twins, source, tmp_path):
-    """Two class names, and an accuracy; `serve_image_bytes` names the class."""
+def test_exports_keep_the_single_output(twins, source, tmp_path):
+    """They have two class names, and `serve_image_bytes` names the class."""
     import tensorflow as tf
 
     from keras_cnns import export

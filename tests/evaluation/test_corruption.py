@@ -1,4 +1,4 @@
-"""Corruptions against their definitions, and the accuracy that is left."""
+"""Corruptions against their definitions, and accuracy on corrupted images."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from keras_cnns.evaluation import CORRUPTIONS, corrupt, evaluate, robustness
 
 @pytest.fixture
 def images():
-    """Smooth images away from black and white, so that nothing is clipped."""
+    """Return smooth gray images, of which nothing is clipped."""
     down, across = np.mgrid[0:64, 0:64] / 64
     gray = 110 + 25 * np.sin(5 * across) + 15 * down
     return np.stack([np.stack([gray, gray + 5, gray - 5], -1)] * 3).round().astype("uint8")
@@ -19,19 +19,19 @@ def images():
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_shape_kept_and_worse_with_severity(images, name, channels):
-    if name in ("jpeg", "blur"):  # which leave smooth images as they are
+def test_corruption_keeps_the_shape_and_grows_with_severity(images, name, channels):
+    if name in ("jpeg", "blur"):  # these hardly change smooth images
         images = np.random.default_rng(0).integers(60, 180, images.shape, dtype="uint8")
     images = images[..., :channels]
     before = images.copy()
-    spoiled = [corrupt(images, name, severity) for severity in range(1, 6)]
+    corrupted = [corrupt(images, name, severity) for severity in range(1, 6)]
     np.testing.assert_array_equal(images, before)
-    assert all(one.dtype == np.uint8 and one.shape == images.shape for one in spoiled)
-    distance = [np.abs(one.astype(float) - images).mean() for one in spoiled]
+    assert all(changed.dtype == np.uint8 and changed.shape == images.shape for changed in corrupted)
+    distance = [np.abs(changed.astype(float) - images).mean() for changed in corrupted]
     assert 0 < distance[0] and all(a < b for a, b in zip(distance, distance[1:], strict=False)), distance
 
 
-def test_definitions(images):
+def test_corruptions_match_their_definitions(images):
     np.testing.assert_array_equal(corrupt(images, "brightness", 1), (images + 25.5).round())
     shifted = corrupt(images, "shift", 3)
     np.testing.assert_array_equal(shifted[:, :, 8:], images[:, :, :-8])
@@ -62,7 +62,7 @@ def test_robustness_counts_like_evaluate(digits_model):
     assert found.to_json()["corrupted"]["shift"] == list(found.corrupted["shift"])
 
 
-def test_bad_input(digits_model):
+def test_wrong_arguments_are_refused(digits_model):
     model, record = digits_model
     split = open_source("digits").split("test")
     with pytest.raises(ArgumentError, match="Did you mean 'noise'"):

@@ -1,4 +1,4 @@
-"""Networks turned into convolutions: equal to the network at its size, and to sliding windows beyond it."""
+"""Dense models equal their network at its size, and sliding windows beyond."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def random_images(count, height, width, channels=3):
     return np.random.default_rng(0).normal(size=(count, height, width, channels)).astype("float32")
 
 
-# Small sizes where the network allows it; each has other layers at its end
+# Small sizes if the network allows them; each ends with other layers
 SMALL = {
     "LeNet5": {},
     "LeNet5Modern": {},
@@ -39,12 +39,12 @@ def test_equals_the_network_at_the_training_size(name, options):
     expected = keras.tree.flatten(without_softmax(model).predict_on_batch(images))[0]
     maps = np.asarray(dense_model(model).predict_on_batch(images))
     assert maps.ndim == 4 and maps.shape[-1] == expected.shape[-1]
-    # Of the largest logit: those of a network with random weights go into the thousands
+    # Relative to the largest logit, since networks with random weights have logits in the thousands
     np.testing.assert_allclose(maps.mean((1, 2)), expected, rtol=0, atol=1e-5 * max(10, np.abs(expected).max()))
 
 
 def convolutional():
-    """Valid convolutions and pools, so that its map is exactly that of windows moved by its stride, 2."""
+    """Return a network without padding and with a stride of 2."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input((12, 12, 3))
     x = layers.Conv2D(4, 3, activation="relu")(inputs)
@@ -83,13 +83,13 @@ def pooled(*head, pool=layers.GlobalAveragePooling2D, **options):
         ([layers.BatchNormalization(), layers.Dense(4, activation="softmax")], {}, 6),
         ([layers.Conv2D(4, 1), layers.Flatten(), layers.Softmax()], {"keepdims": True}, 6),
         ([layers.Conv2D(4, 1), layers.Reshape((4,))], {"keepdims": True}, 6),
-        # Not linear: the mean cannot be moved behind it, so that the pool becomes a window
+        # Not linear: the mean cannot be moved to the end, so that the pool becomes a window
         ([layers.Dense(7, activation="relu"), layers.Dense(4)], {}, 1),
         ([layers.Dense(7), layers.ReLU(), layers.Dense(4)], {}, 1),
         ([layers.Dense(4)], {"pool": layers.GlobalMaxPooling2D}, 1),
     ],
 )
-def test_global_pools(head, options, rows):
+def test_global_pools_are_moved_or_become_windows(head, options, rows):
     model, images = pooled(*head, **options), random_images(3, 8, 8)
     maps = np.asarray(dense_model(model)(images))
     assert maps.shape[:3] == (3, rows, rows)
@@ -118,7 +118,7 @@ def test_whole_images_equal_a_loop():
     np.testing.assert_allclose(found, total, atol=1e-5)
 
 
-def test_images_of_different_sizes(folder_of_images):
+def test_images_of_different_sizes_are_predicted(folder_of_images):
     from keras_cnns.data import open_source
 
     split = open_source(folder_of_images).split("test")
@@ -126,12 +126,12 @@ def test_images_of_different_sizes(folder_of_images):
     found, labels = predict_split(convolutional(), split, record, protocol=Protocol("mine", dense=True))
     assert found.shape == (split.examples, 3)
     np.testing.assert_array_equal(labels, split.labels)
-    for k in range(split.examples):  # alone they give the same
+    for k in range(split.examples):  # each image alone gives the same
         alone, _ = predict_split(convolutional(), split.take([k]), record, protocol=Protocol("mine", dense=True))
         np.testing.assert_allclose(found[k], alone[0], atol=1e-6)
 
 
-def test_what_cannot_be_dense():
+def test_models_that_cannot_be_dense_are_refused():
     inputs = keras.Input((8, 8, 3))
     free = keras.Input((None, None, 3))
     flat = layers.Flatten()(inputs)
@@ -142,8 +142,8 @@ def test_what_cannot_be_dense():
         "must come from dense layers": flat,
         "not known to work on each position": layers.Dense(3)(layers.RepeatVector(2)(layers.Dense(3)(flat)))[:, 0],
     }
-    for why, output in cases.items():
-        with pytest.raises(ArgumentError, match=why):
+    for reason, output in cases.items():
+        with pytest.raises(ArgumentError, match=reason):
             dense_model(keras.Model(inputs, output))
     head = layers.Dense(3)(layers.Dense(3, "relu")(layers.GlobalAveragePooling2D()(free)))
     with pytest.raises(ArgumentError, match="no training size"):

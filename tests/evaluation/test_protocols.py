@@ -1,4 +1,4 @@
-"""Views of an image: each protocol against slices written by hand."""
+"""Protocols and their views, against slices written by hand."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation import PROTOCOLS, Protocol, evaluate, grid, predict_split, views
 from keras_cnns.evaluation.protocols import FIVE, find_protocol, shorter_sides
-from keras_cnns.recipes.record import PROTOCOLS as RECIPES_PROTOCOLS
+from keras_cnns.recipes.record import PROTOCOL_NAMES
 
 RECORD = Preprocessing((6, 6), shorter_side=8, mean=(120.0,), scale=(1 / 60,))
 
@@ -21,17 +21,17 @@ def random_images(count, height, width, seed=0):
 
 
 def test_recipes_and_protocols_have_the_same_names():
-    assert tuple(PROTOCOLS) == RECIPES_PROTOCOLS
+    assert tuple(PROTOCOLS) == PROTOCOL_NAMES
     assert {recipe.protocol for recipe in recipes.RECIPES.values()} <= set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("name, count", [("center", 1), ("ten-crop", 10), ("144-crop", 144), ("dense", 2)])
-def test_number_of_views(name, count):
+def test_protocols_have_the_papers_number_of_views(name, count):
     protocol = PROTOCOLS[name]
     assert protocol.views(max(1, len(protocol.scales))) == count
 
 
-def test_center_is_what_training_and_prediction_see():
+def test_the_center_view_is_the_image_of_training_and_prediction():
     for shape in ((8, 13), (30, 21), (6, 6)):
         image = random_images(1, *shape)[0]
         for record in (RECORD, Preprocessing((6, 6))):
@@ -40,11 +40,11 @@ def test_center_is_what_training_and_prediction_see():
 
 
 def test_ten_crops_equal_slices():
-    image = random_images(1, 8, 11)[0]  # its shorter side is the record's, so that nothing is resized
+    image = random_images(1, 8, 11)[0]  # its shorter side is that of the record, so that nothing is resized
     crops = [image[:6, :6], image[:6, 5:], image[2:, :6], image[2:, 5:], image[1:7, 2:8]]
     expected = np.stack([*crops, *(crop[:, ::-1] for crop in crops)])
     np.testing.assert_array_equal(views(image, RECORD, PROTOCOLS["ten-crop"]).numpy(), expected)
-    with pytest.raises(AssertionError):  # in another order they are not equal
+    with pytest.raises(AssertionError):  # the order matters
         np.testing.assert_array_equal(views(image, RECORD, PROTOCOLS["ten-crop"]).numpy(), expected[::-1])
 
 
@@ -66,7 +66,7 @@ def test_squares_and_whole_equal_slices(upright):
     np.testing.assert_array_equal(found[18:], found[:18, :, ::-1])
 
 
-def test_scales_are_the_papers_for_an_input_of_224():
+def test_scales_match_the_papers_for_an_input_of_224():
     assert shorter_sides(PROTOCOLS["144-crop"], (224, 224)) == [256, 288, 320, 352]
     assert shorter_sides(PROTOCOLS["ten-crop"], (224, 224)) == [256]
     assert shorter_sides(PROTOCOLS["ten-crop"], (32, 32)) == [37]
@@ -75,7 +75,7 @@ def test_scales_are_the_papers_for_an_input_of_224():
     assert shorter_sides(PROTOCOLS["dense"], (224, 224), 256, [256, 384, 512]) == [256, 384, 512]
 
 
-def test_a_grid_of_positions():
+def test_a_grid_spreads_positions_evenly():
     assert grid(2, 2) == ((0, 0), (0, 1), (1, 0), (1, 1))
     image = random_images(1, 8, 10)[0]
     found = views(image, RECORD, Protocol("vgg", positions=grid(3, 3))).numpy()
@@ -84,7 +84,7 @@ def test_a_grid_of_positions():
 
 
 def small_model(size=6):
-    """A network to which every pixel and its place matter."""
+    """Return a network whose output depends on every pixel and its place."""
     keras.utils.set_random_seed(3)
     return keras.Sequential(
         [
@@ -109,12 +109,12 @@ def test_probabilities_are_the_mean_over_the_views(name, batch_size):
         np.testing.assert_allclose(row, np.mean(expected, axis=0), atol=1e-6)
 
 
-def test_every_protocol_says_the_same_of_constant_images():
+def test_protocols_agree_on_constant_images_only():
     images = np.broadcast_to(np.array([30, 90, 200], "uint8").reshape(3, 1, 1, 1), (3, 12, 17, 3)).copy()
     split = ArraySplit(images, [0, 1, 2])
     found = [predict_split(small_model(), split, RECORD, protocol=name)[0] for name in ("center", "ten-crop")]
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
-    split = ArraySplit(random_images(3, 12, 17), [0, 1, 2])  # of others it does not
+    split = ArraySplit(random_images(3, 12, 17), [0, 1, 2])
     found = [predict_split(small_model(), split, RECORD, protocol=name)[0] for name in ("center", "ten-crop")]
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
@@ -126,19 +126,19 @@ def test_several_scales_are_averaged():
     np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
 
 
-def test_several_models_are_averaged_each_with_its_own_record():
-    one, two = small_model(), small_model(8)
+def test_several_models_are_averaged_each_with_its_record():
+    models = [small_model(), small_model(8)]
     records = [RECORD, Preprocessing((8, 8), scale=(1 / 255,))]
     split = ArraySplit(random_images(4, 9, 14), [0, 1, 2, 0])
-    each = [predict_split(model, split, record)[0] for model, record in zip((one, two), records, strict=True)]
-    both, _ = predict_split([one, two], split, records)
+    each = [predict_split(model, split, record)[0] for model, record in zip(models, records, strict=True)]
+    both, _ = predict_split(models, split, records)
     np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
     assert np.abs(each[0] - each[1]).max() > 1e-3
     with pytest.raises(ArgumentError, match="one record for all models, or one for each"):
-        predict_split([one, two], split, records[:1])
+        predict_split(models, split, records[:1])
 
 
-def test_bad_input():
+def test_wrong_arguments_are_refused():
     model, split = small_model(), ArraySplit(random_images(4, 9, 14), [0, 1, 2, 0])
     with pytest.raises(ArgumentError, match="Did you mean 'ten-crop'.*protocol='tencrop'"):
         evaluate(model, split, RECORD, "abc", protocol="tencrop")
@@ -152,6 +152,6 @@ def test_bad_input():
         Protocol("mine", positions=((0, 2),))
     with pytest.raises(ArgumentError, match="needs a view"):
         Protocol("mine", positions=())
-    with pytest.raises(ArgumentError, match="two rows and columns"):
+    with pytest.raises(ArgumentError, match="at least two rows and columns"):
         grid(1, 5)
     assert find_protocol(PROTOCOLS["dense"]) is PROTOCOLS["dense"]

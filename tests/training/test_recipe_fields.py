@@ -72,12 +72,14 @@ def test_augmentation_of_images_and_labels_is_the_recipes(tmp_path, passed):
     )
     info = train(Tiny, colors(), recipe, tmp_path)
     batches, held_out = passed
-    for name in ("augmentation", "mixup", "cutmix", "rand_augment", "erasing"):
-        assert batches[name] == getattr(recipe, name)
+    augment = batches["augmentation"]
+    assert augment.geometry == recipe.augmentation
+    for name in ("mixup", "cutmix", "rand_augment", "erasing"):
+        assert getattr(augment, name) == getattr(recipe, name)
     assert batches["one_hot"] == held_out["one_hot"] == 3 and set(held_out) == {"one_hot", "share", "counting"}
     training_split, _ = colors().split("train").divide(0.1, 0)
     components = fit_color(training_split, info.preprocessing)
-    assert batches["color"] == components and batches["color_deviation"] == 0.2
+    assert augment.color == components and augment.color_deviation == 0.2
 
 
 def test_color_noise_has_the_recipes_deviation():
@@ -286,7 +288,7 @@ def test_misspelt_fields_are_reported_before_training(tmp_path):
     "changes, message",
     [
         ({"schedule": "polynomial", "warmup_steps": 5}, "a rate of schedule='polynomial' cannot be warmed up to"),
-        ({"schedule": "plateau", "decay_at": (0.5,), "decay_factor": (0.1,)}, "must be one number, but with"),
+        ({"schedule": "plateau", "decay_at": (0.5,), "decay_factor": (0.1,)}, "must be one number, except with"),
     ],
 )
 def test_recipes_whose_fields_contradict_each_other_are_refused(changes, message):

@@ -1,0 +1,196 @@
+"""Resized and cropped images of a split, in the order of a pass."""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from keras_cnns._deprecated import renamed
+from keras_cnns.data._tf_data import PARALLEL, SHUFFLE
+from keras_cnns.data.crops import DRAWS
+from keras_cnns.data.disk_cache import on_disk
+from keras_cnns.data.image_decoder import ImageDecoder
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.data.sharding import Selection
+from keras_cnns.data.splits import Split
+from keras_cnns.typing import Path
+
+CACHE_BYTES = 1 << 30  # decoded images up to this size are kept in memory
+CACHE_FORMAT = 1  # part of the name of a file of cached images, so that files of another format are not read
+
+# Maps (seed of a pass, number of images to skip or None) to a dataset of (uint8 image of the input size, label)
+ImageReader = Callable[[int | tf.Tensor, tf.Tensor | None], tf.data.Dataset]
+
+
+@renamed(picture="image")
+def prepare(image: ArrayLike | tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Resize and crop one image as the record says, without normalizing it.
+
+    Args:
+        image: uint8 tensor or array (height, width, channels) of any height and width.
+        preprocessing: `Preprocessing`.
+
+    Returns:
+        uint8 tensor of shape `preprocessing.shape`.
+
+    Example:
+        >>> prepare(read_image("cat.jpg"), Preprocessing((224, 224), shorter_side=256)).shape
+        TensorShape([224, 224, 3])
+    """
+    height, width = preprocessing.size
+    image = tf.convert_to_tensor(image)
+    # These steps do not depend on whether the size is known in advance, so that all sources give the same pixels
+    if preprocessing.shorter_side is not None or tuple(image.shape[:2]) != preprocessing.size:
+        if preprocessing.shorter_side is None:
+            image = tf.image.resize(image, preprocessing.size, antialias=True)
+        else:
+            image = resized(image, preprocessing.shorter_side)
+        top, left = (tf.shape(image)[0] - height) // 2, (tf.shape(image)[1] - width) // 2
+        image = tf.saturate_cast(tf.round(image[top : top + height, left : left + width]), tf.uint8)
+    return tf.ensure_shape(image, preprocessing.shape)
+
+
+def resized(image: tf.Tensor, shorter_side: int) -> tf.Tensor:
+    """Resize an image so that its shorter side has the given length.
+
+    Args:
+        image: tensor (height, width, channels).
+        shorter_side: in pixels; the longer side follows, so that the aspect stays.
+
+    Returns:
+        float32 tensor (height, width, channels), not rounded.
+    """
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    ratio = shorter_side / tf.reduce_min(sides)
+    target = tf.maximum(shorter_side, tf.cast(tf.round(sides * ratio), tf.int32))
+    return tf.image.resize(image, target, antialias=True)
+
+
+def image_reader(
+    split: Split,
+    preprocessing: Preprocessing,
+    window: Callable | None,
+    shuffle: bool,
+    cache: Path | None,
+    skip_broken: bool,
+    select: Selection | None,
+) -> ImageReader:
+    """Return the function that reads the images of one pass.
+
+    Args:
+        split: `Split` to read.
+        preprocessing: `Preprocessing`.
+        window: as in `Geometry`; None: resize and center crop.
+        shuffle: as in `make_dataset`.
+        cache: as in `make_dataset`.
+        skip_broken: as in `make_dataset`.
+        select: function that takes this process's part out of a dataset of all elements; None: all of them.
+    """
+    channels, size = preprocessing.channels, preprocessing.size
+
+    def decode(elements):
+        images = elements.map(lambda element, label: (split.decode(element, channels, skip_broken), label), **PARALLEL)
+        return images.filter(_is_there) if skip_broken else images
+
+    def decode_and_prepare(elements):
+        if skip_broken:
+            return decode(elements).map(lambda image, label: (prepare(image, preprocessing), label), **PARALLEL)
+        # One map instead of two, so that no large images wait in between
+        return elements.map(
+            lambda element, label: (prepare(split.decode(element, channels), preprocessing), label), **PARALLEL
+        )
+
+    stored, source, skips = None, split, skip_broken
+    in_memory = cache is None and window is None and split.examples * math.prod(preprocessing.shape) <= CACHE_BYTES
+    if cache is not None:
+        fields = (channels,) if window else (channels, size, preprocessing.shorter_side)
+        name = repr((CACHE_FORMAT, fields, shuffle, skip_broken, split.identity()))
+        # Written in random order, since `shuffle` below holds only some of the images at a time
+        elements = split.shuffled(0) if shuffle else split.elements()
+        stored = on_disk((decode if window else decode_and_prepare)(elements), cache, name, split)
+        source, skips = ImageDecoder(), False
+    elif in_memory:
+        stored = decode_and_prepare(split.elements()).cache()
+    ordered = _pass_order(split, stored, shuffle, split.examples if in_memory else min(split.examples, SHUFFLE))
+
+    def read_images(seed, skipped_images):
+        data = ordered(seed)
+        data = data if select is None else select(data)
+        if skipped_images is not None:
+            data = data.skip(skipped_images)
+        if window:
+            draws = _window_draws(seed, skipped_images, select)
+            return _windows(tf.data.Dataset.zip(data, draws), source, preprocessing, window, skips)
+        return decode_and_prepare(data) if stored is None else data
+
+    return read_images
+
+
+def _pass_order(
+    split: Split, stored: tf.data.Dataset | None, shuffle: bool, buffer_size: int
+) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
+    """Return the function from a seed to the elements of one pass.
+
+    Args:
+        split: `Split` whose elements are taken if none are `stored`.
+        stored: decoded or prepared images that are kept, or None.
+        shuffle: whether the order is drawn from the seed.
+        buffer_size: how many stored images wait to be drawn.
+    """
+    if stored is None and shuffle:
+        return split.shuffler()
+    elements = split.elements() if stored is None else stored
+    if not shuffle:
+        return lambda seed: elements
+    return lambda seed: elements.shuffle(buffer_size, seed=seed, reshuffle_each_iteration=True)
+
+
+def _window_draws(seed: int | tf.Tensor, skipped_images: tf.Tensor | None, select: Selection | None) -> tf.data.Dataset:
+    """Return an endless dataset of the draws for each window, float32 (DRAWS,)."""
+    draws = random_seeds(seed).map(lambda seed: tf.random.stateless_uniform((256, DRAWS), seed)).unbatch()
+    draws = draws if select is None else select(draws)
+    return draws if skipped_images is None else draws.skip(skipped_images)
+
+
+def _windows(
+    data: tf.data.Dataset, split: Split, preprocessing: Preprocessing, window: Callable, skip_broken: bool
+) -> tf.data.Dataset:
+    """Cut a random window out of each image, and mirror half of them.
+
+    Windows are resized to the input size.
+
+    Args:
+        data: `tf.data.Dataset` of ((element, label), draws).
+        split: `Split` that decodes the elements.
+        preprocessing: `Preprocessing`.
+        window: as in `Geometry`.
+        skip_broken: as in `make_dataset`.
+
+    Returns:
+        `tf.data.Dataset` of (uint8 image of the input size, label).
+    """
+
+    def choose(height, width, draws):
+        return window(height, width, draws, preprocessing)
+
+    def finish(pixels, label, draws):
+        # The window is less than about twice the input size, so that plain interpolation leaves out few pixels, and it
+        # costs a sixth of `antialias=True`. Interpolated values lie between the pixels, so that none need be clipped.
+        image = tf.cast(tf.image.resize(pixels, preprocessing.size) + 0.5, tf.uint8)
+        mirrored = tf.reverse(image, tf.boolean_mask([1], draws[-1:] < 0.5))
+        return tf.ensure_shape(mirrored, preprocessing.shape), label
+
+    flat = data.map(lambda element, draws: (*element, draws))
+    return split.windows(flat, preprocessing.channels, choose, preprocessing.size, finish, skip_broken)
+
+
+def _is_there(image, *_):
+    return tf.size(image) > 0
+
+
+def random_seeds(seed: int | tf.Tensor) -> tf.data.Dataset:
+    """Return an endless dataset of int64 (2,) seeds, new in every pass."""
+    # A tensor is the seed of one pass and changes by itself. With a number, the dataset must draw again in each pass.
+    redraw = None if tf.is_tensor(seed) else True
+    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=redraw).batch(2)
