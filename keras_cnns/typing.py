@@ -1,6 +1,7 @@
 """Types of public arguments and results; the comment of each says shape and meaning. Imports numpy alone."""
 
 import os
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 Path: TypeAlias = str | os.PathLike[str]
 Size: TypeAlias = tuple[int, int]  # height and width, in pixels
 Shape: TypeAlias = tuple[int, int, int]  # height, width, channels
+Progress: TypeAlias = Callable[[str], None]  # called with a line of text now and then
 Box: TypeAlias = tuple[int, int, int, int]  # top, left, bottom, right, in pixels; bottom and right lie outside
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (images, height, width, channels), 0 to 255
