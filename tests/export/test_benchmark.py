@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from keras_cnns.export._subjects import in_common
 
 from keras_cnns import applications
 from keras_cnns.data import Preprocessing, open_source
 from keras_cnns.errors import ArgumentError, ArtifactError
 from keras_cnns.export import Options, benchmark, export_model
 from keras_cnns.export._benchmark import export_usual
-from keras_cnns.export._subjects import in_common
 from keras_cnns.export.runtimes import RuntimeProcess
 
 pytestmark = pytest.mark.slow  # tests/cli/test_benchmark.py is the quick one
