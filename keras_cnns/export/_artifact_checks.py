@@ -1,4 +1,4 @@
-"""Check what an artifact holds and says of itself, before its outputs are compared."""
+"""Check an artifact's contents and its description of itself."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def inspect_artifact(path: typing.Path, format: str, prepared: Prepared) -> insp
 
 
 def _check_artifact_size(path, prepared):
-    """Raise ArtifactError if weights are missing in an artifact, or are stored twice."""
+    """Raise ArtifactError if weights are missing or stored twice."""
     size, weight_bytes = inspection.size(path), QUANTIZATIONS[prepared.options.quantize].weight_bytes
     shapes = [weight.shape for weight in prepared.model.weights]
     # Vectors may have been folded into other weights; int8 keeps biases in 32 bits, and one scale per channel
@@ -57,7 +57,7 @@ def _check_artifact_size(path, prepared):
 
 
 def check_description(description: Mapping[str, Any], prepared: Prepared) -> None:
-    """Raise ArtifactError if names, types, labels or card are not as they should be.
+    """Raise ArtifactError if names, types, labels or card are wrong.
 
     Args:
         description: inputs, outputs, card and labels, as the artifact's runtime describes them.
@@ -84,7 +84,7 @@ def check_description(description: Mapping[str, Any], prepared: Prepared) -> Non
 
 
 def check_card(description: Mapping[str, Any], prepared: Prepared) -> None:
-    """Raise ArtifactError if an artifact's labels or its description of itself are wrong.
+    """Raise ArtifactError if an artifact's labels or card are wrong.
 
     Args:
         description: card and labels, as the artifact's runtime describes them.

@@ -67,7 +67,10 @@ def measure_baseline(prepared: Prepared, info: ModelInfo | None, say: typing.Pro
 
 
 def _check_provable(prepared, images, values):
-    """Raise VerificationError if the model gives all images the same output, as a constant artifact would."""
+    """Raise VerificationError if the model gives all images the same output.
+
+    An artifact that gives a constant would pass for such a model.
+    """
     options = prepared.options
     scale = max(1.0, float(np.abs(values).max()))
     spread = float(np.ptp(values, axis=0).max())
@@ -81,7 +84,7 @@ def _check_provable(prepared, images, values):
 
 
 def check_logits(prepared: Prepared, baseline: Baseline) -> None:
-    """Raise ArtifactError if a model without its softmax does not give the logits of its probabilities.
+    """Raise ArtifactError unless logits match the model's probabilities.
 
     Args:
         prepared: the model.

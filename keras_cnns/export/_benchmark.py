@@ -1,4 +1,4 @@
-"""Measure a model and its artifacts: size, memory, accuracy and the time of calls."""
+"""Measure size, memory, accuracy and speed of a model and artifacts."""
 
 import contextlib
 import dataclasses
@@ -72,7 +72,7 @@ class BenchmarkRow:
     timings: tuple[Timing, ...]
 
     def timing(self, batch: int) -> Timing | None:
-        """Return the `Timing` of a batch size; None if it was not measured."""
+        """Return the `Timing` of a batch size, or None."""
         return next((timing for timing in self.timings if timing.batch == batch), None)
 
 
@@ -121,7 +121,7 @@ def benchmark(
     data_dir: typing.Path | None = None,
     progress: typing.Progress | None = None,
 ) -> Benchmark:
-    """Measure a model and artifacts on the CPU, each in its own process.
+    """Measure a model and artifacts, each in its own process.
 
     All processes live at the same time. In each round, each of them is asked for one timed call per batch size, in a
     random order, so that other load on the machine affects all of them equally. A call takes pixels and gives outputs;
@@ -193,7 +193,7 @@ def benchmark(
 
 
 def _check_numbers(batches, threads, rounds):
-    """Return the batch sizes as a tuple without repetitions; raise ArgumentError for numbers that cannot be used."""
+    """Return the different batch sizes, after checking all numbers."""
     batches = tuple(dict.fromkeys([batches] if isinstance(batches, int) else batches))
     if not batches:
         raise ArgumentError("`batches` must have at least one batch size. Received: batches=()")
@@ -205,7 +205,10 @@ def _check_numbers(batches, threads, rounds):
 
 
 def _artifact_subjects(paths, formats, threads):
-    """Return the `Subject` of each artifact; it has its whole path as a name if file names are repeated."""
+    """Return the `Subject` of each artifact.
+
+    If file names are repeated, the whole paths are the subjects' names.
+    """
     is_ambiguous = len({path.name for path in paths}) < len(paths)
     return [
         Subject(path, format, threads, str(path) if is_ambiguous else path.name, inspection.size(path))
@@ -214,7 +217,7 @@ def _artifact_subjects(paths, formats, threads):
 
 
 def _time_rounds(subjects, images, batches, rounds, folder, say):
-    """Return the seconds of each round: {(subject, batch size): [...]}."""
+    """Return the seconds of each round by (subject, batch size)."""
     files, seconds = {}, {}
     for k, subject in enumerate(subjects):
         for batch in subject.batches(batches):

@@ -1,4 +1,4 @@
-"""The processes that a benchmark measures, each with a model or an artifact."""
+"""The processes that a benchmark measures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,9 @@ from keras_cnns.saving import ModelInfo
 
 
 class Subject(RuntimeProcess):
-    """A model or an artifact that is measured in a process of its own. A context manager.
+    """A process with a model or an artifact that is measured.
+
+    A context manager: the process lives inside the `with` block.
 
     Args:
         path: the artifact or `.keras` file.
@@ -71,7 +73,7 @@ class Subject(RuntimeProcess):
             ) from error
 
     def load(self) -> None:
-        """Load the model or artifact, and set the attributes from its description of itself."""
+        """Load the model or artifact, and set the attributes."""
         description = self.ask(do="describe")
         card = description["card"]
         shapes = [tensor["shape"] for tensor in description["inputs"].values()]
@@ -96,14 +98,14 @@ class Subject(RuntimeProcess):
         return (self.fixed_batch,) if self.fixed_batch else wanted
 
     def as_input(self, images: typing.Pixels) -> np.ndarray:
-        """Return uint8 images as it takes them: unchanged, or normalized float32."""
+        """Return uint8 images as it takes them, unchanged or normalized."""
         if self.normalizes:
             return images
         assert self.preprocessing is not None  # an artifact that does not normalize carries its preprocessing
         return np.asarray(self.preprocessing.normalize(images.astype("float32")), "float32")
 
     def accuracy(self, images: SampleImages) -> float | None:
-        """Return the share of images that it classifies correctly; None if there are no classes or labels."""
+        """Return the accuracy; None without classes or labels."""
         if images.labels is None or self.main == OUTPUT or self.is_multi_label:
             return None
         outputs = self.run(self.as_input(images.images))[self.main]
@@ -150,7 +152,7 @@ def save_for_process(model: keras.Model | typing.Path, info: ModelInfo | None, p
 
 
 def find_common_input(subjects: Sequence[Subject]) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Return the `Preprocessing` and class names of the images that all subjects take.
+    """Return the `Preprocessing` and class names that all subjects share.
 
     Args:
         subjects: loaded subjects.
@@ -178,7 +180,7 @@ def find_common_input(subjects: Sequence[Subject]) -> tuple[Preprocessing, tuple
 
 
 def _plain_preprocessing(subject):
-    """Return the `Preprocessing` for an artifact that carries none: pixels of 0 to 255, unchanged."""
+    """Return a `Preprocessing` that leaves pixels of 0 to 255 unchanged."""
     *size, channels = subject.shape
     if None in size or channels not in (1, 3):
         raise ArgumentError(

@@ -34,7 +34,7 @@ class Destination:
         return [*self.artifacts.values(), *self.c_arrays]
 
     def check(self) -> None:
-        """Raise an error if an artifact or C array cannot be moved to its place."""
+        """Raise an error if a file cannot be moved to its place."""
         if not self.overwrite:
             _files.refuse_existing(*self.paths)
         for format, path in self.artifacts.items():

@@ -1,4 +1,7 @@
-"""A child process in which benchmarks run a Keras model, with the protocol of `_runner`."""
+"""The child process in which benchmarks run a Keras model.
+
+It has the protocol of `_runner`.
+"""
 
 import functools
 import os

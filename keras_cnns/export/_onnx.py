@@ -61,7 +61,7 @@ def convert(
 
 
 def _captured_arrays(concrete):
-    """Return the arrays that a traced function captured, by the names of the graph inputs that tf2onnx makes of them.
+    """Return a traced function's captured arrays, by name of graph input.
 
     Layers such as `keras.layers.Normalization` keep statistics as tensors that are not variables.
     """
@@ -76,14 +76,14 @@ def _captured_arrays(concrete):
 
 
 class _Constants:
-    """The constant tensors of a graph, with what is computed from them alone."""
+    """The constant tensors of a graph, and their folding."""
 
     def __init__(self, graph, arrays):
         self.graph = graph
         self.arrays = {**{tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}, **arrays}
 
     def fold_and_write(self):
-        """Fold nodes into the constants, and write those that are still used into the graph."""
+        """Fold nodes into constants, and write those into the graph."""
         self._fold_moves()
         self._fold_scales()
         used = {name for node in self.graph.node for name in _names_read(node)}
@@ -102,7 +102,10 @@ class _Constants:
                     self.graph.node.remove(node)
 
     def _fold_scales(self):
-        """Fold factors and summands per channel, as batch normalization has them, into the convolution before."""
+        """Fold factors and summands per channel into the convolution before.
+
+        Batch normalization has become such factors and summands.
+        """
         for convolution in [node for node in self.graph.node if node.op_type == "Conv"]:
             if not all(name in self.arrays for name in convolution.input[1:]):
                 continue
@@ -121,7 +124,10 @@ class _Constants:
                 self.graph.node.remove(node)
 
     def _only_user(self, convolution, kind):
-        """Return (node, values per channel) if the result is only used by one `kind` with a constant."""
+        """Return the only user of a convolution's result and its constant.
+
+        Returns (node, values per channel) if the user is an operator of this kind, else (None, None).
+        """
         result, channels = convolution.output[0], len(self.arrays[convolution.input[1]])
         users = [node for node in self.graph.node if result in _names_read(node)]
         if len(users) != 1 or users[0].op_type != kind or result in {value.name for value in self.graph.output}:
@@ -145,7 +151,7 @@ class _Constants:
 
 
 def _names_read(node: onnx.NodeProto) -> Iterator[str]:
-    """Yield the names of the tensors that a node reads, including those in its branches and loops."""
+    """Yield the tensors that a node, its branches and loops read."""
     yield from node.input
     for attribute in node.attribute:
         for inner_node in attribute.g.node:
@@ -153,7 +159,7 @@ def _names_read(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def _moved(node, arrays):
-    """Return the results of a node that only moves values; None if it computes anything."""
+    """Return a node's results if it only moves values, or None."""
     settings = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type == "Identity":
         return [arrays[0]]

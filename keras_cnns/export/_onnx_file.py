@@ -45,7 +45,10 @@ def write(job: Job, path: Path) -> None:
 
 
 def _describe(proto, job, noise):
-    """Name the batch dimension, and write card, labels, producer and the layers' noise into the file."""
+    """Name the batch dimension, and write the metadata.
+
+    They are card, labels, producer and the layers' signal-to-noise ratios.
+    """
     options = job.prepared.options
     for value in (*proto.graph.input, *proto.graph.output):
         batch = value.type.tensor_type.shape.dim[0]
@@ -64,7 +67,10 @@ def _describe(proto, job, noise):
 
 
 def _exact_nodes(proto, model):
-    """Return the names of nodes that stay in float32: normalization of pixels, sums of squares, distances."""
+    """Return the names of nodes that stay in float32.
+
+    They normalize pixels, or compute sums of squares or distances.
+    """
     kinds = LocalResponseNormalization | RBFOutput
     layers = [layer.name for layer in model._flatten_layers() if isinstance(layer, kinds)]
     scopes = re.compile(rf"(^|/)({'|'.join(map(re.escape, ['normalization', *layers]))})(_\d+)?/")
@@ -72,7 +78,10 @@ def _exact_nodes(proto, model):
 
 
 def _to_float16(proto, exact_nodes):
-    """Return the model with weights and arithmetic in float16; its inputs and outputs keep their types."""
+    """Return the model with weights and arithmetic in float16.
+
+    Its inputs and outputs keep their types.
+    """
     from onnxruntime.transformers import float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
@@ -88,7 +97,10 @@ def _to_float16(proto, exact_nodes):
 
 
 def _join_exact_nodes(graph, exact_nodes):
-    """Remove casts to float16 and back between nodes in float32, because squares may be too large for float16."""
+    """Remove casts to float16 and back between nodes in float32.
+
+    Squares may be too large for float16.
+    """
     producers = {name: node for node in graph.node for name in node.output}
 
     def cast_type(node):
@@ -117,7 +129,9 @@ def _remove_unused_casts(graph):
 
 
 def _to_int8(proto, exact_nodes, job):
-    """Return the model with int8 weights per channel and uint8 activations, and the layers' signal-to-noise ratios.
+    """Return the model in int8, and its layers' signal-to-noise ratios.
+
+    It has int8 weights, with a scale per channel, and uint8 activations.
 
     QuantizeLinear and DequantizeLinear surround the operators. The softmax stays in float32, because with steps of
     1/255 its small probabilities would all be zero. Results of dense layers stay in float32 too: ONNX Runtime's int8
@@ -174,6 +188,6 @@ def _calibration_reader(images, batch_size):
 
 
 def _users_of_dense_layers(graph):
-    """Return the names of the nodes, other than dense layers, that read a dense layer's result."""
+    """Return the names of other nodes that read a dense layer's result."""
     results = {node.output[0] for node in graph.node if node.op_type == "Gemm"}
     return [node.name for node in graph.node if node.op_type != "Gemm" and results & set(node.input)]

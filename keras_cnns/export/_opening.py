@@ -41,7 +41,7 @@ class OpenedModel:
 
 
 def open_model(model: keras.Model | typing.Path, info: ModelInfo | None) -> OpenedModel:
-    """Return the `OpenedModel` of a model, or of the path of a `.keras` file.
+    """Return the `OpenedModel` of a model or a `.keras` file.
 
     Args:
         model: the model or path.

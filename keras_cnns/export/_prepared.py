@@ -60,11 +60,17 @@ class Prepared:
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether an image may have several classes, so that there is no accuracy for images with one label."""
+        """Whether an image may have several classes.
+
+        Then there is no accuracy on images with one label.
+        """
         return _models.is_multi_label(self.whole)
 
     def as_input(self, images: typing.Pixels) -> np.ndarray:
-        """Return uint8 images as the artifact takes them: unchanged, as float32, or normalized."""
+        """Return uint8 images as the artifact takes them.
+
+        They are unchanged, converted to float32, or normalized.
+        """
         if not self.options.preprocess:
             return np.asarray(self.preprocessing.normalize(images.astype("float32")), "float32")
         return images if self.options.input_type != "float32" else images.astype("float32")
@@ -87,7 +93,7 @@ class Prepared:
         return references
 
     def _predict(self, images):
-        """Return float32 arrays for uint8 images: of all outputs, then of the logits before them."""
+        """Return all outputs for uint8 images, then the logits before them."""
         import tensorflow as tf
 
         batch_size = _models.batch_size_for(*self.preprocessing.size)
@@ -104,7 +110,7 @@ class Prepared:
         return [np.concatenate([np.asarray(part[k], "float32") for part in parts]) for k in range(len(parts[0]))]
 
     def _with_logits(self):
-        """Return the model with the logits of each output as further outputs, where they can be found."""
+        """Return the model with logits as further outputs, if they are found."""
         try:
             return keras.Model(self.model.input, [*self.model.outputs, *_models.logits_of(self.model)])
         except ArgumentError:  # the softmax is inside a nested model
@@ -157,7 +163,7 @@ class Job:
 
     @property
     def labels_text(self) -> str:
-        """The class names, one per line; "" if there are none."""
+        """The class names, one per line; "" without any."""
         return "".join(f"{name}\n" for name in self.prepared.class_names)
 
     def calibration_images(self, dtype: str) -> np.ndarray:

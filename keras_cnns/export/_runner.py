@@ -1,4 +1,6 @@
-"""Run one artifact in its own runtime, as a module or as a child process.
+"""Run one artifact in its own runtime.
+
+The file is a module and the program of a child process.
 
 Verification and benchmarks start this file as a program, so that each runtime has a process to itself:
 

@@ -38,7 +38,9 @@ def write(job: Job, path: Path) -> None:
 
 
 def image_bytes_function(servable: Servable, prepared: Prepared) -> Callable:
-    """Return the `tf.function` from JPEG or PNG files to outputs and, for a classifier, the best classes.
+    """Return the `tf.function` from image files to outputs.
+
+    It takes JPEG and PNG files. For a classifier it also gives the best classes.
 
     It computes what the model does for the pixels of `data.pipeline.read_files`, or fails; see `data.image_bytes`.
 

@@ -47,7 +47,7 @@ def by_layer(
 
 
 def _quantized_outputs(plain, quantized, layers):
-    """Return from each layer with a quantized output to that tensor's name in the plain graph."""
+    """Return each layer's quantized output, by name in the plain graph."""
     names = {name for node in quantized.graph.node for name in node.output}
     outputs = {}
     for node in plain.graph.node:
@@ -58,7 +58,7 @@ def _quantized_outputs(plain, quantized, layers):
 
 
 def _layer_of(node_name, layers):
-    """Return the innermost layer whose name scope contains a node; None if there is none."""
+    """Return the innermost layer whose name scope contains a node, or None."""
     for scope in reversed(node_name.split("/")):
         # When a network is traced a second time, its scopes get numbers
         for name in (scope, re.sub(r"_\d+$", "", scope)):

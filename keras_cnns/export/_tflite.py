@@ -17,7 +17,9 @@ from keras_cnns.export.formats import INPUT, QUANTIZATIONS
 
 
 def write(job: Job, path: Path) -> None:
-    """Write a TFLite file that is also a zip archive of the card and the labels.
+    """Write a TFLite file.
+
+    It is also a zip archive of the card and the labels.
 
     It is converted from a SavedModel, because a file converted from a function loses its weights.
 
@@ -66,7 +68,10 @@ def _converter(saved_model, job, input_type):
 
 
 def _with_card(content, card):
-    """Return the model with the card in its metadata, for programs that read no zip archive."""
+    """Return the model with the card in its metadata.
+
+    There it is found by programs that read no zip archive.
+    """
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(card.encode(), "uint8")

@@ -23,7 +23,9 @@ def export_usual(
     data_dir: typing.Path | None = None,
     progress: typing.Progress | None = None,
 ) -> list[Path]:
-    """Export a model in float32 to every format, and in int8 if there are calibration images.
+    """Export a model in float32 and, if possible, in int8.
+
+    In float32 it is written in every format. Int8 needs calibration images.
 
     Args:
         model: as in `export_model`.

@@ -85,7 +85,7 @@ def verify(
 
 
 def _check_hash(artifact, sha256, entry, say):
-    """Raise VerificationError if an artifact is not the file that its manifest's entry describes."""
+    """Raise VerificationError if an artifact is not the exported file."""
     if entry is None:
         say(f"no manifest has the sha256 of {artifact.name}: only its outputs and its description are compared")
     elif entry.get("sha256") != sha256:
@@ -95,7 +95,7 @@ def _check_hash(artifact, sha256, entry, say):
 
 
 def _read_card(path, format):
-    """Return (options that an artifact was made with, class names or None) from its description of itself."""
+    """Return an artifact's options and class names from its card."""
     try:
         card = inspection.read_card(path, format)
         options = {name: card["options"][name] for name in SHAPING if name in card.get("options", {})}

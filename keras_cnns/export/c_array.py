@@ -1,4 +1,7 @@
-"""C++ sources that hold a TFLite file, for devices without a file system. Standard library only."""
+"""C++ sources that hold a TFLite file.
+
+They are for devices without a file system. Standard library only.
+"""
 
 import re
 
@@ -30,7 +33,7 @@ const unsigned int {array}_len = {length};
 
 
 def c_sources(content: bytes, name: str) -> dict[str, str]:
-    """Return the text of a C++ source and its header that hold a file's bytes.
+    """Return a C++ source and its header that hold a file.
 
     Args:
         content: the file's bytes.

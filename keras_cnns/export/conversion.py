@@ -58,7 +58,10 @@ def _conversion_error(error: Exception, prepared: Prepared, format: str, target:
 
 
 def _is_out_of_memory(error, model):
-    """Return whether a converter failed for lack of memory; each library says it in its own way."""
+    """Return whether a converter failed for lack of memory.
+
+    Each library says it in its own way.
+    """
     import tensorflow as tf
 
     if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):

@@ -34,7 +34,7 @@ def export_model(
     command: str | None = None,
     progress: typing.Progress | None = None,
 ) -> Report:
-    """Write a model in each format and compare each artifact with the model.
+    """Write a model in each format, and verify the artifacts.
 
     By default an artifact takes uint8 images (batch, height, width, channels) called `image`. It gives float32
     `probabilities` (batch, classes), or `output` if the model carries no classes and ends without softmax. It holds
@@ -101,7 +101,7 @@ def export_model(
 
 
 def _write_all(job, destination, baseline, command, say):
-    """Write, verify and move into place what the destination names, and return the `Report`."""
+    """Write, verify and move all artifacts, and return the `Report`."""
     with contextlib.ExitStack() as lock_stack, contextlib.ExitStack() as stack:
         # The stack is left in reverse order: artifacts are moved into place, once all have passed, then the manifest
         manifest_file = stack.enter_context(_files.writing(destination.folder / manifest.NAME))
@@ -126,7 +126,10 @@ def _write_all(job, destination, baseline, command, say):
 
 
 def _write_artifact(job: Job, format: str, path: Path, target: Path, baseline: Baseline | None, say) -> Artifact:
-    """Write one artifact to `path`, from where it is moved to `target` later, and verify it."""
+    """Write and verify one artifact.
+
+    It is written to `path` and moved to `target` later.
+    """
     gigabytes = needed_memory(format, job.prepared.model) / 1e9
     say(f"writing {target.name}{f' (takes about {gigabytes:.0f} GB of memory)' if gigabytes > 2 else ''}")
     seconds = write(job, format, path, target)

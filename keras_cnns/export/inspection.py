@@ -85,7 +85,10 @@ def _inspect_tflite(path):
 
 
 def _tflite_operator_names(model, schema):
-    """Return the name of each operator code of a TFLite model; a custom one is "CUSTOM" and its own name."""
+    """Return the name of each operator code of a TFLite model.
+
+    A custom operator is called "CUSTOM" and its own name.
+    """
     known = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     names = []
     for code in (model.OperatorCodes(k) for k in range(model.OperatorCodesLength())):
@@ -126,7 +129,7 @@ def read_card(path: typing.Path, format: str) -> dict[str, Any]:
 
 
 def size(path: typing.Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Return the bytes of a file or a whole folder."""
     return sum(file.stat().st_size for file in _files_of(path))
 
 

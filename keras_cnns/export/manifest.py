@@ -16,7 +16,7 @@ FORMAT = "keras_cnns exports 1"
 
 
 def read(folder: typing.Path) -> dict[str, Any]:
-    """Return a folder's entries by file name; {} if it has no manifest.
+    """Return a folder's entries by file name; {} without a manifest.
 
     Args:
         folder: the folder of exports.
@@ -51,7 +51,7 @@ def text(folder: typing.Path, entries: Mapping[str, Any]) -> str:
 
 
 def entry_of(path: typing.Path) -> dict[str, Any] | None:
-    """Return an artifact's entry in the manifest beside it; None if there is none."""
+    """Return an artifact's entry in the manifest beside it, or None."""
     path = Path(path)
     try:
         return read(path.parent).get(path.name)

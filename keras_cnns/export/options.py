@@ -1,4 +1,4 @@
-"""The options of an export, and which of them fit together. Standard library only."""
+"""The options of an export. Standard library only."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from keras_cnns.export.formats import FORMATS, INPUT_TYPES, LAYOUTS, OPSETS, OWN
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Options of an export: what the artifacts take, give and hold, and how they are verified.
+    """How artifacts are exported and verified.
 
     Attributes:
         quantize: a name of `QUANTIZATIONS`.
@@ -74,12 +74,15 @@ class Options:
 
     @property
     def input_type(self) -> str:
-        """The input's dtype: `io`, or the one that fits `preprocess`."""
+        """The input's dtype, either `io` or what fits `preprocess`."""
         return self.io or ("uint8" if self.preprocess else "float32")
 
     @property
     def weight_bits(self) -> int:
-        """Bits of an int8 ONNX file's weights: 7 if the target is unknown, as 8 give wrong results on some."""
+        """Bits of an int8 ONNX file's weights.
+
+        With an unknown target they are 7, because 8 give wrong results on some processors.
+        """
         return TARGETS[self.target or "avx2"]
 
     @property
@@ -152,7 +155,7 @@ class Options:
                 )
 
     def _check_owners(self, formats):
-        """Refuse an option of one format unless that format is among those to write."""
+        """Refuse options of formats that are not written."""
         for option, owner in OWNERS.items():
             if getattr(self, option) and formats and owner not in formats:
                 raise ArgumentError(
@@ -192,7 +195,10 @@ class Options:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return a dictionary of JSON values; a calibration array is described by its shape."""
+        """Return a dictionary of JSON values.
+
+        A calibration array is described by its shape.
+        """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["labels"] = self.labels and list(self.labels)
         if self.calibration is not None:
@@ -204,7 +210,7 @@ class Options:
 
 
 def read_labels(path: typing.Path) -> tuple[str, ...]:
-    """Return the class names in a text file with one name per line.
+    """Return the class names in a text file, one per line.
 
     Args:
         path: file in UTF-8. Empty lines are ignored.

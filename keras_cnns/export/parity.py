@@ -93,7 +93,10 @@ class Bounds:
         return QUANTIZATIONS[self.quantize].agreement if self.min_agreement is None else self.min_agreement
 
     def spare_images(self, examples: int) -> int:
-        """Return how many of few images may always differ: one, unless values or agreement were asked for."""
+        """Return how many of few images may always differ.
+
+        It is one, unless values are bounded or an agreement was asked for.
+        """
         return int(examples < ENOUGH_IMAGES and not self.is_exact and self.min_agreement is None)
 
 
@@ -139,12 +142,15 @@ class Parity:
 
     @property
     def agreement(self) -> float:
-        """Share of images with the model's top-1 class, or whose two best classes are too close to tell."""
+        """Share of images with the model's top-1 class, or a near-tie."""
         return 1 - self.disagreements / self.examples
 
     @property
     def agreement_interval(self) -> tuple[float, float]:
-        """Exact 95 % confidence interval (Clopper and Pearson, 1934) of the agreement on all images like these."""
+        """Exact 95 % confidence interval of the agreement on all such images.
+
+        Source: Clopper and Pearson, 1934.
+        """
         from scipy.stats import binomtest
 
         interval = binomtest(self.examples - self.disagreements, self.examples).proportion_ci(0.95, method="exact")
@@ -152,7 +158,7 @@ class Parity:
 
     @property
     def fault(self) -> str:
-        """The first bound that is exceeded, in words; "" if the artifact passes."""
+        """The first exceeded bound in words; "" if the artifact passes."""
         # "not <=" and not ">", because a comparison with NaN is false
         if self.bound is not None and not self.max_difference <= self.bound:
             return f"outputs differ by {self.max_difference:.3g}, more than {self.bound:.3g}"
@@ -231,7 +237,10 @@ def _check_outputs(expected, outputs):
 
 
 def _logits(reference, outputs):
-    """Return the model's and the artifact's logits as float64, up to a constant per image."""
+    """Return the model's and the artifact's logits as float64.
+
+    They are correct up to a constant per image.
+    """
     if reference.kind != PROBABILITIES:
         return reference.values.astype("float64"), outputs.astype("float64")
     seen = (reference.values > 1e-6) & (outputs > 1e-6)
@@ -251,7 +260,10 @@ def _signal_to_noise(expected, found, within_images):
 
 @dataclasses.dataclass(frozen=True)
 class _Ranking:
-    """How far an artifact ranks the classes as its model does; the fields are those of `Parity`."""
+    """How far an artifact ranks the classes as its model does.
+
+    The fields are those of `Parity`.
+    """
 
     disagreements: int
     top5_agreement: float
@@ -280,7 +292,7 @@ def _compare_ranking(reference, outputs, bounds):
 
 
 def check_fusion(fused: Parity, unfused: Parity) -> None:
-    """Raise ArtifactError if ONNX Runtime's fused kernels lose what the file itself holds.
+    """Raise ArtifactError if fused kernels lose what the file holds.
 
     Int8 kernels for AVX2, and for AVX-512 without VNNI, add two products in 16 bits, which saturate with weights of 8
     bits.

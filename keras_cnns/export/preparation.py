@@ -62,7 +62,10 @@ def prepare_model(
 
 
 def _choose_output(whole, preprocessing, class_names, options, name):
-    """Return (model to export, name of its main output, whether to add a softmax)."""
+    """Return the model to export, its main output, and its softmax.
+
+    Returns (model, name of the main output, whether to add a softmax).
+    """
     has_last_softmax = _models.gives_probabilities(whole)
     is_probability = has_last_softmax or _looks_like_probabilities(whole, preprocessing)
     if not options.logits:
@@ -88,7 +91,10 @@ def _check_input_size(model, preprocessing):
 
 
 def _looks_like_probabilities(model, preprocessing):
-    """Return whether outputs sum to one, as those of an ensemble, whose softmax is not its last layer."""
+    """Return whether the outputs sum to one.
+
+    Those of an ensemble do, although its last layer is not a softmax.
+    """
     noise = np.random.default_rng(0).integers(0, 256, (8, *preprocessing.shape)).astype("float32")
     (values, *_) = keras.tree.flatten(model.predict_on_batch(preprocessing.normalize(noise)))
     values = np.asarray(values, "float32")
@@ -96,7 +102,10 @@ def _looks_like_probabilities(model, preprocessing):
 
 
 def _with_split_groups(model):
-    """Return the model with grouped convolutions split, because no converter takes Keras's; weights are the same."""
+    """Return the model with grouped convolutions split.
+
+    No converter takes those of Keras. The weights are the same.
+    """
 
     def is_grouped(layer):
         return type(layer) is keras.layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last"
@@ -130,7 +139,10 @@ def _check_labels(names, classes):
 
 
 def _choose_preprocessing(model, info, options):
-    """Return the `Preprocessing` of the artifact; `input_size` decides where the model's size is free."""
+    """Return the `Preprocessing` of the artifact.
+
+    The option `input_size` decides where the model's size is free.
+    """
     height, width, channels = _models.one_image_input(model)
     preprocessing, side = info and info.preprocessing, options.input_size
     if side is None:
@@ -154,7 +166,10 @@ def _choose_preprocessing(model, info, options):
 
 
 def _check_normalization(preprocessing, options):
-    """Raise ArgumentError for a normalization that is too large for the artifact, or impossible with integers."""
+    """Raise ArgumentError for a normalization that the artifact cannot hold.
+
+    It is too large to be held unasked, or impossible with integers.
+    """
     if not options.preprocess:
         return
     if preprocessing.whitening is not None and not options.bake_whitening:
@@ -171,7 +186,10 @@ def _check_normalization(preprocessing, options):
 
 
 def _hash_weights(model):
-    """Return the sha256 of a model's weights: types, shapes and values, in order."""
+    """Return the sha256 of a model's weights.
+
+    Types, shapes and values are hashed, in order.
+    """
     digest = hashlib.sha256()
     for array in model.get_weights():
         digest.update(json.dumps([array.dtype.name, *array.shape]).encode())

@@ -31,7 +31,9 @@ class Calibration:
     seed: int | None = None
 
     def full_range_images(self) -> typing.Pixels:
-        """Return the images with one black and one white pixel in the first of them.
+        """Return the images with one black and one white pixel added.
+
+        Both are in the first image.
 
         They make the range of the input 0 to 255, so that a quantized input takes pixels unchanged.
         """
@@ -95,7 +97,7 @@ def _from_source(name, options, preprocessing, info, class_names):
 
 
 def _is_flat(name):
-    """Return whether a source is a folder of image files without class folders."""
+    """Return whether a source is a folder without class folders."""
     if not os.path.isdir(name):
         return False
     with os.scandir(name) as entries:
@@ -135,7 +137,10 @@ def _check_images(images, preprocessing):
 
 
 def _check_range(images, name):
-    """Raise SourceError for images without contrast: ranges fitted on them would cut off real images."""
+    """Raise SourceError for images without contrast.
+
+    Ranges fitted on them would cut off real images.
+    """
     low, high = int(images.min()), int(images.max())
     if high - low < 64:
         hint = " Pixels of 0 to 1 must be multiplied by 255." if high <= 1 else ""

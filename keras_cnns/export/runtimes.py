@@ -62,7 +62,7 @@ def format_of_existing(path: typing.Path) -> str:
 
 
 def open_artifact(path: typing.Path, format: str | None = None) -> _runner.Runner:
-    """Open an artifact in this process and return a function that runs it.
+    """Return a function that runs an artifact in this process.
 
     Args:
         path: the artifact.
@@ -89,7 +89,9 @@ def open_artifact(path: typing.Path, format: str | None = None) -> _runner.Runne
 
 
 class RuntimeProcess:
-    """A child process that runs one artifact and imports only its runtime and NumPy.
+    """A child process that runs one artifact.
+
+    It imports only the artifact's runtime and NumPy.
 
     A context manager: the process lives inside the `with` block.
 
@@ -151,14 +153,22 @@ class RuntimeProcess:
         return answer
 
     def run(self, images: np.ndarray) -> _runner.Outputs:
-        """Return the float32 outputs by name for all images (images, height, width, channels)."""
+        """Return the float32 outputs by name.
+
+        Args:
+            images: array (images, height, width, channels), in the artifact's type.
+        """
         with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
             input_file = Path(folder) / "images.npy"
             np.save(input_file, images)
             return self._ask_for_outputs(folder, do="run", images=str(input_file))
 
     def run_files(self, contents: list[bytes]) -> _runner.Outputs:
-        """Return the outputs of a SavedModel's `serve_image_bytes` for the contents of image files."""
+        """Return the outputs of a SavedModel's `serve_image_bytes`.
+
+        Args:
+            contents: the contents of image files.
+        """
         with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
             paths = [Path(folder) / f"{k}.png" for k in range(len(contents))]
             for path, content in zip(paths, contents, strict=True):
@@ -172,7 +182,7 @@ class RuntimeProcess:
             return dict(outputs)
 
     def _describe_end(self, timed_out):
-        """Return how the process ended, with the last line that it wrote to stderr."""
+        """Return how the process ended, with its last line of stderr."""
         code = self.process.wait()
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").strip().splitlines()

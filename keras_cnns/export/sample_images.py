@@ -41,7 +41,7 @@ def choose_images(
     classes: int | None = None,
     say: typing.Progress = lambda text: None,
 ) -> SampleImages:
-    """Return images of a named source, of the model's own, or of scikit-learn.
+    """Return images of a source, the model's own, or scikit-learn's.
 
     Args:
         preprocessing: `Preprocessing`, whose shape the images get.
@@ -71,7 +71,10 @@ def choose_images(
 
 
 def _read_source(name, preprocessing, info, data_dir, class_names, classes):
-    """Return up to `MOST_IMAGES` test images of a source; training images if it has no test split."""
+    """Return up to `MOST_IMAGES` test images of a source.
+
+    They are training images if the source has no test split.
+    """
     from keras_cnns.data.pipeline import read_pixels
     from keras_cnns.data.recorded_source import reopen_source
 
@@ -87,7 +90,10 @@ def _read_source(name, preprocessing, info, data_dir, class_names, classes):
 
 
 def _fallback_images(preprocessing):
-    """Return images of scikit-learn: crops of its two photographs, or its digits for gray models."""
+    """Return images of scikit-learn.
+
+    They are crops of its two photographs, or its digits for gray models.
+    """
     import tensorflow as tf
 
     random = np.random.default_rng(SEED)

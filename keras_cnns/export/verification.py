@@ -46,7 +46,9 @@ def verify_artifact(
     name: str,
     is_kept: bool = False,
 ) -> Verification:
-    """Inspect an artifact, run it in a process of its own, and compare it with the model.
+    """Inspect an artifact, run it, and compare it with the model.
+
+    It runs in a child process.
 
     Args:
         path: the artifact.
@@ -69,7 +71,7 @@ def verify_artifact(
 
 @contextlib.contextmanager
 def name_failures(name: str, format: str, baseline: Baseline | None, is_kept: bool) -> Iterator[None]:
-    """Turn an ArtifactError into a VerificationError that names the artifact and what was done.
+    """Turn an ArtifactError into a VerificationError with the artifact's name.
 
     Args:
         name: name of the artifact.
@@ -87,7 +89,7 @@ def name_failures(name: str, format: str, baseline: Baseline | None, is_kept: bo
 
 
 def _compare_artifact(path, format, prepared, baseline, contents):
-    """Return the `Verification` of an artifact that is run in a process of its own."""
+    """Return the `Verification` of an artifact that a child process runs."""
     check_logits(prepared, baseline)
     images = prepared.as_input(baseline.images.images)
     with RuntimeProcess(path, format) as process:
@@ -108,7 +110,7 @@ def _compare_artifact(path, format, prepared, baseline, contents):
 
 
 def _compare_unfused(path, prepared, baseline, images, fused_outputs):
-    """Return the `Parity` of each output of an ONNX file that runs without optimizations of the graph.
+    """Return the `Parity` of each output of an ONNX file without fusion.
 
     Raises:
         ArtifactError: if the optimizations make the results much worse. This comes before all other faults, because
@@ -123,7 +125,10 @@ def _compare_unfused(path, prepared, baseline, images, fused_outputs):
 
 
 def _compare_outputs(prepared, baseline, outputs):
-    """Return the `Parity` of each output, the main one first, for as many images as there are outputs."""
+    """Return the `Parity` of each output, the main one first.
+
+    As many images are compared as there are outputs.
+    """
     options = prepared.options
     bounds = Bounds(options.quantize, options.tolerance, options.min_agreement)
     return [
@@ -139,7 +144,10 @@ def _refuse_faults(prepared, parities, how=""):
 
 
 def _check_image_files(process, prepared, images):
-    """Raise ArtifactError unless `serve_image_bytes` computes for image files what the model does for their pixels."""
+    """Raise ArtifactError unless `serve_image_bytes` equals the model.
+
+    The model is given the pixels that this package reads from the same files.
+    """
     from keras_cnns.data.pipeline import read_files
 
     files = _image_files(images)
@@ -156,7 +164,7 @@ def _check_image_files(process, prepared, images):
 
 
 def _check_best_classes(outputs, expected, class_names):
-    """Raise ArtifactError unless the best classes of `serve_image_bytes` and their names are the model's."""
+    """Raise ArtifactError unless best classes and their names are the model's."""
     indices, fault = outputs["top_indices"], ""
     best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
     if np.abs(np.take_along_axis(expected, indices, axis=1) - best).max() > TOLERANCE * max(1.0, np.abs(best).max()):
@@ -168,7 +176,7 @@ def _check_best_classes(outputs, expected, class_names):
 
 
 def _image_files(images):
-    """Return image files of the kinds that servers receive, as {kind: bytes}.
+    """Return files of the kinds that servers receive, by kind.
 
     Args:
         images: uint8 images of one size.
