@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow  # tests/cli/test_benchmark.py has quick tests
 
 @pytest.fixture(scope="module")
 def biased():
-    """The shipped network with a bias that makes it say "3" far too often."""
+    """The shipped network with a bias towards "3"."""
     model = applications.NiN(weights="digits")
     bias = model.get_layer("cccp6").bias
     bias.assign(bias + 12 * np.eye(10, dtype="float32")[3])
@@ -51,7 +51,7 @@ def artifacts(digits_model, biased, tmp_path_factory):
 
 
 class Recorder:
-    """Records the requests to each process, its modules, and its threads at the end."""
+    """Records each process's requests, modules and number of threads."""
 
     def __init__(self, monkeypatch):
         self.requests, self.modules, self.threads = [], {}, {}
@@ -72,7 +72,7 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def measured(digits_model, artifacts):
-    """The benchmark of the network and its artifacts in all formats, and its recorder."""
+    """The benchmark of the network and its artifacts, and its recorder."""
     model, record = digits_model
     paths = [artifacts[name] for name in ("plain_saved_model", "plain.tflite", "plain.onnx", "biased.tflite")]
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -83,7 +83,10 @@ def measured(digits_model, artifacts):
 
 @pytest.fixture(scope="module")
 def alone(artifacts, tmp_path_factory):
-    """The benchmark of artifacts without their model, with three threads each; one of them carries no card."""
+    """The benchmark of artifacts without their model, and its recorder.
+
+    Each runtime may use three threads. One artifact carries no card.
+    """
     foreign = onnx.load(artifacts["plain.onnx"])
     del foreign.metadata_props[:]
     path = tmp_path_factory.mktemp("foreign") / "foreign.onnx"

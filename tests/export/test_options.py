@@ -1,4 +1,4 @@
-"""Every option works in every format that has it; contradictions are refused with the reason."""
+"""Every option works in its formats, and contradictions are refused."""
 
 import itertools
 import re
@@ -30,7 +30,10 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), dtype="uint8"
 
 @pytest.fixture
 def export(digits_model, tmp_path):
-    """A function: export(formats, option=...) -> {format: opened artifact}."""
+    """A function that exports and returns the opened artifacts by format.
+
+    It is called as export(formats, option=...).
+    """
 
     def run(formats, model=None, info=None, **options):
         model, info = (model, info) if model is not None else digits_model

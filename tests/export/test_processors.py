@@ -1,4 +1,4 @@
-"""int8 ONNX files compute the same on every processor, and reports say how much they prove."""
+"""int8 ONNX files compute the same on every processor."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def exported(request, tmp_path_factory):
 
 
 def test_products_of_pairs_fit_into_16_bits(exported):
-    """AVX2 adds two products of uint8 activations and int8 weights in int16, and saturates above its maximum."""
+    # AVX2 adds two products of uint8 activations and int8 weights in int16, and saturates above its maximum.
     target, _, proto = exported
     weights = [numpy_helper.to_array(tensor) for tensor in proto.graph.initializer]
     largest = max(np.abs(values.astype(int)).max() for values in weights if values.dtype == np.int8 and values.ndim > 1)
@@ -62,7 +62,7 @@ def test_the_reference_evaluator_gives_the_same(exported):
 
 
 def test_results_of_dense_layers_stay_in_float32(tmp_path):
-    """OpenCV 5 refuses a Gemm whose bias and result are both quantized, whatever activation follows."""
+    # OpenCV 5 refuses a Gemm whose bias and result are both quantized, whatever activation follows.
     x = y = keras.Input((12, 12, 3))
     y = keras.layers.Flatten()(y)
     for activation in ("relu", "tanh", "sigmoid"):
@@ -96,7 +96,7 @@ def test_opsets_above_those_of_tf2onnx(opset, tmp_path):
 
 
 def test_saturating_kernels_are_detected():
-    """Measured with nin:digits and weights of 8 bits: 41.6 dB unfused, 18.5 fused on AVX2, 41.0 on VNNI."""
+    # Measured with nin:digits and weights of 8 bits: 41.6 dB unfused, 18.5 fused on AVX2, 41.0 on VNNI.
     logits = np.random.default_rng(0).normal(size=(50, 10)).astype("float32")
     noise = np.random.default_rng(1).normal(size=logits.shape).astype("float32")
     signal = np.square(logits - logits.mean(1, keepdims=True)).sum()
@@ -123,7 +123,7 @@ def test_saturating_kernels_are_detected():
 @pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-x86_64 (Debian's qemu-user) is not installed")
 @pytest.mark.parametrize("target, right", [(None, True), ("vnni", False)])
 def test_a_processor_without_vnni(target, right, digits_model, tmp_path):
-    """QEMU emulates a processor that has AVX2 but neither AVX-512 nor VNNI, so that its kernels run here."""
+    # QEMU emulates a processor that has AVX2 but neither AVX-512 nor VNNI, so that its kernels run here.
     model, record = digits_model
     options = Options(quantize="int8", target=target, verify=False)
     (artifact,) = export_model(model, tmp_path, ["onnx"], options, info=record).artifacts
@@ -174,7 +174,7 @@ def test_constant_outputs_prove_nothing(tmp_path, cli):
 
 
 def test_an_agreement_has_an_interval():
-    """Clopper and Pearson: if 24 of 24 agree, the agreement is at least .025 ** (1 / 24)."""
+    # Clopper and Pearson: if 24 of 24 agree, the agreement is at least .025 ** (1 / 24).
     logits = np.tile(np.float32([4.0, 0.0]), (24, 1)) + np.arange(24, dtype="float32")[:, None] % 3
     parity = compare(Reference(logits, "logits"), logits, Bounds("int8"))
     assert parity.agreement_interval == pytest.approx((0.025 ** (1 / 24), 1.0)) and parity.classes == 1

@@ -1,4 +1,4 @@
-"""Quantized artifacts are small, accurate, integer where they say so, and calibrated on real images."""
+"""Quantized artifacts are small, accurate and calibrated on real images."""
 
 import dataclasses
 import itertools
@@ -108,7 +108,7 @@ def test_a_float_output_is_no_integer_file(digits_model, tmp_path):
 
 
 def test_each_channel_keeps_its_scale(tmp_path):
-    """Normalization with a mean and deviation per channel costs only the rounding of its output."""
+    # Normalization with a mean and deviation per channel costs only the rounding of its output.
     x = keras.Input((8, 8, 3))
     model = keras.Model(x, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)), name="means")
     model.layers[-1].set_weights([np.eye(3, dtype="float32"), np.zeros(3, "float32")])
@@ -186,7 +186,7 @@ def test_wrong_calibration_folders_are_refused(digits_model, folder_of_images, t
 
 
 def test_calibration_on_dark_images_fails_verification(digits_model, tmp_path):
-    """Ranges of activations that are fitted on dark images cut off those of real images."""
+    # Ranges of activations that are fitted on dark images cut off those of real images.
     model, record = digits_model
     dark = data.open_source("digits").split("train").items[:100] // 3
     with pytest.raises(VerificationError, match="get another class, and 10 may|its accuracy is"):
@@ -216,7 +216,7 @@ def test_local_response_normalization_stays_in_float32(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sigmoid", "embedding"])
 def test_outputs_without_classes_are_compared_by_signal_to_noise(kind, tmp_path, monkeypatch):
-    """The index of the largest value says nothing about a single number or an embedding."""
+    # The index of the largest value says nothing about a single number or an embedding.
     keras.utils.set_random_seed(0)
     x = keras.Input((16, 16, 3))
     y = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, activation="relu")(x))

@@ -81,7 +81,7 @@ def test_float32_outputs_and_logits_have_bounds():
 
 
 def test_bounds_grow_with_the_logits():
-    """Probabilities do not show that their logits are thousands, of which float32 keeps three decimals."""
+    # Probabilities do not show that their logits are thousands, and that float32 keeps only three decimals of them.
     reference = softmax(LOGITS)
     off = reference.copy()
     off[3] = softmax(LOGITS[3:4] + 5e-3 * np.eye(10)[2])[0]
@@ -91,7 +91,7 @@ def test_bounds_grow_with_the_logits():
 
 
 def test_a_network_with_large_logits_is_exported(tmp_path):
-    """Its weights are for pixels of 0 to 1 and it gets 0 to 255, but the artifact computes the same."""
+    # Its weights are for pixels of 0 to 1 and it gets 0 to 255, but the artifact computes the same.
     keras.utils.set_random_seed(0)
     x = keras.Input((16, 16, 3))
     y = keras.layers.Flatten()(keras.layers.Conv2D(32, 3, kernel_initializer="he_normal", activation="relu")(x))
@@ -134,7 +134,7 @@ def test_each_quantization_needs_its_agreement(quantize, images, wrong, fails):
 
 
 def test_accuracy_must_be_kept():
-    """Of 3 % allowed disagreements, not all may be errors where the model was right."""
+    # 3 % of the classes may differ, but not if each difference is an error of the artifact.
     labels = np.zeros(1000, "int64")
     reference = np.tile(np.float32([1.0, 0.0]), (1000, 1))
     for wrong, fails in ((10, False), (11, True)):
@@ -284,7 +284,7 @@ def rewrite(path, name, change):
 
 @pytest.mark.parametrize("name", [pytest.param("nin_saved_model", marks=pytest.mark.slow), "nin.tflite", "nin.onnx"])
 def test_verify_checks_labels_and_card(copied, digits_model, name):
-    """Programs take class names from labels.txt, and the input's description from the card."""
+    # Programs take class names from labels.txt, and the input's description from the card.
     model, record = digits_model
     (copied / "manifest.json").unlink()
     rewrite(copied / name, "labels.txt", lambda text: "".join(text.splitlines(True)[::-1]))
@@ -307,7 +307,7 @@ def test_broken_cards_are_errors(copied, digits_model, card):
 
 @pytest.mark.slow
 def test_verify_sees_permuted_labels_in_a_saved_model(digits_model, tmp_path, monkeypatch):
-    """The names that `serve_image_bytes` gives are in the graph, not in the assets."""
+    # The names that `serve_image_bytes` gives are in the graph, not in the assets.
     model, record = digits_model
     original = _saved_model.image_bytes_function
 
@@ -328,7 +328,7 @@ def test_verify_sees_permuted_labels_in_a_saved_model(digits_model, tmp_path, mo
     ],
 )
 def test_verify_sees_wrongly_decoded_image_files(digits_model, tmp_path, monkeypatch, part, wrong, kind):
-    """Plain PNG files alone would not show it, because any decoder reads them."""
+    # Plain PNG files alone would not show it, because any decoder reads them.
     import tensorflow as tf
 
     from keras_cnns.data import image_bytes
@@ -352,7 +352,7 @@ def test_missing_and_damaged_artifacts_are_errors(tmp_path, digits_model, copied
 
 
 def test_sizes_must_fit_the_weights(exported, digits_model, tmp_path, monkeypatch):
-    """A conversion that loses its weights writes a file of 13 KB; Keras's own SavedModel has each weight twice."""
+    # A conversion that loses its weights writes a file of 13 KB; Keras's own SavedModel has each weight twice.
     model, record = digits_model
     for factor, message in ((0.3, "some are missing"), (3, "some are stored more than once")):
         size = inspection.size
@@ -391,7 +391,7 @@ def test_a_foreign_manifest_is_kept(digits_model, tmp_path):
 
 
 def test_occupied_outputs_are_refused_before_anything_is_moved(digits_model, tmp_path):
-    """A folder has the TFLite file's name; the ONNX file must not be left alone, without a manifest."""
+    # A folder has the TFLite file's name; the ONNX file must not be left alone, without a manifest.
     model, record = digits_model
     (tmp_path / "nin.tflite").mkdir()
     for formats in (["onnx", "tflite"], ["tflite", "onnx"]):
