@@ -107,7 +107,7 @@ def measure(name, artifacts=ARTIFACTS, runtimes=None):
     calibration = choose_images(info.preprocessing).images
     images = calibration[:IMAGES]
     prepared = prepare_model(model, info, Options(), name)
-    expected = prepared.expected(images)[prepared.main_output].values
+    expected = prepared.compute_references(images)[prepared.main_output].values
     runtimes = installed() if runtimes is None else runtimes
     with tempfile.TemporaryDirectory() as folder:
         for k, (artifact, format, given) in enumerate(artifacts):

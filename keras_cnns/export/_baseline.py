@@ -55,7 +55,7 @@ def measure_baseline(prepared: Prepared, info: ModelInfo | None, say: typing.Pro
             "each image here has one label"
         )
         images = dataclasses.replace(images, labels=None)
-    references = prepared.expected(images.images)
+    references = prepared.compute_references(images.images)
     main = references[prepared.main_output]
     if options.quantize == "none" or options.min_agreement != 0:  # else no agreement was asked for
         _check_provable(prepared, images, main.values)

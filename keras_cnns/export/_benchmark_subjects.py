@@ -63,8 +63,8 @@ class Subject(RuntimeProcess):
             return super().ask(**request)
         except ArtifactError as error:
             cure = (
-                "It is loaded in a process of its own, where layers that a program defines are not known: put them "
-                "into a module"
+                "It is loaded in a separate process, which does not know layers that a program defines: put them into "
+                "a module"
                 if self.format == KERAS
                 else "Export the model again"
             )
@@ -184,7 +184,7 @@ def _plain_preprocessing(subject):
     *size, channels = subject.shape
     if None in size or channels not in (1, 3):
         raise ArgumentError(
-            "without a model or a record of its own, an artifact must take images of a known size, with 1 or 3 "
+            "without a model, an artifact that carries no preprocessing must take images of a known size, with 1 or 3 "
             f"channels. Received: path={str(subject.path)!r} with images of {_times(subject.shape)}"
         )
     return Preprocessing(size, channels, scale=(1.0,))

@@ -75,8 +75,8 @@ class Prepared:
             return np.asarray(self.preprocessing.normalize(images.astype("float32")), "float32")
         return images if self.options.input_type != "float32" else images.astype("float32")
 
-    def expected(self, images: typing.Pixels) -> dict[str, Reference]:
-        """Return the model's outputs by name, as references for an artifact.
+    def compute_references(self, images: typing.Pixels) -> dict[str, Reference]:
+        """Run the model, and return its outputs by name.
 
         Args:
             images: uint8 (images, height, width, channels), of the model's size.
@@ -86,11 +86,18 @@ class Prepared:
         outputs, logits = values[: len(self.outputs)], values[-len(self.outputs) :]
         references = {}
         for name, output, logit, softmax in zip(self.outputs, outputs, logits, self.softmax, strict=True):
-            # Auxiliary heads give the same kind of values as the main output
-            kind = name if name in (PROBABILITIES, LOGITS) else self.main_output if self.is_classifier else OUTPUT
             shown = _models.softmax(output) if softmax else output
-            references[name] = Reference(shown, kind, largest_logit=float(np.abs(logit).max()))
+            references[name] = Reference(shown, self._kind_of(name), largest_logit=float(np.abs(logit).max()))
         return references
+
+    def _kind_of(self, name):
+        """Return what an output's values are.
+
+        Those of auxiliary heads are the same kind as those of the main output.
+        """
+        if name in (PROBABILITIES, LOGITS):
+            return name
+        return self.main_output if self.is_classifier else OUTPUT
 
     def _predict(self, images):
         """Return all outputs for uint8 images, then the logits before them."""

@@ -68,7 +68,7 @@ class Bounds:
     """How far an artifact may be from its model.
 
     Attributes:
-        quantize: a name of `QUANTIZATIONS`, which has bounds of its own.
+        quantize: a name of `QUANTIZATIONS`, which sets agreement and signal-to-noise ratio.
         tolerance: as in `Options`; None: `TOLERANCE`.
         min_agreement: as in `Options`; None: that of the quantization.
     """
@@ -233,7 +233,7 @@ def _check_outputs(expected, outputs):
     if outputs.shape != expected.shape or outputs.dtype != np.float32:
         raise ArtifactError(f"it gives {outputs.dtype} {outputs.shape} and not float32 {expected.shape}")
     if not np.isfinite(outputs).all():
-        raise ArtifactError("it gives values that are not finite")
+        raise ArtifactError("it gives values that are NaN or infinite")
 
 
 def _logits(reference, outputs):

@@ -114,7 +114,7 @@ def _open_training_split(name, options, info, class_names):
         if options.calibration is not None:
             raise
         raise ArgumentError(
-            f"the images that the model was trained on are not at hand; name others with --calibration ({error})"
+            f"the images that the model was trained on are not available; name others with --calibration ({error})"
         ) from None
     if class_names:
         source = source.with_classes(class_names, getattr(info, "class_ids", ()))

@@ -66,7 +66,7 @@ def choose_images(
         try:
             return read(info.data["source"])
         except (ArgumentError, SourceError) as error:
-            say(f"the images that the model was tested on are not at hand: {error}")
+            say(f"the images that the model was tested on are not available: {error}")
     return _fallback_images(preprocessing)
 
 

@@ -152,7 +152,8 @@ def _check_image_files(process, prepared, images):
 
     files = _image_files(images)
     main, bounds = prepared.main_output, Bounds(tolerance=prepared.options.tolerance)
-    reference = prepared.expected(read_files(map(io.BytesIO, files.values()), prepared.preprocessing))[main]
+    pixels = read_files(map(io.BytesIO, files.values()), prepared.preprocessing)
+    reference = prepared.compute_references(pixels)[main]
     outputs = process.run_files(list(files.values()))
     for k, kind in enumerate(files):
         single = dataclasses.replace(reference, values=reference.values[k : k + 1])

@@ -133,7 +133,7 @@ def test_calibrated_quantizations_need_images(digits_model, tmp_path):
         with pytest.raises(ArgumentError, match="fits the ranges of activations.*with --calibration"):
             export_model(model, tmp_path, ["tflite"], Options(quantize=quantize), info=alone)
     gone = ModelInfo(preprocessing=record.preprocessing, data={"source": str(tmp_path / "gone.npz")})
-    with pytest.raises(ArgumentError, match="not at hand; name others with --calibration"):
+    with pytest.raises(ArgumentError, match="not available; name others with --calibration"):
         export_model(model, tmp_path, ["tflite"], Options(quantize="int8"), info=gone)
     assert not list(tmp_path.iterdir())
 
