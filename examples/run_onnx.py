@@ -4,8 +4,8 @@
     python run_onnx.py nin-digits.onnx image.png
 
 Prints the best classes, up to five, with their probabilities. The file must hold its preprocessing (the default) and
-class names; it may be quantized. Its metadata describe input and output under keras_cnns.json. Needs read_image.py
-beside it.
+class names; it may be quantized. Its metadata describe input and output under keras_cnns.json. Needs
+read_image.py beside it.
 """
 
 import json

@@ -170,7 +170,7 @@ def test_read_image_gives_the_pixels_of_the_package(channels, height, width, sho
         assert np.abs(pixels - expected).max() <= 1 and (pixels != expected).mean() < 0.08, name
     Image.fromarray(np.float32([[0.5] * 8] * 8)).save(tmp_path / "float.tif")
     with pytest.raises(ValueError, match="float.tif: has more than 16 bits"):
-        read_image(tmp_path / "float.tif", 8, 8, 1)
+        run_read_image(tmp_path / "float.tif", 8, 8, 1)
 
 
 @pytest.mark.slow
