@@ -75,7 +75,10 @@ def test_float32_outputs_and_logits_have_bounds():
     # The bound of logits is relative to the largest of them
     assert not compared(LOGITS * 100, LOGITS * 100 + 5e-3, "logits").fault
     assert "outputs differ" in compared(LOGITS * 100, LOGITS * 100 + 5e-2, "logits").fault
-    for broken, message in ((np.full_like(reference, np.nan), "NaN or infinite"), (reference[:, :3], "and not float32")):
+    for broken, message in (
+        (np.full_like(reference, np.nan), "NaN or infinite"),
+        (reference[:, :3], "and not float32"),
+    ):
         with pytest.raises(ArtifactError, match=message):
             compared(reference, broken, "probabilities")
 
