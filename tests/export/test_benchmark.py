@@ -19,6 +19,7 @@ from keras_cnns.export import Options, _keras_runner, _runner, benchmark, export
 from keras_cnns.export._benchmark_subjects import find_common_input
 from keras_cnns.export._usual_exports import export_usual
 from keras_cnns.export.runtimes import RuntimeProcess
+from keras_cnns.saving import ModelInfo
 
 pytestmark = pytest.mark.slow  # tests/cli/test_benchmark.py has quick tests
 
@@ -115,7 +116,9 @@ def test_rows_are_complete(measured, artifacts, digits_model):
     assert list(rows) == [digits_model[0].name, "plain_saved_model", "plain.tflite", "plain.onnx", "biased.tflite"]
     assert rows["plain.tflite"].bytes == artifacts["plain.tflite"].stat().st_size
     for row in result.rows:
-        assert 4 * 349_674 < row.bytes < 1.1 * 4 * 349_674
+        # A SavedModel's graph is larger, because it decodes image files too
+        graph_bytes = 300_000 if row.runtime == "tf.saved_model" else 0.1 * 4 * 349_674
+        assert 4 * 349_674 < row.bytes < 4 * 349_674 + graph_bytes
         assert row.peak_memory > 10e6
         assert [timing.batch for timing in row.timings] == [1, 3]
         for timing in row.timings:
@@ -257,8 +260,10 @@ def test_artifacts_that_cannot_be_compared_are_named(artifacts, digits_model, tm
         artifacts_by_order += export_model(model, tmp_path, "tflite", options, info=record, stem=order).artifacts
     with pytest.raises(ArgumentError, match="measure jihgfedcba.tflite, whose classes are not those of abcdefghij"):
         benchmark(None, [artifact.path for artifact in artifacts_by_order], rounds=1)
-    # The digits' own names are other names than letters
-    benchmark(None, [artifacts["plain.tflite"], artifacts_by_order[0].path], rounds=1, batches=(1,))
+    # An artifact without class names may be compared with any other
+    unnamed = ModelInfo(preprocessing=record.preprocessing)
+    (artifact,) = export_model(model, tmp_path, "tflite", Options(verify=False), info=unnamed, stem="unnamed").artifacts
+    benchmark(None, [artifact.path, artifacts_by_order[0].path], rounds=1, batches=(1,))
 
 
 def test_a_free_model_takes_the_size_of_its_artifacts():
