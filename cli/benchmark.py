@@ -57,11 +57,11 @@ def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_j
     else:
         _refuse_model_options()
         _model.load_keras()
-    from keras_cnns.export import _benchmark
+    from keras_cnns.export import _benchmark, _usual_exports
 
     with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
         if not artifacts:
-            artifacts = _benchmark.export_usual(
+            artifacts = _usual_exports.export_usual(
                 loaded, folder, record, stem=stem, data_dir=data_dir, progress=_child.noted(_common.note)
             )
         measured = _benchmark.benchmark(

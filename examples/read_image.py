@@ -1,20 +1,22 @@
-"""Read an image file as an exported artifact takes it: the pixels that the network was trained on and cnn-predict sees.
+"""Read an image file as an exported artifact takes it.
+
+The pixels are those that the network was trained on, and that cnn-predict reads.
 
     pip install numpy pillow
 
-keras_cnns itself is not needed; its tests compare this file's pixels with its own.
+This program does not need keras_cnns, whose tests compare these pixels with those of the package.
 """
 
 import numpy as np
 from PIL import Image, ImageOps
 
 
-def read_image(path, card):
+def read_image(path: str, card: dict) -> np.ndarray:
     """Return an image file's pixels.
 
     Args:
-        path: file in any format that Pillow reads, of any size.
-        card: what the artifact says of itself under keras_cnns.json.
+        path: file of any size, in any format that Pillow reads.
+        card: the artifact's description of itself, keras_cnns.json.
 
     Returns:
         float32 array (1, height, width, channels) of whole numbers, 0 to 255.
@@ -25,17 +27,17 @@ def read_image(path, card):
     (_, height, width, channels), side = card["input"]["shape"], card["preprocessing"]["shorter_side"]
     file = Image.open(path)
     image = ImageOps.exif_transpose(file)
-    if image.mode[0] in "IF":  # 16 bits of gray, or 8 that stand in 32
+    if image.mode[0] in "IF":  # 16-bit gray, or 8-bit gray stored in 32 bits
         wide = np.array(image)
         if image.mode == "F" or wide.min() < 0 or wide.max() > 65535:
-            raise ValueError(f"{path}: has more than 16 bits a pixel; convert it to 8 bits")
+            raise ValueError(f"{path}: has more than 16 bits per pixel; convert it to 8 bits")
         is_narrow = image.mode == "I" and file.format not in ("PNG", "PPM") and wide.max() <= 255
         image = Image.fromarray(np.uint8(wide if is_narrow else wide // 257))
-    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:  # shown on white
+    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:  # put onto white
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     image = image.convert("L" if channels == 1 else "RGB")
-    # Stretched, or resized by its shorter side and the center cut out; in float32, as 8 bits would be rounded twice
+    # Stretch it, or resize its shorter side and cut out the center. In float32, because 8 bits would be rounded twice.
     size = [max(side, round(n * side / min(image.size))) for n in image.size] if side else (width, height)
     bands = [band.convert("F").resize(size, Image.BILINEAR) for band in image.split()]
     left, top = (size[0] - width) // 2, (size[1] - height) // 2

@@ -1,10 +1,11 @@
-"""Classify an image with an exported ONNX file: prints its best classes, up to five, with their probabilities.
+"""Classify an image with an exported ONNX file.
 
     pip install onnxruntime numpy pillow
     python run_onnx.py nin-digits.onnx image.png
 
-For files with the preprocessing inside (the default) and class names; quantized ones too. The file's metadata say
-under keras_cnns.json what it takes and gives. Needs read_image.py beside it.
+Prints the best classes, up to five, with their probabilities. The file must hold its preprocessing (the default) and
+class names; it may be quantized. Its metadata describe input and output under keras_cnns.json. Needs
+read_image.py beside it.
 """
 
 import json
@@ -22,7 +23,7 @@ pixels = read_image(image, card).astype(card["input"]["dtype"])
 if card["input"]["layout"] == "nchw":
     pixels = pixels.transpose(0, 3, 1, 2)
 probabilities = session.run(["probabilities"], {"image": pixels})[0][0]
-if probabilities.size == 1:  # of the second of two classes
+if probabilities.size == 1:  # the probability of the second of two classes
     probabilities = np.append(1 - probabilities, probabilities)
 for k in np.argsort(-probabilities, kind="stable")[:5]:
     print(f"{card['classes'][k]}  {probabilities[k]:.1%}")

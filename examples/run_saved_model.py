@@ -1,10 +1,11 @@
-"""Classify an image with an exported SavedModel: prints its best classes, up to five, with their probabilities.
+"""Classify an image with an exported SavedModel.
 
     pip install tensorflow
     python run_saved_model.py nin-digits_saved_model image.png
 
-For folders with the preprocessing inside (the default) and class names. The SavedModel itself decodes the image,
-resizes it and names the classes, as it does for a server: JPEG and PNG files, others are refused.
+Prints the best classes, up to five, with their probabilities. The folder must hold its preprocessing (the default) and
+class names. The SavedModel itself decodes the image, resizes it and names the classes, as it does for a server. It
+takes JPEG and PNG files and refuses others.
 """
 
 import sys

@@ -14,6 +14,7 @@ Path: TypeAlias = str | os.PathLike[str]
 Size: TypeAlias = tuple[int, int]  # height and width, in pixels
 Shape: TypeAlias = tuple[int, int, int]  # height, width, channels
 Progress: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]  # yields the same batches, and shows how far it is
+Log: TypeAlias = Callable[[str], None]  # called with a line of text now and then
 Box: TypeAlias = tuple[int, int, int, int]  # top, left, bottom, right, in pixels; bottom and right lie outside
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (images, height, width, channels), 0 to 255

@@ -107,7 +107,7 @@ def measure(name, artifacts=ARTIFACTS, runtimes=None):
     calibration = choose_images(info.preprocessing).images
     images = calibration[:IMAGES]
     prepared = prepare_model(model, info, Options(), name)
-    expected = prepared.expected(images)[0][prepared.outputs[0]]
+    expected = prepared.compute_references(images)[prepared.main_output].values
     runtimes = installed() if runtimes is None else runtimes
     with tempfile.TemporaryDirectory() as folder:
         for k, (artifact, format, given) in enumerate(artifacts):
@@ -120,7 +120,7 @@ def measure(name, artifacts=ARTIFACTS, runtimes=None):
                 if format not in formats or runtime not in runtimes:
                     continue
                 try:
-                    outputs = _runner.real(run(runtime, str(made.path), taken), described)
+                    outputs = _runner.dequantize(run(runtime, str(made.path), taken), described)
                 except RuntimeError as error:
                     yield artifact, runtime, None, None, str(error)
                     continue

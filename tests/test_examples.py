@@ -1,4 +1,4 @@
-"""The programs in examples/: each prints what the model computes, with its runtime alone."""
+"""The programs in examples/ print the model's results."""
 
 import ast
 import os
@@ -27,7 +27,8 @@ PROGRAMS = {name: EXAMPLES / f"run_{name}.py" for name in FORMATS}
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
 DISTRIBUTIONS = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert"}
 
-QUANTIZED = [  # format, dtype of the input, dtype of the output, options
+# Format, dtype of the input, dtype of the output, options
+QUANTIZED = [
     ("tflite", "uint8", "uint8", Options(quantize="int8", integer_only=True)),
     ("tflite", "int8", "int8", Options(quantize="int8", integer_only=True, io="int8")),
     ("onnx", "float32", "float32", Options(quantize="int8", io="float32", layout="nchw")),
@@ -35,7 +36,7 @@ QUANTIZED = [  # format, dtype of the input, dtype of the output, options
 
 
 def run(program, artifact, image, python=sys.executable):
-    """Return what a program prints, as [(class, probability), ...]."""
+    """Run a program and return its output as [(class, probability), ...]."""
     done = subprocess.run(
         [python, program, artifact, image], cwd=image.parent, env=CLEAN, capture_output=True, text=True
     )
@@ -45,17 +46,21 @@ def run(program, artifact, image, python=sys.executable):
 
 
 def check(printed, probabilities, names):
-    """Compare it with the probabilities of all classes, to 0.1 points."""
+    """Compare printed classes with the probabilities of all classes, to 0.1 %."""
     names, best = list(names), np.sort(probabilities)[::-1][:5]
-    assert printed[0][0] == names[probabilities.argmax()]
-    np.testing.assert_allclose([share for _, share in printed], best, rtol=0, atol=1e-3)
-    own = [probabilities[names.index(name)] for name, _ in printed]
-    np.testing.assert_allclose([share for _, share in printed], own, rtol=0, atol=1e-3)
+    printed_names, printed_probabilities = zip(*printed, strict=True)
+    assert printed_names[0] == names[probabilities.argmax()]
+    np.testing.assert_allclose(printed_probabilities, best, rtol=0, atol=1e-3)
+    expected = [probabilities[names.index(name)] for name in printed_names]
+    np.testing.assert_allclose(printed_probabilities, expected, rtol=0, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
 def digits(digits_model, tmp_path_factory):
-    """The network that ships in all formats, and [(image file, pixels, its probabilities), ...] of test digits."""
+    """The shipped network's artifacts by format, and test digits.
+
+    The digits are [(file, pixels, probabilities), ...].
+    """
     model, record = digits_model
     folder = tmp_path_factory.mktemp("digits")
     report = export_model(model, folder, FORMATS, Options(verify=False), info=record, stem="nin-digits")
@@ -63,15 +68,16 @@ def digits(digits_model, tmp_path_factory):
     images = next(test.as_numpy_iterator())[0]
     probabilities = model.predict(record.preprocessing.normalize(images.astype("float32")), verbose=0)
     examples = []
-    for k in (*probabilities.max(1).argsort()[:2], 0):  # first the two least certain: there a fault shows
+    # The two least certain digits come first, because a fault shows in them
+    for k in (*probabilities.max(1).argsort()[:2], 0):
         path = folder / f"{k}.png"
         Image.fromarray(images[k, ..., 0]).save(path)
         examples.append((path, images[k], probabilities[k]))
-    return {one.format: one.path for one in report.artifacts}, examples
+    return {artifact.format: artifact.path for artifact in report.artifacts}, examples
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-def test_they_import_what_they_say_and_are_short(program):
+def test_programs_import_what_they_say_and_are_short(program):
     source = program.read_text("utf8")
     tree = ast.parse(source)
     imported = set()
@@ -83,9 +89,9 @@ def test_they_import_what_they_say_and_are_short(program):
     if "read_image" in imported:
         assert "read_image.py beside it" in ast.get_docstring(tree)
         imported |= {"numpy", "PIL"}
-    said = re.search(r"^    pip install (.+)$", ast.get_docstring(tree, clean=False), re.M)[1].split()
+    documented = re.search(r"^    pip install (.+)$", ast.get_docstring(tree, clean=False), re.M)[1].split()
     needed = imported - {*sys.stdlib_module_names, "read_image"}
-    assert sorted(DISTRIBUTIONS.get(name, name) for name in needed) == sorted(said)
+    assert sorted(DISTRIBUTIONS.get(name, name) for name in needed) == sorted(documented)
     assert not needed & {"keras", "keras_cnns"}
     assert ("tensorflow" in needed) == (program == PROGRAMS["saved_model"])
     lines = [line.strip() for line in source.splitlines()[tree.body[0].end_lineno :]]
@@ -93,28 +99,29 @@ def test_they_import_what_they_say_and_are_short(program):
 
 
 @pytest.mark.parametrize("format", [pytest.param("saved_model", marks=pytest.mark.slow), "tflite", "onnx"])
-def test_they_print_what_the_model_computes(digits, format):
+def test_programs_print_the_models_results(digits, format):
     artifacts, images = digits
     for path, _, probabilities in images[:1] if format == "saved_model" else images:  # TensorFlow starts slowly
         check(run(PROGRAMS[format], artifacts[format], path), probabilities, "0123456789")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format, given, result, options", QUANTIZED)
-def test_quantized_artifacts(digits, digits_model, format, given, result, options, tmp_path):
+@pytest.mark.parametrize("format, input_type, output_type, options", QUANTIZED)
+def test_programs_run_quantized_artifacts(digits, digits_model, format, input_type, output_type, options, tmp_path):
     model, record = digits_model
     (artifact,) = export_model(model, tmp_path, [format], options, info=record).artifacts
     opened = open_artifact(artifact.path)
-    assert (opened.inputs["image"]["dtype"], opened.outputs["probabilities"]["dtype"]) == (given, result)
+    assert opened.inputs["image"]["dtype"] == input_type
+    assert opened.outputs["probabilities"]["dtype"] == output_type
     for path, pixels, _ in digits[1]:
-        batch = pixels[None].astype("float32" if given == "float32" else "uint8")
-        expected = opened(batch)["probabilities"][0]  # the artifact's own: quantized, it differs from the model
+        batch = pixels[None].astype("float32" if input_type == "float32" else "uint8")
+        expected = opened(batch)["probabilities"][0]  # those of the artifact: quantized, it differs from the model
         check(run(PROGRAMS[format], artifact.path, path), expected, "0123456789")
 
 
 @pytest.mark.parametrize("shorter_side", [None, 30], ids=["stretched", "cut out"])
-def test_color_images_of_another_size(shorter_side, tmp_path):
-    """Each pixel and channel counts in this network, so that another resize, crop or order gives other numbers."""
+def test_programs_resize_color_images_as_the_package_does(shorter_side, tmp_path):
+    # Every pixel counts in this network, so that another resize or channel order would show.
     names = ("tulip", "white rose", "dandelion")
     kernel = keras.initializers.RandomNormal(stddev=0.1, seed=0)
     image = keras.Input((20, 24, 3))
@@ -136,14 +143,14 @@ def test_color_images_of_another_size(shorter_side, tmp_path):
 
 
 def run_read_image(path, height, width, channels, shorter_side=None):
-    """Return what examples/read_image.py gives for an artifact of that input."""
+    """Return the pixels that examples/read_image.py reads for an artifact."""
     card = {"input": {"shape": [None, height, width, channels]}, "preprocessing": {"shorter_side": shorter_side}}
     return runpy.run_path(EXAMPLES / "read_image.py")["read_image"](path, card)[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("height, width, shorter_side", [(20, 24, None), (20, 24, 30), (48, 60, None)])
-def test_they_read_image_files_as_the_package_does(channels, height, width, shorter_side, tmp_path):
+def test_read_image_gives_the_pixels_of_the_package(channels, height, width, shorter_side, tmp_path):
     record = Preprocessing((height, width), channels, shorter_side)
     readable, refused = image_files()
     for name, content in {**readable, **refused}.items():
@@ -157,18 +164,18 @@ def test_they_read_image_files_as_the_package_does(channels, height, width, shor
             expected = prepare(read_image(path, channels), record).numpy().astype("float32")
         except SourceError:
             continue
-        found = run_read_image(path, height, width, channels, shorter_side)
-        assert found.shape == expected.shape and found.dtype == "float32", name
-        # Sums in another order: what lies between two whole numbers may be rounded otherwise
-        assert np.abs(found - expected).max() <= 1 and (found != expected).mean() < 0.08, name
+        pixels = run_read_image(path, height, width, channels, shorter_side)
+        assert pixels.shape == expected.shape and pixels.dtype == "float32", name
+        # Both add in another order, so that values halfway between whole numbers may be rounded differently
+        assert np.abs(pixels - expected).max() <= 1 and (pixels != expected).mean() < 0.08, name
     Image.fromarray(np.float32([[0.5] * 8] * 8)).save(tmp_path / "float.tif")
     with pytest.raises(ValueError, match="float.tif: has more than 16 bits"):
-        read_image(tmp_path / "float.tif", 8, 8, 1)
+        run_read_image(tmp_path / "float.tif", 8, 8, 1)
 
 
 @pytest.mark.slow
-def test_the_runtimes_alone_are_enough(digits, tmp_path):
-    """In an environment of its own, without TensorFlow, Keras and this package; outside the repository."""
+def test_programs_need_only_their_runtime(digits, tmp_path):
+    """They run in a new environment without TensorFlow, Keras and this package."""
     artifacts, images = digits
     python = tmp_path / "alone" / "bin" / "python"
 

@@ -79,8 +79,9 @@ TENSORFLOW_AT_TOP = {
     "data/dataset_state.py",
     "data/sharding.py",
     "export/_onnx.py",
+    "export/_saved_model.py",
+    "export/_servable.py",
     "export/_tflite.py",
-    "export/writers.py",
 }
 
 

@@ -1,4 +1,4 @@
-"""A model and its artifacts side by side: size, memory, accuracy, and how long a call takes."""
+"""Measure size, memory, accuracy and speed of a model and artifacts."""
 
 import contextlib
 import dataclasses
@@ -7,26 +7,27 @@ import platform
 import random
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
-from keras_cnns import _models
+from keras_cnns import typing
 from keras_cnns._deprecated import renamed
-from keras_cnns.errors import ArgumentError, SourceError
+from keras_cnns.errors import ArgumentError
 from keras_cnns.export import inspection
+from keras_cnns.export._benchmark_subjects import Subject, find_common_input, save_for_process
 from keras_cnns.export._keras_runner import KERAS
-from keras_cnns.export._subjects import Subject, in_common, save_model
 from keras_cnns.export.formats import FORMATS
-from keras_cnns.export.options import Options
-from keras_cnns.export.quantization import choose_calibration
 from keras_cnns.export.runtimes import format_of_existing
 from keras_cnns.export.sample_images import choose_images
+from keras_cnns.saving import ModelInfo
 
-WARM_UP = 1  # calls before each that counts: they lay out memory for another batch size, and fill caches
-REST = 0.05  # seconds before a subject's turn: threads of ONNX Runtime spin on after a call, and would slow the next
-SAY_EVERY = 10  # seconds
+WARM_UP = 1  # calls before each timed one, which allocate memory for the batch size and fill caches
+REST = 0.05  # seconds before each subject's turn: ONNX Runtime's threads spin on after a call and would slow the next
+PROGRESS_INTERVAL = 10  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Timing:
     """How long calls with one batch size took.
 
     Attributes:
-        batch: images a call.
-        median: seconds of a call.
+        batch: images per call.
+        median: seconds per call.
         p90: seconds that nine of ten calls stayed below.
-        throughput: images a second, by the median.
+        throughput: images per second, from the median.
     """
 
     batch: int
@@ -47,17 +48,17 @@ class Timing:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """What was measured of one subject.
+class BenchmarkRow:
+    """The measurements of a model or an artifact.
 
     Attributes:
-        name: of the model, or the artifact's file name.
-        runtime: that ran it, as people call it.
+        name: name of the model, or the artifact's file name.
+        runtime: usual name of the program that ran it.
         quantize: a name of `QUANTIZATIONS`; None if the artifact does not say.
-        bytes: of the file or folder; of a model in memory, of the `.keras` file that it gives.
-        peak_memory: bytes, the most that its process held while it loaded and was timed.
-        accuracy: share of images rightly classified; None without labels, and for what is no classifier.
-        fixed_batch: the only batch size that it takes, None if it takes any.
+        bytes: size of the file or folder; for a model in memory, of its `.keras` file.
+        peak_memory: largest number of bytes that its process held while it loaded and was timed.
+        accuracy: share of images classified correctly; None without labels, and for other models than classifiers.
+        fixed_batch: the only batch size that it takes; None if it takes any.
         timings: a `Timing` for each batch size.
     """
 
@@ -70,24 +71,29 @@ class Row:
     fixed_batch: int | None
     timings: tuple[Timing, ...]
 
-    def timing(self, batch):
-        """Return the `Timing` of a batch size, None if it was not measured."""
-        return next((one for one in self.timings if one.batch == batch), None)
+    def timing(self, batch: int) -> Timing | None:
+        """Return the `Timing` of a batch size, or None."""
+        return next((timing for timing in self.timings if timing.batch == batch), None)
 
 
 @renamed(pictures="images")
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """What was measured, on what and where.
+    """The measurements of a model and artifacts, with their circumstances.
 
     Attributes:
-        images: on which, in words.
-        examples: how many the accuracy was measured on.
-        threads: of each runtime, 0: its own choice.
-        rounds: calls of each batch size that count.
-        machine: cores and processor.
-        versions: of the packages that ran.
-        rows: tuple of `Row`, the model's first, then one an artifact.
+        images: the images that accuracy was measured on, in words.
+        examples: number of these images.
+        threads: threads of each runtime; 0: its default.
+        rounds: timed calls of each batch size.
+        machine: number of cores and name of the processor.
+        versions: versions of the packages that ran.
+        rows: tuple of `BenchmarkRow`: the model's first, then one per artifact.
+
+    Example:
+        >>> result = benchmark("model.keras", ["exports/model.tflite"])
+        >>> for row in result.rows:
+        ...     print(row.name, row.accuracy, row.timing(1).median)
     """
 
     images: str
@@ -95,167 +101,163 @@ class Benchmark:
     threads: int
     rounds: int
     machine: str
-    versions: Mapping
-    rows: tuple[Row, ...]
+    versions: Mapping[str, str]
+    rows: tuple[BenchmarkRow, ...]
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
         return dataclasses.asdict(self)
 
 
 def benchmark(
-    model,
-    artifacts,
-    source=None,
+    model: keras.Model | typing.Path | None,
+    artifacts: typing.Path | Sequence[typing.Path],
+    source: typing.Path | None = None,
     *,
-    info=None,
-    batches=(1, 32),
-    threads=0,
-    rounds=20,
-    data_dir=None,
-    progress=None,
-):
-    """Measure a model and artifacts, each run by its own runtime in a process of its own, on the processor.
+    info: ModelInfo | None = None,
+    batches: int | Sequence[int] = (1, 32),
+    threads: int = 0,
+    rounds: int = 20,
+    data_dir: typing.Path | None = None,
+    progress: typing.Log | None = None,
+) -> Benchmark:
+    """Measure a model and artifacts, each in its own process.
 
-    All processes live at once, and in each round every one of them, in an order drawn anew, is asked for one call of
-    each batch size: so what else the machine does hits all alike. A call takes pixels and gives outputs; that of Keras,
-    on TensorFlow, is `predict_on_batch` with NumPy's normalization before it. Layers that are neither Keras's nor this
-    package's must be defined in a module, which the process imports. An artifact without preprocessing gets its values
-    normalized, which is not measured; one that another program wrote gets the pixels, 0 to 255, as they are.
+    All processes live at the same time. In each round, each of them is asked for one timed call per batch size, in a
+    random order, so that other load on the machine affects all of them equally. A call takes pixels and gives outputs;
+    the model's call is `predict_on_batch` of Keras on TensorFlow, after NumPy's normalization. An artifact without
+    preprocessing gets normalized values, and the normalization is not timed. An artifact of another program gets the
+    pixels, 0 to 255, unchanged. Layers that are neither Keras's nor this package's must be defined in a module, which
+    the model's process imports.
 
     Args:
-        model: functional or sequential `keras.Model`, or the path of a `.keras` file, or None: artifacts alone.
-        artifacts: their paths; the suffix tells the format.
-        source: of the images, as `data.open_source` takes it; None: those that the model was tested on, or some of
-            scikit-learn's, which have no labels that the model knows.
-        info: the model's `ModelInfo`, or anything else with `class_names`, `preprocessing` and `data`; None: of a file,
-            what it carries.
-        batches: images a call, several numbers. An artifact of a fixed batch size is measured with that one only.
-        threads: of each runtime; 0: its own choice.
-        rounds: calls of each batch size that count.
-        data_dir: for tensorflow-datasets.
+        model: functional or sequential `keras.Model`, or the path of a `.keras` file; None: only artifacts.
+        artifacts: paths of artifacts, whose suffixes tell the formats.
+        source: source of the images, as `data.open_source` takes it. None: the images that the model was tested on, or
+            some of scikit-learn's, which have no labels.
+        info: the model's `ModelInfo`, or another object with `class_names`, `preprocessing` and `data`. None: the one
+            that the file carries.
+        batches: batch sizes. An artifact of a fixed batch size is measured with that one only.
+        threads: how many each runtime may use; 0: its default.
+        rounds: timed calls of each batch size.
+        data_dir: folder of tensorflow-datasets.
         progress: function called with a line of text now and then.
 
     Returns:
-        `Benchmark`.
+        The `Benchmark`.
 
     Raises:
-        ArgumentError: for arguments that cannot be used, and subjects that cannot be compared.
+        ArgumentError: for arguments that cannot be used, and artifacts that cannot be compared.
         SourceError: if images cannot be read.
         ModelFileError: if the model's file cannot be read.
-        ArtifactError: if a runtime refuses its artifact, or dies of it.
+        ArtifactError: if a runtime refuses its artifact, or its process ends.
         ModuleNotFoundError: if a runtime is not installed.
+
+    Example:
+        >>> result = benchmark("model.keras", ["exports/model.onnx"], batches=(1, 8), threads=1)
     """
     say = progress or (lambda text: None)
-    batches = _whole_numbers(batches, threads, rounds)
+    batches = _check_numbers(batches, threads, rounds)
     paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, (str, os.PathLike)) else artifacts)]
     formats = [format_of_existing(path) for path in paths]
     if model is None and not paths:
         raise ArgumentError(
             "there is nothing to measure: give a model or artifacts. Received: model=None, artifacts=[]"
         )
-    alike = len({path.name for path in paths}) < len(paths)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_cnns-")))
         subjects = []
         if model is not None:
-            name, size, modules, info = save_model(model, info, folder / "model.keras")
-            subjects.append(Subject(folder / "model.keras", KERAS, threads, name, size, modules))
-        for path, format in zip(paths, formats, strict=True):
-            name = str(path) if alike else path.name
-            subjects.append(Subject(path, format, threads, name, inspection.size(path)))
-        for one in subjects:
-            stack.enter_context(one)
-        for one in subjects:
-            say(f"loading {one.name} with {one.runtime}")
-            one.load()
-        preprocessing, class_names = in_common(subjects)
+            saved = save_for_process(model, info, folder / "model.keras")
+            info = saved.info
+            subjects.append(Subject(folder / "model.keras", KERAS, threads, saved.name, saved.bytes, saved.modules))
+        subjects += _artifact_subjects(paths, formats, threads)
+        for subject in subjects:
+            stack.enter_context(subject)
+        for subject in subjects:
+            say(f"loading {subject.name} with {subject.runtime}")
+            subject.load()
+        preprocessing, class_names = find_common_input(subjects)
         images = choose_images(preprocessing, info, source, data_dir, class_names, say=say)
-        seconds = _measure(subjects, images.images, batches, rounds, folder, say)
-        memory = [one.ask(do="memory")["bytes"] for one in subjects]  # before other batch sizes than those asked for
-        rows = []
-        for one, peak in zip(subjects, memory, strict=True):
-            say(f"running {one.name} on {images.description}")
-            timings = tuple(_timing(batch, seconds[one, batch]) for batch in one.batches(batches))
-            accuracy = one.accuracy(images)
-            rows.append(Row(one.name, one.runtime, one.quantize, one.bytes, peak, accuracy, one.fixed_batch, timings))
+        seconds = _time_rounds(subjects, images.images, batches, rounds, folder, say)
+        rows = _make_rows(subjects, images, batches, seconds, say)
     return Benchmark(
         images=images.description,
         examples=len(images.images),
         threads=threads,
         rounds=rounds,
-        machine=_machine(),
+        machine=_describe_machine(),
         versions=_versions(subjects),
         rows=tuple(rows),
     )
 
 
-def export_usual(model, folder, info=None, *, stem=None, data_dir=None, progress=None):
-    """Export a model as people compare it: every format in float32, and int8 if there are images to fit it on.
-
-    Args:
-        model, info, stem, progress: as in `export_model`.
-        folder: to write into.
-        data_dir: for tensorflow-datasets.
-
-    Returns:
-        The artifacts' paths.
-
-    Raises:
-        As `export_model`.
-    """
-    from keras_cnns.export.exporter import export_model
-
-    say = progress or (lambda text: None)
-    plain, whole = Options(verify=False), Options(quantize="int8", verify=False, data_dir=data_dir)
-    shared = {"info": info, "stem": stem, "progress": progress}
-    made = [*export_model(model, folder, FORMATS, plain, **shared).artifacts]
-    names = tuple(info.class_names) if info else ()
-    preprocessing = (info and info.preprocessing) or _models.plain_preprocessing(model)
-    try:
-        found = choose_calibration(whole, preprocessing, info, names)
-    except (ArgumentError, SourceError) as error:
-        say(f"without int8: {error}")
-    else:
-        whole = dataclasses.replace(whole, calibration=found.images)
-        able = [one.name for one in FORMATS.values() if "int8" in one.quantize]
-        made += export_model(model, folder, able, whole, **shared).artifacts
-    return [one.path for one in made]
-
-
-def _whole_numbers(batches, threads, rounds):
-    """Return the batch sizes as a tuple, each once; raise ArgumentError for numbers that cannot be used."""
+def _check_numbers(batches, threads, rounds):
+    """Return the different batch sizes, after checking all numbers."""
     batches = tuple(dict.fromkeys([batches] if isinstance(batches, int) else batches))
     if not batches:
-        raise ArgumentError("`batches` must name a batch size at least. Received: batches=()")
+        raise ArgumentError("`batches` must have at least one batch size. Received: batches=()")
     for name, values, least in (("batches", batches, 1), ("threads", (threads,), 0), ("rounds", (rounds,), 1)):
         for value in values:
             if not isinstance(value, int) or value < least:
-                raise ArgumentError(f"`{name}` must be whole, of at least {least}. Received: {name}={value!r}")
+                raise ArgumentError(f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}")
     return batches
 
 
-def _measure(subjects, images, batches, rounds, folder, say):
-    """Return the seconds of each round: {(subject, batch size): [...]}."""
+def _artifact_subjects(paths, formats, threads):
+    """Return the `Subject` of each artifact.
+
+    If file names are repeated, the whole paths are the subjects' names.
+    """
+    is_ambiguous = len({path.name for path in paths}) < len(paths)
+    return [
+        Subject(path, format, threads, str(path) if is_ambiguous else path.name, inspection.size(path))
+        for path, format in zip(paths, formats, strict=True)
+    ]
+
+
+def _time_rounds(subjects, images, batches, rounds, folder, say):
+    """Return the seconds of each round by (subject, batch size)."""
     files, seconds = {}, {}
-    for k, one in enumerate(subjects):
-        for batch in one.batches(batches):
-            files[one, batch] = folder / f"{k}-{batch}.npy"
-            np.save(files[one, batch], one.given(images[np.arange(batch) % len(images)]))
-            seconds[one, batch] = []
+    for k, subject in enumerate(subjects):
+        for batch in subject.batches(batches):
+            files[subject, batch] = folder / f"{k}-{batch}.npy"
+            np.save(files[subject, batch], subject.as_input(images[np.arange(batch) % len(images)]))
+            seconds[subject, batch] = []
     say(f"measuring {rounds} rounds of one call each")
-    order, said = random.Random(0), time.monotonic()
-    for k in range(-1, rounds):  # the first one compiles
-        if time.monotonic() - said > SAY_EVERY:
+    order, last_report = random.Random(0), time.monotonic()
+    for k in range(-1, rounds):  # the round before the first one compiles, and does not count
+        if time.monotonic() - last_report > PROGRESS_INTERVAL:
             say(f"round {k + 1} of {rounds}")
-            said = time.monotonic()
-        for one in order.sample(subjects, len(subjects)):
+            last_report = time.monotonic()
+        for subject in order.sample(subjects, len(subjects)):
             time.sleep(REST)
-            for batch in one.batches(batches):
-                found = one.ask(do="time", images=str(files[one, batch]), calls=WARM_UP + 1)["seconds"]
+            for batch in subject.batches(batches):
+                answer = subject.ask(do="time", images=str(files[subject, batch]), calls=WARM_UP + 1)
                 if k >= 0:
-                    seconds[one, batch].append(found[-1])
+                    seconds[subject, batch].append(answer["seconds"][-1])
     return seconds
+
+
+def _make_rows(subjects, images, batches, seconds, say):
+    """Return the `BenchmarkRow` of each subject, whose accuracy is measured here."""
+    # Memory is read first, because accuracy is measured with other batch sizes
+    peaks = [subject.ask(do="memory")["bytes"] for subject in subjects]
+    rows = []
+    for subject, peak in zip(subjects, peaks, strict=True):
+        say(f"running {subject.name} on {images.description}")
+        row = BenchmarkRow(
+            name=subject.name,
+            runtime=subject.runtime,
+            quantize=subject.quantize,
+            bytes=subject.bytes,
+            peak_memory=peak,
+            accuracy=subject.accuracy(images),
+            fixed_batch=subject.fixed_batch,
+            timings=tuple(_timing(batch, seconds[subject, batch]) for batch in subject.batches(batches)),
+        )
+        rows.append(row)
+    return rows
 
 
 def _timing(batch, seconds):
@@ -263,8 +265,8 @@ def _timing(batch, seconds):
     return Timing(batch, median, p90, batch / median)
 
 
-def _machine():
-    """Return cores and processor, in words."""
+def _describe_machine():
+    """Return the number of cores and the processor's name, in words."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -275,7 +277,7 @@ def _versions(subjects):
     """Return the versions of the packages that ran the subjects."""
     from importlib.metadata import version
 
-    formats = {one.format for one in subjects}
+    formats = {subject.format for subject in subjects}
     packages = ["keras", "tensorflow"] if KERAS in formats else []
-    packages += [one.package for one in FORMATS.values() if one.name in formats]
+    packages += [format.package for format in FORMATS.values() if format.name in formats]
     return {package: version(package) for package in dict.fromkeys(packages)}

@@ -1,55 +1,72 @@
-"""Keras itself, as benchmarks run it: a program that serves as `_runner` does."""
+"""The child process in which benchmarks run a Keras model.
 
+It has the protocol of `_runner`.
+"""
+
+import functools
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-KERAS = "keras"  # what stands for a format
+if TYPE_CHECKING:
+    from keras_cnns.export._runner import Runner
+
+KERAS = "keras"  # the FORMAT of a `.keras` file on this program's command line
 
 
-def open_keras(path, threads=0):
-    """Return the `Runner` of a `.keras` file with a `ModelInfo`.
+def open_keras(path: "str | Path", threads: int = 0, modules: Sequence[str] = ()) -> "Runner":
+    """Return the `Runner` of a `.keras` file that carries a `ModelInfo`.
 
-    A call is what people call, `predict_on_batch`; it takes uint8 pixels, as artifacts do, and first normalizes them as
-    the record says. Without one the network gets them as they are.
+    A call is `predict_on_batch`. It takes uint8 pixels, as artifacts do, and first normalizes them by the file's
+    preprocessing; without one the network gets the pixels unchanged.
+
+    Args:
+        path: the file.
+        threads: how many TensorFlow may use; 0: its default.
+        modules: names of modules that define layers of the model.
     """
+    # Imported here, after `main` has chosen Keras's backend and extended the import path
     from keras_cnns import _custom, _models, saving
     from keras_cnns.export import _runner
     from keras_cnns.export.formats import INPUT, LOGITS, OUTPUT, PROBABILITIES
 
     _runner.limit_tensorflow(threads)
-    for module in sys.argv[4:]:
+    for module in modules:
         _custom.import_layers(module)
     info, model = saving.read_info(path), saving.load_model(path)
-    record = info.preprocessing
-    output = PROBABILITIES if _models.gives_probabilities(model) else LOGITS if info.class_names else OUTPUT
+    preprocessing = info.preprocessing
+    if _models.gives_probabilities(model):
+        output = PROBABILITIES
+    else:
+        output = LOGITS if info.class_names else OUTPUT
 
-    def call(image):
-        pixels = image.astype("float32")
-        return {output: model.predict_on_batch(record.normalize(pixels) if record else pixels)}
+    def call(images):
+        pixels = images.astype("float32")
+        return {output: model.predict_on_batch(preprocessing.normalize(pixels) if preprocessing else pixels)}
 
-    def described(dtype, tensor):
+    def describe(dtype, tensor):
         return {"dtype": dtype, "shape": list(tensor.shape), "scale": None, "zero_point": None}
 
     card = {
         "classes": list(info.class_names),
         "outputs": [output],
         "multi_label": _models.is_multi_label(model),
-        "preprocessing": {**record.to_json(), "inside": True} if record else {},
+        "preprocessing": {**preprocessing.to_json(), "inside": True} if preprocessing else {},
         "options": {"quantize": "none"},
     }
-    inputs, outputs = {INPUT: described("uint8", model.inputs[0])}, {output: described("float32", model.outputs[0])}
+    inputs, outputs = {INPUT: describe("uint8", model.inputs[0])}, {output: describe("float32", model.outputs[0])}
     return _runner.Runner(inputs, outputs, card, call)
 
 
-def main():
+def main() -> None:
     """Serve requests until stdin ends."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    sys.path.append(str(Path(__file__).resolve().parents[2]))  # where this package is, installed or not
+    sys.path.append(str(Path(__file__).resolve().parents[2]))  # the folder of this package, installed or not
     from keras_cnns.export import _runner
 
-    _runner.OPEN[KERAS] = open_keras
-    _runner.main()
+    _runner.main({KERAS: functools.partial(open_keras, modules=sys.argv[4:])})
 
 
 if __name__ == "__main__":

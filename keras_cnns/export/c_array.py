@@ -1,4 +1,7 @@
-"""A TFLite file as a C array, for programs without a file system. Standard library only."""
+"""C++ sources that hold a TFLite file.
+
+They are for devices without a file system. Standard library only.
+"""
 
 import re
 
@@ -21,7 +24,7 @@ extern const unsigned int {array}_len;
 SOURCE = """\
 #include "{name}.h"
 
-// TensorFlow Lite Micro reads the model in place and wants it aligned
+// TensorFlow Lite Micro reads the model in place and needs it aligned
 alignas(16) const unsigned char {array}[] = {{
 {rows}
 }};
@@ -30,12 +33,12 @@ const unsigned int {array}_len = {length};
 
 
 def c_sources(content: bytes, name: str) -> dict[str, str]:
-    """Return the text of a C++ source and its header that hold a file's bytes.
+    """Return a C++ source and its header that hold a file.
 
     Args:
-        content: of the file.
-        name: of the source and header, before the suffix. The array has the same name, with an underscore for each
-            character that C does not allow, and "model_" before a digit.
+        content: the file's bytes.
+        name: the name of source and header, before the suffix. The array has the same name, with an underscore for
+            each character that C does not allow, and with "model_" before a leading digit.
 
     Returns:
         {"NAME.cc": text, "NAME.h": text}. The array is `NAME`, its length in bytes `NAME_len`.

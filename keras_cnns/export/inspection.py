@@ -1,4 +1,4 @@
-"""What is inside an artifact, read from the file without running it."""
+"""Read what is inside an artifact without running it."""
 
 import collections
 import dataclasses
@@ -6,26 +6,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from keras_cnns import _keras
+from keras_cnns import _keras, typing
 from keras_cnns.errors import ArtifactError
 from keras_cnns.export import _runner
 
-NOISE = "keras_cnns.noise.json"  # key of ONNX's metadata: the signal-to-noise of each quantized layer
+NOISE = "keras_cnns.noise.json"  # key in ONNX metadata of the signal-to-noise ratio of each quantized layer
 FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16")
 
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What an artifact is made of.
+    """The parts of an artifact.
 
     Attributes:
-        operators: name of each kind of operator to how often it stands in the file, the frequent ones first.
-        foreign: those that the plain runtime does not have: Flex, custom, of other domains.
-        floats: names of TFLite's float tensors.
-        dynamic: names of TFLite's tensors without a fixed shape.
-        opset: of ONNX, None elsewhere.
-        layers: of int8 ONNX, the signal-to-noise ratio of each quantized layer's output in decibels, {} elsewhere.
+        operators: from the name of each kind of operator to how often the file has it, the most frequent first.
+        foreign: kinds of operators that the plain runtime lacks: Flex, custom, or of another domain.
+        floats: names of a TFLite file's float tensors.
+        dynamic: names of a TFLite file's tensors without a fixed shape.
+        opset: version of an ONNX file's operators; None for other formats.
+        layers: signal-to-noise ratio in decibels of each quantized layer's output in an int8 ONNX file; {} for others.
     """
 
     operators: Mapping[str, int]
@@ -36,17 +37,26 @@ class Contents:
     layers: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
-def inspect(path, format):
-    """Return the `Contents` of an artifact; raise ArtifactError if it is damaged."""
+def inspect(path: typing.Path, format: str) -> Contents:
+    """Return the `Contents` of an artifact.
+
+    Args:
+        path: the artifact.
+        format: a name of `FORMATS`.
+
+    Raises:
+        ArtifactError: if the artifact is damaged.
+        ModuleNotFoundError: if the package that reads the format is not installed.
+    """
     try:
-        return {"saved_model": _saved_model, "tflite": _tflite, "onnx": _onnx}[format](Path(path))
+        return INSPECTORS[format](Path(path))
     except (MemoryError, ModuleNotFoundError):
         raise
-    except Exception as error:  # each parser has its own
+    except Exception as error:  # each parser raises its own kinds
         raise ArtifactError(f"it is cut off or damaged ({' '.join(str(error).split())[:200]})") from error
 
 
-def _saved_model(path):
+def _inspect_saved_model(path):
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
@@ -56,22 +66,15 @@ def _saved_model(path):
     return Contents(dict(kinds.most_common()), tuple(kind for kind in kinds if "PyFunc" in kind))
 
 
-def _tflite(path):
+def _inspect_tflite(path):
     schema = _keras.tflite_schema()
 
-    codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     types = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
     model = schema.Model.GetRootAs(path.read_bytes(), 0)
-    operators = [model.OperatorCodes(k) for k in range(model.OperatorCodesLength())]
-    # Files of old converters have the code in the one field, new ones in the other
-    names = [codes[max(one.BuiltinCode(), one.DeprecatedBuiltinCode())] for one in operators]
-    custom = [
-        f"{name} {one.CustomCode().decode()}" if name == "CUSTOM" else name
-        for name, one in zip(names, operators, strict=True)
-    ]
+    names = _tflite_operator_names(model, schema)
     kinds, floats, dynamic = collections.Counter(), [], []
     for graph in (model.Subgraphs(k) for k in range(model.SubgraphsLength())):
-        kinds.update(custom[graph.Operators(k).OpcodeIndex()] for k in range(graph.OperatorsLength()))
+        kinds.update(names[graph.Operators(k).OpcodeIndex()] for k in range(graph.OperatorsLength()))
         for tensor in (graph.Tensors(k) for k in range(graph.TensorsLength())):
             if types[tensor.Type()] in FLOATS:
                 floats.append(tensor.Name().decode())
@@ -81,42 +84,69 @@ def _tflite(path):
     return Contents(dict(kinds.most_common()), foreign, tuple(floats), tuple(dynamic))
 
 
-def _onnx(path):
+def _tflite_operator_names(model, schema):
+    """Return the name of each operator code of a TFLite model.
+
+    A custom operator is called "CUSTOM" and its own name.
+    """
+    known = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    names = []
+    for code in (model.OperatorCodes(k) for k in range(model.OperatorCodesLength())):
+        # Old converters wrote the code into one field, newer ones write it into the other
+        name = known[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        names.append(f"{name} {code.CustomCode().decode()}" if name == "CUSTOM" else name)
+    return names
+
+
+def _inspect_onnx(path):
     import onnx
 
     model = onnx.load(path)
+    standard = ("", "ai.onnx")
     kinds = collections.Counter(node.op_type for node in model.graph.node)
-    foreign = {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
-    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    foreign = {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in standard}
+    opset = next(opset.version for opset in model.opset_import if opset.domain in standard)
     noise = next((entry.value for entry in model.metadata_props if entry.key == NOISE), "{}")
     return Contents(dict(kinds.most_common()), tuple(sorted(foreign)), opset=opset, layers=json.loads(noise))
 
 
-def read_card(path, format):
-    """Return what an artifact says of itself; {} if another program wrote it."""
+INSPECTORS = {"saved_model": _inspect_saved_model, "tflite": _inspect_tflite, "onnx": _inspect_onnx}
+
+
+def read_card(path: typing.Path, format: str) -> dict[str, Any]:
+    """Return an artifact's description of itself; {} if another program wrote it.
+
+    Args:
+        path: the artifact.
+        format: a name of `FORMATS`.
+    """
     if format != "onnx":
-        return _runner.read_card(path)
+        return _runner.read_card(Path(path))
     import onnx
 
-    metadata = {one.key: one.value for one in onnx.load(path).metadata_props}
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     return json.loads(metadata.get(_runner.CARD, "{}"))
 
 
-def size(path):
-    """Return the bytes of a file, or of all files in a folder."""
+def size(path: typing.Path) -> int:
+    """Return the bytes of a file or a whole folder."""
     return sum(file.stat().st_size for file in _files_of(path))
 
 
-def sha256(path):
-    """Return the sha256 of a file, or of names and contents of all files in a folder, sorted by name."""
-    path, found = Path(path), hashlib.sha256()
+def sha256(path: typing.Path) -> str:
+    """Return the sha256 of a file, or of a whole folder.
+
+    Args:
+        path: the file; of a folder, the names, sizes and contents of all files are hashed, sorted by name.
+    """
+    path, digest = Path(path), hashlib.sha256()
     for file in _files_of(path):
         if path.is_dir():
-            found.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
         with open(file, "rb") as content:
             while block := content.read(1 << 22):
-                found.update(block)
-    return found.hexdigest()
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _files_of(path):

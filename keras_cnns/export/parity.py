@@ -1,6 +1,7 @@
-"""How far an artifact's outputs are from its model's, and how far they may be."""
+"""Compare an artifact's outputs with its model's, and bound the difference."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -18,32 +19,110 @@ from keras_cnns.export.formats import (
     TOLERANCE,
 )
 
-ORDINARY_LOGIT = 20.0  # that trained networks reach; it is a probability of 2e-9 against one
+ORDINARY_LOGIT = 20.0  # trained networks reach it; against a logit of 0 it is a probability of 2e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """One output of the model, which an artifact's output is compared with.
+
+    Attributes:
+        values: float32 (images, values). A single value of a classifier is that of the second of two classes.
+        kind: what the values are: `PROBABILITIES`, `LOGITS` or `OUTPUT`.
+        labels: class numbers (images,); None if they are unknown.
+        largest_logit: largest absolute logit of the model, which probabilities do not show. Rounding grows with it.
+    """
+
+    values: np.ndarray
+    kind: str
+    labels: np.ndarray | None = None
+    largest_logit: float = 0.0
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the values are scores of classes."""
+        return self.kind != OUTPUT
+
+    @property
+    def has_several_scores(self) -> bool:
+        """Whether the values are scores of classes, one per class."""
+        return self.has_classes and self.values.shape[1] > 1
+
+    @property
+    def scale(self) -> float:
+        """What a relative tolerance is multiplied with, at least one.
+
+        Rounding is relative to the logits. If these lie far apart, it shows in the probabilities too.
+        """
+        from_logits = self.largest_logit / ORDINARY_LOGIT if self.kind == PROBABILITIES else 0.0
+        return max(1.0, float(np.abs(self.values).max()), from_logits)
+
+    def first(self, count: int) -> "Reference":
+        """Return the same for the first `count` images."""
+        labels = None if self.labels is None else self.labels[:count]
+        return dataclasses.replace(self, values=self.values[:count], labels=labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """How far an artifact may be from its model.
+
+    Attributes:
+        quantize: a name of `QUANTIZATIONS`, which sets agreement and signal-to-noise ratio.
+        tolerance: as in `Options`; None: `TOLERANCE`.
+        min_agreement: as in `Options`; None: that of the quantization.
+    """
+
+    quantize: str = "none"
+    tolerance: float | None = None
+    min_agreement: float | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the values themselves are bounded, and not only the classes."""
+        return self.quantize == "none"
+
+    @property
+    def relative_tolerance(self) -> float:
+        """The tolerance to use."""
+        return TOLERANCE if self.tolerance is None else float(self.tolerance)
+
+    @property
+    def least_agreement(self) -> float:
+        """The smallest share of images that must get the model's class."""
+        return QUANTIZATIONS[self.quantize].agreement if self.min_agreement is None else self.min_agreement
+
+    def spare_images(self, examples: int) -> int:
+        """Return how many of few images may always differ.
+
+        It is one, unless values are bounded or an agreement was asked for.
+        """
+        return int(examples < ENOUGH_IMAGES and not self.is_exact and self.min_agreement is None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """An artifact's main output beside its model's.
+    """The comparison of an artifact's main output with its model's.
 
     Attributes:
-        max_difference: the largest absolute difference of any output.
-        bound: what it may be; None for an artifact of low precision, which is held to the agreement.
-        max_logit_difference: the same of the logits, up to a constant each image: for a classifier told by
-            the logarithms of probabilities above 1e-6; small networks' probabilities alone say little.
-        logit_bound: what that may be, None as `bound`.
-        signal_to_noise: of these logits, in decibels, or of outputs that tell no classes apart; None if they are equal.
-        needed_signal_to_noise: what that must be at least, None where classes are told apart by several values.
-        examples: images compared.
-        disagreements: images with another top-1 although the model's own top two lie further apart than
-            twice the tolerance.
-        allowed: how many these may be.
+        max_difference: largest absolute difference of any value.
+        bound: what that may be; None for a quantized artifact, whose classes are compared instead.
+        max_logit_difference: largest absolute difference of the logits. For probabilities it is that of their
+            logarithms where both are above 1e-6, because a small network's probabilities alone say little.
+        logit_bound: what that may be; None as `bound`.
+        signal_to_noise: ratio in decibels of the logits, or of outputs that are not class scores; None if equal.
+        needed_signal_to_noise: what that must be at least; None for scores of several classes.
+        examples: number of images compared.
+        disagreements: number of images with another top-1 class, although the model's own top two lie further apart
+            than twice the tolerance.
+        allowed: what that may be.
         top5_agreement: share of images whose class by the model is among the artifact's five best.
-        accuracy: share of images rightly classified by the artifact, None without labels.
-        needed_accuracy: what that must be at least, None without labels.
-        classes: how many different classes the model gives the images; an agreement on one class says little;
-            0 where outputs tell no classes.
-        unfused: of an ONNX file, the same for at most `ENOUGH_IMAGES` of them without optimizations of the graph;
-            None elsewhere.
+        accuracy: share of images that the artifact classifies correctly; None without labels.
+        needed_accuracy: what that must be at least; None without labels.
+        classes: number of different classes that the model gives the images; 0 if outputs are not class scores.
+            An agreement on a single class proves little.
+        unfused: for an ONNX file, the comparison on at most `ENOUGH_IMAGES` images without optimizations of the graph;
+            None for other formats.
     """
 
     max_difference: float
@@ -62,136 +141,165 @@ class Parity:
     unfused: "Parity | None" = None
 
     @property
-    def agreement(self):
-        """Share of images with the model's top-1, or where the model itself hardly decides."""
+    def agreement(self) -> float:
+        """Share of images with the model's top-1 class, or a near-tie."""
         return 1 - self.disagreements / self.examples
 
     @property
     def agreement_interval(self) -> tuple[float, float]:
-        """Exact 95 % confidence interval (Clopper and Pearson, 1934) of the agreement on all images like these."""
+        """Exact 95 % confidence interval of the agreement on all such images.
+
+        Source: Clopper and Pearson, 1934.
+        """
         from scipy.stats import binomtest
 
         interval = binomtest(self.examples - self.disagreements, self.examples).proportion_ci(0.95, method="exact")
         return float(interval.low), float(interval.high)
 
     @property
-    def fault(self):
-        """What is over its bound, in words; "" if the artifact passes."""
+    def fault(self) -> str:
+        """The first exceeded bound in words; "" if the artifact passes."""
+        # "not <=" and not ">", because a comparison with NaN is false
         if self.bound is not None and not self.max_difference <= self.bound:
             return f"outputs differ by {self.max_difference:.3g}, more than {self.bound:.3g}"
         if self.logit_bound is not None and not self.max_logit_difference <= self.logit_bound:
             return f"logits differ by {self.max_logit_difference:.3g}, more than {self.logit_bound:.3g}"
-        needed, found = self.needed_signal_to_noise, self.signal_to_noise
-        if needed is not None and found is not None and not found >= needed:
-            return f"outputs have a signal-to-noise ratio of {found:.1f} dB, less than {needed:g}"
+        needed, ratio = self.needed_signal_to_noise, self.signal_to_noise
+        if needed is not None and ratio is not None and not ratio >= needed:
+            return f"outputs have a signal-to-noise ratio of {ratio:.1f} dB, less than {needed:g}"
         if self.disagreements > self.allowed:
             return f"{self.disagreements} of {self.examples} images get another class, and {self.allowed or 'none'} may"
-        if self.accuracy is not None and self.accuracy < self.needed_accuracy:
+        if self.accuracy is not None and self.needed_accuracy is not None and self.accuracy < self.needed_accuracy:
             return f"its accuracy is {self.accuracy:.2%}, less than {self.needed_accuracy:.2%}"
         return ""
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
-        own = {"agreement": self.agreement, "agreement_interval": list(self.agreement_interval)}
-        return {**dataclasses.asdict(self), **own, "unfused": self.unfused and self.unfused.to_json()}
+        derived = {"agreement": self.agreement, "agreement_interval": list(self.agreement_interval)}
+        return {**dataclasses.asdict(self), **derived, "unfused": self.unfused and self.unfused.to_json()}
 
 
-def by_class(outputs, name):
-    """Return outputs (images, values) with a column for each class; see `_models.by_class`.
+def by_class(outputs: np.ndarray, kind: str) -> np.ndarray:
+    """Return outputs (images, values) with one column per class; see `_models.by_class`.
 
     Args:
         outputs: float array.
-        name: of the output: what one value is, the probability or the logit of the second of two classes.
+        kind: what a single value is: `PROBABILITIES` or `LOGITS` of the second of two classes, or `OUTPUT`.
     """
-    if outputs.shape[1] == 1 and name == LOGITS:
+    if outputs.shape[1] == 1 and kind == LOGITS:
         return np.concatenate([np.zeros_like(outputs), outputs], axis=1)
-    return outputs if name == OUTPUT else _models.by_class(outputs)
+    return outputs if kind == OUTPUT else _models.by_class(outputs)
 
 
-def compare(reference, outputs, name, labels=None, *, quantize="none", tolerance=None, min_agreement=None, largest=0.0):
-    """Return the `Parity` of an artifact's outputs (images, classes) with the model's.
+def compare(reference: Reference, outputs: np.ndarray, bounds: Bounds | None = None) -> Parity:
+    """Return the `Parity` of an artifact's output with its model's.
 
     Args:
-        reference, outputs: float32 arrays. One value of a classifier is that of the second of two classes.
-        name: of the output, which says what it is: probabilities, logits or another.
-        labels: whole numbers (images,), or None.
-        quantize, tolerance, min_agreement: as in `Options`.
-        largest: absolute logit of the model, where `reference` does not show it.
+        reference: the model's output.
+        outputs: the artifact's output for the same images.
+        bounds: `Bounds` of the result; None: those of float32.
 
     Raises:
-        ArtifactError: if the shapes differ or a value is not finite.
+        ArtifactError: if the shapes differ or a value is NaN or infinite.
     """
-    if outputs.shape != reference.shape or outputs.dtype != np.float32:
-        raise ArtifactError(f"it gives {outputs.dtype} {outputs.shape} and not float32 {reference.shape}")
-    if not np.isfinite(outputs).all():
-        raise ArtifactError("it gives values that are not finite")
-    tolerance = TOLERANCE if tolerance is None else float(tolerance)
-    least = QUANTIZATIONS[quantize].agreement if min_agreement is None else min_agreement
-    tells_classes = name != OUTPUT
-    by_value = tells_classes and reference.shape[1] > 1  # one value an image says as much as another output
-    if softened := name == PROBABILITIES:
-        seen = (reference > 1e-6) & (outputs > 1e-6)
-        ours, theirs = (np.log(np.where(seen, values, 1.0), dtype="float64") for values in (reference, outputs))
-    else:
-        ours, theirs = reference.astype("float64"), outputs.astype("float64")
-    # Rounding is relative to the logits: of a network whose logits are far apart, probabilities feel it too
-    size = max(1.0, float(np.abs(reference).max()), largest / ORDINARY_LOGIT if softened else 0.0)
-    bound = tolerance * size
-    logit_bound = tolerance * max(1.0, float(np.abs(ours).max()), largest)
-    # Of classes the differences within an image say something, of other outputs those from image to image
-    noise = float(np.square(ours - theirs).sum())
-    signal = float(np.square(ours - ours.mean(axis=int(by_value), keepdims=True)).sum())
-    ratio = None if not noise else float(10 * np.log10(max(signal, 1e-30) / noise))
-    classes, own_classes = by_class(outputs, name), by_class(reference, name)
-    ordered = np.sort(own_classes, axis=1)
-    margin = ordered[:, -1] - ordered[:, -2] if own_classes.shape[1] > 1 else np.zeros(len(reference))
-    best, own = classes.argmax(1), own_classes.argmax(1)
-    # The numbers that the last bits decide are no proof of anything
-    decided = margin > 2 * size * (tolerance if quantize == "none" else TOLERANCE)
-    disagreements = int(((best != own) & decided).sum())
-    examples, exact = len(reference), quantize == "none"
-    few = examples < ENOUGH_IMAGES and not exact and min_agreement is None
-    if not tells_classes:  # nothing that a label could be compared with
-        labels = None
-    accuracy, own_accuracy = (None if labels is None else float(np.mean(one == labels)) for one in (best, own))
+    bounds = bounds or Bounds()
+    _check_outputs(reference.values, outputs)
+    expected_logits, logits = _logits(reference, outputs)
+    ranking = _compare_ranking(reference, outputs, bounds)
+    examples, several = len(outputs), reference.has_several_scores
+    spare = bounds.spare_images(examples)
+    tolerance = bounds.relative_tolerance
+    logit_scale = max(1.0, float(np.abs(expected_logits).max()), reference.largest_logit)
+    kept = ranking.reference_accuracy
     return Parity(
-        max_difference=float(np.abs(reference - outputs).max()),
-        bound=bound if exact else None,
-        max_logit_difference=float(np.abs(ours - theirs).max()),
-        logit_bound=logit_bound if exact else None,
-        signal_to_noise=ratio,
-        needed_signal_to_noise=None if by_value else QUANTIZATIONS[quantize].signal_to_noise,
+        max_difference=float(np.abs(reference.values - outputs).max()),
+        bound=tolerance * reference.scale if bounds.is_exact else None,
+        max_logit_difference=float(np.abs(expected_logits - logits).max()),
+        logit_bound=tolerance * logit_scale if bounds.is_exact else None,
+        signal_to_noise=_signal_to_noise(expected_logits, logits, within_images=several),
+        needed_signal_to_noise=None if several else QUANTIZATIONS[bounds.quantize].signal_to_noise,
         examples=examples,
-        disagreements=disagreements,
-        allowed=max(int(few), int(np.floor((1 - least) * examples + 1e-9))),
-        top5_agreement=float(np.mean((np.argsort(-classes, axis=1)[:, :5] == own[:, None]).any(1))),
-        accuracy=accuracy,
-        # One image is no loss where there are few
-        needed_accuracy=None if labels is None else min(KEPT_ACCURACY * own_accuracy, own_accuracy - few / examples),
-        classes=len(np.unique(own)) if tells_classes else 0,
+        disagreements=ranking.disagreements,
+        # The small number keeps an exact product, such as 0.03 * 1000, from being rounded down to 29
+        allowed=max(spare, int(np.floor((1 - bounds.least_agreement) * examples + 1e-9))),
+        top5_agreement=ranking.top5_agreement,
+        accuracy=ranking.accuracy,
+        needed_accuracy=None if kept is None else min(KEPT_ACCURACY * kept, kept - spare / examples),
+        classes=ranking.classes,
     )
 
 
-def check_provable(expected: np.ndarray, tolerance: float | None = None) -> None:
-    """Raise ArtifactError if the model's outputs are the same for all images: a constant would pass for the model.
+def _check_outputs(expected, outputs):
+    if outputs.shape != expected.shape or outputs.dtype != np.float32:
+        raise ArtifactError(f"it gives {outputs.dtype} {outputs.shape} and not float32 {expected.shape}")
+    if not np.isfinite(outputs).all():
+        raise ArtifactError("it gives values that are NaN or infinite")
 
-    Args:
-        expected: the model's main output, float32 (images, classes).
-        tolerance: as in `Options`.
+
+def _logits(reference, outputs):
+    """Return the model's and the artifact's logits as float64.
+
+    They are correct up to a constant per image.
     """
-    size = max(1.0, float(np.abs(expected).max()))
-    spread = float(np.ptp(expected, axis=0).max())
-    if len(expected) > 1 and spread <= (TOLERANCE if tolerance is None else tolerance) * size:
-        raise ArtifactError(
-            f"the model gives the same output for all {len(expected)} images (they differ by {spread:.1g} at most), so "
-            "nothing is proven"
-        )
+    if reference.kind != PROBABILITIES:
+        return reference.values.astype("float64"), outputs.astype("float64")
+    seen = (reference.values > 1e-6) & (outputs > 1e-6)
+    expected, found = (np.log(np.where(seen, values, 1.0), dtype="float64") for values in (reference.values, outputs))
+    return expected, found
+
+
+def _signal_to_noise(expected, found, within_images):
+    """Return the ratio in decibels; None if there is no noise.
+
+    For class scores the signal is the differences within an image; for other outputs, those between images.
+    """
+    noise = float(np.square(expected - found).sum())
+    signal = float(np.square(expected - expected.mean(axis=int(within_images), keepdims=True)).sum())
+    return float(10 * np.log10(max(signal, 1e-30) / noise)) if noise else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ranking:
+    """How far an artifact ranks the classes as its model does.
+
+    The fields are those of `Parity`.
+    """
+
+    disagreements: int
+    top5_agreement: float
+    accuracy: float | None
+    reference_accuracy: float | None
+    classes: int
+
+
+def _compare_ranking(reference, outputs, bounds):
+    """Return the `_Ranking` of an artifact's outputs."""
+    scores, expected = by_class(outputs, reference.kind), by_class(reference.values, reference.kind)
+    best, expected_best = scores.argmax(1), expected.argmax(1)
+    ordered = np.sort(expected, axis=1)
+    margin = ordered[:, -1] - ordered[:, -2] if expected.shape[1] > 1 else np.zeros(len(expected))
+    # Near-ties are ignored, because rounding alone can flip them
+    is_clear = margin > 2 * reference.scale * (bounds.relative_tolerance if bounds.is_exact else TOLERANCE)
+    in_top5 = (np.argsort(-scores, axis=1)[:, :5] == expected_best[:, None]).any(1)
+    labels = reference.labels if reference.has_classes else None  # other outputs cannot be compared with labels
+    return _Ranking(
+        disagreements=int(((best != expected_best) & is_clear).sum()),
+        top5_agreement=float(np.mean(in_top5)),
+        accuracy=None if labels is None else float(np.mean(best == labels)),
+        reference_accuracy=None if labels is None else float(np.mean(expected_best == labels)),
+        classes=len(np.unique(expected_best)) if reference.has_classes else 0,
+    )
 
 
 def check_fusion(fused: Parity, unfused: Parity) -> None:
-    """Raise ArtifactError if ONNX Runtime's fused kernels lose what the file itself holds.
+    """Raise ArtifactError if fused kernels lose what the file holds.
 
-    Int8 kernels for AVX2 and AVX-512 without VNNI add two products in 16 bits, which saturate for weights of 8 bits.
+    Int8 kernels for AVX2, and for AVX-512 without VNNI, add two products in 16 bits, which saturate with weights of 8
+    bits.
+
+    Args:
+        fused: the comparison with optimizations of the graph.
+        unfused: the comparison without them.
     """
     if fused.bound is not None or fused.signal_to_noise is None:
         return

@@ -1,13 +1,19 @@
-"""Calibration: the images that the ranges of activations are fitted on, and the check that they are such."""
+"""Choose the calibration images, on which the ranges of activations are fitted."""
 
 import dataclasses
 import hashlib
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from keras_cnns import typing
+from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.export.formats import QUANTIZATIONS
+from keras_cnns.export.options import Options
+from keras_cnns.saving import ModelInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,67 +22,72 @@ class Calibration:
 
     Attributes:
         images: uint8 (images, height, width, channels), of the model's size.
-        description: which they are.
-        seed: that they were drawn with.
+        description: where they are from, in words.
+        seed: seed that they were drawn with.
     """
 
-    images: np.ndarray
+    images: typing.Pixels
     description: str
     seed: int | None = None
 
-    def given(self, prepared, dtype):
-        """Return the images as the traced function takes them, `dtype` (images, height, width, channels).
+    def full_range_images(self) -> typing.Pixels:
+        """Return the images with one black and one white pixel added.
 
-        Of pixels, one in the first image is made black and one white: so the range of the input is 0 to 255, and a
-        quantized input takes pixels as they are.
+        Both are in the first image.
+
+        They make the range of the input 0 to 255, so that a quantized input takes pixels unchanged.
         """
-        if not prepared.options.preprocess:
-            return np.float32(prepared.preprocessing.normalize(self.images.astype("float32")))
         images = self.images.copy()
         images[0, 0, 0], images[0, -1, -1] = 0, 255
-        return images.astype(dtype)
+        return images
 
-    def to_json(self):
-        """Return what a manifest says of it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest's entry about the calibration."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
         return {"images": self.description, "examples": len(self.images), "seed": self.seed, "sha256": digest}
 
 
-def choose_calibration(options, preprocessing, info, class_names):
+def choose_calibration(
+    options: Options, preprocessing: Preprocessing, info: ModelInfo | None, class_names: Sequence[str]
+) -> Calibration | None:
     """Return the `Calibration` for the options; None if nothing is fitted.
 
     Args:
         options: `Options`.
         preprocessing: `Preprocessing` of the images.
-        info: the model's record, whose `data` names the source that it was trained on, or None.
-        class_names: of the model.
+        info: the model's record, whose `data` names the source that it was trained on; None if it has none.
+        class_names: class names of the model.
 
     Raises:
-        ArgumentError: if there are no images to calibrate on; a file calibrated on noise would be valid and wrong.
+        ArgumentError: if there are no images to calibrate on. A file calibrated on noise would be valid and wrong.
         SourceError: if the images cannot be used.
     """
     if not QUANTIZATIONS[options.quantize].calibrated:
         return None
-    record = info and info.data
-    source = record["source"] if options.calibration is None and record else options.calibration
+    data = info and info.data
+    source = data["source"] if options.calibration is None and data else options.calibration
     if source is None:
         raise ArgumentError(
             f"--quantize {options.quantize} fits the ranges of activations on images like those of the training: "
             f"name their source with --calibration. Received: quantize={options.quantize}, calibration=None"
         )
     if hasattr(source, "shape"):
-        images = _checked(np.asarray(source), preprocessing)
-        order = np.random.default_rng(options.seed).permutation(len(images))[: options.calibration_samples]
-        return Calibration(images[np.sort(order)], f"{len(order)} images of an array", options.seed)
-    return _of_source(source, info, options, preprocessing, class_names)
+        return _from_array(np.asarray(source), options, preprocessing)
+    return _from_source(source, options, preprocessing, info, class_names)
 
 
-def _of_source(name, info, options, preprocessing, class_names):
+def _from_array(images, options, preprocessing):
+    _check_images(images, preprocessing)
+    order = np.random.default_rng(options.seed).permutation(len(images))[: options.calibration_samples]
+    return Calibration(images[np.sort(order)], f"{len(order)} images of an array", options.seed)
+
+
+def _from_source(name, options, preprocessing, info, class_names):
     from keras_cnns.data.folders import open_images
     from keras_cnns.data.pipeline import read_pixels
 
     flat = _is_flat(name)
-    split = open_images(name) if flat else _training_split(name, info, options, class_names)
+    split = open_images(name) if flat else _open_training_split(name, options, info, class_names)
     if split.examples > options.calibration_samples:
         share = options.calibration_samples / split.examples
         _, split = split.partition((1 - share, share), options.seed)
@@ -86,7 +97,7 @@ def _of_source(name, info, options, preprocessing, class_names):
 
 
 def _is_flat(name):
-    """Return whether a source is a folder of files without folders in it: images without classes."""
+    """Return whether a source is a folder without class folders."""
     if not os.path.isdir(name):
         return False
     with os.scandir(name) as entries:
@@ -94,7 +105,7 @@ def _is_flat(name):
     return kinds == {False}
 
 
-def _training_split(name, info, options, class_names):
+def _open_training_split(name, options, info, class_names):
     from keras_cnns.data.recorded_source import reopen_source
 
     try:
@@ -103,15 +114,15 @@ def _training_split(name, info, options, class_names):
         if options.calibration is not None:
             raise
         raise ArgumentError(
-            f"the images that the model was trained on are not at hand; name others with --calibration ({error})"
+            f"the images that the model was trained on are not available; name others with --calibration ({error})"
         ) from None
     if class_names:
         source = source.with_classes(class_names, getattr(info, "class_ids", ()))
     return source.split("train")
 
 
-def _checked(images, preprocessing):
-    """Return an array of images if it holds pixels of the model's shape."""
+def _check_images(images, preprocessing):
+    """Raise an error unless an array holds pixels of the model's shape."""
     if images.ndim != 4 or not len(images) or images.shape[1:] != preprocessing.shape:
         raise ArgumentError(
             f"`calibration` must hold images of shape (images, {', '.join(map(str, preprocessing.shape))}). "
@@ -123,11 +134,13 @@ def _checked(images, preprocessing):
             f"Received: dtype={images.dtype}, values from {images.min():g} to {images.max():g}"
         )
     _check_range(images, "calibration")
-    return images
 
 
 def _check_range(images, name):
-    """Raise SourceError for images that no camera took: ranges fitted on them would cut off real ones."""
+    """Raise SourceError for images without contrast.
+
+    Ranges fitted on them would cut off real images.
+    """
     low, high = int(images.min()), int(images.max())
     if high - low < 64:
         hint = " Pixels of 0 to 1 must be multiplied by 255." if high <= 1 else ""

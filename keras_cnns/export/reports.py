@@ -1,13 +1,17 @@
-"""What was exported, and what proves it."""
+"""The report of an export or a verification."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_cnns._deprecated import renamed
 from keras_cnns.export import inspection
+from keras_cnns.export._baseline import Baseline
+from keras_cnns.export._prepared import Prepared
 from keras_cnns.export.options import Options
 from keras_cnns.export.parity import Parity
+from keras_cnns.export.verification import Verification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,14 +20,14 @@ class Artifact:
 
     Attributes:
         format: a name of `FORMATS`.
-        path: where it is.
-        bytes: its size; of a folder, of all files in it.
-        sha256: of the file; of a folder, of the names and contents of all files in it.
-        seconds: that writing it took.
-        inputs, outputs: by name, dtype, shape, and scale and zero point where integers stand for other numbers; {} if
-            it was not run.
+        path: the file or folder.
+        bytes: its size; for a folder, of all files in it.
+        sha256: hash of the file; for a folder, of the names and contents of all files in it.
+        seconds: time that writing it took; None if it was exported earlier.
+        inputs, outputs: from each name to dtype, shape, and scale and zero point of quantized integers; {} if the
+            artifact was not run.
         contents: `Contents`.
-        parity: `Parity` with the model, None if it was not verified.
+        parity: `Parity` with the model; None if the artifact was not verified.
     """
 
     format: str
@@ -31,12 +35,35 @@ class Artifact:
     bytes: int
     sha256: str
     seconds: float | None
-    inputs: Mapping
-    outputs: Mapping
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
     contents: inspection.Contents
     parity: Parity | None
 
-    def to_json(self):
+    @classmethod
+    def of(cls, format: str, path: Path, target: Path, seconds: float | None, verification: Verification) -> "Artifact":
+        """Return the record of an artifact.
+
+        Args:
+            format: a name of `FORMATS`.
+            path: where the artifact is now.
+            target: where it will be.
+            seconds: time that writing it took.
+            verification: what its verification found out.
+        """
+        return cls(
+            format=format,
+            path=target,
+            bytes=inspection.size(path),
+            sha256=inspection.sha256(path),
+            seconds=seconds,
+            inputs=verification.inputs,
+            outputs=verification.outputs,
+            contents=verification.contents,
+            parity=verification.parity,
+        )
+
+    def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
         parity = self.parity and self.parity.to_json()
         return {**dataclasses.asdict(self), "path": str(self.path), "parity": parity}
@@ -45,46 +72,86 @@ class Artifact:
 @renamed(pictures="images")
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What was exported and how it was verified.
+    """The artifacts of an export and how they were verified.
 
     Attributes:
-        model: what the artifacts are called, before the suffix.
-        parameters: number of its weights.
+        model: name of the artifacts, before the suffix.
+        parameters: number of the model's weights.
         options: `Options`.
-        source: of the weights: name, sha256 of the file that the model or its record was read from, None without one,
-            and sha256 of the weights themselves.
-        images: which images the artifacts were verified on, in words; None if they were not.
-        examples: how many.
-        accuracy: of the float32 model on them, None where they have no labels.
-        calibration: of the images that ranges were fitted on: which, how many, seed, sha256; or None.
-        versions: of the packages that wrote and ran the artifacts.
-        command: line that was run, None in code.
+        source: where the weights are from: name, sha256 of the file that the model or its record was read from (None
+            without one), and sha256 of the weights themselves.
+        images: the images that the artifacts were verified on, in words; None if they were not verified.
+        examples: number of these images.
+        accuracy: accuracy of the float32 model on them; None without labels.
+        calibration: description, number, seed and sha256 of the calibration images; None if nothing was fitted.
+        versions: versions of the packages that wrote and ran the artifacts.
+        command: command line that was run; None in code.
         artifacts: tuple of `Artifact`.
+
+    Example:
+        >>> report = export_model("runs/flowers/model.keras", "exports", ["tflite", "onnx"])
+        >>> for artifact in report.artifacts:
+        ...     print(artifact.path, artifact.bytes, artifact.parity.agreement)
     """
 
     model: str
     parameters: int
     options: Options
-    source: Mapping
+    source: Mapping[str, Any]
     images: str | None
     examples: int
     accuracy: float | None
-    calibration: Mapping | None
-    versions: Mapping
+    calibration: Mapping[str, Any] | None
+    versions: Mapping[str, str]
     command: str | None
     artifacts: tuple[Artifact, ...]
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
-        return {**self._shared(), "artifacts": [one.to_json() for one in self.artifacts]}
+        return {**self._shared_values(), "artifacts": [artifact.to_json() for artifact in self.artifacts]}
 
-    def entries(self):
-        """Return what a manifest says: file name to what is known of the file, each complete in itself."""
-        return {
-            one.path.name: {**self._shared(), **{key: value for key, value in one.to_json().items() if key != "path"}}
-            for one in self.artifacts
-        }
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Return the manifest's entries by file name, each complete in itself."""
+        shared, entries = self._shared_values(), {}
+        for artifact in self.artifacts:
+            values = artifact.to_json()
+            del values["path"]
+            entries[artifact.path.name] = {**shared, **values}
+        return entries
 
-    def _shared(self):
+    def _shared_values(self):
         names = (field.name for field in dataclasses.fields(self) if field.name != "artifacts")
         return {**{name: getattr(self, name) for name in names}, "options": self.options.to_json()}
+
+
+def make_report(
+    name: str,
+    prepared: Prepared,
+    baseline: Baseline | None,
+    artifacts: Sequence[Artifact],
+    calibration: Mapping[str, Any] | None = None,
+    command: str | None = None,
+) -> Report:
+    """Return the `Report` of artifacts.
+
+    Args:
+        name: name of the artifacts, before the suffix.
+        prepared: the model.
+        baseline: the model's outputs on the images of the verification; None if nothing was verified.
+        artifacts: the artifacts.
+        calibration: the manifest's entry about the calibration.
+        command: command line to note.
+    """
+    return Report(
+        model=name,
+        parameters=prepared.model.count_params(),
+        options=prepared.options,
+        source=prepared.source,
+        images=baseline.images.description if baseline else None,
+        examples=len(baseline.images.images) if baseline else 0,
+        accuracy=baseline.accuracy if baseline else None,
+        calibration=calibration,
+        versions=prepared.card(name)["versions"],
+        command=command,
+        artifacts=tuple(artifacts),
+    )

@@ -1,187 +1,187 @@
-"""Proof that an artifact computes what its model computes."""
+"""Run an artifact and compare its outputs with the model's."""
 
+import contextlib
 import dataclasses
 import io
-import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import keras
 import numpy as np
 
-from keras_cnns import _models
-from keras_cnns.errors import ArtifactError
-from keras_cnns.export import inspection
-from keras_cnns.export.formats import (
-    ENOUGH_IMAGES,
-    FORMATS,
-    INPUT,
-    LOGITS,
-    OUTPUT,
-    PROBABILITIES,
-    QUANTIZATIONS,
-    TOLERANCE,
-)
-from keras_cnns.export.parity import by_class, check_fusion, compare
+from keras_cnns import typing
+from keras_cnns.errors import ArtifactError, VerificationError
+from keras_cnns.export._artifact_checks import check_description, inspect_artifact
+from keras_cnns.export._baseline import Baseline, check_logits
+from keras_cnns.export._prepared import Prepared
+from keras_cnns.export.formats import ENOUGH_IMAGES, FORMATS, TOLERANCE
+from keras_cnns.export.inspection import Contents
+from keras_cnns.export.parity import Bounds, Parity, by_class, check_fusion, compare
 from keras_cnns.export.runtimes import RuntimeProcess
 
-FILES = 3  # images that logits and `serve_image_bytes` are tried with
+FILE_IMAGES = 3  # number of images that `serve_image_bytes` is tried with
 
 
-def check(path, format, prepared, images, expected, largest):
-    """Run an artifact in a process of its own and compare it with the model.
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What a verification found out about an artifact that passed.
+
+    Attributes:
+        contents: `Contents` of the artifact.
+        parity: `Parity` of the main output; None if the artifact was not run.
+        inputs, outputs: descriptions by name; {} if the artifact was not run.
+    """
+
+    contents: Contents
+    parity: Parity | None = None
+    inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    outputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def verify_artifact(
+    path: typing.Path,
+    format: str,
+    prepared: Prepared,
+    baseline: Baseline | None,
+    *,
+    name: str,
+    is_kept: bool = False,
+) -> Verification:
+    """Inspect an artifact, run it, and compare it with the model.
+
+    It runs in a child process.
 
     Args:
-        path: of the artifact.
+        path: the artifact.
         format: a name of `FORMATS`.
-        prepared: `Prepared`.
-        images: `Images`.
-        expected, largest: the model's outputs for them and their largest logits, as `Prepared.expected` gives them.
-
-    Returns:
-        (`Parity` of the main output, description of the inputs, of the outputs).
+        prepared: the model.
+        baseline: the model's outputs; None: the artifact is inspected and not run.
+        name: name of the artifact in errors.
+        is_kept: whether the artifact stays where it is if it fails.
 
     Raises:
-        ArtifactError: saying in what the artifact differs from the model.
+        VerificationError: saying how the artifact differs from the model.
         ModuleNotFoundError: if the runtime is not installed.
     """
-    options = prepared.options
-    _check_logits(prepared, images, expected)
+    with name_failures(name, format, baseline, is_kept):
+        contents = inspect_artifact(path, format, prepared)
+        if baseline is None:
+            return Verification(contents)
+        return _compare_artifact(path, format, prepared, baseline, contents)
+
+
+@contextlib.contextmanager
+def name_failures(name: str, format: str, baseline: Baseline | None, is_kept: bool) -> Iterator[None]:
+    """Turn an ArtifactError into a VerificationError with the artifact's name.
+
+    Args:
+        name: name of the artifact.
+        format: a name of `FORMATS`.
+        baseline: whose images the artifact was run on; None if it was not run.
+        is_kept: whether the artifact stays where it is.
+    """
+    try:
+        yield
+    except ArtifactError as error:
+        where = f" ({baseline.images.description}, run by {FORMATS[format].runtime})" if baseline else ""
+        raise VerificationError(
+            f"{name} does not compute what the model computes: {error}{where}.{'' if is_kept else ' Nothing was kept.'}"
+        ) from error
+
+
+def _compare_artifact(path, format, prepared, baseline, contents):
+    """Return the `Verification` of an artifact that a child process runs."""
+    check_logits(prepared, baseline)
+    images = prepared.as_input(baseline.images.images)
     with RuntimeProcess(path, format) as process:
-        found = process.ask(do="describe")
-        _check_description(found, prepared)
-        outputs = process.run(prepared.given(images.images))
-        if format == "saved_model" and options.preprocess:
-            _check_files(process, prepared, images.images[:FILES])
-    parities = _parities(prepared, images, expected, outputs, largest)
-    if format != "onnx":
-        _refuse_faults(parities, prepared)
-        return parities[0], found["inputs"], found["outputs"]
-    few = images.images[:ENOUGH_IMAGES]
+        description = process.ask(do="describe")
+        check_description(description, prepared)
+        outputs = process.run(images)
+        if format == "saved_model" and prepared.options.preprocess:
+            _check_image_files(process, prepared, baseline.images.images[:FILE_IMAGES])
+    parities = _compare_outputs(prepared, baseline, outputs)
+    main = parities[0]
+    if format == "onnx":
+        unfused_parities = _compare_unfused(path, prepared, baseline, images, outputs)
+        main = dataclasses.replace(main, unfused=unfused_parities[0])
+    _refuse_faults(prepared, parities)
+    if format == "onnx":
+        _refuse_faults(prepared, unfused_parities, " without fused kernels")
+    return Verification(contents, main, description["inputs"], description["outputs"])
+
+
+def _compare_unfused(path, prepared, baseline, images, fused_outputs):
+    """Return the `Parity` of each output of an ONNX file without fusion.
+
+    Raises:
+        ArtifactError: if the optimizations make the results much worse. This comes before all other faults, because
+            it names the cure.
+    """
+    few_images = images[:ENOUGH_IMAGES]
     with RuntimeProcess(path, "onnx-unfused") as process:
-        unfused = _parities(prepared, images, expected, process.run(prepared.given(few)), largest)
-    same = {name: values[: len(few)] for name, values in outputs.items()}
-    # First, as it names the cure
-    check_fusion(_parities(prepared, images, expected, same, largest)[0], unfused[0])
-    _refuse_faults(parities, prepared)
-    _refuse_faults(unfused, prepared, " without fused kernels")
-    return dataclasses.replace(parities[0], unfused=unfused[0]), found["inputs"], found["outputs"]
-
-
-def _parities(prepared, images, expected, outputs, largest):
-    """Return the `Parity` of each output, the main one first, for as many of the images as there are outputs."""
-    options, parities = prepared.options, []
-    for k, name in enumerate(prepared.outputs):
-        count = len(outputs[name])
-        labels = images.labels if k == 0 and prepared.is_classifier else None
-        parity = compare(
-            expected[name][:count],
-            outputs[name],
-            name if name in (PROBABILITIES, LOGITS) else _meaning(prepared),
-            None if labels is None else labels[:count],
-            quantize=options.quantize,
-            tolerance=options.tolerance,
-            min_agreement=options.min_agreement,
-            largest=largest[name],
-        )
-        parities.append(parity)
+        parities = _compare_outputs(prepared, baseline, process.run(few_images))
+    same_outputs = {name: values[: len(few_images)] for name, values in fused_outputs.items()}
+    check_fusion(_compare_outputs(prepared, baseline, same_outputs)[0], parities[0])
     return parities
 
 
-def _refuse_faults(parities, prepared, how=""):
-    """Raise ArtifactError for the first output that is over a bound."""
+def _compare_outputs(prepared, baseline, outputs):
+    """Return the `Parity` of each output, the main one first.
+
+    As many images are compared as there are outputs.
+    """
+    options = prepared.options
+    bounds = Bounds(options.quantize, options.tolerance, options.min_agreement)
+    return [
+        compare(baseline.references[name].first(len(outputs[name])), outputs[name], bounds) for name in prepared.outputs
+    ]
+
+
+def _refuse_faults(prepared, parities, how=""):
+    """Raise ArtifactError for the first output that exceeds a bound."""
     for parity, name in zip(parities, prepared.outputs, strict=True):
         if parity.fault:
-            raise ArtifactError(("" if name == prepared.outputs[0] else f"output {name}: ") + parity.fault + how)
+            raise ArtifactError(("" if name == prepared.main_output else f"output {name}: ") + parity.fault + how)
 
 
-def _meaning(prepared):
-    """Return what outputs with other names are: auxiliary heads are like the main one."""
-    return prepared.outputs[0] if prepared.is_classifier else OUTPUT
+def _check_image_files(process, prepared, images):
+    """Raise ArtifactError unless `serve_image_bytes` equals the model.
 
-
-def _check_logits(prepared, images, expected):
-    """Raise an error if the logits that were taken out of a model are not those of its probabilities."""
-    if prepared.outputs[0] != LOGITS or not _models.gives_probabilities(prepared.whole):
-        return
-    few = images.images[:FILES]
-    whole = prepared.whole.predict_on_batch(prepared.preprocessing.normalize(few.astype("float32")))
-    whole, logits = keras.tree.flatten(whole)[0], expected[LOGITS][:FILES]
-    bound = TOLERANCE * max(1.0, float(np.abs(logits).max()))
-    ways = (_models.softmax, lambda x: 1 / (1 + np.exp(-np.clip(x, -80, 80))))  # softmax, sigmoid
-    if not any(np.abs(way(logits) - whole).max() <= bound for way in ways):
-        raise ArtifactError("the logits that were taken out of the model do not give its probabilities")
-
-
-def _check_description(found, prepared):
-    """Raise ArtifactError if names, types or labels are not what they should be."""
-    options = prepared.options
-    if set(found["inputs"]) != {INPUT}:
-        raise ArtifactError(f"its inputs are called {sorted(found['inputs'])} and not {INPUT!r}")
-    if set(found["outputs"]) != set(prepared.outputs):
-        raise ArtifactError(f"its outputs are called {sorted(found['outputs'])} and not {sorted(prepared.outputs)}")
-    given, results = found["inputs"][INPUT], found["outputs"].values()
-    if given["dtype"] != options.input_type:
-        raise ArtifactError(f"it takes {given['dtype']} and not {options.input_type}")
-    wanted = options.input_type if options.integer_output else "float32"
-    if wrong := {one["dtype"] for one in results} - {wanted}:
-        raise ArtifactError(f"it gives {', '.join(wrong)} and not {wanted}")
-    if options.preprocess and given["scale"] is not None:
-        meant = {"uint8": 0, "int8": -128}[given["dtype"]]
-        if abs(given["scale"] - 1) > 1e-6 or given["zero_point"] != meant:
-            raise ArtifactError(f"its input is scaled by {given['scale']} and not made for pixels as they are")
-    if found["card"]:
-        _check_card(found, prepared)
-
-
-def _check_card(found, prepared):
-    """Raise ArtifactError if what an artifact says of itself is not so."""
-    card, wanted = found["card"], prepared.card("")
-    for labels in (tuple(card.get("classes", ())), tuple((found["labels"] or "").splitlines())):
-        if labels != prepared.class_names:
-            pair = next(((a, b) for a, b in zip(labels, prepared.class_names, strict=False) if a != b), None)
-            how = f"{pair[0]!r} stands where {pair[1]!r} should" if pair else f"there are {len(labels)}"
-            raise ArtifactError(f"its labels are not the model's: {how}")
-    if card["source"]["weights_sha256"] != wanted["source"]["weights_sha256"]:
-        raise ArtifactError("it was made of other weights (their sha256 differs)")
-    # Files of earlier versions lack the options that were added since
-    card = {**card, "options": {**dict.fromkeys(wanted["options"]), **card.get("options", {})}}
-    for name in ("input", "outputs", "preprocessing", "options"):
-        if card.get(name) != json.loads(json.dumps(wanted[name])):
-            raise ArtifactError(f"what it says of its {name} is not so: {card.get(name)}")
-
-
-def _check_files(process, prepared, images):
-    """Raise ArtifactError if `serve_image_bytes` does not find in image files what the model finds in their pixels."""
+    The model is given the pixels that this package reads from the same files.
+    """
     from keras_cnns.data.pipeline import read_files
 
     files = _image_files(images)
-    main = prepared.outputs[0]
-    expected, largest = prepared.expected(read_files(map(io.BytesIO, files.values()), prepared.preprocessing))
-    expected, found = expected[main], process.run_files(list(files.values()))
+    main, bounds = prepared.main_output, Bounds(tolerance=prepared.options.tolerance)
+    pixels = read_files(map(io.BytesIO, files.values()), prepared.preprocessing)
+    reference = prepared.compute_references(pixels)[main]
+    outputs = process.run_files(list(files.values()))
     for k, kind in enumerate(files):
-        parity = compare(
-            expected[k : k + 1],
-            found[main][k : k + 1],
-            main,
-            tolerance=prepared.options.tolerance,
-            largest=largest[main],
-        )
+        single = dataclasses.replace(reference, values=reference.values[k : k + 1])
+        parity = compare(single, outputs[main][k : k + 1], bounds)
         if parity.fault:
             raise ArtifactError(f"serve_image_bytes, for {kind}: {parity.fault}")
-    if not prepared.is_classifier:
-        return
-    fault, indices, names = "", found["top_indices"], np.array(prepared.class_names)
-    expected = by_class(expected, main)
+    if prepared.is_classifier:
+        _check_best_classes(outputs, by_class(reference.values, main), prepared.class_names)
+
+
+def _check_best_classes(outputs, expected, class_names):
+    """Raise ArtifactError unless best classes and their names are the model's."""
+    indices, fault = outputs["top_indices"], ""
     best = np.sort(expected, axis=1)[:, ::-1][:, : indices.shape[1]]
     if np.abs(np.take_along_axis(expected, indices, axis=1) - best).max() > TOLERANCE * max(1.0, np.abs(best).max()):
         fault = "its best classes are not the model's"
-    if len(names) and found["top_labels"].tolist() != names[indices].tolist():
+    if class_names and outputs["top_labels"].tolist() != np.array(class_names)[indices].tolist():
         fault = "its labels are not the model's"
     if fault:
         raise ArtifactError(f"serve_image_bytes: {fault}")
 
 
 def _image_files(images):
-    """Return image files of the kinds that servers are sent, as {kind: bytes}, made of uint8 images of one size."""
+    """Return files of the kinds that servers receive, by kind.
+
+    Args:
+        images: uint8 images of one size.
+    """
     from PIL import ExifTags, Image
 
     first, last = (
@@ -205,40 +205,3 @@ def _image_files(images):
         image.save(file, format, **settings)
         files[kind] = file.getvalue()
     return files
-
-
-def inspect_artifact(path, format, prepared):
-    """Return the `Contents` of an artifact, if it is made as it should be.
-
-    Raises:
-        ArtifactError: for operators that the plain runtime lacks, a size that does not fit the weights, and float
-            tensors where all should be integers.
-    """
-    contents, options = inspection.inspect(path, format), prepared.options
-    if contents.foreign:
-        raise ArtifactError(
-            f"it has operators that plain {FORMATS[format].runtime} lacks: {', '.join(contents.foreign)}"
-        )
-    if options.integer_only:
-        for what, names in (("float tensors", contents.floats), ("tensors without a fixed shape", contents.dynamic)):
-            if names:
-                raise ArtifactError(f"it has {what}: {', '.join(names)}")
-    _check_size(path, prepared)
-    return contents
-
-
-def _check_size(path, prepared):
-    """Raise ArtifactError if weights are missing in an artifact, or stand there twice."""
-    found, a_weight = inspection.size(path), QUANTIZATIONS[prepared.options.quantize].weight_bytes
-    weights = [value.shape for value in prepared.model.weights]
-    # Vectors may have been folded into others; int8 keeps biases in 32 bits, and a scale a channel
-    least = 0.9 * a_weight * sum(int(np.prod(shape)) for shape in weights if len(shape) > 1)
-    # Operators that a runtime does not quantize keep float32
-    most = 1.1 * 4 * sum(int(np.prod(shape)) for shape in weights) + 1_000_000 + 4_000 * len(weights)
-    if prepared.options.preprocess:
-        most += sum(array.nbytes for array in prepared.preprocessing.arrays().values())
-    if not least <= found <= most:
-        raise ArtifactError(
-            f"it has {found:,} bytes, and its weights take {int(least / 0.9):,}: "
-            + ("some are missing" if found < least else "some stand there more than once")
-        )

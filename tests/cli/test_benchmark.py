@@ -9,7 +9,7 @@ from keras_cnns.cli.benchmark import _draw, _ms
 from PIL import Image
 
 from keras_cnns.export import Options, export_model
-from keras_cnns.export._benchmark import Benchmark, Row, Timing
+from keras_cnns.export._benchmark import Benchmark, BenchmarkRow, Timing
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def measured(*rows):
 
 def row(name, batches, accuracy=0.9, size=1e6, runtime="LiteRT"):
     timings = tuple(Timing(batch, 1e-3 * batch, 2e-3 * batch, 1e3) for batch in batches)
-    return Row(name, runtime, "none", int(size), 10**8, accuracy, None, timings)
+    return BenchmarkRow(name, runtime, "none", int(size), 10**8, accuracy, None, timings)
 
 
 @pytest.mark.parametrize(

@@ -373,7 +373,7 @@ def test_export_with_every_option(cli, digits_file, tmp_path):
     assert noted["command"].startswith("cnn-export ") and "--opset 14" in noted["command"]
     assert noted["inputs"]["image"] == {"dtype": "float32", "shape": [2, 1, 32, 32], "scale": None, "zero_point": None}
     code, shown, err = cli("export", digits_file, "--verify-only", out / "nin-digits.onnx")
-    assert code == 1 and one_sentence(err, "its labels are not the model's: 'digit 0' stands where '0' should")
+    assert code == 1 and one_sentence(err, "its labels are not the model's: 'digit 0' instead of '0'")
     code, shown, err = cli(
         *("export", digits_file, "--format", "tflite", "--output", out, "--quantize", "int8", "--integer-only"),
         *("--calibration", "digits", "--calibration-samples", 50, "--json"),

@@ -97,7 +97,7 @@ def test_other_tables_at_every_width(capfd, monkeypatch):
     result = score(np.eye(3)[[0, 1, 1, 0]], [0, 1, 2, 0], names)
     timings = tuple(_benchmark.Timing(batch, 0.0123, 0.0134, 1234.5) for batch in (1, 32))
     rows = tuple(
-        _benchmark.Row(name, "ONNX Runtime", "int8", 1_234_567, 234_567_890, 0.9972, None, timings)
+        _benchmark.BenchmarkRow(name, "ONNX Runtime", "int8", 1_234_567, 234_567_890, 0.9972, None, timings)
         for name in ("resnet50-photographs", "resnet50-photographs-int8.onnx")
     )
     measured = _benchmark.Benchmark("360 images", 360, 0, 20, "2 cores", {}, rows)

@@ -11,7 +11,7 @@ from PIL import Image
 from keras_cnns import _models, analysis, applications, data, evaluation, saving
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ArgumentError
-from keras_cnns.export.parity import compare
+from keras_cnns.export.parity import Bounds, Reference, compare
 
 NAMES = ("cat", "dog")
 RECORD = Preprocessing((16, 16), 3, scale=(1 / 255,))
@@ -120,14 +120,14 @@ def test_models_that_are_no_classifiers_are_refused(units, activation, message, 
 def test_artifacts_are_compared_by_class():
     reference = np.array([[0.9], [0.2], [0.50001], [0.8]], "float32")
     labels = np.array([1, 0, 1, 0])
-    assert compare(reference, reference, "probabilities", labels).accuracy == 0.75
+    assert compare(Reference(reference, "probabilities", labels), reference).accuracy == 0.75
     changed = np.array([[0.9], [0.7], [0.49999], [0.8]], "float32")
-    parity = compare(reference, changed, "probabilities", labels, quantize="int8")
+    parity = compare(Reference(reference, "probabilities", labels), changed, Bounds("int8"))
     assert parity.disagreements == 1 and parity.accuracy == 0.25  # the third is a near-tie and does not count
     logits = np.array([[2.0], [-1.0], [0.1], [3.0]], "float32")
-    assert compare(logits, logits, "logits", labels).accuracy == 0.75
-    assert compare(logits, -logits, "logits", labels, quantize="int8").disagreements == 4
-    assert compare(reference, reference, "output", labels).accuracy is None
+    assert compare(Reference(logits, "logits", labels), logits).accuracy == 0.75
+    assert compare(Reference(logits, "logits", labels), -logits, Bounds("int8")).disagreements == 4
+    assert compare(Reference(reference, "output", labels), reference).accuracy is None
 
 
 def test_predictions_are_decoded_by_class():

@@ -1,4 +1,4 @@
-"""ONNX with the weights as inputs of the conversion: the same graph, each weight once, whatever works on it folded."""
+"""ONNX graphs hold each weight once, with constant nodes folded."""
 
 import collections
 
@@ -14,7 +14,7 @@ from keras_cnns.saving import ModelInfo
 
 
 def exported(model, folder):
-    """Export, which compares the artifact with the model, and return its graph."""
+    """Export a model, which verifies it, and return the graph."""
     info = ModelInfo(
         preprocessing=Preprocessing(model.input_shape[1:3], 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,))
     )
@@ -39,7 +39,7 @@ def exported(model, folder):
     ],
     ids=str,
 )
-def test_whatever_enters_as_an_input_the_graph_is_the_same(name, options, large, tmp_path, monkeypatch):
+def test_the_graph_does_not_depend_on_which_weights_are_inputs(name, options, large, tmp_path, monkeypatch):
     model = small(name, options, classifier_activation=None)
     randomize(model)
     monkeypatch.setattr(_onnx, "LARGE", large)
@@ -51,14 +51,14 @@ def test_whatever_enters_as_an_input_the_graph_is_the_same(name, options, large,
     bands = sum(type(layer).__name__ == "LocalResponseNormalization" for layer in model.layers)
     tables = sum(type(layer).__name__ == "ConnectionTableConv2D" for layer in model.layers)
     assert kinds["Conv"] == convolutions + bands + tables
-    # Normalization behind each convolution is folded into it; its own weights are never large
+    # Batch normalization after each convolution is folded into it, unless its weights are inputs too
     if name in ("InceptionV3", "ResNet20") and large > 1:
         assert not kinds["BatchNormalization"] and kinds["Mul"] == 1  # the preprocessing
     assert sum(4 * np.prod(tensor.dims) for tensor in graph.initializer) < 4 * model.count_params() + 400_000  # bands
 
 
-def test_a_layer_that_is_used_twice(tmp_path, monkeypatch):
-    """Two normalizations behind one convolution: each use needs weights of its own."""
+def test_a_layer_that_is_used_twice_gets_two_weights(tmp_path, monkeypatch):
+    # Each use of the convolution is followed by another normalization, which is folded into it.
     monkeypatch.setattr(_onnx, "LARGE", 1)
     x = keras.Input((12, 12, 3))
     shared = keras.layers.Conv2D(4, 3, name="shared")
@@ -70,8 +70,8 @@ def test_a_layer_that_is_used_twice(tmp_path, monkeypatch):
     assert [node.op_type for node in graph.node].count("Conv") == 2
 
 
-def test_recurrent_layers_stay_such(tmp_path):
-    """tf2onnx recognizes them by their weights, which must be constants for it."""
+def test_recurrent_layers_become_recurrent_operators(tmp_path):
+    """Their weights must be constants, by which tf2onnx recognizes them."""
     x = keras.Input((16, 16, 3))
     rows = keras.layers.Reshape((16, 48))(x)
     y = keras.layers.Bidirectional(keras.layers.LSTM(100))(rows)

@@ -1,11 +1,14 @@
-"""Every option, in every format that offers it; what makes no sense is refused with the reason."""
+"""Every option works in its formats, and contradictions are refused."""
 
 import itertools
 import re
+import shutil
+import subprocess
 import zipfile
 
 import keras
 import numpy as np
+import onnx
 import pytest
 from conftest import ROOT
 from families import small
@@ -14,10 +17,11 @@ from image_files import image_files
 from keras_cnns import applications
 from keras_cnns._models import predict_pixels, without_softmax
 from keras_cnns.data import Preprocessing
-from keras_cnns.errors import ArgumentError, SourceError
+from keras_cnns.errors import ArgumentError, ConversionError, OutputExistsError, SourceError
 from keras_cnns.evaluation import predict_images
 from keras_cnns.export import FORMATS, QUANTIZATIONS, Options, export_model, open_artifact
-from keras_cnns.export.formats import table
+from keras_cnns.export.c_array import c_sources
+from keras_cnns.export.formats import format_table
 from keras_cnns.export.options import read_labels
 from keras_cnns.saving import ModelInfo
 
@@ -26,35 +30,34 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), dtype="uint8"
 
 @pytest.fixture
 def export(digits_model, tmp_path):
-    """export(formats, option=...) -> {format: the artifact, opened}."""
+    """A function that exports and returns the opened artifacts by format.
+
+    It is called as export(formats, option=...).
+    """
 
     def run(formats, model=None, info=None, **options):
         model, info = (model, info) if model is not None else digits_model
         report = export_model(model, tmp_path, formats, Options(**options), info=info, overwrite=True)
-        return {one.format: open_artifact(one.path) for one in report.artifacts}
+        return {artifact.format: open_artifact(artifact.path) for artifact in report.artifacts}
 
     return run
 
 
-def test_the_table_is_the_manual():
+def test_the_manual_has_the_table_and_the_agreements():
     readme = (ROOT / "README.md").read_text("utf8")
-    columns, rows = table()
+    columns, rows = format_table()
     for row in (columns, *rows):
         assert f"| {' | '.join(row)} |" in readme
-    for one in QUANTIZATIONS.values():
-        assert one.calibrated == (one.name in ("int8", "int16x8"))
     text = " ".join(readme.split())
-    told = re.search(r"float16 and int16x8 must agree on (\d+) %, dynamic and int8 on (\d+) % of the images", text)
-    for name, share in zip(
-        ("float16", "int16x8", "dynamic", "int8"), (told[1], told[1], told[2], told[2]), strict=True
-    ):
-        assert QUANTIZATIONS[name].agreement == int(share) / 100
+    shares = re.search(r"float16 and int16x8 must agree on (\d+) %, dynamic and int8 on (\d+) % of the images", text)
+    for names, share in ((("float16", "int16x8"), shares[1]), (("dynamic", "int8"), shares[2])):
+        assert {QUANTIZATIONS[name].agreement for name in names} == {int(share) / 100}
 
 
 @pytest.mark.parametrize("format, quantize", itertools.product(FORMATS, QUANTIZATIONS))
-def test_what_the_table_offers(format, quantize):
-    options, offered = Options(quantize=quantize), quantize in FORMATS[format].quantize
-    if offered:
+def test_only_the_quantizations_in_the_table_are_accepted(format, quantize):
+    options, is_offered = Options(quantize=quantize), quantize in FORMATS[format].quantize
+    if is_offered:
         options.check([format])
         return
     with pytest.raises(ArgumentError, match=re.escape(FORMATS[format].instead[quantize])):
@@ -64,9 +67,9 @@ def test_what_the_table_offers(format, quantize):
 @pytest.mark.parametrize(
     "formats, options, message",
     [
-        (["tflite"], {"layout": "nchw"}, "--layout is a matter of the format onnx"),
-        (["saved_model"], {"opset": 17}, "--opset is a matter of the format onnx"),
-        (["onnx"], {"integer_only": True, "quantize": "int8"}, "--integer-only is a matter of the format tflite"),
+        (["tflite"], {"layout": "nchw"}, "--layout applies to the format onnx only"),
+        (["saved_model"], {"opset": 17}, "--opset applies to the format onnx only"),
+        (["onnx"], {"integer_only": True, "quantize": "int8"}, "--integer-only applies to the format tflite only"),
         (["tflite"], {"integer_only": True}, "needs --quantize int8. Received: integer_only=True, quantize=none"),
         (["tflite", "onnx"], {"integer_only": True, "quantize": "int8"}, "needs --format tflite"),
         (["tflite"], {"integer_only": True, "quantize": "int8", "io": "float32"}, "needs --io uint8 or int8"),
@@ -85,7 +88,7 @@ def test_what_the_table_offers(format, quantize):
         (["onix"], {}, "Did you mean 'onnx'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(formats, options, message):
+def test_wrong_and_contradictory_options_are_refused(formats, options, message):
     with pytest.raises(ArgumentError, match=re.escape(message)):
         Options(**options).check(formats)
 
@@ -102,25 +105,25 @@ def test_float_input_and_a_fixed_batch(export, digits_model):
 @pytest.mark.slow
 def test_without_preprocessing(export, digits_model):
     model, record = digits_model
-    given = record.preprocessing.normalize(PIXELS.astype("float32"))
+    images = record.preprocessing.normalize(PIXELS.astype("float32"))
     for run in export(["tflite", "onnx"], preprocess=False).values():
-        np.testing.assert_allclose(run(given)["probabilities"], model.predict(given, verbose=0), atol=1e-5)
+        np.testing.assert_allclose(run(images)["probabilities"], model.predict(images, verbose=0), atol=1e-5)
         assert run.card["preprocessing"]["inside"] is False and "normalized" in run.card["input"]["values"]
 
 
 @pytest.mark.slow
-def test_logits(export, digits_model):
-    """The weights file knows logits by another road: a network built without softmax."""
+def test_logits_are_those_of_a_network_built_without_softmax(export, digits_model):
     _, record = digits_model
-    plain = applications.NiN(weights="digits", classifier_activation=None)
+    network = applications.NiN(weights="digits", classifier_activation=None)
+    expected = predict_pixels(network, PIXELS, record.preprocessing)
     for run in export(["tflite", "onnx"], logits=True).values():
-        found = run(PIXELS)
-        assert list(found) == ["logits"]
-        np.testing.assert_allclose(found["logits"], predict_pixels(plain, PIXELS, record.preprocessing), atol=1e-3)
+        outputs = run(PIXELS)
+        assert list(outputs) == ["logits"]
+        np.testing.assert_allclose(outputs["logits"], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("way", ["dense", "layer", "sigmoid", "none", "operation"])
-def test_logits_of_any_model(way):
+def test_the_softmax_of_any_model_is_found(way):
     x = keras.Input((8, 8, 3))
     y = keras.layers.Flatten()(x)
     dense = keras.layers.Dense(4, {"dense": "softmax", "sigmoid": "sigmoid"}.get(way))
@@ -139,15 +142,14 @@ def test_logits_of_any_model(way):
 
 
 def test_onnx_layout_and_opset(export, digits_model, tmp_path):
-    import onnx
-
     model, record = digits_model
     run = export(["onnx"], layout="nchw", opset=15)["onnx"]
     assert run.inputs["image"]["shape"] == [None, 1, 32, 32]
     expected = predict_pixels(model, PIXELS, record.preprocessing)
-    np.testing.assert_allclose(run(PIXELS)["probabilities"], expected, atol=1e-5)  # channels last, as everywhere
+    # The function takes channels last, whatever the layout of the file
+    np.testing.assert_allclose(run(PIXELS)["probabilities"], expected, atol=1e-5)
     graph = onnx.load(next(tmp_path.glob("*.onnx")))
-    assert [one.version for one in graph.opset_import if not one.domain] == [15]
+    assert [opset.version for opset in graph.opset_import if not opset.domain] == [15]
     assert "Transpose" not in {node.op_type for node in graph.graph.node}
 
 
@@ -159,15 +161,15 @@ def test_auxiliary_heads_are_kept(export, tmp_path):
     expected = model.predict(record.normalize(pixels.astype("float32")), verbose=0)
     runs = export(["tflite", "onnx"], model, ModelInfo(preprocessing=record), auxiliary=True)
     for run in runs.values():
-        found = run(pixels)
-        assert set(found) == {"probabilities", "loss1_predictions", "loss2_predictions"}
+        outputs = run(pixels)
+        assert set(outputs) == {"probabilities", "loss1_predictions", "loss2_predictions"}
         for name, values in zip(("probabilities", "loss1_predictions", "loss2_predictions"), expected, strict=True):
-            np.testing.assert_allclose(found[name], values, atol=1e-4)
+            np.testing.assert_allclose(outputs[name], values, atol=1e-4)
     with pytest.raises(ArgumentError, match="nin has no auxiliary heads to keep"):
         export(["onnx"], applications.NiN(), None, auxiliary=True)
 
 
-def test_input_size(export):
+def test_input_size_fixes_a_free_size(export):
     free = applications.NiN(variant="mnist", input_shape=(None, None, 1))
     record = Preprocessing((28, 28), 1, shorter_side=32)
     run = export(["onnx"], free, ModelInfo(preprocessing=record), input_size=56)["onnx"]
@@ -186,7 +188,7 @@ def test_input_size(export):
 
 
 @pytest.mark.slow
-def test_labels(export, digits_model, tmp_path):
+def test_labels_replace_the_class_names(export, digits_model, tmp_path):
     names = [f"ziffer {k} größer" for k in range(10)]
     model, record = digits_model
     for format, run in export(["tflite", "onnx"], labels=names, verify_data="digits").items():
@@ -194,7 +196,7 @@ def test_labels(export, digits_model, tmp_path):
     (tmp_path / "labels.txt").write_text("one\ntwo\n\nthree\n", "utf8")
     assert read_labels(tmp_path / "labels.txt") == ("one", "two", "three")
     for labels, message in (
-        (names[:9], "as many as the model tells classes apart, 10"),
+        (names[:9], "one class name for each of the model's 10 classes"),
         (["a"] * 10, "'a' more than once"),
     ):
         with pytest.raises(ArgumentError, match=message):
@@ -206,7 +208,7 @@ def test_labels(export, digits_model, tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(SourceError, match="empty.txt: is empty"):
         read_labels(tmp_path / "empty.txt")
-    # Sources of images have the names that the model was trained with
+    # The source of the calibration images has the names that the model was trained with, not the new ones
     export(["tflite"], labels=names, quantize="int8")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
     for path in ("bytes.txt", "missing.txt"):
@@ -215,8 +217,7 @@ def test_labels(export, digits_model, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
-    import onnx
+def test_artifacts_describe_themselves(export, digits_model, tmp_path):
     import tensorflow as tf
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -237,9 +238,9 @@ def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
     with zipfile.ZipFile(lite) as archive:
         assert archive.read("labels.txt").decode() == labels and archive.testzip() is None
     model = schema.Model.GetRootAs(lite.read_bytes(), 0)
-    pieces = {model.Metadata(k).Name(): model.Metadata(k).Buffer() for k in range(model.MetadataLength())}
-    assert b'"classes"' in model.Buffers(pieces[b"keras_cnns.json"]).DataAsNumpy().tobytes()
-    metadata = {one.key: one.value for one in onnx.load(graph).metadata_props}
+    entries = {model.Metadata(k).Name(): model.Metadata(k).Buffer() for k in range(model.MetadataLength())}
+    assert b'"classes"' in model.Buffers(entries[b"keras_cnns.json"]).DataAsNumpy().tobytes()
+    metadata = {entry.key: entry.value for entry in onnx.load(graph).metadata_props}
     assert metadata["labels.txt"] == labels
     assert (folder / "assets" / "labels.txt").read_text() == labels
     signatures = tf.saved_model.load(str(folder)).signatures
@@ -247,8 +248,7 @@ def test_what_artifacts_say_of_themselves(export, digits_model, tmp_path):
 
 
 @pytest.mark.slow
-def test_images_as_files(digits_model, tmp_path):
-    """`serve_image_bytes`: JPEG and PNG of all kinds in one batch, as cnn-predict; the best five by name."""
+def test_serve_image_bytes_reads_files_as_the_package_does(digits_model, tmp_path):
     import tensorflow as tf
 
     x = keras.Input((20, 24, 3))
@@ -262,18 +262,19 @@ def test_images_as_files(digits_model, tmp_path):
         (tmp_path / name).write_bytes(content)
     loaded = tf.saved_model.load(str(tmp_path / "small_saved_model"))
     serve = loaded.signatures["serve_image_bytes"]
-    found = {k: v.numpy() for k, v in serve(image_bytes=tf.constant(list(files.values()))).items()}
+    outputs = serve(image_bytes=tf.constant(list(files.values())))
+    outputs = {name: values.numpy() for name, values in outputs.items()}
     expected = predict_images(model, [tmp_path / name for name in files], info.preprocessing)
-    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
     order = np.argsort(-expected, axis=1)[:, :5]
-    assert [[one.decode() for one in row] for row in found["top_labels"]] == np.array(names)[order].tolist()
-    np.testing.assert_allclose(found["top_probabilities"], np.take_along_axis(expected, order, 1), atol=1e-5)
+    assert [[label.decode() for label in row] for row in outputs["top_labels"]] == np.array(names)[order].tolist()
+    np.testing.assert_allclose(outputs["top_probabilities"], np.take_along_axis(expected, order, 1), atol=1e-5)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[1\] is a CMYK JPEG"):
         serve(image_bytes=tf.constant([files["rgb.png"], refused["cmyk.jpg"]]))
 
 
 def test_grouped_convolutions_are_split(export):
-    """Keras's own are written to ONNX as files that ONNX Runtime rejects."""
+    """Those of Keras would become ONNX files that ONNX Runtime rejects."""
     x = keras.Input((16, 16, 3))
     y = keras.layers.Conv2D(8, 3, groups=4, activation="relu", strides=2)(keras.layers.Conv2D(8, 3)(x))
     model = keras.Model(x, keras.layers.Dense(5, "softmax")(keras.layers.GlobalAveragePooling2D()(y)))
@@ -284,8 +285,8 @@ def test_grouped_convolutions_are_split(export):
 
 
 @pytest.mark.slow
-def test_layers_with_statistics_of_their_own(export):
-    """They hold tensors that are no variables; Keras's Normalization does, and all EfficientNets."""
+def test_tensors_of_layers_are_exported_too(export):
+    """Keras's Normalization keeps statistics in tensors that are not variables."""
     x = keras.Input((16, 16, 3))
     y = keras.layers.Normalization(mean=[100.0, 110.0, 120.0], variance=[900.0, 1000.0, 1100.0])(x)
     y = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, activation="relu")(y))
@@ -306,16 +307,16 @@ def test_an_ensemble_gets_no_second_softmax(export):
     info = ModelInfo(class_names=("a", "b", "c"))
     run = export(["onnx"], model, info)["onnx"]
     np.testing.assert_allclose(run(pixels)["probabilities"], model(pixels.astype("float32")), atol=1e-4)
-    with pytest.raises(ArgumentError, match="two gives probabilities, and where its softmax is cannot be told"):
+    with pytest.raises(ArgumentError, match="two gives probabilities, and its softmax was not found"):
         export(["onnx"], model, info, logits=True)
 
 
-def test_names_of_files(export, digits_model, tmp_path):
+def test_files_have_the_name_of_the_model(export, digits_model, tmp_path):
     model, record = digits_model
     dotted = keras.Model(model.input, model.output, name="net_0.50_64")
     export(["onnx"], dotted, record)
     assert (tmp_path / "net_0.50_64.onnx").exists()
-    with pytest.raises(ArgumentError, match="`stem` must be the name of a file, and no path"):
+    with pytest.raises(ArgumentError, match="`stem` must be the name of a file and not a path"):
         export_model(model, tmp_path, ["onnx"], info=record, stem="../escaped")
 
 
@@ -323,9 +324,7 @@ def test_names_of_files(export, digits_model, tmp_path):
     "format, layer, operator",
     [("onnx", keras.layers.Activation("gelu"), "Erfc"), ("tflite", keras.ops.erf, "Erf")],
 )
-def test_what_a_converter_lacks_is_named(export, tmp_path, format, layer, operator):
-    from keras_cnns.errors import ConversionError
-
+def test_operators_that_a_format_lacks_are_named(export, tmp_path, format, layer, operator):
     x = keras.Input((8, 8, 3))
     model = keras.Model(x, keras.layers.Dense(3)(layer(keras.layers.Flatten()(x))), name="odd")
     with pytest.raises(ConversionError, match=f"odd.{format}: the converter cannot write odd .*{operator}"):
@@ -333,30 +332,31 @@ def test_what_a_converter_lacks_is_named(export, tmp_path, format, layer, operat
     assert not list(tmp_path.iterdir())
 
 
-def test_paths_and_numbers_of_numpy_as_options(export, tmp_path):
+def test_options_may_be_paths_and_numpy_numbers(export, tmp_path):
     options = {"data_dir": tmp_path, "tolerance": np.float32(1e-3), "verify_data": "digits"}
     assert export(["tflite"], **options)["tflite"].inputs
 
 
-def test_sequential_models(export, tmp_path):
+def test_sequential_models_are_exported(export, tmp_path):
     layers = [keras.Input((12, 12, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3)]
     model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(3, "softmax")], name="row")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 12, 3), dtype="uint8")
     for options in ({}, {"logits": True}):
         (values,) = export(["onnx"], model, None, **options)["onnx"](pixels).values()
-        powers = np.exp(values - values.max(1, keepdims=True)) if options else values
-        expected = np.asarray(model(pixels.astype("float32")))
-        np.testing.assert_allclose(powers / powers.sum(1, keepdims=True), expected, atol=1e-4)
+        if options:
+            values = np.exp(values - values.max(1, keepdims=True))
+            values /= values.sum(1, keepdims=True)
+        np.testing.assert_allclose(values, np.asarray(model(pixels.astype("float32"))), atol=1e-4)
 
 
-def test_models_with_two_inputs_or_outputs_are_told_why(tmp_path):
-    one, two = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
-    flat = keras.layers.Flatten()(keras.layers.Add()([one, two]))
-    both = keras.Model([one, two], keras.layers.Dense(2)(flat), name="both")
+def test_models_with_two_inputs_or_outputs_are_refused(tmp_path):
+    first, second = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    flat = keras.layers.Flatten()(keras.layers.Add()([first, second]))
+    both = keras.Model([first, second], keras.layers.Dense(2)(flat), name="both")
     with pytest.raises(ArgumentError, match="both: the model must take one batch of images"):
         export_model(both, tmp_path, ["onnx"])
-    flat = keras.layers.Flatten()(one)
-    forked = keras.Model(one, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)], name="forked")
+    flat = keras.layers.Flatten()(first)
+    forked = keras.Model(first, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)], name="forked")
     with pytest.raises(ArgumentError, match="forked: the model must output one vector per image"):
         export_model(forked, tmp_path, ["onnx"])
 
@@ -369,7 +369,7 @@ def test_a_file_can_be_exported_by_its_path(digits_file, tmp_path):
 
 @pytest.mark.slow
 def test_a_model_trained_under_jax(python, tmp_path):
-    """Its own outputs, kept by the backend that trained it, are the reference."""
+    """The artifacts are compared with outputs that JAX computed."""
     done = python(
         """
 import sys, keras, numpy as np
@@ -390,48 +390,43 @@ np.savez(sys.argv[1] + "/jax.npz", x=x, y=model.predict(record.normalize(x.astyp
     assert done.returncode == 0, done.stderr
     report = export_model(tmp_path / "jax.keras", tmp_path / "out", FORMATS)
     with np.load(tmp_path / "jax.npz") as kept:
-        for one in report.artifacts:
-            np.testing.assert_allclose(open_artifact(one.path)(kept["x"])["probabilities"], kept["y"], atol=1e-4)
+        for artifact in report.artifacts:
+            probabilities = open_artifact(artifact.path)(kept["x"])["probabilities"]
+            np.testing.assert_allclose(probabilities, kept["y"], atol=1e-4)
 
 
-def test_all_formats_that_can_hold_a_quantization(digits_model, tmp_path, cli, monkeypatch):
+def test_format_all_leaves_out_formats_without_the_quantization(digits_model, tmp_path, cli, monkeypatch):
     from keras_cnns import export
 
-    asked = []
+    written = []
 
-    def noted(model, output, formats, *_, **__):
-        asked.extend(formats)
+    def record_formats(model, output, formats, *_, **__):
+        written.extend(formats)
         raise ArgumentError("enough")
 
-    monkeypatch.setattr(export, "export_model", noted, raising=False)
+    monkeypatch.setattr(export, "export_model", record_formats, raising=False)
     code, _, err = cli("export", "nin:digits", "--format", "all", "--quantize", "int8", "--output", tmp_path)
-    assert code == 2 and asked == ["tflite", "onnx"]
+    assert code == 2 and written == ["tflite", "onnx"]
     assert "saved_model is left out with --quantize int8: TensorFlow would only compute in float32 again" in err
     code, _, err = cli("export", "--format", "all", "--quantize", "int7", "--output", tmp_path)
     assert code == 2 and "Did you mean 'int8'" in err
 
 
 def test_a_c_array_holds_the_same_bytes(export, digits_model, tmp_path):
-    import shutil
-    import subprocess
-
-    from keras_cnns.errors import OutputExistsError
-    from keras_cnns.export.c_array import c_sources
-
     export(["tflite"], c_array=True, verify=False)
     model, source = next(tmp_path.glob("*.tflite")), next(tmp_path.glob("*.cc"))
     assert source.with_suffix(".h").exists() and source.stem == model.stem
-    found = bytes(int(value, 16) for value in re.findall(r"0x(\w\w)", source.read_text()))
-    assert found == model.read_bytes()
+    content = bytes(int(value, 16) for value in re.findall(r"0x(\w\w)", source.read_text()))
+    assert content == model.read_bytes()
     digits, record = digits_model
     model.unlink()
     with pytest.raises(OutputExistsError, match=re.escape(str(source))):
         export_model(digits, tmp_path, ["tflite"], Options(c_array=True, verify=False), info=record)
-    with pytest.raises(ArgumentError, match="--c-array is a matter of the format tflite"):
+    with pytest.raises(ArgumentError, match="--c-array applies to the format tflite only"):
         export(["onnx"], c_array=True)
     compiler = shutil.which("g++")
     if compiler is None:
-        pytest.skip("g++ is not installed: the array was compared and not compiled")
+        pytest.skip("g++ is not installed: the array was compared, but not compiled")
     content = bytes(range(256))
     for name, text in c_sources(content, "2 nets-int8").items():
         (tmp_path / name).write_text(text)

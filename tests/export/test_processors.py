@@ -1,6 +1,7 @@
-"""int8 ONNX computes the same on every processor, and a verification says how much it proves."""
+"""int8 ONNX files compute the same on every processor."""
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -15,10 +16,12 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from keras_cnns.data import Preprocessing
+from keras_cnns import saving
+from keras_cnns.data import Preprocessing, open_source
 from keras_cnns.errors import ArtifactError, VerificationError
-from keras_cnns.export import Options, _runner, export_model, open_artifact
-from keras_cnns.export.parity import check_fusion, compare
+from keras_cnns.export import Options, _artifact_checks, _runner, export_model, open_artifact
+from keras_cnns.export.parity import Bounds, Reference, check_fusion, compare
+from keras_cnns.export.preparation import prepare_model
 from keras_cnns.saving import ModelInfo
 
 INFO = ModelInfo(preprocessing=Preprocessing((12, 12), 3, mean=(120.0,), scale=(1 / 64,)))
@@ -26,7 +29,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (32, 12, 12, 3), dtype="uint8
 
 
 def network():
-    """Large weights of one sign beside each other: what saturates."""
+    """A network with neighboring large weights of one sign, whose products saturate."""
     keras.utils.set_random_seed(0)
     x = keras.Input((12, 12, 3))
     y = keras.layers.Conv2D(8, 3, activation="relu", name="first")(x)
@@ -37,29 +40,29 @@ def network():
 
 @pytest.fixture(scope="module", params=[None, "vnni"])
 def exported(request, tmp_path_factory):
-    """(target, artifact, graph) of a network in int8."""
+    """(target, artifact, ONNX model) of that network in int8."""
     options = Options(quantize="int8", calibration=PIXELS, min_agreement=0.0, target=request.param, verify=False)
     (artifact,) = export_model(network(), tmp_path_factory.mktemp("int8"), ["onnx"], options, info=INFO).artifacts
     return request.param, artifact, onnx.load(artifact.path)
 
 
 def test_products_of_pairs_fit_into_16_bits(exported):
-    """AVX2 adds the products of two uint8 activations and two int8 weights in int16, and saturates beyond it."""
+    # AVX2 adds two products of uint8 activations and int8 weights in int16, and saturates above its maximum.
     target, _, proto = exported
     weights = [numpy_helper.to_array(tensor) for tensor in proto.graph.initializer]
     largest = max(np.abs(values.astype(int)).max() for values in weights if values.dtype == np.int8 and values.ndim > 1)
     assert (255 * 2 * largest <= 32767) == (target is None) and largest == (127 if target else 64)
 
 
-def test_the_reference_evaluator_runs_it(exported):
+def test_the_reference_evaluator_gives_the_same(exported):
     _, artifact, proto = exported
     image = PIXELS[:2]
-    (found,) = ReferenceEvaluator(proto).run(None, {"image": image})
-    np.testing.assert_allclose(found, open_artifact(artifact.path)(image)["probabilities"], atol=0.01)
+    (probabilities,) = ReferenceEvaluator(proto).run(None, {"image": image})
+    np.testing.assert_allclose(probabilities, open_artifact(artifact.path)(image)["probabilities"], atol=0.01)
 
 
 def test_results_of_dense_layers_stay_in_float32(tmp_path):
-    """OpenCV 5 refuses a Gemm whose bias and result are both quantized, whatever activation follows."""
+    # OpenCV 5 refuses a Gemm whose bias and result are both quantized, whatever activation follows.
     x = y = keras.Input((12, 12, 3))
     y = keras.layers.Flatten()(y)
     for activation in ("relu", "tanh", "sigmoid"):
@@ -73,11 +76,11 @@ def test_results_of_dense_layers_stay_in_float32(tmp_path):
     assert not [node for node in nodes if node.op_type == "QuantizeLinear" and node.input[0] in results]
 
 
-def test_layers_and_their_noise(exported):
+def test_the_noise_of_each_layer_is_stored(exported):
     target, artifact, proto = exported
     assert list(artifact.contents.layers) == ["first", "second", "pool", "classes"] and artifact.contents.opset == 19
     assert min(artifact.contents.layers.values()) > 25
-    # The softmax stays in float32: of steps of 1/255 its small probabilities would be zero
+    # The softmax stays in float32: with steps of 1/255 its small probabilities would be zero
     (softmax,) = (node for node in proto.graph.node if node.op_type == "Softmax")
     assert softmax.output[0] == "probabilities"
     if target is None:
@@ -85,15 +88,15 @@ def test_layers_and_their_noise(exported):
 
 
 @pytest.mark.parametrize("opset", [18, pytest.param(21, marks=pytest.mark.slow), 23])
-def test_operators_above_those_of_tf2onnx(opset, tmp_path):
+def test_opsets_above_those_of_tf2onnx(opset, tmp_path):
     (artifact,) = export_model(network(), tmp_path, ["onnx"], Options(opset=opset), info=INFO).artifacts
     assert artifact.contents.opset == opset and artifact.parity.max_difference < 1e-5
-    # Both levels of optimization were run
+    # The file ran with and without optimizations of the graph
     assert artifact.parity.unfused.examples == 64 and artifact.parity.unfused.max_difference < 1e-5
 
 
-def test_kernels_that_saturate_are_found_out():
-    """What was measured of nin:digits with weights of 8 bits: 41.6 dB unfused, 18.5 fused on AVX2, 41.0 on VNNI."""
+def test_saturating_kernels_are_detected():
+    # Measured with nin:digits and weights of 8 bits: 41.6 dB unfused, 18.5 fused on AVX2, 41.0 on VNNI.
     logits = np.random.default_rng(0).normal(size=(50, 10)).astype("float32")
     noise = np.random.default_rng(1).normal(size=logits.shape).astype("float32")
     signal = np.square(logits - logits.mean(1, keepdims=True)).sum()
@@ -101,7 +104,7 @@ def test_kernels_that_saturate_are_found_out():
 
     def at(decibels, quantize="int8"):
         return dataclasses.replace(
-            compare(logits, logits + noise * 10 ** (-decibels / 20), "logits", quantize=quantize),
+            compare(Reference(logits, "logits"), logits + noise * 10 ** (-decibels / 20), Bounds(quantize)),
             signal_to_noise=decibels,
         )
 
@@ -113,51 +116,51 @@ def test_kernels_that_saturate_are_found_out():
     for fused, unfused in ((41.0, 41.6), (16.9, 18.0), (45.0, 60.0), (20.0, 15.0)):
         check_fusion(at(fused), at(unfused))
     check_fusion(exact, at(30.0))
-    check_fusion(at(60.0, "none"), at(90.0, "none"))  # float32 has bounds of its own
+    check_fusion(at(60.0, "none"), at(90.0, "none"))  # float32 values are bounded elsewhere
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-x86_64 (Debian's qemu-user) is not installed")
 @pytest.mark.parametrize("target, right", [(None, True), ("vnni", False)])
 def test_a_processor_without_vnni(target, right, digits_model, tmp_path):
-    """QEMU's emulated processor has AVX2 and neither AVX-512 nor VNNI: another one's kernels, met at home."""
+    # QEMU emulates a processor that has AVX2 but neither AVX-512 nor VNNI, so that its kernels run here.
     model, record = digits_model
     options = Options(quantize="int8", target=target, verify=False)
     (artifact,) = export_model(model, tmp_path, ["onnx"], options, info=record).artifacts
-    from keras_cnns import data
-
-    images = data.open_source("digits").split("test").items[:60]
+    images = open_source("digits").split("test").items[:60]
     np.save(tmp_path / "images.npy", images)
     program = Path(_runner.__file__)
-    # The runner needs NumPy and ONNX Runtime only; importing more takes minutes there
+    # The runner imports only NumPy and ONNX Runtime; importing more would take minutes in the emulator
     subprocess.run(
         ["qemu-x86_64", "-cpu", "max", os.path.realpath(sys.executable), "-c"]
         + [
             "import sys; sys.path.insert(0, sys.argv[1]); import _runner, numpy\n"
             "run = _runner.open_onnx(sys.argv[2], 1)\n"
-            "numpy.save(sys.argv[3], _runner.in_batches(run, numpy.load(sys.argv[4]))['probabilities'])"
+            "numpy.save(sys.argv[3], _runner.run_in_batches(run, numpy.load(sys.argv[4]))['probabilities'])"
         ]
-        + [str(program.parent), str(artifact.path), str(tmp_path / "found.npy"), str(tmp_path / "images.npy")],
+        + [str(program.parent), str(artifact.path), str(tmp_path / "probabilities.npy"), str(tmp_path / "images.npy")],
         env={**os.environ, "PYTHONPATH": str(Path(np.__file__).parent.parent)},
         check=True,
         timeout=900,
     )
-    runs = [_runner.in_batches(_runner.open_onnx(artifact.path, 1, fused), images) for fused in (True, False)]
-    there, here, unfused = np.load(tmp_path / "found.npy"), *(run["probabilities"] for run in runs)
-    reference = model.predict(record.preprocessing.normalize(images.astype("float32")), verbose=0)
-    found, alone = (compare(reference, x, "probabilities", quantize="int8") for x in (there, unfused))
+    here, unfused = (
+        _runner.run_in_batches(_runner.open_onnx(artifact.path, 1, fused), images)["probabilities"]
+        for fused in (True, False)
+    )
+    there = np.load(tmp_path / "probabilities.npy")
+    expected = model.predict(record.preprocessing.normalize(images.astype("float32")), verbose=0)
+    reference = Reference(expected, "probabilities")
+    fused_parity, unfused_parity = (compare(reference, outputs, Bounds("int8")) for outputs in (there, unfused))
     if right:
-        check_fusion(found, alone)
+        check_fusion(fused_parity, unfused_parity)
         np.testing.assert_allclose(there, here, atol=0.01)
     else:
         with pytest.raises(ArtifactError, match="saturate"):
-            check_fusion(found, alone)
+            check_fusion(fused_parity, unfused_parity)
 
 
 def test_constant_outputs_prove_nothing(tmp_path, cli):
-    """Whatever the artifact computes, its class would be the model's."""
-    from keras_cnns import saving
-
+    """Any artifact would give the model's class."""
     model = network()
     classes = model.get_layer("classes")
     classes.set_weights([np.zeros_like(classes.get_weights()[0]), np.arange(5, dtype="float32")])
@@ -171,33 +174,29 @@ def test_constant_outputs_prove_nothing(tmp_path, cli):
 
 
 def test_an_agreement_has_an_interval():
-    """Clopper and Pearson: of 24 right ones of 24, .025 ** (1 / 24) at least."""
-    reference = np.tile(np.float32([4.0, 0.0]), (24, 1)) + np.arange(24, dtype="float32")[:, None] % 3
-    parity = compare(reference, reference, "logits", quantize="int8")
+    # Clopper and Pearson: if 24 of 24 agree, the agreement is at least .025 ** (1 / 24).
+    logits = np.tile(np.float32([4.0, 0.0]), (24, 1)) + np.arange(24, dtype="float32")[:, None] % 3
+    parity = compare(Reference(logits, "logits"), logits, Bounds("int8"))
     assert parity.agreement_interval == pytest.approx((0.025 ** (1 / 24), 1.0)) and parity.classes == 1
     assert parity.to_json()["agreement_interval"][0] == pytest.approx(0.857, abs=1e-3)
 
 
 def test_target_and_layers_on_the_command_line(tmp_path, cli):
-    given = ["export", "nin:digits", "--format", "onnx", "--output", tmp_path]
-    code, _, err = cli(*given, "--target", "avx2")
+    arguments = ["export", "nin:digits", "--format", "onnx", "--output", tmp_path]
+    code, _, err = cli(*arguments, "--target", "avx2")
     assert code == 2 and "`target` decides the bits of int8 weights" in err
-    code, _, err = cli(*given, "--quantize", "int8", "--target", "avx")
+    code, _, err = cli(*arguments, "--quantize", "int8", "--target", "avx")
     assert code == 2 and "Did you mean 'avx2'" in err
-    code, out, err = cli(*given, "--quantize", "int8", "--layers")
+    code, out, err = cli(*arguments, "--quantize", "int8", "--layers")
     assert code == 0, err
     assert "cccp6" in out and "Same class for 360 of 360 images: between 99.0% and 100.0% of all" in out
 
 
-def test_files_of_earlier_versions_lack_newer_options():
-    import json
-
-    from keras_cnns.export import verification
-    from keras_cnns.export.preparation import prepare_model
-
+def test_files_of_earlier_versions_may_lack_newer_options():
     prepared = prepare_model(network(), INFO, Options(), "small")
     card = json.loads(json.dumps(prepared.card("")))
     del card["options"]["target"]
-    verification._check_card({"card": card, "labels": ""}, prepared)
-    with pytest.raises(ArtifactError, match="what it says of its options is not so"):
-        verification._check_card({"card": {**card, "options": {**card["options"], "batch": 3}}, "labels": ""}, prepared)
+    _artifact_checks.check_card({"card": card, "labels": ""}, prepared)
+    card["options"]["batch"] = 3
+    with pytest.raises(ArtifactError, match="its description of its options is wrong"):
+        _artifact_checks.check_card({"card": card, "labels": ""}, prepared)

@@ -2,7 +2,7 @@
 //
 //     node run.mjs MODULES ARTIFACT IMAGES.bin DTYPE "1,HEIGHT,WIDTH,CHANNELS" OUTPUT.bin
 //
-// MODULES is the folder that has node_modules; OUTPUT.bin gets float32 values, image after image.
+// MODULES is the folder with node_modules. OUTPUT.bin gets the float32 outputs of each image in turn.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

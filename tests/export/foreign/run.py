@@ -1,9 +1,9 @@
-"""Run one artifact with one runtime. It needs NumPy and that runtime only.
+"""Run one artifact with one runtime.
 
     python run.py RUNTIME ARTIFACT IMAGES.npy OUTPUT.npy
 
-IMAGES is what the artifact takes, one image a row, in its own layout and dtype; OUTPUT gets what it gives, (images,
-classes), in its own dtype.
+IMAGES holds one image per row, in the artifact's layout and dtype. OUTPUT gets its outputs (images, classes), in the
+artifact's dtype. Needs NumPy and that runtime only.
 """
 
 import sys
@@ -12,7 +12,10 @@ import numpy as np
 
 
 def openvino(path, images):
-    """OpenVINO on the CPU, in float32: on processors with bfloat16 it would compute in that."""
+    """Run OpenVINO on the CPU, in float32.
+
+    By default it computes in bfloat16 on processors that have it.
+    """
     import openvino
 
     model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -20,14 +23,14 @@ def openvino(path, images):
 
 
 def opencv(path, images):
-    """OpenCV's dnn module."""
+    """Run OpenCV's dnn module."""
     import cv2
 
     if path.endswith(".onnx"):
         net = cv2.dnn.readNetFromONNX(path)
     else:
         net = cv2.dnn.readNetFromTFLite(path)
-        images = images.transpose(0, 3, 1, 2)  # it reads TFLite's graphs as channels first
+        images = images.transpose(0, 3, 1, 2)  # OpenCV reads TFLite's graphs as channels first
     results = []
     for image in images:
         net.setInput(np.ascontiguousarray(image[None]))
@@ -36,7 +39,7 @@ def opencv(path, images):
 
 
 def reference(path, images):
-    """onnx's reference evaluator: NumPy, operator by operator."""
+    """Run onnx's reference evaluator, which computes each operator with NumPy."""
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(path)
@@ -44,7 +47,7 @@ def reference(path, images):
 
 
 def tflm(path, images):
-    """TensorFlow Lite Micro's interpreter."""
+    """Run TensorFlow Lite Micro's interpreter."""
     from tflite_micro import runtime
 
     interpreter = runtime.Interpreter.from_file(path)
@@ -57,7 +60,7 @@ def tflm(path, images):
 
 
 def main():
-    """Run it, and write the outputs."""
+    """Run the artifact, and write its outputs."""
     runtime, path, images, output = sys.argv[1:]
     run = {"openvino": openvino, "opencv": opencv, "reference": reference, "tflm": tflm}[runtime]
     results = run(path, np.load(images))
