@@ -1,4 +1,7 @@
-"""Batch normalization in one operation against Keras's own: outputs, gradients, moving statistics, whole networks."""
+"""Our batch normalization, compared with Keras's own.
+
+Outputs, gradients, moving statistics, and whole networks.
+"""
 
 import collections
 import contextlib
@@ -19,14 +22,14 @@ from keras_cnns.layers import BatchNormalization, normalization
 from keras_cnns.saving import ModelInfo
 
 tf = pytest.importorskip("tensorflow")
-Own = keras.layers.BatchNormalization
-# Largest difference as a share of the largest value: rounding to the dtype of the outputs, or of float32 sums
+KerasBatchNormalization = keras.layers.BatchNormalization
+# Largest difference, as a share of the largest value, from rounding to the outputs' dtype or from float32 sums
 ROUNDING = {"float32": 1e-5, "mixed_bfloat16": 2**-7, "mixed_float16": 2**-10}
 
 
 @pytest.fixture
 def fused(monkeypatch):
-    """Count how often the one operation is taken."""
+    """A list with the arguments of each call of the fused operation."""
     calls, original = [], normalization._fused
 
     def counted(*arguments):
@@ -38,7 +41,8 @@ def fused(monkeypatch):
 
 
 @contextlib.contextmanager
-def under(policy):
+def dtype_policy(policy):
+    """Set the global dtype policy for a while."""
     keras.config.set_dtype_policy(policy)
     try:
         yield
@@ -47,14 +51,14 @@ def under(policy):
 
 
 def assert_close(ours, theirs, share=1e-5):
-    """Check that arrays differ by a share of the largest value at most, or of a hundredth: of what canceled out."""
+    """Check that arrays differ by at most a share of the largest value, or of 0.01 if all values are smaller."""
     ours, theirs = (np.asarray(keras.ops.cast(x, "float32")) for x in (ours, theirs))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=share * max(np.abs(theirs).max(), 0.01))
 
 
 def pair(shape, **options):
-    """Return our layer and Keras's, built for a shape, with the same weights, none of which is a start value."""
-    layers = BatchNormalization(**options), Own(**options)
+    """Return our layer and Keras's, built for a shape, with the same random weights."""
+    layers = BatchNormalization(**options), KerasBatchNormalization(**options)
     for layer in layers:
         layer.build((None, *shape[1:]))
         random = np.random.default_rng(1)
@@ -63,7 +67,7 @@ def pair(shape, **options):
 
 
 def step(layer, x, weights, training=True, jit=None):
-    """Return outputs, and gradients for x, gamma and beta of a sum in which every output counts otherwise."""
+    """Return the outputs, and gradients of their weighted sum for x, gamma and beta."""
 
     def run(x):
         watched = [x, *(variable.value for variable in (layer.gamma, layer.beta) if variable is not None)]
@@ -77,7 +81,7 @@ def step(layer, x, weights, training=True, jit=None):
 
 
 def batches(shape, count=3):
-    """Return batches with means and deviations of their own, and the weights of the outputs."""
+    """Return batches with different means and deviations, and weights for the sum of the outputs."""
     random = np.random.default_rng(0)
     xs = [random.normal(k - 1, k + 1, shape).astype("float32") for k in range(count)]
     return [tf.constant(x) for x in xs], random.normal(size=shape).astype("float32")
@@ -92,14 +96,14 @@ def test_training_steps_equal_keras_own(policy, jit, fused):
     ours, theirs = pair(shape, dtype=policy, momentum=0.8)
     xs, weights = batches(shape)
     for x in xs:
-        got, expected = step(ours, x, weights, jit=jit), step(theirs, x, weights, jit=jit)
-        assert [one.dtype for one in got] == [one.dtype for one in expected]
-        assert got[0].dtype == keras.DTypePolicy(policy).compute_dtype
-        for mine, own in zip(got, expected, strict=True):
-            assert_close(mine, own, ROUNDING[policy])
-        for mine, own in zip(ours.weights, theirs.weights, strict=True):  # of which two have moved
+        results, expected = step(ours, x, weights, jit=jit), step(theirs, x, weights, jit=jit)
+        assert [result.dtype for result in results] == [result.dtype for result in expected]
+        assert results[0].dtype == keras.DTypePolicy(policy).compute_dtype
+        for mine, keras_own in zip(results, expected, strict=True):
+            assert_close(mine, keras_own, ROUNDING[policy])
+        for mine, keras_own in zip(ours.weights, theirs.weights, strict=True):  # the moving statistics too
             assert mine.dtype == "float32"
-            assert_close(mine, own)
+            assert_close(mine, keras_own)
     assert len(fused) == len(xs)
 
 
@@ -293,7 +297,7 @@ def test_a_network_trains_as_well_in_bfloat16():
     """Rounding leads both astray: ours no farther from float32's way than Keras's own."""
     exact = small("ResNet20", {})
     start = exact.get_weights()
-    with under("mixed_bfloat16"):
+    with dtype_policy("mixed_bfloat16"):
         ours = small("ResNet20", {})
     ours.set_weights(start)
     (losses, moves), (own_losses, own_moves), (_, way) = map(trained, (ours, keras_own(ours), exact))
@@ -333,7 +337,7 @@ def convolutions(channels=3):
 @pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_exports_fold_it_into_the_convolution(policy, tmp_path):
     """And the numbers are right: export compares them with the model's."""
-    with under(policy):
+    with dtype_policy(policy):
         model = convolutions()
     info = ModelInfo(preprocessing=Preprocessing((12, 12), 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,)))
     # The others are the preprocessing's; ONNX adds the logits' bias where it has no Gemm
@@ -358,7 +362,7 @@ def test_exports_fold_it_into_the_convolution(policy, tmp_path):
 
 def test_in_float32_a_network_is_the_same(tmp_path):
     """What export makes of a network in mixed precision: Keras's own layers, equal outputs."""
-    with under("mixed_bfloat16"):
+    with dtype_policy("mixed_bfloat16"):
         model = convolutions()
     copy = _models.as_float32(model)
     assert copy is not model and copy.get_layer("bn1").compute_dtype == "float32"
