@@ -1375,8 +1375,8 @@ def residual_networks():
     """Yield the counts of every residual network and option, by arithmetic.
 
     They are (builder, options, trainable parameters, fixed parameters, multiply-adds). Shortcuts of option A have no
-    weights; B projects where the shape changes, with normalization in version 1; C
-    projects in every unit. The plain network has as many parameters as A.
+    weights; B projects where the shape changes, with normalization in version 1; C projects in every unit. The plain
+    network has as many parameters as A.
     """
     units = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
     networks = [(f"ResNet{depth}{version}", counts) for version in ("", "V2") for depth, counts in units.items()]

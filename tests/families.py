@@ -1,4 +1,4 @@
-"""Networks that tests build: a small one of every family, and all others."""
+"""Networks that tests build."""
 
 import facts
 import numpy as np
@@ -50,7 +50,7 @@ FILES = [
 
 
 def _slow_unless(quick):
-    """Return every network with each option, those that are not among `quick` as slow tests."""
+    """Return every network and option, as slow tests unless in `quick`."""
     others = [
         (name, options)
         for name, options in [*FAMILIES, *((name, options) for name, options, *_ in facts.PARAMETERS)]

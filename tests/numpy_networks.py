@@ -14,9 +14,9 @@ import numpy as np
 
 
 def conv(x, kernel, bias=None, stride=1, pad=0, groups=1):
-    """Correlate with zero padding on both sides; the output size is rounded down.
+    """Correlate with zero padding on both sides.
 
-    `pad` may be one number or (vertical, horizontal).
+    The output size is rounded down. `pad` may be one number or (vertical, horizontal).
     """
     x, kernel = np.asarray(x, "float64"), np.asarray(kernel, "float64")
     if groups > 1:  # each part of the input channels determines one part of the output channels
@@ -41,9 +41,9 @@ def relu(x):
 
 
 def windows(side, size, stride, pad, ceil):
-    """Return the windows of a pool along one side, cut to the real pixels.
+    """Return the windows of a pool along one side.
 
-    With `ceil`, a last window that reaches beyond the edge is kept.
+    They are cut to the real pixels. With `ceil`, a last window that reaches beyond the edge is kept.
     """
     span = side + 2 * pad - size
     count = 1 + (-(-span // stride) if ceil else span // stride)
@@ -72,9 +72,9 @@ def global_average(x):
 
 
 def lrn(x, n, k, alpha, beta, divide):
-    """Divide each value by (k + alpha * the sum of squares of the `n` channels around it)^beta.
+    """Divide each value by a power of the energy of its neighbors.
 
-    With `divide`, alpha is divided by n.
+    The divisor is (k + alpha * the sum of squares of the `n` channels around it)^beta. With `divide`, alpha is divided by n.
     """
     out = np.empty_like(x)
     for channel in range(x.shape[-1]):
@@ -343,13 +343,13 @@ def units(counts):
 
 
 def zeros(x, maps, stride):
-    """Return option A: every `stride`-th pixel, with zeros for additional maps."""
+    """Return every `stride`-th pixel, with zeros for additional maps (option A)."""
     x = x[::stride, ::stride]
     return np.concatenate([x, np.zeros((*x.shape[:2], maps - x.shape[-1]))], -1)
 
 
 def strides_and_pads(weights, name, stride, stride_on):
-    """Return (stride, pad) of the two convolutions of a basic unit or the three of a bottleneck."""
+    """Return (stride, pad) of each convolution of a unit."""
     if f"{name}_conv3" not in weights:
         return (stride, 1), (1, 1)
     first, second = (stride, 1) if stride_on == "1x1" else (1, stride)

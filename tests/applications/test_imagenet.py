@@ -30,7 +30,7 @@ SIDE = 75  # of images that all six networks take
 
 
 class Publisher(http.server.ThreadingHTTPServer):
-    """A server that returns bytes by the last part of the path, and records the requests."""
+    """A server of files by name that records the requests."""
 
     daemon_threads = True
 
@@ -70,7 +70,7 @@ def publisher():
 
 
 def published(builder, folder, top=True):
-    """Return a network of keras.applications with random weights, and the bytes of its published file."""
+    """Return Keras's network with random weights, and the bytes of its file."""
     theirs = getattr(keras.applications, builder)(
         weights=None, include_top=top, **({} if top else {"input_shape": (SIDE, SIDE, 3)})
     )
@@ -112,7 +112,10 @@ def resnet50(publisher, tmp_path, monkeypatch):
 
 
 def assert_same_outputs(ours, theirs, record, preprocess):
-    """Compare logits, as a softmax would saturate, each network with its own normalization."""
+    """Compare the logits, each network with its own normalization.
+
+    A softmax would saturate.
+    """
     if isinstance(theirs.layers[-1], keras.layers.Dense):
         theirs.layers[-1].activation = keras.activations.linear
     pixels = np.random.default_rng(0).integers(0, 256, (2, *ours.input_shape[1:]), "uint8")
@@ -149,7 +152,10 @@ def test_imagenet_weights_give_keras_logits_and_are_downloaded_once(resnet50, pu
 
 
 def images_of_imagenet(path, class_names, each=1):
-    """Write an .npz with `each` training images per class, and two test images of each crane."""
+    """Write an .npz of images of ImageNet's classes.
+
+    There are `each` training images per class, and two test images of each crane.
+    """
     pixels = np.random.default_rng(0).integers(0, 256, (1000 * each, 16, 16, 3), "uint8")
     test = {"x_test": pixels[:4], "y_test": np.repeat(CRANES, 2)}
     np.savez(path, x_train=pixels, y_train=np.arange(1000 * each) % 1000, **test, class_names=class_names)
@@ -158,7 +164,10 @@ def images_of_imagenet(path, class_names, each=1):
 
 @pytest.mark.slow
 def test_classes_of_images_may_be_wordnet_ids(resnet50, cli, tmp_path):
-    """In any order, as in ImageNet's folders and tensorflow-datasets. A file keeps these ids."""
+    """The classes may be in any order, as in ImageNet's folders.
+
+    A file keeps the ids.
+    """
     source = images_of_imagenet(tmp_path / "ids.npz", IDS)
     code, out, err = cli("evaluate", "resnet50:imagenet", "--data", source, "--json")
     assert code == 0, err
@@ -178,7 +187,10 @@ def test_classes_of_images_may_be_wordnet_ids(resnet50, cli, tmp_path):
 
 @pytest.mark.slow
 def test_training_starts_from_imagenet_weights(resnet50, cli, tmp_path):
-    """With their normalization, blue first, and with their classifier: the classes only have other names."""
+    """Normalization and classifier are kept.
+
+    Blue comes first. The classes are the same under other names.
+    """
     source = images_of_imagenet(tmp_path / "ids.npz", IDS, each=2)
     arguments = ("--input-size", 32, "--epochs", 1, "--output", tmp_path / "run", "--json")
     code, out, err = cli("train", "resnet50:imagenet", "--data", source, *arguments)
@@ -264,7 +276,10 @@ print(float(abs(model.get_layer("fc").kernel.numpy()).sum()))
 
 @pytest.mark.slow
 def test_two_processes_at_once_download_once(resnet50, publisher, tmp_path):
-    """Keras writes to the final name at once. Without a lock, the second process would read half a file."""
+    """Keras writes to the final name at once.
+
+    Without a lock, the second process would read half a file.
+    """
     name = FILE.format("resnet50", "")
     digest = hashlib.md5(publisher.files[name]).hexdigest()
     environment = {**os.environ, "KERAS_HOME": str(tmp_path / "home")}

@@ -108,7 +108,7 @@ def test_residual_networks(name, options, trainable, fixed, macs):
 
 @functools.cache
 def definition(name):
-    """The source of a builder as a syntax tree: what an editor knows without importing it."""
+    """Return the syntax tree of a builder, which an editor knows without importing."""
     path = ROOT / "keras_cnns" / "applications" / f"{applications._BUILDERS[name]}.py"
     module = ast.parse(path.read_text("utf8"))
     (function,) = (node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name)
@@ -281,7 +281,10 @@ def differs_in_training_mode(model, x):
 
 @pytest.mark.parametrize("name, options", EVERY_NETWORK_BUT_FILES_SLOW, ids=str)
 def test_every_weight_gets_a_gradient_and_the_loss_falls(name, options):
-    """On a fixed batch. Dropout and batch normalization also make training mode differ from inference mode."""
+    """Train on a fixed batch.
+
+    Dropout and batch normalization also make training mode differ from inference mode.
+    """
     import tensorflow as tf
 
     biases = {"bias_initializer": keras.initializers.Constant(0.1)} if name.startswith("NiN") else {}
@@ -367,7 +370,7 @@ def test_the_last_activation_is_float32_under_mixed_precision(name, options):
 
 @pytest.mark.parametrize("name, options", CHEAP_FIRST, ids=str)
 def test_an_initializer_object_draws_other_weights_for_every_layer(name, options):
-    """Used directly, a Keras initializer draws the same numbers for all layers of equal shapes."""
+    """Keras's initializer objects draw equal numbers for equal shapes."""
     model = small(name, options, kernel_initializer=keras.initializers.HeNormal())
     seen = {}
     for layer in model.layers:
@@ -506,7 +509,10 @@ def test_weights_trained_with_auxiliary_heads_fit_without(name, main, heads, tmp
     ],
 )
 def test_weights_of_a_network_that_computes_something_else_are_an_error(saved, built, options, part, tmp_path):
-    """Equal names and shapes are not enough. A file of plain Keras has no record that would tell the difference."""
+    """Equal names and shapes are not enough.
+
+    A file of plain Keras has no record that would tell the difference.
+    """
     side = FACTS[saved].minimum + 4
     codes = {"codes": np.ones((3, 84))} if saved == "LeNet5" else {}
     shape = {"input_shape": (side, side, 3), "kernel_initializer": "zeros", "classes": 3, **codes}
@@ -560,7 +566,7 @@ def test_integers_of_numpy_are_accepted(name, options):
 
 
 def test_alexnets_weights_fit_keras_grouped_convolutions():
-    """A network with Keras's own grouped convolutions has the same weights and computes the same."""
+    """A network with grouped convolutions computes the same."""
     ours = small("AlexNet", {})
     x = inputs = keras.Input(ours.input_shape[1:])
     for layer in ours.layers[1:]:

@@ -12,7 +12,7 @@ from keras_cnns.applications._facts import FACTS
     "variant, kind", [("cifar10", "Average"), ("cifar100", "Max"), ("mnist", "Max"), ("svhn", "Max")]
 )
 def test_the_second_pool_is_the_authors(variant, kind):
-    """It is an average in the Caffe file for CIFAR-10, and a maximum in the cuda-convnet files."""
+    """The Caffe file has an average, the cuda-convnet files a maximum."""
     model = applications.NiN(variant=variant, kernel_initializer="zeros")
     assert type(model.get_layer("pool2")).__name__ == f"{kind}Pooling2D" if variant != "mnist" else "CeilMaxPooling2D"
 
@@ -20,7 +20,7 @@ def test_the_second_pool_is_the_authors(variant, kind):
 @pytest.mark.parametrize("name", ["NiN", "NiNImageNet"])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_every_class_map_of_a_new_network_is_positive(name, seed):
-    """With He's weights, about half of the maps start at zero for most images, and without a gradient."""
+    """With He's weights, about half of the maps start at zero."""
     keras.utils.set_random_seed(seed)
     side = max(24, FACTS[name].minimum)
     x = np.random.default_rng(seed).normal(size=(8, side, side, 3)).astype("float32")

@@ -91,7 +91,7 @@ def test_forward_equals_numpy(name, options, shape, scale):
 
 
 def test_inception_v3s_auxiliary_head_equals_numpy():
-    """Only the head, on random maps: the body is compared with keras.applications."""
+    """Compare only the head; keras.applications has the rest."""
     model = applications.InceptionV3(
         input_shape=(299, 187, 3), classes=7, classifier_activation=None, auxiliary=True, kernel_initializer="zeros"
     )
@@ -103,7 +103,7 @@ def test_inception_v3s_auxiliary_head_equals_numpy():
 
 @pytest.mark.parametrize("name, wrong", [("AlexNet", "CaffeNet"), ("CaffeNet", "AlexNet")])
 def test_the_comparison_notices_a_wrong_normalization(name, wrong):
-    """Small values would hide another order of pool and normalization, and other constants."""
+    """Small values would hide another order, and other constants."""
     model = getattr(applications, name)(input_shape=(67, 67, 3), classes=10, classifier_activation=None)
     randomize(model)
     x = 300 * np.random.default_rng(1).normal(size=(67, 67, 3))
@@ -157,7 +157,7 @@ def torch_vgg(torch, blocks):
 
 
 def torch_resnet(torch, units):
-    """Return a ResNet of basic blocks in torch, its modules in the order of ours."""
+    """Return a ResNet of basic blocks in torch, modules ordered as ours."""
     from torch import nn
 
     class Unit(nn.Module):
@@ -185,7 +185,7 @@ def torch_resnet(torch, units):
 
 
 def layer_names_in_torchs_order(name):
-    """Return the names of our layers with weights in the order of torch's modules: convolutions, dense layers."""
+    """Return the names of our convolutions and dense layers in torch's order."""
     if name.startswith("VGG"):
         return [f"conv{b}_{k}" for b in range(1, 6) for k in (1, 2)], ["fc6", "fc7", "fc8"]
     counts = {"ResNet18": (2, 2, 2, 2), "ResNet34": (3, 4, 6, 3)}[name]

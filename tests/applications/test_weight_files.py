@@ -1,4 +1,4 @@
-"""Weights from files of the user, for other classes, and files that do not fit."""
+"""Weights from files of the user, and files that do not fit."""
 
 import warnings
 
@@ -27,7 +27,7 @@ KINDS = ("keras", "weights.h5", "safetensors")
 
 
 def write(model, path):
-    """Write a model's weights in the format that the file name asks for."""
+    """Write a model's weights in the format of the file name."""
     if path.name.endswith(".weights.h5"):
         model.save_weights(path)
     elif path.suffix == ".safetensors":
@@ -38,7 +38,7 @@ def write(model, path):
 
 
 def assert_equal_weights(model, other, but=()):
-    """Check that the weights of all layers are equal, and those of the layers `but` are not."""
+    """Check that all weights are equal but those of some layers."""
     for weight, expected in zip(model.weights, other.weights, strict=True):
         equal = weight.shape == expected.shape and np.array_equal(weight, expected)
         assert equal != (weight.path.split("/")[0] in but), weight.path

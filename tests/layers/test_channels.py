@@ -130,7 +130,10 @@ def test_split_convolution_refuses_channels_first():
 
 
 def test_split_convolution_runs_no_grouped_kernel():
-    """Grouped kernels train slowly, and ONNX Runtime refuses them. Here every kernel sees its whole input."""
+    """Grouped kernels train slowly, and ONNX Runtime refuses them.
+
+    Here every kernel sees its whole input.
+    """
     import tensorflow as tf
 
     layer = SplitConv2D(8, 3, groups=2)

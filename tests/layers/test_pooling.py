@@ -10,7 +10,10 @@ CLASSES = {"max": CeilMaxPooling2D, "average": CeilAveragePooling2D}
 
 
 def caffe_pool(x, kind, pool, stride):
-    """Pool windows that start every `stride` positions, cover all positions and are cut off at the edge."""
+    """Pool windows that start every `stride` positions.
+
+    They cover all positions and are cut off at the edge.
+    """
     height, width = (1 + -(-(size - pool) // stride) for size in x.shape[1:3])
     out = np.zeros((len(x), height, width, x.shape[-1]), "float32")
     reduce = {"max": np.max, "average": np.mean}[kind]
