@@ -74,7 +74,8 @@ def global_average(x):
 def lrn(x, n, k, alpha, beta, divide):
     """Divide each value by a power of the energy of its neighbors.
 
-    The divisor is (k + alpha * the sum of squares of the `n` channels around it)^beta. With `divide`, alpha is divided by n.
+    The divisor is (k + alpha * the sum of squares of the `n` channels around it)^beta. With `divide`, alpha is
+    divided by n.
     """
     out = np.empty_like(x)
     for channel in range(x.shape[-1]):

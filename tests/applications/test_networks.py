@@ -108,7 +108,7 @@ def test_residual_networks(name, options, trainable, fixed, macs):
 
 @functools.cache
 def definition(name):
-    """Return the syntax tree of a builder, which an editor knows without importing."""
+    """Return the syntax tree of a builder, as an editor reads it."""
     path = ROOT / "keras_cnns" / "applications" / f"{applications._BUILDERS[name]}.py"
     module = ast.parse(path.read_text("utf8"))
     (function,) = (node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name)

@@ -51,7 +51,7 @@ def dtype_policy(policy):
 
 
 def assert_close(ours, theirs, share=1e-5):
-    """Check that arrays differ by at most a share of the largest value.
+    """Check that arrays differ by a share of the largest value.
 
     If all values are smaller than 0.01, the share is of 0.01.
     """
