@@ -47,7 +47,7 @@ def slow_if(condition, *case):
     ],  # the defaults of each builder are never slow
     ids=str,
 )
-def test_counts_and_shapes(name, options, trainable, fixed):
+def test_counts_and_shapes_are_those_of_the_facts(name, options, trainable, fixed):
     zeros = {
         "kernel_initializer": "zeros",
         "bias_initializer": "zeros",
@@ -68,7 +68,7 @@ def test_counts_and_shapes(name, options, trainable, fixed):
         assert model.input_shape[1:] == FACTS[name].input_shape and model.output_shape[1] == FACTS[name].classes
 
 
-def test_every_public_builder_has_facts_and_tests():
+def test_every_public_builder_and_option_has_facts_and_tests():
     names = set(applications.list_models())
     assert names == set(FACTS) == {name for name, *_ in facts.LAYERS}
     for name, record in FACTS.items():
@@ -97,7 +97,7 @@ SMALL_RESNETS = ("ResNet18", "ResNet34", "ResNet18V2", "ResNet34V2")
     ],
     ids=str,
 )
-def test_residual_networks(name, options, trainable, fixed, macs):
+def test_counts_of_every_residual_network_and_option(name, options, trainable, fixed, macs):
     model = getattr(applications, name)(kernel_initializer="zeros", **options)
     counted = account(model)
     assert (counted.trainable, counted.fixed, counted.macs) == (trainable, fixed, macs)
