@@ -1,5 +1,6 @@
-"""Trained weights that ship: `.keras` files, and manifest.json, which says how each was made.
+"""Trained weights that ship with the package.
 
-An entry says all that the record in its file says, and more: file, bytes, sha256, license, the sha256 of the data, and
-by which protocol the test split was measured. `scripts/ship_weights.py` writes both.
+They are `.keras` files. manifest.json says how each was made: an entry repeats the record in the file, and adds the
+file's name, size in bytes, sha256 and license, the sha256 of the data, and the protocol by which the test split was
+evaluated. `scripts/ship_weights.py` writes both.
 """

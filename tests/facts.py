@@ -1,8 +1,9 @@
-"""The table of truths: what the papers' authors published, counted independently of this package's code.
+"""Facts about the networks, counted independently of this package's code.
 
 Counts and layers were computed from the papers' tables by another program, and agree with the authors' Caffe and
 cuda-convnet files, keras.applications and torchvision where those have the network. Lines marked "derived" follow from
-the others by the arithmetic beside them. Keras allows no slash in a layer's name: inception_3a/1x1 is inception_3a_1x1.
+the others by the arithmetic next to them. Keras allows no slash in a layer's name: inception_3a/1x1 is
+inception_3a_1x1.
 """
 
 # (builder, options): trainable parameters, fixed ones (moving statistics, LeNet-5's codes)
@@ -1371,10 +1372,11 @@ LAYERS = [
 
 
 def residual_networks():
-    """Yield (builder, options, trained, fixed, multiply-adds) of every residual network and option, by arithmetic.
+    """Yield the counts of every residual network and option, by arithmetic.
 
-    Shortcuts of option A have no weights; B projects where the shape changes, with normalization in version 1; C
-    projects in every unit. The plain network has as many as A.
+    They are (builder, options, trainable parameters, fixed parameters, multiply-adds). Shortcuts of option A have no
+    weights; B projects where the shape changes, with normalization in version 1; C projects in every unit. The plain
+    network has as many parameters as A.
     """
     units = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
     networks = [(f"ResNet{depth}{version}", counts) for version in ("", "V2") for depth, counts in units.items()]

@@ -1,4 +1,4 @@
-"""The networks that tests build: one small one of every family, and every other one."""
+"""Networks that tests build."""
 
 import facts
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from keras_cnns import applications
 from keras_cnns.applications._facts import FACTS
 
-# One small network of every family, by what its code does differently
+# A network for each difference in the builders' code
 FAMILIES = [
     ("LeNet5", {}),
     ("LeNet5Modern", {}),
@@ -29,13 +29,13 @@ FAMILIES = [
     ("ResNet20", {}),
     ("ResNet20", {"residual": False}),
 ]
-# What a family's code does differently shows at any depth; those that take seconds to build are slow tests of it
+# The same, with the networks that take seconds to build as slow tests
 CHEAP_FIRST = [
     pytest.param(*case, marks=pytest.mark.slow) if case[0] in ("InceptionV2", "InceptionV3", "ResNet50") else case
     for case in FAMILIES
 ]
 COVERED = {name for name, _ in FAMILIES}
-# One a file of applications/
+# One network for each paper
 FILES = [
     ("LeNet5", {}),
     ("NiN", {}),
@@ -50,7 +50,7 @@ FILES = [
 
 
 def _slow_unless(quick):
-    """Every network and option: those of `quick`, and the others as slow tests."""
+    """Return every network and option, as slow tests unless in `quick`."""
     others = [
         (name, options)
         for name, options in [*FAMILIES, *((name, options) for name, options, *_ in facts.PARAMETERS)]
@@ -66,7 +66,7 @@ EVERY_NETWORK_BUT_FILES_SLOW = _slow_unless(FILES)  # for what trains or exports
 
 
 def minimum(name, options):
-    """The smallest side that a builder takes: the facts', and what its options make of it."""
+    """Return the smallest side that a builder takes with its options."""
     if name == "InceptionV3":
         smallest = {"299": (75, 107), "151": (39, 55), "79": (21, 29)}[options.get("stem", "299")]
         return smallest[options.get("auxiliary", False)]
@@ -76,7 +76,7 @@ def minimum(name, options):
 
 
 def small(name, options, channels=3, /, **more):
-    """The network at a small size, with four classes."""
+    """Build the network for small images and four classes."""
     side = max(minimum(name, options), 16)
     codes = {"codes": np.sign(np.random.default_rng(0).normal(size=(4, 84)))} if has_codes(name, options) else {}
     builder = getattr(applications, name)
@@ -84,15 +84,17 @@ def small(name, options, channels=3, /, **more):
 
 
 def has_codes(name, options):
+    """Return whether the network needs codes for other classes than digits."""
     return name == "LeNet5" and options.get("head") != "softmax"
 
 
 def random_images(model, count=8, seed=0):
+    """Return normal random images of the model's input shape."""
     return np.random.default_rng(seed).normal(size=(count, *model.input_shape[1:])).astype("float32")
 
 
 def randomize(model, seed=0):
-    """Give every weight a random value of a size that keeps activations in range."""
+    """Give every weight a random value that keeps activations in range."""
     random = np.random.default_rng(seed)
     for layer in model.layers:
         values = []

@@ -1,8 +1,8 @@
-"""The classic networks in plain NumPy, to compare the Keras ones with: one image, float64, by definition.
+"""Reference networks in NumPy and float64, for one image.
 
-Written from the papers and the fact sheet's layer tables, not from the package. An image is (height, width,
-channels). `FORWARDS[name](weights, x)` gives the logits; `weights` maps a layer's name to its arrays in Keras's order,
-kernels in Keras's layout. Strides, pads and wiring are the tables'; widths and kernel sizes are the weights' own, so
+They are written from the papers and the tables of layers, not from the package. An image is (height, width, channels).
+`FORWARDS[name](weights, x)` returns the logits; `weights` maps a layer's name to its arrays in Keras's order, kernels
+in Keras's layout. Strides, padding and connections come from the tables, widths and kernel sizes from the weights, so
 that smaller images and narrower networks work too.
 """
 
@@ -14,9 +14,12 @@ import numpy as np
 
 
 def conv(x, kernel, bias=None, stride=1, pad=0, groups=1):
-    """Correlate with zero padding on both sides, the output size rounded down; `pad` may be (vertical, horizontal)."""
+    """Correlate with zero padding on both sides.
+
+    The output size is rounded down. `pad` may be one number or (vertical, horizontal).
+    """
     x, kernel = np.asarray(x, "float64"), np.asarray(kernel, "float64")
-    if groups > 1:  # group g: the g-th part of the input channels gives the g-th part of the output channels
+    if groups > 1:  # each part of the input channels determines one part of the output channels
         parts = zip(np.split(x, groups, -1), np.split(kernel, groups, -1), strict=True)
         x = np.concatenate([conv(maps, part, None, stride, pad) for maps, part in parts], -1)
         return x if bias is None else x + bias
@@ -38,7 +41,10 @@ def relu(x):
 
 
 def windows(side, size, stride, pad, ceil):
-    """A pool's windows along one side, cut to the real pixels; `ceil` keeps the last one that is not whole."""
+    """Return the windows of a pool along one side.
+
+    They are cut to the real pixels. With `ceil`, a last window that reaches beyond the edge is kept.
+    """
     span = side + 2 * pad - size
     count = 1 + (-(-span // stride) if ceil else span // stride)
     if ceil and (count - 1) * stride >= side + pad:  # Caffe drops a window that would start beyond the padded image
@@ -57,7 +63,7 @@ def max_pool(x, size, stride, pad=0, ceil=False):
 
 
 def average_pool(x, size, stride, pad=0, ceil=False):
-    """Divides by the pixels that are really there."""
+    """Divide by the number of real pixels."""
     return pool(x, np.mean, size, stride, pad, ceil)
 
 
@@ -66,7 +72,11 @@ def global_average(x):
 
 
 def lrn(x, n, k, alpha, beta, divide):
-    """Each value over (k + alpha * the squares of the `n` channels around it)^beta; `divide`: alpha / n instead."""
+    """Divide each value by a power of the energy of its neighbors.
+
+    The divisor is (k + alpha * the sum of squares of the `n` channels around it)^beta. With `divide`, alpha is
+    divided by n.
+    """
     out = np.empty_like(x)
     for channel in range(x.shape[-1]):
         around = x[..., max(0, channel - n // 2) : channel + n // 2 + 1]
@@ -93,7 +103,7 @@ def scaled_tanh(x):
 
 
 def maxout(x, pieces):
-    """The largest of each `pieces` adjacent channels."""
+    """Return the largest of each `pieces` adjacent channels."""
     return x.reshape(*x.shape[:-1], -1, pieces).max(-1)
 
 
@@ -106,7 +116,7 @@ def conv_relu(weights, x, name, stride=1, pad=0, groups=1):
 
 
 def conv_bn(weights, x, name, eps, stride=1, pad=0):
-    (kernel,) = weights[name]  # no bias: beta is one
+    (kernel,) = weights[name]  # beta takes the place of a bias
     return batch_norm(conv(x, kernel, None, stride, pad), weights[f"{name}_bn"], eps)
 
 
@@ -121,16 +131,16 @@ C3_INPUTS = (
 
 
 def lenet5(weights, x):
-    def subsample(x, coefficient, bias):  # an odd last row or column is left out
+    def subsample(x, coefficient, bias):  # without an odd last row or column
         return scaled_tanh(coefficient * pool(x, np.sum, 2, 2, 0, ceil=False) + bias)
 
     x = scaled_tanh(conv(x, *weights["C1"]))
     x = subsample(x, *weights["S2"])
     kernel, bias = weights["C3"]
     maps, first = [], 0
-    for inputs in C3_INPUTS:  # the kernel holds the connections of one map after the other
-        own = kernel[:, :, first : first + len(inputs), None]
-        maps.append(conv(x[..., list(inputs)], own))
+    for inputs in C3_INPUTS:  # the kernel lists the connections map by map
+        part = kernel[:, :, first : first + len(inputs), None]
+        maps.append(conv(x[..., list(inputs)], part))
         first += len(inputs)
     assert first == kernel.shape[2] == 60
     x = scaled_tanh(np.concatenate(maps, -1) + bias)
@@ -153,7 +163,7 @@ def lenet5_modern(weights, x, activation="relu", subsampling="max"):
     return dense(x, *weights["output"])
 
 
-# Maxout (2013), CIFAR-10's network. Dropout scales while training, so that no weight is halved here.
+# Maxout (2013), the network for CIFAR-10. Keras's dropout scales while training, so no weight is halved here.
 
 MAXOUT_LAYERS = (("h0_conv", 4, 4), ("h1_conv", 3, 4), ("h2_conv", 3, 2))  # name, pad, size of the pool with stride 2
 
@@ -206,7 +216,7 @@ def three_dense(weights, x):
 
 
 def two_towers(weights, x, between):
-    """AlexNet, with what `between` does after each of the first two convolutions."""
+    """Compute AlexNet, with `between` applied after each of the first two convolutions."""
     x = between(conv_relu(weights, x, "conv1", stride=4))
     x = between(conv_relu(weights, x, "conv2", pad=2, groups=2))
     x = conv_relu(weights, x, "conv3", pad=1)
@@ -236,7 +246,11 @@ def one_tower(weights, x):
 
 
 def vgg(weights, x, blocks, norm1=None, third=3):
-    """`blocks`: convolutions of each; `norm1`: normalization behind the first one; `third`: side of a third kernel."""
+    """Compute VGG.
+
+    `blocks` has the number of convolutions in each block, `norm1` is the normalization after those of the first
+    block, and `third` is the side of the kernel of a third convolution.
+    """
     for block, count in enumerate(blocks, 1):
         for k in range(1, count + 1):
             side = third if k == 3 else 3
@@ -273,11 +287,11 @@ def googlenet(weights, x, auxiliary=False, batch_norm=False):
             x = pool_3_2(x)
             continue
         name = f"inception_{module}"
-        one = layer(x, f"{name}_1x1")
+        single = layer(x, f"{name}_1x1")
         three = layer(layer(x, f"{name}_3x3_reduce"), f"{name}_3x3", pad=1)
         five = layer(layer(x, f"{name}_5x5_reduce"), f"{name}_5x5", pad=2)
         pooled = layer(max_pool(x, 3, 1, pad=1), f"{name}_pool_proj")
-        x = np.concatenate([one, three, five, pooled], -1)
+        x = np.concatenate([single, three, five, pooled], -1)
         if auxiliary and module in ("4a", "4d"):
             head = {"4a": "loss1", "4d": "loss2"}[module]
             y = layer(average_pool(x, 5, 3), f"{head}_conv")
@@ -304,7 +318,7 @@ def inception_v2(weights, x):
         three = layer(layer(x, f"{name}_3x3_reduce"), f"{name}_3x3", stride, pad=1)
         double = layer(layer(x, f"{name}_double3x3_reduce"), f"{name}_double3x3_1", pad=1)
         double = layer(double, f"{name}_double3x3_2", stride, pad=1)
-        if module in REDUCTIONS:  # no 1x1 branch, and the pooled maps go on as they are
+        if module in REDUCTIONS:  # no 1x1 branch, and no projection after the pool
             x = np.concatenate([three, double, pool_3_2(x)], -1)
         else:
             pooled = (max_pool if module == "5b" else average_pool)(x, 3, 1, pad=1)
@@ -320,20 +334,23 @@ EPS = 1e-5
 
 
 def units(counts):
-    """Each unit's name and stride: the first one of every stage but conv2 halves the maps' size."""
+    """Yield the name and stride of each unit.
+
+    The first unit of every stage but conv2 halves height and width.
+    """
     for stage, count in enumerate(counts, 2):
         for unit in range(1, count + 1):
             yield f"conv{stage}_{unit}", 2 if unit == 1 and stage > 2 else 1
 
 
 def zeros(x, maps, stride):
-    """Option A: every `stride`-th pixel, and zeros for the maps that are new."""
+    """Return every `stride`-th pixel, with zeros for additional maps (option A)."""
     x = x[::stride, ::stride]
     return np.concatenate([x, np.zeros((*x.shape[:2], maps - x.shape[-1]))], -1)
 
 
 def strides_and_pads(weights, name, stride, stride_on):
-    """Of the two convolutions of a basic unit, the three of a bottleneck."""
+    """Return (stride, pad) of each convolution of a unit."""
     if f"{name}_conv3" not in weights:
         return (stride, 1), (1, 1)
     first, second = (stride, 1) if stride_on == "1x1" else (1, stride)
@@ -361,7 +378,7 @@ def resnet_v2(weights, x, counts, shortcut="B", residual=True, stride_on="3x3"):
         return relu(batch_norm(x, weights[f"{name}_bn"], EPS))
 
     for name, stride in units(counts):
-        # The stem's normalization and ReLU stand in for the first unit's own
+        # The first unit has no normalization and ReLU of its own before its first convolution: the stem ends with them.
         active = y = x if name == "conv2_1" else activated(x, f"{name}_conv1")
         for k, (step, pad) in enumerate(strides_and_pads(weights, name, stride, stride_on), 1):
             y = y if k == 1 else activated(y, f"{name}_conv{k}")

@@ -1,4 +1,7 @@
-"""What the papers say of their networks: one frozen record a public name. Standard library only."""
+"""Published facts of each network.
+
+There is one frozen record per public name. This module imports the standard library only.
+"""
 
 import dataclasses
 import re
@@ -11,13 +14,13 @@ class Facts:
 
     Attributes:
         paper: authors, title, place and year.
-        year: of publication.
+        year: year of publication.
         input_shape: (height, width, channels) by default.
         minimum: the smallest height and width that the builder takes, in pixels.
-        classes: by default.
-        parameters: trainable, with the default arguments.
+        classes: number of classes by default.
+        parameters: number of trainable parameters with the default arguments.
         macs: multiply-adds of convolutions and dense layers for one image, with the default arguments.
-        errors: published test errors in percent, by data set and condition.
+        errors: published test errors in percent, by dataset and condition.
     """
 
     paper: str
@@ -30,8 +33,8 @@ class Facts:
     errors: Mapping[str, float]
 
     @property
-    def citation(self):
-        """Authors, year, and where the paper is: "He et al. 2016, arXiv 1512.03385"."""
+    def citation(self) -> str:
+        """Citation of the paper, such as "He et al. 2016, arXiv 1512.03385"."""
         authors, _, rest = self.paper.partition(": ")
         names = [name.split()[-1] for name in authors.removesuffix(" et al.").split(", ")]
         short = f"{names[0]} et al." if len(names) > 3 or authors.endswith("et al.") else ", ".join(names)
@@ -39,8 +42,8 @@ class Facts:
         return f"{short} {self.year}, {arxiv[0] if arxiv else rest.split(', ')[0]}"
 
     @property
-    def published_error(self):
-        """The first published error, its top-5 beside its top-1; "-" if there is none."""
+    def published_error(self) -> str:
+        """The first published error, with top-5 next to top-1, or "-"."""
         if not self.errors:
             return "-"
         (key, value), *others = self.errors.items()

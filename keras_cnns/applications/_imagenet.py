@@ -1,6 +1,6 @@
-"""The ImageNet weights that keras.applications publishes, by the names of our layers.
+"""ImageNet weights of keras.applications under the names of our layers.
 
-Keras fetches its files itself, checks them and keeps them in `~/.keras` (or `$KERAS_HOME`).
+Keras downloads its files itself, checks them and keeps them in `~/.keras` (or `$KERAS_HOME`).
 """
 
 import contextlib
@@ -11,13 +11,20 @@ import socket
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_cnns import _files
 from keras_cnns.errors import ModelFileError
 
-SERVER_TIMEOUT = 20  # seconds that the server of the files has to answer
-# Inception v3's convolutions have no names there, but numbers in the order in which each module's are created
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+CONNECT_TIMEOUT = 20  # seconds
+# Inception v3's convolutions have no names in keras.applications. Their numbers follow the order of creation in each
+# module, which is this one.
 STEM = ("conv1a", "conv2a", "conv2b", "conv3b", "conv4a")
 MODULES = {
     "5": ("1x1", "5x5_reduce", "5x5", "dbl_reduce", "dbl_1", "dbl_2", "pool_proj"),
@@ -28,12 +35,15 @@ MODULES = {
 }
 
 
-def fetch(builder, include_top):
-    """Return {layer: its values, in the order of its weights} of a network; Keras fetches the file if it is not there.
+def fetch(builder: str, include_top: bool, layers: Mapping[str, "keras.Layer"]) -> "dict[str, list[np.ndarray]]":
+    """Return the ImageNet weights of each of our layers.
+
+    Keras downloads the file unless it has it already. The arrays of a layer are in the layer's order.
 
     Args:
-        builder: a network that is there too.
+        builder: public name of a network that keras.applications has too.
         include_top: whether the classifier is wanted; without it the file is smaller.
+        layers: layers of our network by name.
 
     Raises:
         ModelFileError: if the file cannot be fetched, or is not the published one.
@@ -43,23 +53,27 @@ def fetch(builder, include_top):
     from keras_cnns._models import dtype_policy
 
     with _fetching(_weights_of(builder)), dtype_policy("float32"):
-        theirs = getattr(keras.applications, builder)(weights="imagenet", include_top=include_top)
-    return values_of(builder, theirs)
+        published = getattr(keras.applications, builder)(weights="imagenet", include_top=include_top)
+    return translate(builder, published, layers)
 
 
 def check_reachable(builder: str, include_top: bool) -> None:
-    """Raise an error if the file that `fetch` needs is neither here nor to be had; nothing is built or fetched.
+    """Check that `fetch` will find its file or reach its server.
+
+    Nothing is built or downloaded. Behind a proxy nothing is checked.
 
     Args:
-        builder, include_top: as for `fetch`.
+        builder: public name of a network that keras.applications has too.
+        include_top: whether the classifier is wanted.
 
     Raises:
-        ModelFileError: if its server does not answer. A proxy is not asked.
+        ModelFileError: if the server does not answer.
     """
     import keras
 
     module = sys.modules[getattr(keras.applications, builder).__module__]
-    url = getattr(module, "BASE_WEIGHTS_PATH", None)  # of ResNets, a folder; of the other networks the file itself
+    # For ResNets the module names a folder, for the other networks the file itself.
+    url: str = getattr(module, "BASE_WEIGHTS_PATH", "")
     url = url or getattr(module, "WEIGHTS_PATH" if include_top else "WEIGHTS_PATH_NO_TOP", "")
     ending = "" if include_top else "_notop"
     name = url.rpartition("/")[2] or f"{builder.lower()}_weights_tf_dim_ordering_tf_kernels{ending}.h5"
@@ -68,7 +82,7 @@ def check_reachable(builder: str, include_top: bool) -> None:
         return
     with _fetching(_weights_of(builder)):
         port = address.port or {"http": 80}.get(address.scheme, 443)
-        socket.create_connection((address.hostname, port), SERVER_TIMEOUT).close()
+        socket.create_connection((address.hostname, port), CONNECT_TIMEOUT).close()
 
 
 def _weights_of(builder):
@@ -79,42 +93,53 @@ def _home():
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
 
 
-def classes():
-    """Return (ids in WordNet, names) of ImageNet's thousand classes, in the order of the outputs.
+def class_ids_and_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the WordNet ids and names of ImageNet's classes.
 
-    The names are those of keras.applications, which has two cranes and two maillots: they get their ids behind them.
+    There are 1,000, in output order. The names are those of keras.applications. It has two cranes and two maillots,
+    whose ids are added to their names.
 
     Raises:
-        ModelFileError: if its list of them cannot be fetched.
+        ModelFileError: if Keras's list of classes cannot be fetched.
     """
     import keras
     import numpy as np
 
     with _fetching("the names of ImageNet's classes"):
-        best = keras.applications.imagenet_utils.decode_predictions(np.eye(1000, dtype="float32"), top=1)
-    ids, names, _ = zip(*(one for (one,) in best), strict=True)
+        decoded = keras.applications.imagenet_utils.decode_predictions(np.eye(1000, dtype="float32"), top=1)
+    ids, names, _ = zip(*(best for (best,) in decoded), strict=True)
     return ids, tuple(f"{name} ({id})" if names.count(name) > 1 else name for id, name in zip(ids, names, strict=True))
 
 
-def values_of(builder, theirs):
-    """Return {our layer: values} of a network of keras.applications."""
+def translate(
+    builder: str, published: "keras.Model", layers: Mapping[str, "keras.Layer"]
+) -> "dict[str, list[np.ndarray]]":
+    """Return the weights of Keras's network by our layers' names.
+
+    Args:
+        builder: public name of the network.
+        published: the network of keras.applications.
+        layers: layers of our network by name.
+    """
     if builder.startswith("VGG"):
-        return {_vgg_name(layer.name): layer.get_weights() for layer in theirs.layers if layer.weights}
-    return _resnet(theirs) if builder.startswith("ResNet") else _inception(theirs)
+        return {_vgg_name(layer.name): layer.get_weights() for layer in published.layers if layer.weights}
+    return _resnet(published, layers) if builder.startswith("ResNet") else _inception(published)
 
 
 def _vgg_name(name):
-    """block1_conv2 is conv1_2 in table 1."""
+    """Return our name of a layer; block1_conv2 is conv1_2 in table 1."""
     block = re.match(r"block(\d)_conv(\d)", name)
     return f"conv{block[1]}_{block[2]}" if block else {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}[name]
 
 
-def _resnet(theirs):
-    """Its convolutions have biases, which the mean of the normalization behind them takes up."""
-    from keras_cnns.applications.resnet import BATCH_NORM
+def _resnet(published, layers):
+    """Return the weights of a ResNet.
 
-    found, biases = {}, {}
-    for layer in theirs.layers:
+    Two things differ. Its convolutions have biases, which are subtracted from the mean of the normalization that
+    follows. Its normalizations have another epsilon, whose difference from ours is added to the variance.
+    """
+    weights, biases = {}, {}
+    for layer in published.layers:
         if not layer.weights:
             continue
         name = layer.name.removesuffix("_conv").removesuffix("_bn")
@@ -126,38 +151,48 @@ def _resnet(theirs):
             biases[name] = values.pop()
         elif layer.name.endswith("_bn"):
             values[2] = values[2] - biases[name]
-            values[3] = values[3] + (layer.epsilon - BATCH_NORM["epsilon"])
             name += "_bn"
-        found["fc" if name == "predictions" else name] = values
-    return found
+            if name in layers:  # Otherwise the layer is reported as left over.
+                values[3] = values[3] + (layer.epsilon - layers[name].epsilon)
+        weights["fc" if name == "predictions" else name] = values
+    return weights
 
 
-def _inception(theirs):
-    """Its batch normalization has no gamma: here it is one."""
+def _inception(published):
+    """Return the weights of Inception v3.
+
+    Keras's batch normalization has no gamma there; ours gets ones.
+    """
     import keras
     import numpy as np
 
-    def number(layer):
+    def number(layer: keras.Layer) -> int:
         return int((re.search(r"_(\d+)$", layer.name) or [0, 0])[1])
 
     names = list(STEM)
     for module in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
         names += [f"mixed_{module}_{part}" for part in MODULES.get(module, MODULES[module[0]])]
-    found = {}
+    weights = {}
     for kind, suffix in ((keras.layers.Conv2D, ""), (keras.layers.BatchNormalization, "_bn")):
-        layers = sorted((layer for layer in theirs.layers if isinstance(layer, kind)), key=number)
-        for name, layer in zip(names, layers, strict=True):
+        numbered = sorted((layer for layer in published.layers if isinstance(layer, kind)), key=number)
+        for name, layer in zip(names, numbered, strict=True):
             values = layer.get_weights()
-            found[name + suffix] = [np.ones_like(values[0]), *values] if suffix else values
-    for layer in theirs.layers:
+            weights[name + suffix] = [np.ones_like(values[0]), *values] if suffix else values
+    for layer in published.layers:
         if isinstance(layer, keras.layers.Dense):
-            found["fc"] = layer.get_weights()
-    return found
+            weights["fc"] = layer.get_weights()
+    return weights
 
 
 @contextlib.contextmanager
-def _fetching(what):
-    """Let one process at a time fetch, as Keras writes to the final name at once; its progress goes to stderr."""
+def _fetching(what: str) -> Iterator[None]:
+    """Let one process at a time fetch, and turn failures into `ModelFileError`.
+
+    The lock is needed because Keras writes to the final file name at once. Keras's progress goes to stderr.
+
+    Args:
+        what: what is fetched, as the error names it.
+    """
     home = _home()
     with contextlib.suppress(OSError):
         home.mkdir(parents=True, exist_ok=True)

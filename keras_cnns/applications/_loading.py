@@ -1,18 +1,24 @@
-"""Trained values onto a network's layers, by name: all of them, or none."""
+"""Loading trained weights into the layers of a network, by layer name."""
 
 import dataclasses
+import sys
 import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from keras_cnns._models import main_output
+from keras_cnns._models import classifiers, main_output
 from keras_cnns.applications import _imagenet
-from keras_cnns.applications._weights import verified_path
+from keras_cnns.applications._arguments import Settings
+from keras_cnns.applications._weights import Weights, verified_path
 from keras_cnns.errors import ArgumentError, ModelFileError
 from keras_cnns.saving import load_model
 
-# What a layer computes beside its weights, by its attributes; a pool's padding may differ with the images' size
+# Attributes that decide, besides the weights, what a layer computes. Padding is not among them: the padding of a pool
+# may differ with the size of the images.
 DECIDING = (
     "strides",
     "pool_size",
@@ -26,164 +32,223 @@ DECIDING = (
     "divide_alpha",
     "epsilon",
 )
-# Inputs have numbers for names; the last activation is the caller's choice, and so is what pools a body
+# Layers that may differ from the file's: the caller chooses how maps are pooled without top. `_is_compared` adds the
+# input layer, whose name is a number, and the last activation.
 FREE = {"avg_pool", "max_pool"}
-NAMED = 4  # how many faults of a kind a message names
+NAMES_SHOWN = 4  # names of layers or tensors in an error message
 
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """What a file has for one layer.
+    """What a file holds for one layer.
 
     Attributes:
-        values: arrays, or a layer's own weights, in its order.
-        layer: the layer itself, None where a file holds nothing but weights.
+        values: arrays, or the saved layer's weights, in the layer's order.
+        layer: the saved layer; None where a file holds nothing but weights.
     """
 
-    values: list
-    layer: Any = None
+    values: Sequence[Any]
+    layer: keras.Layer | None = None
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the values."""
+        return [tuple(value.shape) for value in self.values]
 
 
-def check_reachable(record: Any, top: bool) -> None:
-    """Raise ModelFileError if weights are to be fetched and their server does not answer: before anything is built.
-
-    Args:
-        record: `Weights`.
-        top: whether the network has its classifier.
-    """
-    if record.path is None:
-        _imagenet.check_reachable(record.builder, top)
-
-
-def assign(layers, record, *, top, heads, fresh=()):
-    """Set the weights of a network's layers from those of a record, by layer name: all of them, or none.
-
-    They must be of the same network: each layer as it is here, and none besides, but for the classifier behind a
-    network without top, and auxiliary heads. A file that holds nothing but weights tells no more than their shapes.
+def load_weights(model: keras.Model, inputs: keras.KerasTensor, settings: Settings) -> None:
+    """Load the weights that a builder's arguments name into its network.
 
     Args:
-        layers: of the network, those in front of its input tensor left out.
-        record: `Weights`.
-        top: whether the network has its classifier.
-        heads: whether it has auxiliary heads.
-        fresh: names of layers that keep their first values where the record has none of their shapes; a warning says
-            so.
+        model: the network.
+        inputs: the tensor that its first layer takes. Layers before it are the caller's and stay unchanged.
+        settings: what the network was built from; without weights nothing is done.
 
     Raises:
-        ArgumentError: naming what is missing, left over or another; the layers are unchanged then.
+        ArgumentError: if the weights do not fit the network.
+        ModelFileError: if they cannot be read or fetched.
+    """
+    if settings.weights is None:
+        return
+    upstream = keras.Model(model.inputs, inputs).layers
+    assign(
+        [layer for layer in model.layers if layer not in upstream],
+        settings.weights,
+        top=settings.include_top,
+        heads=len(model.outputs) > 1,
+        replaceable=classifiers(model) if settings.include_top and settings.own_classes else (),
+    )
+
+
+def assign(
+    layers: Iterable[keras.Layer],
+    record: Weights,
+    *,
+    top: bool,
+    heads: bool,
+    replaceable: Collection[str] = (),
+) -> None:
+    """Set the weights of all layers, or of none.
+
+    The weights must be those of the same network: the file and the network have the same layers with the same settings.
+    Only the classifier and auxiliary heads may be left over. If a file holds nothing but weights, only their shapes can
+    be compared.
+
+    Args:
+        layers: layers of the network, without those before its input tensor.
+        record: what is known of the weights.
+        top: whether the network has its classifier.
+        heads: whether it has auxiliary heads.
+        replaceable: names of layers that stay randomly initialized, with a warning, if the file's have other shapes
+            or are missing.
+
+    Raises:
+        ArgumentError: naming what is missing, left over or different; the layers are unchanged then.
         ModelFileError: if the file cannot be read or fetched.
     """
-    wanted = {layer.name: layer for layer in layers if _counts(layer)}
+    wanted = {layer.name: layer for layer in layers if _is_compared(layer)}
     stored = _stored(record, wanted, top=top, heads=heads)
-    if all(one.layer is None for one in stored.values()):
+    if all(entry.layer is None for entry in stored.values()):
         wanted = {name: layer for name, layer in wanted.items() if layer.weights}
     missing = [name for name in wanted if name not in stored]
     left_over = [name for name in stored if name not in wanted] if top else []
-    shapes, settings = {}, {}
-    for name, layer in wanted.items():
-        if name in stored:
-            pair = [[tuple(value.shape) for value in some] for some in (stored[name].values, layer.weights)]
-            if pair[0] != pair[1]:
-                shapes[name] = pair
-            elif difference := _difference(stored[name].layer, layer):
-                settings[name] = difference
-    anew = [name for name in (*shapes, *missing) if name in fresh]
+    common = {name: layer for name, layer in wanted.items() if name in stored}
+    misshapen = [name for name, layer in common.items() if stored[name].shapes != Stored(layer.weights).shapes]
+    untrained = [name for name in (*misshapen, *missing) if name in replaceable]
+
+    different_shapes = [
+        f"{name} has {_text(stored[name].shapes)}, here {_text(Stored(wanted[name].weights).shapes)}"
+        for name in misshapen
+        if name not in untrained
+    ]
+    different_settings = [
+        f"{name} has {difference}"
+        for name, layer in common.items()
+        if name not in misshapen and (difference := _difference(stored[name].layer, layer))
+    ]
     faults = [
-        *_listed("missing there: {}", [name for name in missing if name not in anew]),
+        *_listed("missing there: {}", [name for name in missing if name not in untrained]),
         *_listed("left over there: {}", left_over),
-        *_listed(
-            "of other shapes: {}",
-            [f"{name} has {_text(a)}, here {_text(b)}" for name, (a, b) in shapes.items() if name not in anew],
-        ),
-        *_listed("otherwise set: {}", [f"{name} has {key}={a}, here {b}" for name, (key, a, b) in settings.items()]),
+        *_listed("of other shapes: {}", different_shapes),
+        *_listed("otherwise set: {}", different_settings),
     ]
     if faults:
         raise ArgumentError(
             f"{record.builder}: the weights do not fit the network: {'; '.join(faults)}. Build it with the options, "
             f"the input size and the classes that they were trained with. Received: weights={record.name!r}"
         )
-    if anew:
+    if untrained:
         warnings.warn(
             f"{record.builder}: the weights {record.name!r} have no classifier for these classes: "
-            f"{', '.join(anew)} must be trained anew, all other layers have theirs",
-            stacklevel=5,
+            f"{', '.join(untrained)} must be trained from scratch; all other layers are loaded",
+            stacklevel=_level_of_caller(),
         )
-    for name, layer in wanted.items():
-        if name not in anew and layer.weights:
+    for name, layer in common.items():
+        if name not in untrained and layer.weights:
             layer.set_weights([np.asarray(value) for value in stored[name].values])
 
 
-def _counts(layer):
+def _level_of_caller():
+    """Return the `stacklevel` for a warning at the caller of a builder."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("keras_cnns.applications."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _is_compared(layer):
+    """Return whether network and file must agree on a layer."""
     return type(layer).__name__ != "InputLayer" and layer.name not in FREE and not layer.name.endswith("predictions")
 
 
 def _listed(form, names):
-    """Return [form with the first names in it], [] if there are none."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return [form.format(", ".join(names[:NAMED]) + more)] if names else []
+    """Return a list of `form` with names in it, empty without names."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return [form.format(", ".join(names[:NAMES_SHOWN]) + more)] if names else []
 
 
 def _text(shapes):
     return " ".join(map(str, shapes)) or "nothing"
 
 
-def _difference(source, layer):
-    """Return (setting, the file's, the network's) of what two layers of one name compute differently, else None."""
-    if source is None:
+def _difference(saved, layer):
+    """Return the first difference of two layers, such as "k=1.0, here 2.0"."""
+    if saved is None:
         return None
-    kinds = [type(one).__name__.removeprefix("Ceil") for one in (source, layer)]
+    kinds = [type(each).__name__.removeprefix("Ceil") for each in (saved, layer)]
     if kinds[0] != kinds[1]:
-        return ("kind", *kinds)
-    # Attributes, since get_config would import tensorflow under every backend; a weight may have such a name too
-    pairs = ((key, getattr(source, key, None), getattr(layer, key, None)) for key in DECIDING)
-    return next(((key, a, b) for key, a, b in pairs if not hasattr(b, "path") and a != b), None)
+        return f"kind={kinds[0]}, here {kinds[1]}"
+    # Attributes rather than get_config, which imports tensorflow under every backend.
+    for key in DECIDING:
+        value, expected = getattr(saved, key, None), getattr(layer, key, None)
+        is_weight = hasattr(expected, "path")  # For example `beta` of batch normalization.
+        if not is_weight and value != expected:
+            return f"{key}={value}, here {expected}"
+    return None
 
 
-def _stored(record, wanted, *, top, heads):
-    """Return {layer name: `Stored`} of a record's weights; `wanted` are the network's layers by name."""
+def _stored(record: Weights, wanted: Mapping[str, keras.Layer], *, top: bool, heads: bool) -> dict[str, Stored]:
+    """Return what a record's file holds for each layer, by layer name.
+
+    Args:
+        record: what is known of the weights.
+        wanted: layers of the network by name.
+        top: whether the network has its classifier.
+        heads: whether it has auxiliary heads.
+    """
     if record.path is None:
-        values = _imagenet.fetch(record.builder, top)
+        arrays = _imagenet.fetch(str(record.builder), top, wanted)
     elif record.path.suffix == ".h5":
-        values = _weights_h5(record.path)
+        arrays = _read_weights_h5(record.path)
     elif record.path.suffix == ".safetensors":
-        values = _safetensors(record.path, wanted)
+        arrays = _read_safetensors(record.path, wanted)
     else:
         saved = load_model(verified_path(record))
         if not heads:
             saved = main_output(saved)
-        return {layer.name: Stored(layer.weights, layer) for layer in saved.layers if _counts(layer)}
-    return {name: Stored(arrays) for name, arrays in values.items()}
+        return {layer.name: Stored(layer.weights, layer) for layer in saved.layers if _is_compared(layer)}
+    return {name: Stored(values) for name, values in arrays.items()}
 
 
-def _weights_h5(path):
-    """Return {layer name: arrays} of what `Model.save_weights` wrote."""
+def _read_weights_h5(path: Path) -> dict[str, list[np.ndarray]]:
+    """Return the arrays of each layer in a file of `Model.save_weights`."""
     import h5py
-    from ml_dtypes import bfloat16
 
     cure = "Save them again, with Keras 3.15 or newer: model.save_weights(...)."
     try:
         with h5py.File(path) as file:
             if "layers" not in file:
                 raise ModelFileError(path, "holds no weights as Keras 3 saves them", cure)
-            found = {}
+            arrays = {}
             for group in file["layers"].values():
-                kept = group.get("vars", ())
-                if not len(kept):  # of a layer without weights
+                variables = group.get("vars", ())
+                if not len(variables):  # The layer has no weights.
                     continue
-                if "name" not in kept.attrs:
+                if "name" not in variables.attrs:
                     raise ModelFileError(path, "does not name its layers, as files of older Keras do not", cure)
-                arrays = [kept[str(k)] for k in range(len(kept))]
-                found[str(kept.attrs["name"])] = [
-                    np.array(one, bfloat16 if one.attrs.get("dtype") == "bfloat16" else None) for one in arrays
-                ]
-            return found
+                name = str(variables.attrs["name"])
+                arrays[name] = [_array(variables[str(k)]) for k in range(len(variables))]
+            return arrays
     except (OSError, KeyError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ModelFileError(path, f"cannot be read as HDF5 ({reason})", "Copy or save it again.") from None
 
 
-def _safetensors(path, wanted):
-    """Return {layer name: arrays} of tensors that are called as Keras calls weights: `conv1/kernel`."""
+def _array(dataset):
+    """Return an HDF5 dataset as an array.
+
+    HDF5 has no bfloat16; Keras names that dtype in an attribute.
+    """
+    from ml_dtypes import bfloat16
+
+    return np.array(dataset, bfloat16 if dataset.attrs.get("dtype") == "bfloat16" else None)
+
+
+def _read_safetensors(path: Path, wanted: Mapping[str, keras.Layer]) -> dict[str, list[np.ndarray]]:
+    """Return the arrays of each layer in a .safetensors file.
+
+    Tensors must be named as Keras names weights, such as `conv1/kernel`.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -191,18 +256,19 @@ def _safetensors(path, wanted):
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError(path, f"cannot be read as safetensors ({error})", "Copy or save it again.") from None
-    found = {}
+    tensors_by_layer: dict[str, dict[str, np.ndarray]] = {}
     for name, values in tensors.items():
         layer, _, weight = name.rpartition("/")
-        found.setdefault(layer, {})[weight] = values
-    for name, values in found.items():
-        names = [weight.name for weight in wanted[name].weights] if name in wanted else sorted(values)
-        if not name or set(values) != set(names):
-            whose = f"for the layer {name}, whose weights are {', '.join(names) or 'none'}" if name else "for no layer"
+        tensors_by_layer.setdefault(layer, {})[weight] = values
+    arrays = {}
+    for name, weights in tensors_by_layer.items():
+        order = [weight.name for weight in wanted[name].weights] if name in wanted else sorted(weights)
+        if not name or set(weights) != set(order):
+            whose = f"for the layer {name}, whose weights are {', '.join(order) or 'none'}" if name else "for no layer"
             raise ModelFileError(
                 path,
-                f"has {', '.join(sorted(values)[:NAMED])} {whose}",
+                f"has {', '.join(sorted(weights)[:NAMES_SHOWN])} {whose}",
                 "Name tensors as Keras does, {weight.path: weight}, as in 'conv1/kernel'.",
             )
-        found[name] = [values[key] for key in names]
-    return found
+        arrays[name] = [weights[key] for key in order]
+    return arrays

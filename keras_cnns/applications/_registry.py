@@ -1,51 +1,83 @@
-"""Networks by name. Standard library only, so that a misspelt name is answered at once."""
+"""Networks by name.
+
+This module imports the standard library only, so that a misspelled name is answered at once.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_cnns import applications
 from keras_cnns.errors import ArgumentError, nearest
 
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import ArrayLike
 
-def list_models():
-    """Return the public names of all networks."""
+
+def list_models() -> list[str]:
+    """Return the public names of all networks.
+
+    Example:
+        >>> "VGG16" in list_models()
+        True
+    """
     return sorted(applications._BUILDERS)
 
 
-def canonical_name(name):
-    """Return the public name of a network written in any case; raise ArgumentError if there is none."""
-    for known in applications._BUILDERS:
-        if known.casefold() == str(name).casefold():
-            return known
+def canonical_name(name: str) -> str:
+    """Return the public name of a network.
+
+    Args:
+        name: the name, written in any case.
+
+    Raises:
+        ArgumentError: if there is no such network.
+    """
+    for public_name in applications._BUILDERS:
+        if public_name.casefold() == str(name).casefold():
+            return public_name
     raise ArgumentError(
         f"there is no such network.{nearest(name, list_models())} There are {', '.join(list_models())}. "
         f"Received: name={name!r}"
     )
 
 
-def create_model(name, /, **kwargs):
-    """Return `applications.NAME(**kwargs)`, the name written in any case.
+def create_model(name: str, /, **kwargs: Any) -> "keras.Model":
+    """Build a network by name.
 
     Args:
-        name: a name of `list_models()`.
-        **kwargs: passed to the builder as they are.
+        name: a name of `list_models()`, written in any case.
+        **kwargs: arguments of the builder.
 
     Raises:
         ArgumentError: if there is no network of that name.
+
+    Example:
+        >>> model = create_model("resnet20", classes=100)
     """
     return getattr(applications, canonical_name(name))(**kwargs)
 
 
-def decode_predictions(probabilities, classes, top=5):
-    """Return the best classes of each image.
+def decode_predictions(
+    probabilities: "ArrayLike", classes: Sequence[str], top: int = 5
+) -> list[list[tuple[str, float]]]:
+    """Return the most probable classes of each image.
 
     Args:
-        probabilities: array (batch, classes) of any float dtype; of two classes also (batch, 1), the second one's.
+        probabilities: array (batch, classes) of any float dtype. For two classes also (batch, 1), the probability of
+            the second class.
         classes: class names, in the order of the columns.
-        top: how many to return; all of them, if there are fewer.
+        top: how many classes to return per image; all, if there are fewer.
 
     Returns:
-        A list an image of (class name, probability), the most probable first; equal ones in class order.
+        One list per image of (class name, probability), the most probable first; equal ones in class order.
 
     Raises:
-        ValueError: if the number of names is not that of the columns.
+        ArgumentError: (a ValueError) if the number of names is not the number of columns, or `top` is below 1.
+
+    Example:
+        >>> decode_predictions([[0.25, 0.75]], ["cat", "dog"], top=1)
+        [[('dog', 0.75)]]
     """
     import numpy as np
 

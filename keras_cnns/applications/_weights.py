@@ -1,4 +1,7 @@
-"""Trained weights: those that ship, those that Keras fetches, those in a file; and what is known of each."""
+"""Trained weights and what is known of them.
+
+Some weights ship with the package, some are downloaded by Keras, others come from a file of the user.
+"""
 
 import dataclasses
 import functools
@@ -6,15 +9,22 @@ import hashlib
 import importlib.resources
 import json
 import os
-from pathlib import Path
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
+from keras_cnns.applications import _imagenet
+from keras_cnns.applications._registry import canonical_name
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, ModelFileError, nearest
 from keras_cnns.saving import ModelInfo, read_info
+from keras_cnns.typing import Path
 
-# What keras.applications calls "caffe": blue first, minus the mean color. Resized to 256 as in the papers' test.
+# The preprocessing that keras.applications calls "caffe": blue first, minus the mean color. Images are resized to 256,
+# as in the papers' test.
 CAFFE = Preprocessing((224, 224), shorter_side=256, mean=(103.939, 116.779, 123.68), scale=(1.0,), channel_order="BGR")
-# What it calls "tf". 342: the center seventh eighths of the image, as in the authors' released evaluation.
+# The preprocessing that keras.applications calls "tf". With 342 pixels, the center crop keeps seven eighths of a side,
+# as in the authors' released evaluation.
 TENSORFLOW = Preprocessing((299, 299), shorter_side=342, mean=(127.5,), scale=(1 / 127.5,))
 
 VGG = "CC BY 4.0. Visual Geometry Group, University of Oxford; cite Simonyan and Zisserman 2015."
@@ -22,8 +32,8 @@ RESNET = "MIT. K. He and others; cite He et al. 2016."
 INCEPTION = "Apache-2.0. Published with Keras; cite Szegedy et al. 2016."
 
 RESIDUAL = {"stride_on": "1x1", "shortcut": "B", "residual": True}
-# Networks whose ImageNet weights Keras fetches: their options that these decide, preprocessing, license
-PUBLISHED = {
+# Networks whose ImageNet weights Keras downloads: the options that the weights decide, preprocessing, license
+PUBLISHED: Mapping[str, tuple[Mapping[str, Any], Preprocessing, str]] = {
     "VGG16": ({}, CAFFE, VGG),
     "VGG19": ({}, CAFFE, VGG),
     "ResNet50": (RESIDUAL, CAFFE, RESNET),
@@ -35,18 +45,18 @@ PUBLISHED = {
 
 @dataclasses.dataclass(frozen=True)
 class Weights(ModelInfo):
-    """Weights that a builder takes: what `ModelInfo` says of them, and this.
+    """Trained weights that a builder accepts.
 
     Attributes:
-        name: as the builder's `weights` argument takes it.
-        path: the file; None for what Keras fetches, and keeps, itself.
-        sha256: of a file that ships; else None.
-        bytes: its size.
-        license: of the weights, and what to cite.
+        name: the builder's argument `weights`.
+        path: the file; None for weights that Keras downloads and keeps.
+        sha256: checksum of a file that ships; else None.
+        bytes: size of a file that ships; else 0.
+        license: license of the weights, and what to cite.
     """
 
     name: str = ""
-    path: Path | None = None
+    path: pathlib.Path | None = None
     sha256: str | None = None
     bytes: int = 0
     license: str = ""
@@ -54,18 +64,18 @@ class Weights(ModelInfo):
 
 @functools.cache
 def _shipped():
-    """Return {(builder, name): Weights} of saved_models/manifest.json."""
+    """Return the records of saved_models/manifest.json by builder and name."""
     folder = importlib.resources.files("keras_cnns.saved_models")
     records = {}
     for entry in json.loads((folder / "manifest.json").read_text("utf8"))["weights"]:
-        path = Path(str(folder / entry["file"]))
+        path = pathlib.Path(str(folder / entry["file"]))
         record = Weights.from_json({"path": path, **{key: entry[key] for key in entry if key != "file"}})
         records[record.builder, record.name] = record
     return records
 
 
-def _known():
-    """Return {(builder, name): Weights} of all weights that have a name."""
+def _all_named():
+    """Return the records of all named weights by builder and name."""
     published = {
         (builder, "imagenet"): Weights(
             preprocessing=preprocessing,
@@ -79,54 +89,60 @@ def _known():
     return _shipped() | published
 
 
-def list_weights(builder=None, *, shipped=False):
-    """Return the names of trained weights, as "nin:digits"; of one network, if `builder` names it.
+def list_weights(builder: str | None = None, *, shipped: bool = False) -> list[str]:
+    """Return the names of trained weights, such as "nin:digits".
 
     Args:
-        builder: a network's public name, written in any case; None: of all networks.
-        shipped: whether to leave out "imagenet", which Keras fetches when it is first used.
+        builder: public name of one network, written in any case; None: all networks.
+        shipped: whether to leave out "imagenet", which Keras downloads when it is first used.
 
     Raises:
         ArgumentError: if there is no such network.
+
+    Example:
+        >>> list_weights("LeNet5")
+        ['lenet5:mnist']
     """
-    from keras_cnns.applications._registry import canonical_name
-
     builder = builder and canonical_name(builder)
-    found = _shipped() if shipped else _known()
-    return [f"{b.lower()}:{name}" for b, name in sorted(found) if builder is None or b == builder]
+    records = _shipped() if shipped else _all_named()
+    return [f"{owner.lower()}:{name}" for owner, name in sorted(records) if builder is None or owner == builder]
 
 
-def weights_info(name, weights):
-    """Return what is known of weights: preprocessing, class names, metrics, how they were made.
+def weights_info(name: str, weights: Path) -> Weights:
+    """Return what is known of weights.
 
-    The names of ImageNet's classes are fetched by Keras, unless it has them.
+    That is preprocessing, class names, metrics, and how the weights were made. Keras downloads the names of ImageNet's
+    classes unless it has them already.
 
     Args:
-        name: a network's public name, written in any case.
-        weights: a name or a path, as the builder's `weights` argument takes them.
+        name: public name of a network, written in any case.
+        weights: a name or a path, as the builder's argument `weights`.
 
     Returns:
-        `Weights`; of a `.keras` file what it says of itself, of other files nothing but the path.
+        `Weights`. For a `.keras` file, the record that is saved in it; for other files, nothing but the path.
 
     Raises:
         ArgumentError: if there is no such network, or no such weights.
         ModelFileError: if the class names cannot be fetched, or the file cannot be read.
-    """
-    from keras_cnns.applications import _imagenet
-    from keras_cnns.applications._registry import canonical_name
 
+    Example:
+        >>> weights_info("NiN", "digits").preprocessing.shape
+        (32, 32, 1)
+    """
     builder = canonical_name(name)
     record = find(builder, weights) or _named(builder, weights)
     if record.path:
         return record
-    ids, names = _imagenet.classes()
+    ids, names = _imagenet.class_ids_and_names()
     return dataclasses.replace(record, class_names=names, class_ids=ids)
 
 
 def _named(builder, weights):
-    record = _known().get((builder, weights))
+    """Return the record of weights by their name."""
+    records = _all_named()
+    record = records.get((builder, weights))
     if record is None:
-        names = [known for b, known in _known() if b == builder]
+        names = [name for owner, name in records if owner == builder]
         there = f"there are {', '.join(names)}" if names else "none ship"
         raise ArgumentError(
             f"{builder}: there are no weights of that name; {there}.{nearest(weights, names)} "
@@ -135,8 +151,17 @@ def _named(builder, weights):
     return record
 
 
-def find(builder, weights):
-    """Return the `Weights` that a builder's argument means, None for None."""
+def find(builder: str, weights: Path | None) -> Weights | None:
+    """Return the record of the weights that a builder's argument names.
+
+    Args:
+        builder: public name of the network.
+        weights: a name or a path; for None the result is None.
+
+    Raises:
+        ArgumentError: if there are no such weights, or they are another network's.
+        ModelFileError: if the file cannot be read.
+    """
     if weights is None:
         return None
     if not isinstance(weights, (str, os.PathLike)):
@@ -148,7 +173,7 @@ def find(builder, weights):
         raise ArgumentError(
             f"{builder}: weights come from a .keras, .weights.h5 or .safetensors file. Received: weights={name!r}"
         )
-    path = Path(weights)
+    path = pathlib.Path(weights)
     if not path.is_file():
         raise ArgumentError(f"{builder}: there is no such weights file. Received: weights={name!r}")
     info = (read_info(path) if path.suffix == ".keras" else None) or ModelInfo()
@@ -158,11 +183,18 @@ def find(builder, weights):
     return Weights(**{**fields, "builder": builder, "name": name, "path": path})
 
 
-def verified_path(record):
-    """Return the path of the weights' file; raise ModelFileError if it is missing or was changed."""
-    cure = "Install keras_cnns again"
-    if not record.path.is_file():
-        raise ModelFileError(record.path, "is missing", f"{cure}.")
-    if record.sha256 and hashlib.sha256(record.path.read_bytes()).hexdigest() != record.sha256:
-        raise ModelFileError(record.path, "is not the file that shipped (its sha256 differs)", f"{cure}.")
-    return record.path
+def verified_path(record: Weights) -> pathlib.Path:
+    """Return the path of a weights file after comparing its checksum.
+
+    Args:
+        record: weights that have a file.
+
+    Raises:
+        ModelFileError: if the file is missing or was changed.
+    """
+    path, cure = record.path, "Install keras_cnns again"
+    if path is None or not path.is_file():
+        raise ModelFileError(path or record.name, "is missing", f"{cure}.")
+    if record.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != record.sha256:
+        raise ModelFileError(path, "is not the file that shipped (its sha256 differs)", f"{cure}.")
+    return path

@@ -1,21 +1,19 @@
-"""Residual networks: for ImageNet in their first and second version, and for CIFAR-10.
+"""Residual networks for ImageNet, first version.
 
-K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385 (v1).
-K. He, X. Zhang, S. Ren, J. Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, arXiv 1603.05027 (v2).
-
-The first pool is padded on all sides, as in torchvision and keras.applications; the authors' Caffe files round up.
+K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385 (He et al.
+2016a). The first pool is padded on all sides, as in torchvision and keras.applications; the authors' Caffe files round
+up.
 """
 
-from functools import partial
+from typing import Literal
 
-from keras import layers
+import keras
 
-from keras_cnns.applications import _builder
-from keras_cnns.applications._builder import Start, documented
-from keras_cnns.errors import ArgumentError
-from keras_cnns.layers import BatchNormalization, ZeroPadShortcut
+from keras_cnns.applications._arguments import Activation, Arguments, Initializer, InputShape, Pooling
+from keras_cnns.applications._residual import Architecture, UnitOptions, build_residual_network
+from keras_cnns.typing import Path
 
-# Table 1 of the first paper: the units of conv2_x, conv3_x, conv4_x and conv5_x, by depth
+# Table 1: the units of conv2_x, conv3_x, conv4_x and conv5_x, by depth
 TABLE_1 = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -23,181 +21,219 @@ TABLE_1 = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
-BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
 
 
-def _unit(x, name, filters, strides, *, version, bottleneck, stride_on, shortcut, residual, first, initializer):
-    """Figure 5 of the first paper; with version 2 figure 4(e) of the second, normalization and ReLU first."""
-    conv, conv_bn = (partial(one, kernel_initializer=initializer) for one in (_builder.conv, _builder.conv_bn))
-    sizes = ((filters, 1), (filters, 3), (4 * filters, 1)) if bottleneck else ((filters, 3), (filters, 3))
-    strided = 2 if bottleneck and stride_on == "3x3" else 1
-    y = entry = x
-    for k, (width, kernel_size) in enumerate(sizes, 1):
-        step = strides if k == strided else 1
-        if version == 1:
-            relu = k < len(sizes)
-            y = conv_bn(y, width, kernel_size, f"{name}_conv{k}", strides=step, relu=relu, **BATCH_NORM)
-        else:
-            if k > 1 or not first:  # the very first unit stands behind the stem's own
-                y = BatchNormalization(name=f"{name}_conv{k}_bn", **BATCH_NORM)(y)
-                y = layers.ReLU(name=f"{name}_conv{k}_relu")(y)
-            entry = y if k == 1 else entry
-            y = conv(y, width, kernel_size, f"{name}_conv{k}", strides=step, use_bias=False)
+def ResNet18(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "resnet18",
+    *,
+    stride_on: Literal["1x1", "3x3"] | None = None,
+    shortcut: Literal["A", "B", "C"] | None = None,
+    residual: bool | None = None,
+    dropout: float = 0.0,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build ResNet-18 (He et al. 2016a).
 
-    changes = strides > 1 or x.shape[-1] != y.shape[-1]
-    if residual:
-        if shortcut == "C" or (shortcut == "B" and changes):
-            if version == 1:
-                x = conv_bn(x, y.shape[-1], 1, f"{name}_shortcut", strides=strides, relu=False, **BATCH_NORM)
-            else:
-                x = conv(entry, y.shape[-1], 1, f"{name}_shortcut", strides=strides, use_bias=False)
-        elif changes:
-            x = ZeroPadShortcut(y.shape[-1], strides, name=f"{name}_shortcut")(entry)
-        y = layers.Add(name=f"{name}_add")([x, y])
-    return layers.ReLU(name=f"{name}_out")(y) if version == 1 else layers.Identity(name=f"{name}_out")(y)
+    Units have two 3x3 convolutions.
+    Stages end at conv2_2_out, conv3_2_out, conv4_2_out, conv5_2_out.
+    The arguments, result and errors are those of `ResNet50`; `stride_on` must be None.
 
-
-def _network(depth, version=1, cifar=False):
-    """Return the builder of a network of `depth` layers with weights."""
-    function = f"ResNet{depth}{'' if version == 1 else 'V2'}"
-    model_name = function.lower()
-    units = ((depth - 2) // 6,) * 3 if cifar else TABLE_1[depth]
-    bottleneck = depth >= 50 and not cifar
-
-    def build(
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=None,
-        classifier_activation="softmax",
-        name=model_name,
-        *,
-        stride_on=None,
-        shortcut=None,
-        residual=None,
-        dropout=0.0,
-        kernel_initializer="he_normal",
-        bias_initializer="zeros",
-    ):
-        if stride_on is not None and not bottleneck:
-            raise ArgumentError(
-                f"{function}: `stride_on` chooses a layer of bottlenecks, and there are none here; leave it out. "
-                f"Received: stride_on={stride_on!r}"
-            )
-        if residual is False and shortcut is not None:
-            raise ArgumentError(
-                f"{function}: there are no shortcuts with residual=False; leave `shortcut` out. "
-                f"Received: shortcut={shortcut!r}"
-            )
-        start = Start(
-            function,
-            locals(),
-            stride_on=("1x1", "3x3") if version == 1 else ("3x3", "1x1"),
-            shortcut=tuple("ABC" if cifar else "BAC"),
-            residual=(True, False),
-        )
-        initializer = start.initializers["kernel_initializer"]
-        stem = partial(_builder.conv_bn, kernel_initializer=initializer, **BATCH_NORM)
-        if cifar:
-            filters = 16
-            x = stem(start.inputs, filters, 3, "conv1")  # 32x32
-        else:
-            filters = 64
-            x = stem(start.inputs, filters, 7, "conv1", strides=2)  # 112x112
-            x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
-            x = layers.MaxPooling2D(3, 2, name="pool1")(x)  # 56x56
-        for stage, count in enumerate(units, 2):
-            for k in range(1, count + 1):
-                x = _unit(
-                    x,
-                    f"conv{stage}_{k}",
-                    filters * 2 ** (stage - 2),
-                    2 if k == 1 and stage > 2 else 1,
-                    version=version,
-                    bottleneck=bottleneck,
-                    first=(stage, k) == (2, 1),
-                    initializer=initializer,
-                    **start.options,
-                )
-        if version == 2:
-            x = BatchNormalization(name="post_bn", **BATCH_NORM)(x)
-            x = layers.ReLU(name="post_relu")(x)
-        if not include_top:
-            return start.body(x, pooling)
-        x = layers.GlobalAveragePooling2D(name="gap")(x)
-        x = layers.Dropout(dropout, name="drop")(x)
-        x = layers.Dense(start.classes, name="fc", **start.initializers)(x)
-        return start.classifier(x, classifier_activation)
-
-    family = "cifar" if cifar else f"v{version}"
-    build.__name__ = build.__qualname__ = function
-    build.__doc__ = DOCSTRING.format(
-        depth=depth,
-        ends=", ".join(f"conv{stage}_{count}_out" for stage, count in enumerate(units, 2)),
-        inner="1x1, 3x3 and 1x1 convolutions" if bottleneck else "two 3x3 convolutions",
-        stride_on=STRIDE_ON[family]
-        if bottleneck
-        else "of networks with bottlenecks, from 50 layers on; leave it None.",
-        **WORDS[family],
+    Example:
+        >>> model = ResNet18(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return documented(build)
+    options = UnitOptions(stride_on, shortcut, residual)
+    return _build(18, arguments, options, dropout, kernel_initializer, bias_initializer)
 
 
-DOCSTRING = """The residual network of {depth} layers{what}.
+def ResNet34(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "resnet34",
+    *,
+    stride_on: Literal["1x1", "3x3"] | None = None,
+    shortcut: Literal["A", "B", "C"] | None = None,
+    residual: bool | None = None,
+    dropout: float = 0.0,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build ResNet-34 (He et al. 2016a).
 
-    Layers: {stem}, then units of {inner}: conv2_1_conv1, conv2_1_conv2, ..., conv2_1_add,
-    conv2_1_out; a unit that changes the shape also has a shortcut, conv3_1_shortcut. Stages end at
-    {ends}; {end}gap, drop, fc, predictions; without top it ends before gap.
-    Batch normalization and ReLU of a unit's convolution NAME stand {order} it: NAME_bn, NAME_relu.
+    Units have two 3x3 convolutions.
+    Stages end at conv2_3_out, conv3_4_out, conv4_6_out, conv5_3_out.
+    The arguments, result and errors are those of `ResNet50`; `stride_on` must be None.
+
+    Example:
+        >>> model = ResNet34(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    options = UnitOptions(stride_on, shortcut, residual)
+    return _build(34, arguments, options, dropout, kernel_initializer, bias_initializer)
+
+
+def ResNet50(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "resnet50",
+    *,
+    stride_on: Literal["1x1", "3x3"] | None = None,
+    shortcut: Literal["A", "B", "C"] | None = None,
+    residual: bool | None = None,
+    dropout: float = 0.0,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build ResNet-50 (He et al. 2016a).
+
+    Units are bottlenecks: 1x1, 3x3 and 1x1 convolutions. Height and width may be None.
+
+    Layers: conv1, pool1, then the units: conv2_1_conv1, conv2_1_conv2, ..., conv2_1_add, conv2_1_out; a unit that
+    changes the shape also has a shortcut, conv3_1_shortcut. Stages end at conv2_3_out, conv3_4_out, conv4_6_out,
+    conv5_3_out. Then gap, drop, fc, predictions; without top, the network ends before gap. Batch normalization and
+    ReLU follow each convolution NAME of a unit: NAME_bn, NAME_relu.
 
     Args:
-        stride_on: {stride_on}
+        include_top: whether to end with the classifier; False ends with the feature maps before it.
+        weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
+        input_tensor: Keras tensor (batch, height, width, channels) to use as input.
+        input_shape: (height, width, channels), at least 32x32; None: the weights', else (224, 224, 3).
+        pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
+        classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
+            None: the weights', else 1000.
+        classifier_activation: "softmax", or None for logits.
+        name: name of the model.
+        stride_on: the convolution of stride 2 in the first bottleneck of a stage: "1x1", as in the paper, or "3x3",
+            as in torchvision ("v1.5"). None: the weights', else "1x1".
         shortcut: where the shape changes, "A" appends channels of zeros and "B" projects with a 1x1 convolution; "C"
-            projects in every unit. None: that of the weights, else "{shortcut}".
-        residual: False builds the plain network, without shortcuts, whose degradation with depth the first paper
-            shows. None: that of the weights, else True.
-        dropout: share of the classifier's inputs that is dropped while training; the papers have none.
-        kernel_initializer: of all kernels; He's, as in the paper.
-        bias_initializer: of the classifier's bias; the convolutions have none.
+            projects in every unit. None: the weights', else "B".
+        residual: whether units have shortcuts. False builds the plain network, whose degradation with depth the first
+            paper shows. None: the weights', else True.
+        dropout: share of the classifier's inputs to drop while training; the papers have none.
+        kernel_initializer: initializer of all kernels; He's, as in the paper.
+        bias_initializer: initializer of the classifier's bias; the convolutions have none.
+
+    Returns:
+        Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
+        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+
+    Raises:
+        ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
+        ModelFileError: (a ValueError) if a weights file cannot be read or fetched.
 
     Reference:
-        {reference}
-    """
-WORDS = {
-    "v1": {
-        "what": ", version 1",
-        "stem": "conv1, pool1",
-        "end": "",
-        "order": "behind",
-        "shortcut": "B",
-        "reference": "He et al. 2016a, table 1, figure 5 and section 3.3.",
-    },
-    "v2": {
-        "what": ", version 2",
-        "stem": "conv1, pool1",
-        "end": "post_bn, post_relu, ",
-        "order": "in front of",
-        "shortcut": "B",
-        "reference": "He et al. 2016b, figure 4(e) and the appendix; the stem and first unit as in the authors' code.",
-    },
-    "cifar": {
-        "what": " for CIFAR-10",
-        "stem": "conv1",
-        "end": "",
-        "order": "behind",
-        "shortcut": "A",
-        "reference": "He et al. 2016a, section 4.2 and table 6.",
-    },
-}
-STRIDE_ON = {
-    "v1": """the convolution that halves the map in the first bottleneck of a stage: "1x1", as in the paper, or "3x3",
-            as in torchvision ("v1.5"). None: that of the weights, else "1x1".""",
-    "v2": """the convolution that halves the map in the first bottleneck of a stage: "3x3", as in the authors' code, or
-            "1x1". None: that of the weights, else "3x3".""",
-}
+        K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, table 1, figure 5 and
+        section 3.3.
 
-ResNet18, ResNet34, ResNet50, ResNet101, ResNet152 = map(_network, TABLE_1)
-ResNet18V2, ResNet34V2, ResNet50V2, ResNet101V2, ResNet152V2 = (_network(depth, version=2) for depth in TABLE_1)
-ResNet20, ResNet32, ResNet44, ResNet56, ResNet110 = (_network(depth, cifar=True) for depth in (20, 32, 44, 56, 110))
+    Example:
+        >>> model = ResNet50(weights="imagenet")
+        >>> features = ResNet50(include_top=False, input_shape=(None, None, 3), pooling="avg")
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    options = UnitOptions(stride_on, shortcut, residual)
+    return _build(50, arguments, options, dropout, kernel_initializer, bias_initializer)
+
+
+def ResNet101(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "resnet101",
+    *,
+    stride_on: Literal["1x1", "3x3"] | None = None,
+    shortcut: Literal["A", "B", "C"] | None = None,
+    residual: bool | None = None,
+    dropout: float = 0.0,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build ResNet-101 (He et al. 2016a).
+
+    Units are bottlenecks: 1x1, 3x3 and 1x1 convolutions.
+    Stages end at conv2_3_out, conv3_4_out, conv4_23_out, conv5_3_out.
+    The arguments, result and errors are those of `ResNet50`.
+
+    Example:
+        >>> model = ResNet101(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    options = UnitOptions(stride_on, shortcut, residual)
+    return _build(101, arguments, options, dropout, kernel_initializer, bias_initializer)
+
+
+def ResNet152(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "resnet152",
+    *,
+    stride_on: Literal["1x1", "3x3"] | None = None,
+    shortcut: Literal["A", "B", "C"] | None = None,
+    residual: bool | None = None,
+    dropout: float = 0.0,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build ResNet-152 (He et al. 2016a).
+
+    Units are bottlenecks: 1x1, 3x3 and 1x1 convolutions.
+    Stages end at conv2_3_out, conv3_8_out, conv4_36_out, conv5_3_out.
+    The arguments, result and errors are those of `ResNet50`.
+
+    Example:
+        >>> model = ResNet152(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    options = UnitOptions(stride_on, shortcut, residual)
+    return _build(152, arguments, options, dropout, kernel_initializer, bias_initializer)
+
+
+def _build(
+    depth: int,
+    arguments: Arguments,
+    options: UnitOptions,
+    dropout: float,
+    kernel_initializer: Initializer,
+    bias_initializer: Initializer,
+) -> keras.Model:
+    """Build the network of `depth` layers with weights."""
+    architecture = Architecture(TABLE_1[depth], bottleneck=depth >= 50)
+    return build_residual_network(
+        f"ResNet{depth}", architecture, arguments, options, dropout, kernel_initializer, bias_initializer
+    )

@@ -1,13 +1,27 @@
 """VGG.
 
 K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, arXiv
-1409.1556: nothing but 3x3 convolutions, in five blocks that each end with a pool.
+1409.1556. All convolutions are 3x3, in five blocks that each end with a pool.
 """
 
+import keras
 from keras import layers
 
-from keras_cnns.applications._builder import Start, dense_layers, documented
+from keras_cnns.applications._arguments import (
+    Activation,
+    Arguments,
+    Initializer,
+    InputShape,
+    Pooling,
+    check,
+    create_input,
+    describe_initializers,
+    source_inputs,
+)
+from keras_cnns.applications._blocks import classify, dense_classifier, pool_maps
+from keras_cnns.applications._loading import load_weights
 from keras_cnns.layers import LocalResponseNormalization
+from keras_cnns.typing import Path
 
 # Table 1: the number of convolutions in each block, by column
 TABLE_1 = {
@@ -22,69 +36,242 @@ TABLE_1 = {
 CHANNELS = (64, 128, 256, 512, 512)
 
 
-def _column(function, column, what):
-    """Return the builder called `function` of a column of table 1; `what` says what it has, in words."""
-    model_name = function.lower()
+def VGG11(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "vgg11",
+    *,
+    dropout: float = 0.5,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build VGG11 (Simonyan and Zisserman 2015).
 
-    def build(
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=None,
-        classifier_activation="softmax",
-        name=model_name,
-        *,
-        dropout=0.5,
-        kernel_initializer="he_normal",
-        bias_initializer="zeros",
-    ):
-        start = Start(
-            function,
-            locals(),
-            flat=True,
-        )
-        x = start.inputs
-        for block, (convolutions, channels) in enumerate(zip(TABLE_1[column], CHANNELS, strict=True), 1):
-            for k in range(1, convolutions + 1):
-                kernel_size = 1 if column == "C" and k == 3 else 3
-                x = layers.Conv2D(
-                    channels,
-                    kernel_size,
-                    padding="same",
-                    activation="relu",
-                    name=f"conv{block}_{k}",
-                    **start.initializers,
-                )(x)
-            if column == "A-LRN" and block == 1:
-                x = LocalResponseNormalization(name="norm1")(x)
-            x = layers.MaxPooling2D(2, name=f"pool{block}")(x)  # 112x112, 56x56, 28x28, 14x14, 7x7
-        if not include_top:
-            return start.body(x, pooling)
-        return start.classifier(dense_layers(start, x, dropout), classifier_activation)
+    Column A of table 1: 8 convolutions and 3 dense layers; 132,863,336 parameters.
+    The layers, arguments, result and errors are those of `VGG16`.
 
-    build.__name__ = build.__qualname__ = function
-    build.__doc__ = f"""VGG's network {column}: {what}.
+    Example:
+        >>> model = VGG11(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    return _build("VGG11", "A", arguments, dropout, kernel_initializer, bias_initializer)
 
-    Layers: conv1_1, ..., pool1, conv2_1, ..., pool5, flatten, fc6, drop6, fc7, drop7, fc8, predictions; without top it
-    ends at pool5.
+
+def VGG11LRN(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "vgg11lrn",
+    *,
+    dropout: float = 0.5,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build VGG11 with local response normalization (Simonyan and Zisserman 2015).
+
+    Column A-LRN of table 1: column A with AlexNet's normalization, `norm1`, after conv1_1; 132,863,336 parameters.
+    The layers, arguments, result and errors are those of `VGG16`.
+
+    Example:
+        >>> model = VGG11LRN(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    return _build("VGG11LRN", "A-LRN", arguments, dropout, kernel_initializer, bias_initializer)
+
+
+def VGG13(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "vgg13",
+    *,
+    dropout: float = 0.5,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build VGG13 (Simonyan and Zisserman 2015).
+
+    Column B of table 1: 10 convolutions and 3 dense layers; 133,047,848 parameters.
+    The layers, arguments, result and errors are those of `VGG16`.
+
+    Example:
+        >>> model = VGG13(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    return _build("VGG13", "B", arguments, dropout, kernel_initializer, bias_initializer)
+
+
+def VGG16C(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "vgg16c",
+    *,
+    dropout: float = 0.5,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build VGG16 with some 1x1 convolutions (Simonyan and Zisserman 2015).
+
+    Column C of table 1: column D with 1x1 kernels in the third convolution of a block; 133,638,952 parameters.
+    The layers, arguments, result and errors are those of `VGG16`.
+
+    Example:
+        >>> model = VGG16C(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    return _build("VGG16C", "C", arguments, dropout, kernel_initializer, bias_initializer)
+
+
+def VGG16(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "vgg16",
+    *,
+    dropout: float = 0.5,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build VGG16 (Simonyan and Zisserman 2015).
+
+    Column D of table 1: 13 convolutions and 3 dense layers; 138,357,544 parameters. Height and width may be None only
+    without top.
+
+    Layers: conv1_1, ..., pool1, conv2_1, ..., pool5, flatten, fc6, drop6, fc7, drop7, fc8, predictions. Without top,
+    the network ends at pool5.
 
     Args:
-        dropout: share of fc6's and fc7's outputs that is dropped while training; section 3.1.
-        kernel_initializer: of all kernels; the paper draws from a Gaussian of deviation 0.1 (the small network) or
-            starts from a smaller network's weights, and notes that Glorot's initialization would have done.
-        bias_initializer: of all biases.
+        include_top: whether to end with the classifier; False ends with the feature maps before it.
+        weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
+        input_tensor: Keras tensor (batch, height, width, channels) to use as input.
+        input_shape: (height, width, channels), at least 32x32; None: the weights', else (224, 224, 3).
+        pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
+        classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
+            None: the weights', else 1000.
+        classifier_activation: "softmax", or None for logits.
+        name: name of the model.
+        dropout: share of fc6's and fc7's outputs to drop while training; section 3.1.
+        kernel_initializer: initializer of all kernels. The paper draws from a Gaussian of deviation 0.1 (column A) or
+            starts from the weights of a smaller network, and notes that Glorot's initialization would have done.
+        bias_initializer: initializer of all biases.
+
+    Returns:
+        Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
+        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+
+    Raises:
+        ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
+        ModelFileError: (a ValueError) if a weights file cannot be read or fetched.
 
     Reference:
-        Simonyan and Zisserman 2015, table 1, column {column}.
+        Simonyan and Zisserman 2015, table 1.
+
+    Example:
+        >>> model = VGG16(weights="imagenet", classes=5)  # all layers but fc8 are trained
+        >>> features = VGG16(include_top=False, input_shape=(None, None, 3))
     """
-    return documented(build)
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    return _build("VGG16", "D", arguments, dropout, kernel_initializer, bias_initializer)
 
 
-VGG11 = _column("VGG11", "A", "11 layers with weights, 132,863,336 parameters")
-VGG11LRN = _column("VGG11LRN", "A-LRN", "as A, with AlexNet's normalization `norm1` behind conv1_1")
-VGG13 = _column("VGG13", "B", "13 layers with weights, 133,047,848 parameters")
-VGG16C = _column("VGG16C", "C", "16 layers with weights, the third of a block 1x1; 133,638,952 parameters")
-VGG16 = _column("VGG16", "D", "16 layers with weights, 138,357,544 parameters")
-VGG19 = _column("VGG19", "E", "19 layers with weights, 143,667,240 parameters")
+def VGG19(
+    include_top: bool = True,
+    weights: Path | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape | None = None,
+    pooling: Pooling | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation | None = "softmax",
+    name: str = "vgg19",
+    *,
+    dropout: float = 0.5,
+    kernel_initializer: Initializer = "he_normal",
+    bias_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Build VGG19 (Simonyan and Zisserman 2015).
+
+    Column E of table 1: 16 convolutions and 3 dense layers; 143,667,240 parameters.
+    The layers, arguments, result and errors are those of `VGG16`.
+
+    Example:
+        >>> model = VGG19(classes=10)
+    """
+    arguments = Arguments(
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    return _build("VGG19", "E", arguments, dropout, kernel_initializer, bias_initializer)
+
+
+def _build(
+    builder: str,
+    column: str,
+    arguments: Arguments,
+    dropout: float,
+    kernel_initializer: Initializer,
+    bias_initializer: Initializer,
+) -> keras.Model:
+    """Build the network of a column of table 1.
+
+    Args:
+        builder: public name of the builder.
+        column: heading of the column.
+        arguments: what all builders take.
+        dropout: share of fc6's and fc7's outputs to drop while training.
+        kernel_initializer: initializer of all kernels.
+        bias_initializer: initializer of all biases.
+    """
+    settings = check(builder, arguments, dropout, needs_size_unless="include_top=False")
+    inputs = create_input(settings)
+    initializers = describe_initializers(kernel_initializer, bias_initializer)
+
+    x = inputs
+    for block, (convolutions, channels) in enumerate(zip(TABLE_1[column], CHANNELS, strict=True), 1):
+        for k in range(1, convolutions + 1):
+            kernel_size = 1 if column == "C" and k == 3 else 3
+            conv = layers.Conv2D(
+                channels, kernel_size, padding="same", activation="relu", name=f"conv{block}_{k}", **initializers
+            )
+            x = conv(x)
+        if column == "A-LRN" and block == 1:
+            x = LocalResponseNormalization(name="norm1")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)  # 112x112, 56x56, 28x28, 14x14, 7x7
+    if arguments.include_top:
+        logits = dense_classifier(x, settings.classes, dropout, initializers)
+        outputs = classify(logits, arguments.classifier_activation)
+    else:
+        outputs = pool_maps(x, arguments.pooling)
+    model = keras.Model(source_inputs(inputs), outputs, name=arguments.name)
+    load_weights(model, inputs, settings)
+    return model

@@ -1,4 +1,7 @@
-"""The layers that Keras lacks, or has slowly. Importing this module registers them for `keras.saving`."""
+"""Layers that Keras lacks, or that are slow in Keras.
+
+Importing this package registers them for `keras.saving`.
+"""
 
 from keras_cnns import _quiet
 from keras_cnns._lazy import dir_of

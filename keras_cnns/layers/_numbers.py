@@ -1,8 +1,17 @@
-"""Numbers of NumPy as Python's own, which Keras's layers ask for and JSON can hold."""
+"""Conversion of NumPy's numbers to Python's."""
+
+from typing import Any
 
 import numpy as np
 
 
-def plain(value):
-    """Return a NumPy scalar as a Python number and an array as a list; everything else as it is."""
+def plain(value: Any) -> Any:
+    """Return numbers of NumPy as Python's.
+
+    A scalar becomes a number and an array a list; other values are returned unchanged. Keras's layers ask for Python's
+    numbers, and JSON can hold no others.
+
+    Args:
+        value: an argument of a layer.
+    """
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

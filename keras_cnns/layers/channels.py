@@ -1,10 +1,16 @@
-"""Layers that work on channels: normalization over neighbors, maxima of pieces, groups, zeros appended."""
+"""Layers that work on channels.
+
+Normalization over neighbors, maxima of pieces, convolution in groups, zero padding of channels.
+"""
+
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_cnns.layers._numbers import plain
+from keras_cnns.layers._types import Cost, Tensor, TensorShape
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
@@ -13,22 +19,23 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     output[c] = input[c] / (k + alpha * sum(input[c - n // 2 ... c + n // 2] ** 2)) ** beta
 
-    Computed in float32 under every dtype policy. The sum over channels is a 1x1 convolution with a band of ones, and
-    the power -0.75 is made of reciprocal square roots: so it runs on every backend, and integer quantization leaves
-    no float operation behind.
+    It is computed in float32 under every dtype policy. The sum over channels is a 1x1 convolution with a band of ones,
+    and the power -0.75 a product of reciprocal square roots. So the layer runs on every backend, and integer
+    quantization leaves no float operation.
 
     Args:
-        n: channels in the sum, odd; fewer at both ends.
-        k: added to the sum.
+        n: number of channels in the sum, odd; there are fewer at both ends.
+        k: number added to the sum.
         alpha: weight of the sum. The paper's 1e-4 is not divided by `n`.
-        beta: the power.
-        divide_alpha: whether `alpha` is divided by `n`, as Caffe, cuda-convnet and torch do.
+        beta: exponent.
+        divide_alpha: whether `alpha` is divided by `n`, as in Caffe, cuda-convnet and torch.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: (batch, height, width, channels), any float dtype.
 
     Returns:
-        As `inputs`, in the layer's compute dtype.
+        The shape of `inputs`, in the layer's compute dtype.
 
     Raises:
         ValueError: if `n` is not odd.
@@ -36,40 +43,52 @@ class LocalResponseNormalization(keras.layers.Layer):
     Reference:
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks,
         NIPS 2012, section 3.3.
+
+    Example:
+        >>> LocalResponseNormalization(k=1.0, divide_alpha=True)(np.ones((1, 27, 27, 96))).shape
+        TensorShape([1, 27, 27, 96])
     """
 
-    def __init__(self, n=5, k=2.0, alpha=1e-4, beta=0.75, divide_alpha=False, **kwargs):
+    def __init__(
+        self,
+        n: int = 5,
+        k: float = 2.0,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        divide_alpha: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if n < 1 or n % 2 == 0:
             raise ValueError(f"`n` must be odd, so that the window has a middle. Received: n={n}")
-        # NumPy's scalars would widen the dtype of what is computed, and are no JSON
+        # NumPy's scalars would widen the dtype of the result, and JSON cannot hold them.
         self.n, self.k, self.alpha, self.beta = int(n), float(k), float(alpha), float(beta)
         self.divide_alpha = bool(divide_alpha)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Normalize `inputs`."""
         channels, radius = inputs.shape[-1], self.n // 2
-        band = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels))) <= radius
-        band = band * (self.alpha / self.n if self.divide_alpha else self.alpha)
+        is_neighbor = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels))) <= radius
+        band = is_neighbor * (self.alpha / self.n if self.divide_alpha else self.alpha)
         x = ops.cast(inputs, "float32")
         energy = self.k + ops.conv(x * x, band[None, None].astype("float32"), data_format="channels_last")
         if self.beta == 0.75:
             root = ops.rsqrt(energy)
-            # In this order: TFLite's converter gives one factor the scale of the product, when a pool or a convolution
-            # follows; of the two roots, quantized so, three values out of 256 would be left
+            # The order of the factors matters for int8. If a pool or a convolution follows, TFLite's converter gives
+            # one factor the scale of the product. The product of the two roots would then keep three of 256 values.
             x = (x * root) * ops.rsqrt(energy * root)
         else:
             x = x * ops.power(energy, -self.beta)
         return ops.cast(x, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         return input_shape
 
-    def compute_cost(self, input_shape):
-        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+    def compute_cost(self, input_shape: TensorShape) -> Cost:
+        """Return zeros; only kernels and pools have a cost."""
         return {"macs": 0, "connections": 0}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"n": self.n, "k": self.k, "alpha": self.alpha, "beta": self.beta, "divide_alpha": self.divide_alpha}
         return {**super().get_config(), **own}
 
@@ -79,7 +98,8 @@ class Maxout(keras.layers.Layer):
     """Keep the largest of every `pieces` adjacent channels.
 
     Args:
-        pieces: channels that compete for each output channel.
+        pieces: number of channels that compete for each output channel.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: (batch, ..., channels), any dtype; `channels` a multiple of `pieces`.
@@ -92,25 +112,29 @@ class Maxout(keras.layers.Layer):
 
     Reference:
         I. Goodfellow, D. Warde-Farley, M. Mirza, A. Courville, Y. Bengio: Maxout Networks, ICML 2013, section 3.
+
+    Example:
+        >>> Maxout(2)(np.ones((1, 10))).shape
+        TensorShape([1, 5])
     """
 
-    def __init__(self, pieces=2, **kwargs):
+    def __init__(self, pieces: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         if pieces < 1:
             raise ValueError(f"`pieces` must be at least 1. Received: pieces={pieces}")
         self.pieces = int(pieces)
 
-    def build(self, input_shape):
-        self.compute_output_shape(input_shape)  # which checks it
+    def build(self, input_shape: TensorShape) -> None:
+        self.compute_output_shape(input_shape)  # raises an error if the shape does not fit
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Return the largest of each group of channels."""
         sides = inputs.shape[1:-1]
         if None in sides:
             sides = ops.shape(inputs)[1:-1]
         return ops.max(ops.reshape(inputs, (-1, *sides, inputs.shape[-1] // self.pieces, self.pieces)), axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         if input_shape[-1] % self.pieces:
             raise ValueError(
                 f"the number of channels must be a multiple of `pieces`. "
@@ -118,46 +142,52 @@ class Maxout(keras.layers.Layer):
             )
         return (*input_shape[:-1], input_shape[-1] // self.pieces)
 
-    def compute_cost(self, input_shape):
-        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+    def compute_cost(self, input_shape: TensorShape) -> Cost:
+        """Return zeros; only kernels and pools have a cost."""
         return {"macs": 0, "connections": 0}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "pieces": self.pieces}
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class SplitConv2D(keras.layers.Conv2D):
-    """A grouped convolution as its groups: split, convolve each part, join.
+    """Compute a grouped convolution as separate convolutions of its groups.
 
-    The same numbers and the same weights as `keras.layers.Conv2D(..., groups=groups)`: its kernel, (height, width,
-    channels / groups, filters), fits here and the other way round. The kernels of native grouped convolution train
-    many times slower on CPUs, and its ONNX export is not accepted by ONNX Runtime.
+    The channels are split, each part is convolved, and the results are joined. Results and weights are those of
+    `keras.layers.Conv2D(..., groups=groups)`: the kernels of both have the shape (height, width, channels / groups,
+    filters), and can be exchanged. Native grouped convolution trains many times slower on CPUs, and ONNX Runtime does
+    not accept its ONNX export.
 
     Args:
-        filters, kernel_size, ...: as in `keras.layers.Conv2D`; `data_format` stays "channels_last".
-        groups: number of parts of the channels, each seen by as many of the filters.
+        *args: arguments of `keras.layers.Conv2D`. With `groups`, each part of the channels is seen by an equal part of
+            the filters.
+        **kwargs: arguments of `keras.layers.Conv2D`; `data_format` must be "channels_last".
 
     Call arguments:
         inputs: (batch, height, width, channels), any float dtype; `channels` a multiple of `groups`.
 
     Returns:
-        As `keras.layers.Conv2D`.
+        The shape and dtype of `keras.layers.Conv2D`.
 
     Raises:
-        ValueError: if `data_format` is another one.
+        ValueError: if `data_format` is not "channels_last".
 
     Reference:
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks,
         NIPS 2012, section 3.5: the two GPUs.
+
+    Example:
+        >>> SplitConv2D(256, 5, padding="same", groups=2)(np.ones((1, 27, 27, 96))).shape
+        TensorShape([1, 27, 27, 256])
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
         if self.data_format != "channels_last":
             raise ValueError(f"`data_format` must be 'channels_last'. Received: data_format={self.data_format!r}")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Convolve each part of the channels of `inputs` with its own filters."""
         parts = zip(ops.split(inputs, self.groups, -1), ops.split(self.kernel, self.groups, -1), strict=True)
         x = ops.concatenate([self.convolution_op(part, kernel) for part, kernel in parts], axis=-1)
@@ -165,8 +195,8 @@ class SplitConv2D(keras.layers.Conv2D):
             x = ops.add(x, ops.cast(self.bias, x.dtype))
         return x if self.activation is None else self.activation(x)
 
-    def compute_cost(self, input_shape):
-        """Return {"macs": multiply-adds, "connections": links from inputs and biases to units} of one image."""
+    def compute_cost(self, input_shape: TensorShape) -> Cost:
+        """Return the multiply-adds and connections of one image; biases are connections."""
         _, height, width, filters = self.compute_output_shape(input_shape)
         macs = height * width * int(np.prod(self.kernel.shape))
         return {"macs": macs, "connections": macs + self.use_bias * height * width * filters}
@@ -174,11 +204,14 @@ class SplitConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class ZeroPadShortcut(keras.layers.Layer):
-    """The shortcut without parameters: every `strides`-th pixel, and channels of zeros appended up to `filters`.
+    """Subsample pixels and append channels of zeros.
+
+    This is the shortcut without parameters of residual networks.
 
     Args:
         filters: channels of the output, at least those of the input.
-        strides: distance of the pixels that are kept, the first among them.
+        strides: distance of the pixels that are kept; the first pixel is among them.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: (batch, height, width, channels), any float dtype.
@@ -192,21 +225,25 @@ class ZeroPadShortcut(keras.layers.Layer):
     Reference:
         K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3,
         option A.
+
+    Example:
+        >>> ZeroPadShortcut(32, strides=2)(np.ones((1, 8, 8, 16))).shape
+        TensorShape([1, 4, 4, 32])
     """
 
-    def __init__(self, filters, strides=1, **kwargs):
+    def __init__(self, filters: int, strides: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters, self.strides = int(filters), int(strides)
 
-    def build(self, input_shape):
-        self.compute_output_shape(input_shape)  # which checks it
+    def build(self, input_shape: TensorShape) -> None:
+        self.compute_output_shape(input_shape)  # raises an error if the shape does not fit
 
-    def call(self, inputs):
-        """Return the pixels that are kept, with zeros behind their channels."""
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return every `strides`-th pixel, with zeros after its channels."""
         x = inputs[:, :: self.strides, :: self.strides] if self.strides > 1 else inputs
         return ops.pad(x, [(0, 0)] * 3 + [(0, self.filters - inputs.shape[-1])])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         batch, *sides, channels = input_shape
         if channels > self.filters:
             raise ValueError(
@@ -214,9 +251,9 @@ class ZeroPadShortcut(keras.layers.Layer):
             )
         return (batch, *(None if side is None else -(-side // self.strides) for side in sides), self.filters)
 
-    def compute_cost(self, input_shape):
-        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+    def compute_cost(self, input_shape: TensorShape) -> Cost:
+        """Return zeros; only kernels and pools have a cost."""
         return {"macs": 0, "connections": 0}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "strides": self.strides}

@@ -1,47 +1,54 @@
-"""Batch normalization in one operation of TensorFlow."""
+"""Batch normalization as one TensorFlow operation."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_cnns.layers._types import Cost, Tensor, TensorShape
+
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's batch normalization, computed faster in training on the TensorFlow backend.
+    """Normalize batches, faster than Keras while training with TensorFlow.
 
-    The same layer in all else: constructor, weights, their names and order, configuration, and the name under which it
-    is saved. In training mode, where the input is (batch, height, width, channels) and normalized along the channels,
-    forward pass and gradient each are one fused operation instead of a dozen passes over the activations. Everything
-    else is Keras's own code: inference mode and frozen layers, other ranks and axes, masks, `renorm`, `synchronized`,
-    float64, other backends. Where replicas of `tf.distribute` share a batch, the statistics are those of the whole
-    batch, as on one device and on JAX: as if `synchronized` were set.
+    In training mode, forward pass and gradient are one fused operation each, instead of a dozen passes over the
+    activations. This needs an input (batch, height, width, channels), normalized along the channels. Everything else is
+    computed by Keras's own code: inference mode and frozen layers, other ranks and axes, masks, `renorm`,
+    `synchronized`, float64, other backends. If replicas of `tf.distribute` share a batch, the statistics are those of
+    the whole batch, as on one device and on JAX, and as with `synchronized`.
 
-    A file with this layer is read by any Keras, which then computes with its own class; `keras_cnns.saving.load_model`
-    gives this one back. Only Keras's own comes out of `model.from_config(model.get_config())`.
+    Constructor, weights, their names and order, configuration and the saved name are those of
+    `keras.layers.BatchNormalization`. Any Keras can read a file with this layer, and then computes with its own class;
+    `keras_cnns.saving.load_model` restores this class. `model.from_config(model.get_config())` has Keras's own class.
 
-    Args:
-        axis, momentum, epsilon, center, scale, ...: as `keras.layers.BatchNormalization`.
+    Its arguments are those of `keras.layers.BatchNormalization`: axis, momentum, epsilon, center, scale and others.
 
     Call arguments:
         inputs: (batch, height, width, channels), or any other shape, any float dtype.
-        training: True for the statistics of the batch, which then move the moving ones; False for the moving ones.
-        mask: as Keras's.
+        training: True to use the statistics of the batch, and update the moving ones; False to use the moving ones.
+        mask: as for Keras's layer.
 
     Returns:
-        As `inputs`, in the layer's compute dtype.
+        The shape of `inputs`, in the layer's compute dtype.
 
     Reference:
         S. Ioffe, C. Szegedy: Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
-        Shift, ICML 2015, algorithm 1; the moving variance is Keras's, of the batch as it is, without their
+        Shift, ICML 2015, algorithm 1. The moving variance is that of the batch, as in Keras; the paper multiplies it by
         m / (m - 1).
+
+    Example:
+        >>> BatchNormalization(momentum=0.9)(np.ones((8, 4, 4, 3)), training=True).shape
+        TensorShape([8, 4, 4, 3])
     """
 
-    # Keras describes a layer by its class's module and name. Under these any Keras finds its own class, whether it has
-    # keras_cnns or not; a registered name of ours it would not find
+    # A file describes a layer by its class's module and name. With this module, any Keras finds its own class, even
+    # where keras_cnns is not installed. It would not find a name that we registered.
     __module__ = "keras.layers"
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         """Normalize `inputs`."""
         if not (training and self.trainable and mask is None and self._can_fuse(inputs)):
-            # Inference too: exported files hold what they would hold of Keras's layer, folded into the convolutions
+            # In inference mode too, so that exporters fold the layer into the convolution before it, as Keras's own.
             return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance = _fused(inputs, self.gamma, self.beta, self.epsilon)
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -49,17 +56,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
     def _moments(self, inputs, mask):
-        """Return (mean, variance) of a batch in training, the whole batch where replicas share it."""
+        """Return mean and variance of the batch that all replicas share."""
         if mask is None and _replicas() > 1:
             return _shared_moments(inputs, self._reduction_axes)
         return super()._moments(inputs, mask)
 
-    def compute_cost(self, input_shape):
-        """Return {"macs": 0, "connections": 0}: only layers with a kernel or a pool have any."""
+    def compute_cost(self, input_shape: TensorShape) -> Cost:
+        """Return zeros; only kernels and pools have a cost."""
         return {"macs": 0, "connections": 0}
 
     def _can_fuse(self, inputs):
-        """Return whether TensorFlow has one operation for what this layer does in training."""
+        """Return whether one TensorFlow operation can compute the training mode."""
         return (
             keras.backend.backend() == "tensorflow"
             and len(inputs.shape) == 4
@@ -71,8 +78,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
 
 
-def _replicas():
-    """Return how many replicas of `tf.distribute` share the batch that is computed now; 1 elsewhere."""
+def _replicas() -> int:
+    """Return the number of `tf.distribute` replicas that share the current batch."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf
@@ -81,10 +88,14 @@ def _replicas():
     return replica.num_replicas_in_sync if replica else 1
 
 
-def _shared_moments(inputs, axes):
-    """Return (mean, variance), float32, of the batch that replicas share.
+def _shared_moments(inputs: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
+    """Return mean and variance, float32, of the batch that replicas share.
 
-    As Keras's `synchronized`, but in one sum over the replicas in place of three, each of which they wait for.
+    Keras's `synchronized` sums three times over the replicas, and they wait for each sum. Here there is one sum.
+
+    Args:
+        inputs: this replica's part of the batch.
+        axes: axes to reduce.
     """
     import tensorflow as tf
 
@@ -97,13 +108,17 @@ def _shared_moments(inputs, axes):
     return mean, tf.maximum(squares / count - tf.square(mean), 0.0)
 
 
-def _fused(inputs, gamma, beta, epsilon):
-    """Return (outputs, mean, variance): of `inputs`' dtype and shape, and float32 (channels,) of the batch.
+def _fused(inputs: Tensor, gamma: Any, beta: Any, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the normalized batch, its mean and its variance.
 
     Args:
         inputs: (batch, height, width, channels), float32, bfloat16 or float16.
-        gamma, beta: variables (channels,), or None.
-        epsilon: added to the variance.
+        gamma: variable (channels,), or None.
+        beta: variable (channels,), or None.
+        epsilon: number added to the variance.
+
+    Returns:
+        Outputs with the shape and dtype of `inputs`; mean and variance of the batch, float32 (channels,).
     """
     import tensorflow as tf
 
@@ -112,13 +127,14 @@ def _fused(inputs, gamma, beta, epsilon):
         x=inputs,
         scale=tf.ones(channels) if gamma is None else ops.cast(gamma, "float32"),
         offset=tf.zeros(channels) if beta is None else ops.cast(beta, "float32"),
-        mean=tf.zeros(0),  # not used in training
+        mean=tf.zeros(0),  # not used in training mode
         variance=tf.zeros(0),
         epsilon=epsilon,
         is_training=True,
     )
-    # It returns the unbiased variance, sum / (n - 1); Keras's moving variance is of sum / n
+    # The operation returns the unbiased variance, sum / (n - 1). Keras's moving variance uses sum / n.
     count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), "float32")
-    # Of one pixel it is 0, or on a GPU perhaps not finite; without a pixel NaN, as Keras's
+    # For one pixel the operation's variance is 0, or on a GPU perhaps not finite, so that a plain product would be NaN.
+    # For an empty batch the result is NaN, as in Keras.
     variance = tf.math.multiply_no_nan(variance, (count - 1) / count)
     return outputs, mean, variance

@@ -1,20 +1,38 @@
 """Pooling whose output sizes round up, as in cuda-convnet and Caffe."""
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
 from keras_cnns.layers._numbers import plain
+from keras_cnns.layers._types import Cost, Tensor, TensorShape
 
 
-def _ceil_extra(size, pool, stride):
-    """Rows that the last window of a pool which rounds up reaches beyond `size`; `stride - 1` if unknown."""
+def _rows_beyond(size: int | None, pool: int, stride: int) -> int:
+    """Return how many rows the last window reaches beyond the edge.
+
+    Args:
+        size: number of rows; None if unknown, for which the result is the most possible rows, `stride - 1`.
+        pool: side of the window.
+        stride: step of the window.
+    """
     return stride - 1 if size is None else -(size - pool) % stride
 
 
 class _CeilPooling:
-    """What the two ceil poolings share: how far to pad, and the shape that comes out."""
+    """A mixin with the padding and output shape of both poolings."""
 
-    def __init__(self, *args, **kwargs):
+    # Attributes that Keras's class sets
+    name: str
+    pool_size: tuple[int, int]
+    strides: tuple[int, int]
+    padding: str
+    data_format: str
+    compute_dtype: str
+
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
         if self.padding != "valid" or self.data_format != "channels_last":
             raise ValueError(
@@ -27,40 +45,42 @@ class _CeilPooling:
                 f"Received: pool_size={self.pool_size}, strides={self.strides}"
             )
 
-    def _extra(self, shape):
+    def _padding(self, shape: TensorShape) -> list[int]:
+        """Return the rows and columns to add at the far edges."""
         axes = list(zip(shape[1:3], self.pool_size, self.strides, strict=True))
         if any(size is not None and size <= pool - stride for size, pool, stride in axes):
             raise ValueError(
                 f"{self.name}: too little is left of the image for a window of {self.pool_size}; take larger "
                 f"images. Received: input_shape={tuple(shape)}"
             )
-        return [_ceil_extra(*axis) for axis in axes]
+        return [_rows_beyond(*axis) for axis in axes]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         batch, *sizes, channels = input_shape
-        extra = self._extra(input_shape)
+        extra = self._padding(input_shape)
         sizes = [None if size is None else size + more for size, more in zip(sizes, extra, strict=True)]
-        return super().compute_output_shape((batch, *sizes, channels))
+        return super().compute_output_shape((batch, *sizes, channels))  # type: ignore[misc]  # Keras's class has it
 
-    def compute_cost(self, input_shape):
-        """Return {"macs": 0, "connections": links from inputs to units} of one image, no window cut off."""
+    def compute_cost(self, input_shape: TensorShape) -> Cost:
+        """Return the connections of one image, with whole windows at the edge."""
         _, height, width, channels = self.compute_output_shape(input_shape)
         return {"macs": 0, "connections": height * width * channels * self.pool_size[0] * self.pool_size[1]}
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class CeilMaxPooling2D(_CeilPooling, keras.layers.MaxPooling2D):
-    """Max pooling whose output size rounds up, as in cuda-convnet and Caffe.
+    """Keep the maximum of each window, with output sizes that round up.
 
-    An axis of `n` positions gives `1 + ceil((n - pool) / stride)`; the last window is cut off at the edge.
-    The edge is repeated rather than padded with minus infinity, which integer quantization cannot represent:
-    the repeated value already lies in the window, so the maximum is the same.
+    An axis of `n` positions becomes `1 + ceil((n - pool) / stride)` positions; the last window is cut off at the edge.
+    The edge is repeated, which does not change the maximum, because the repeated values already lie in the window.
+    Padding with minus infinity would do the same, but integer quantization cannot represent it.
 
     Args:
-        pool_size, strides, name, dtype: as in `keras.layers.MaxPooling2D`; `padding` stays "valid".
+        *args: arguments of `keras.layers.MaxPooling2D`.
+        **kwargs: arguments of `keras.layers.MaxPooling2D`; `padding` must be "valid".
 
     Call arguments:
         inputs: (batch, height, width, channels), any float dtype; height and width may be unknown.
@@ -70,12 +90,16 @@ class CeilMaxPooling2D(_CeilPooling, keras.layers.MaxPooling2D):
 
     Reference:
         A. Krizhevsky, cuda-convnet, 2012; Caffe's pooling layer.
+
+    Example:
+        >>> CeilMaxPooling2D(3, 2)(np.ones((1, 32, 32, 96))).shape
+        TensorShape([1, 16, 16, 96])
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Pool `inputs`."""
-        height, width = self._extra(inputs.shape)
-        # One row at a time: a symmetric pad by one repeats the edge itself, a wider one mirrors what lies behind it.
+        height, width = self._padding(inputs.shape)
+        # Pad one row at a time: a symmetric pad by one repeats the edge; a wider one would mirror the rows before it.
         for step in range(max(height, width)):
             pads = [(0, 0), (0, int(step < height)), (0, int(step < width)), (0, 0)]
             inputs = ops.pad(inputs, pads, mode="symmetric")
@@ -84,43 +108,54 @@ class CeilMaxPooling2D(_CeilPooling, keras.layers.MaxPooling2D):
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class CeilAveragePooling2D(_CeilPooling, keras.layers.AveragePooling2D):
-    """Average pooling whose output size rounds up; a window cut off at the edge divides by what it holds.
+    """Average each window, with output sizes that round up.
 
-    Arguments, shapes and reference: as `CeilMaxPooling2D`.
+    A window that is cut off at the edge is divided by the number of its real pixels. Arguments, shapes and reference
+    are those of `CeilMaxPooling2D`.
+
+    Example:
+        >>> CeilAveragePooling2D(3, 2)(np.ones((1, 16, 16, 96))).shape
+        TensorShape([1, 8, 8, 96])
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Pool `inputs`."""
-        height, width = self._extra(inputs.shape)
+        height, width = self._padding(inputs.shape)
         pads = [(0, 0), (0, height), (0, width), (0, 0)]
-        share = super().call(ops.pad(ops.ones_like(inputs[:1, :, :, :1]), pads))  # of each window that is real
-        return super().call(ops.pad(inputs, pads)) / share
+        real_share = super().call(ops.pad(ops.ones_like(inputs[:1, :, :, :1]), pads))  # of the pixels of each window
+        return super().call(ops.pad(inputs, pads)) / real_share
 
 
-def ceil_pooling(kind, pool_size, strides, name):
-    """Return a function that pools as Caffe does, through Keras's own layer wherever that does the same.
+def ceil_pooling(
+    kind: Literal["max", "average"], pool_size: int, strides: int, name: str
+) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+    """Return a function that pools with output sizes that round up.
 
-    Keras's "same" has the windows of a pool that rounds up when its padding is at most one row at the far edge;
-    "valid" has them when the windows fit exactly. A file with only such pools loads without this package. On torch,
-    Keras's "same" average counts what lies outside, so it is not taken there.
+    It applies Keras's own layer wherever that computes the same, so that a file with only such pools loads without
+    this package. Keras's "valid" is the same if the windows fit exactly; "same" is the same if its padding is at most
+    one row at the far edge. On torch, Keras's "same" average counts the padding, so it is not used there.
 
     Args:
         kind: "max" or "average".
         pool_size: side of the window, in positions.
         strides: step of the window, in positions.
-        name: the layer's name.
+        name: name of the layer.
+
+    Example:
+        >>> ceil_pooling("max", 3, 2, "pool1")(keras.Input((32, 32, 96))).shape
+        (None, 16, 16, 96)
     """
-    keras_class, ceil_class = {
+    classes: dict[str, tuple[Any, Any]] = {
         "max": (keras.layers.MaxPooling2D, CeilMaxPooling2D),
         "average": (keras.layers.AveragePooling2D, CeilAveragePooling2D),
-    }[kind]
-
+    }
+    keras_class, ceil_class = classes[kind]
     pool_size, strides = int(pool_size), int(strides)
 
-    def pool(x):
+    def pool(x: keras.KerasTensor) -> keras.KerasTensor:
         sizes = x.shape[1:3]
         if None not in sizes:
-            extra = [_ceil_extra(size, pool_size, strides) for size in sizes]
+            extra = [_rows_beyond(size, pool_size, strides) for size in sizes]
             same = [max(-(-size // strides) * strides - strides + pool_size - size, 0) for size in sizes]
             if extra == [0, 0]:
                 return keras_class(pool_size, strides, padding="valid", name=name)(x)

@@ -1,12 +1,19 @@
-"""What holds for every builder: counts and shapes of the facts, the arguments they share, that they learn."""
+"""What all networks have in common.
 
+Their counts and shapes are those of the facts, they take the same arguments, and they learn.
+"""
+
+import ast
+import functools
 import inspect
+import pydoc
 import re
 
 import facts
 import keras
 import numpy as np
 import pytest
+from conftest import ROOT
 from families import (
     CHEAP_FIRST,
     COVERED,
@@ -16,8 +23,8 @@ from families import (
     FILES,
     SMALL_FIRST,
     has_codes,
-    images,
     minimum,
+    random_images,
     small,
 )
 
@@ -26,7 +33,7 @@ from keras_cnns.analysis import account
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.saving import load_model, save_model
 
-DEEP = ("ResNet101", "ResNet110", "ResNet152", "ResNet101V2", "ResNet152V2")  # their code is that of ResNet50 or 20
+DEEP = ("ResNet101", "ResNet110", "ResNet152", "ResNet101V2", "ResNet152V2")  # built by the code of ResNet50 or 20
 
 
 def slow_if(condition, *case):
@@ -35,18 +42,23 @@ def slow_if(condition, *case):
 
 @pytest.mark.parametrize(
     "name, options, trainable, fixed",
-    [slow_if(case[0] in DEEP and case[1], *case) for case in facts.PARAMETERS],  # each builder is counted in any case
+    [
+        slow_if(case[0] in DEEP and case[1], *case) for case in facts.PARAMETERS
+    ],  # the defaults of each builder are never slow
     ids=str,
 )
-def test_counts_and_shapes(name, options, trainable, fixed):
-    zeros = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}  # random numbers would take most of the time
+def test_counts_and_shapes_are_those_of_the_facts(name, options, trainable, fixed):
+    zeros = {
+        "kernel_initializer": "zeros",
+        "bias_initializer": "zeros",
+    }  # drawing random numbers would take most of the time
     codes = {"codes": np.ones((100, 84))} if options.get("classes") == 100 and has_codes(name, options) else {}
     model = getattr(applications, name)(**zeros, **codes, **options)
     counts = [sum(int(np.prod(w.shape)) for w in ws) for ws in (model.trainable_weights, model.non_trainable_weights)]
     assert counts == [trainable, fixed] and model.count_params() == trainable + fixed
     macs = next(macs for other, conditions, macs in facts.MACS if (other, conditions) == (name, options))
-    found = account(model)
-    assert (found.macs, found.trainable, found.fixed, found.not_counted) == (macs, trainable, fixed, ())
+    counted = account(model)
+    assert (counted.macs, counted.trainable, counted.fixed, counted.not_counted) == (macs, trainable, fixed, ())
     for other, conditions, layers in facts.LAYERS:
         if (other, conditions) == (name, options):
             for layer, (shape, count) in layers.items():
@@ -56,22 +68,22 @@ def test_counts_and_shapes(name, options, trainable, fixed):
         assert model.input_shape[1:] == FACTS[name].input_shape and model.output_shape[1] == FACTS[name].classes
 
 
-def test_every_public_builder_has_facts_and_tests():
+def test_every_public_builder_and_option_has_facts_and_tests():
     names = set(applications.list_models())
     assert names == set(FACTS) == {name for name, *_ in facts.LAYERS}
     for name, record in FACTS.items():
         assert (name, {}, record.parameters) in [row[:3] for row in facts.PARAMETERS]
         assert (name, {}, record.macs) in facts.MACS
-    # Every option of every network is built and counted
+    # Every option of every network is built and counted.
     counted = [*facts.PARAMETERS, *facts.residual_networks()]
     for name in names:
         signature = inspect.signature(getattr(applications, name)).parameters
         shared = {"dropout", "kernel_initializer", "bias_initializer", "codes", "activation"}
-        own = {key for key, value in signature.items() if value.kind is value.KEYWORD_ONLY} - shared
+        options = {key for key, value in signature.items() if value.kind is value.KEYWORD_ONLY} - shared
         if name.startswith("ResNet") and FACTS[name].input_shape[0] == 32 or name in SMALL_RESNETS:
-            own.remove("stride_on")  # there are no bottlenecks
-        for option in own:
-            assert any(option in options for other, options, *_ in counted if other == name), f"{name}: {option}"
+            options.remove("stride_on")  # there are no bottlenecks
+        for option in options:
+            assert any(option in given for other, given, *_ in counted if other == name), f"{name}: {option}"
 
 
 SMALL_RESNETS = ("ResNet18", "ResNet34", "ResNet18V2", "ResNet34V2")
@@ -85,40 +97,136 @@ SMALL_RESNETS = ("ResNet18", "ResNet34", "ResNet18V2", "ResNet34V2")
     ],
     ids=str,
 )
-def test_residual_networks(name, options, trainable, fixed, macs):
+def test_counts_of_every_residual_network_and_option(name, options, trainable, fixed, macs):
     model = getattr(applications, name)(kernel_initializer="zeros", **options)
-    found = account(model)
-    assert (found.trainable, found.fixed, found.macs) == (trainable, fixed, macs)
+    counted = account(model)
+    assert (counted.trainable, counted.fixed, counted.macs) == (trainable, fixed, macs)
     for layer, (shape, _) in next(layers for other, o, layers in facts.LAYERS if (other, o) == (name, {})).items():
         if re.match(r"conv1$|pool1$|.*_out$|post_relu$|gap$|fc$", layer):
             assert model.get_layer(layer).output.shape == (None, *shape), layer
 
 
-@pytest.mark.parametrize("name", [slow_if(name in DEEP, name) for name in applications.list_models()])
-def test_docstrings_tell_all(name):
+@functools.cache
+def definition(name):
+    """Return the syntax tree of a builder, as an editor reads it."""
+    path = ROOT / "keras_cnns" / "applications" / f"{applications._BUILDERS[name]}.py"
+    module = ast.parse(path.read_text("utf8"))
+    (function,) = (node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return function
+
+
+KERAS_ARGUMENTS = [
+    "include_top",
+    "weights",
+    "input_tensor",
+    "input_shape",
+    "pooling",
+    "classes",
+    "classifier_activation",
+    "name",
+]
+
+
+@pytest.mark.parametrize("name", applications.list_models())
+def test_an_editor_shows_the_signature_without_importing(name):
+    written, builder = definition(name).args, inspect.signature(getattr(applications, name))
+    assert [argument.arg for argument in written.args] == KERAS_ARGUMENTS
+    assert [argument.arg for argument in (*written.args, *written.kwonlyargs)] == list(builder.parameters)
+    assert all(argument.annotation for argument in (*written.args, *written.kwonlyargs))
+    assert ast.unparse(definition(name).returns) == "keras.Model"
+
+
+@pytest.mark.parametrize("name", applications.list_models())
+def test_help_lists_every_argument_and_the_written_docstring(name):
     builder = getattr(applications, name)
-    text = builder.__doc__
-    for parameter in inspect.signature(builder).parameters:
-        assert text.count(f"\n    {parameter}:") == 1, parameter
-    for section in ("Args:", "Returns:", "Raises:", "Reference:"):
+    text = pydoc.plain(pydoc.render_doc(builder))
+    for argument in inspect.signature(builder).parameters:
+        assert re.search(rf"\b{argument}: ", text), argument
+    assert inspect.getdoc(builder) == ast.get_docstring(definition(name))
+    assert builder.__name__ == builder.__qualname__ == name
+
+
+# The member of each family whose docstring the others name
+DOCUMENTED = {"VGG": "VGG16", "ResNet": "ResNet50", "ResNetV2": "ResNet50V2", "CIFAR": "ResNet20"}
+
+
+def documented_builder(name):
+    """The builder whose docstring has the arguments of `name`."""
+    if name.startswith("VGG"):
+        return DOCUMENTED["VGG"]
+    if name.startswith("ResNet"):
+        return DOCUMENTED["CIFAR" if FACTS[name].input_shape[0] == 32 else "ResNetV2" if "V2" in name else "ResNet"]
+    return name
+
+
+@pytest.mark.parametrize("name", sorted({documented_builder(name) for name in applications.list_models()}))
+def test_a_docstring_documents_every_argument_once(name):
+    text = inspect.getdoc(getattr(applications, name))
+    for argument in inspect.signature(getattr(applications, name)).parameters:
+        assert text.count(f"\n    {argument}: ") == 1, argument
+    for section in ("Args:", "Returns:", "Raises:", "Reference:", "Example:"):
         assert f"\n{section}\n    " in text
-    assert "{" not in text and builder.__name__ == builder.__qualname__ == name
-    assert f"{FACTS[name].parameters:,}" in text or name.startswith("ResNet") or name in ("VGG11LRN", "LeNet5")
-    # Layers that the docstring names are there
-    model = builder(kernel_initializer="zeros")
-    known = {layer.name for layer in model.layers}
-    listed = re.search(r"Layers: (.*?)(?:\n\n|; without top)", text, re.S)
-    if listed:
-        words = set(re.findall(r"\b[a-zA-Z]\w*\d\w*\b", listed[1]))
-        stray = {word for word in words if not any(f"{layer}_".startswith(f"{word}_") for layer in known)}
-        assert not {word for word in stray if not re.fullmatch(r"\d\w|\dx\d|h3|\d+x\d+", word)}, stray
+
+
+@pytest.mark.parametrize("name", [name for name in applications.list_models() if documented_builder(name) != name])
+def test_a_docstring_names_the_documented_member_of_its_family(name):
+    assert f"`{documented_builder(name)}`" in inspect.getdoc(getattr(applications, name))
+
+
+@pytest.mark.parametrize("name", [name for name in applications.list_models() if not name.startswith("ResNet")])
+def test_a_docstring_says_the_number_of_parameters(name):
+    assert f"{FACTS[name].parameters:,}" in inspect.getdoc(getattr(applications, name))
+
+
+# Layers by which people cut networks, in the order of the network; each docstring names them.
+STAGES = {
+    "LeNet5": ("C1", "S2", "C3", "S4", "C5", "F6", "rbf", "minus"),
+    "LeNet5Modern": ("C1", "S2", "C3", "S4", "C5", "F6", "output"),
+    "NiN": ("conv1", "cccp2", "pool1", "conv2", "cccp4", "pool2", "conv3", "cccp5", "cccp6", "gap"),
+    "NiNImageNet": ("conv1", "cccp2", "pool1", "conv3", "cccp6", "pool3", "conv4", "cccp7", "cccp8", "gap"),
+    "Maxout": ("h0_conv", "h0_maxout", "h0_pool", "h1_conv", "h2_pool", "h3_dense", "h3_maxout", "y"),
+    "AlexNet": ("conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc8"),
+    "CaffeNet": ("pool1", "norm1", "pool2", "norm2"),
+    "AlexNetOneTower": ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8"),
+    "ZFNet": ("conv1", "pool1", "norm1", "conv2", "pool2", "norm2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc8"),
+    "VGG11LRN": ("conv1_1", "norm1"),
+    "VGG16": ("conv1_1", "pool1", "conv2_1", "pool5", "fc6", "fc7", "fc8"),
+    "GoogLeNet": ("conv1_7x7_s2", "pool1", "norm1", "conv2_3x3", "norm2", "pool2", "inception_3a_output", "pool5"),
+    "InceptionV2": ("conv1_7x7_s2", "pool1", "conv2_3x3", "pool2", "inception_3a_output", "inception_5b_output", "gap"),
+    "InceptionV3": ("conv1a", "conv2a", "conv2b", "pool1", "conv3b", "conv4a", "pool2", "gap", "fc"),
+    "ResNet18": ("conv2_2_out", "conv3_2_out", "conv4_2_out", "conv5_2_out"),
+    "ResNet34": ("conv2_3_out", "conv3_4_out", "conv4_6_out", "conv5_3_out"),
+    "ResNet50": ("conv1", "pool1", "conv2_3_out", "conv3_4_out", "conv4_6_out", "conv5_3_out", "gap", "fc"),
+    "ResNet101": ("conv2_3_out", "conv3_4_out", "conv4_23_out", "conv5_3_out"),
+    "ResNet152": ("conv2_3_out", "conv3_8_out", "conv4_36_out", "conv5_3_out"),
+    "ResNet18V2": ("conv2_2_out", "conv3_2_out", "conv4_2_out", "conv5_2_out"),
+    "ResNet34V2": ("conv2_3_out", "conv3_4_out", "conv4_6_out", "conv5_3_out"),
+    "ResNet50V2": ("conv1", "pool1", "conv2_3_out", "conv3_4_out", "conv4_6_out", "conv5_3_out", "post_relu", "gap"),
+    "ResNet101V2": ("conv2_3_out", "conv3_4_out", "conv4_23_out", "conv5_3_out"),
+    "ResNet152V2": ("conv2_3_out", "conv3_8_out", "conv4_36_out", "conv5_3_out"),
+    "ResNet20": ("conv1", "conv2_3_out", "conv3_3_out", "conv4_3_out", "gap", "fc"),
+    "ResNet32": ("conv2_5_out", "conv3_5_out", "conv4_5_out"),
+    "ResNet44": ("conv2_7_out", "conv3_7_out", "conv4_7_out"),
+    "ResNet56": ("conv2_9_out", "conv3_9_out", "conv4_9_out"),
+    "ResNet110": ("conv2_18_out", "conv3_18_out", "conv4_18_out"),
+}
+
+
+@pytest.mark.parametrize("name, stages", [slow_if(name in DEEP, name, stages) for name, stages in STAGES.items()])
+def test_stages_are_layers_in_this_order_and_the_docstring_names_them(name, stages):
+    model = small(name, {}, kernel_initializer="zeros")
+    layer_names = [layer.name for layer in model.layers]
+    assert [layer for layer in layer_names if layer in stages] == list(stages)
+    text = inspect.getdoc(getattr(applications, name))
+    for stage in stages:
+        assert stage in text, stage
 
 
 @pytest.mark.parametrize("name, options", EVERY_NETWORK, ids=str)
-def test_the_smallest_input_works_and_a_smaller_one_is_refused(name, options):
+def test_the_smallest_input_works_and_a_smaller_one_is_an_error(name, options):
     side = minimum(name, options)
     model = small(name, options, 1, input_shape=(side, side, 1))
-    outputs = model(images(model, 1), training=False)
+    outputs = model(random_images(model, 1), training=False)
     for output in outputs if isinstance(outputs, list) else [outputs]:
         assert np.isfinite(output).all()
     with pytest.raises(ValueError, match=f"at least {side}x{side} pixels.*Received: input_shape="):
@@ -138,7 +246,7 @@ def test_the_arguments_of_keras_applications(name, options):
         pooled = builder(include_top=False, input_shape=(side, side, 3), pooling=pooling, **options)
         assert pooled.output_shape == (None, channels)
         pooled.set_weights(body.get_weights())
-        # The same numbers at a size known and unknown, pools that round up included
+        # Known and unknown sizes give the same numbers, with pools that round up too.
         np.testing.assert_allclose(pooled(x, training=False), reduce(maps, axis=(1, 2)), rtol=1e-3, atol=1e-4)
     four = small(name, options, 4, classifier_activation=None, name="mine")
     assert four.name == "mine" and four.input_shape[-1] == 4 and four.outputs[0].shape == (None, 4)
@@ -155,56 +263,60 @@ def test_the_arguments_of_keras_applications(name, options):
         if not options and name != "LeNet5"
     ],
 )
-def test_logits_are_what_softmax_takes(name):
+def test_probabilities_are_the_softmax_of_the_logits(name):
     logits, probabilities = small(name, {}, classifier_activation=None), small(name, {})
     probabilities.set_weights(logits.get_weights())
-    x = images(logits, 2)
+    x = random_images(logits, 2)
     z = np.asarray(logits(x, training=False))
     expected = np.exp(z - z.max()) / np.exp(z - z.max()).sum(1, keepdims=True)
     np.testing.assert_allclose(probabilities(x, training=False), expected, rtol=1e-4, atol=1e-6)
 
 
-def differs(model, x):
+def differs_in_training_mode(model, x):
+    """For each output, whether training and inference mode differ."""
     training, inference = model(x, training=True), model(x, training=False)
     pairs = zip(training, inference, strict=True) if isinstance(training, list) else [(training, inference)]
-    return [not np.allclose(one, other, rtol=1e-4, atol=1e-5) for one, other in pairs]
+    return [not np.allclose(trained, inferred, rtol=1e-4, atol=1e-5) for trained, inferred in pairs]
 
 
 @pytest.mark.parametrize("name, options", EVERY_NETWORK_BUT_FILES_SLOW, ids=str)
-def test_it_learns(name, options):
-    """Every tensor gets a gradient; the loss falls on a fixed batch; training is another mode than inference."""
+def test_every_weight_gets_a_gradient_and_the_loss_falls(name, options):
+    """Train on a fixed batch.
+
+    Dropout and batch normalization also make training mode differ from inference mode.
+    """
     import tensorflow as tf
 
     biases = {"bias_initializer": keras.initializers.Constant(0.1)} if name.startswith("NiN") else {}
     kernels = {} if name.startswith(("LeNet", "Maxout")) else {"kernel_initializer": "he_normal"}
     model = small(name, options, dropout=0.0, **biases, **kernels)
-    x, y = images(model), np.arange(8) % 4
+    x, y = random_images(model), np.arange(8) % 4
     heads = len(model.outputs)
     with tf.GradientTape() as tape:
         outputs = model(x, training=True)
         outputs = outputs if heads > 1 else [outputs]
-        loss = sum(tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, one)) for one in outputs)
+        loss = sum(tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, output)) for output in outputs)
     gradients = tape.gradient(loss, model.trainable_weights)
     for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
         assert np.isfinite(gradient).all() and np.any(gradient), weight.path
-    # Of deep networks the gradients are large at birth (a norm of 8000 without shortcuts): a step that promises to
-    # lower the loss by a hundredth keeps its promise, a longer one need not
+    # Gradients of untrained deep networks are large (a norm of 8000 without shortcuts). A step that lowers the linear
+    # approximation of the loss by a hundredth also lowers the loss; a longer one may not.
     rate = min(1e-3, 0.01 * float(loss) / float(tf.linalg.global_norm(gradients)) ** 2)
     model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
     losses = model.fit(x, [y] * heads if heads > 1 else y, epochs=10, batch_size=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
 
     normalized = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
-    assert differs(model, x) == [normalized] * heads
+    assert differs_in_training_mode(model, x) == [normalized] * heads
     dropped = small(name, options, dropout=0.5, **biases)
-    assert all(differs(dropped, x))
+    assert all(differs_in_training_mode(dropped, x))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [
-        [  # of those with large dense layers only one body
+        [  # only one of the networks with large dense layers, without top
             *(case for case in FILES if case[0] not in ("AlexNet", "ZFNet", "VGG11LRN")),
             ("AlexNet", {"include_top": False}),
         ],
@@ -217,7 +329,7 @@ def test_saved_networks_are_the_same_in_a_fresh_process(names, tmp_path, python)
     for k, (name, options) in enumerate(names):
         model = small(name, options)
         save_model(model, tmp_path / f"{k}.keras")
-        x = images(model, 2)
+        x = random_images(model, 2)
         outputs = model(x, training=False)
         expected[k] = outputs if isinstance(outputs, list) else [outputs]
         np.save(tmp_path / f"{k}.x.npy", x)
@@ -236,8 +348,8 @@ for k in range(int(sys.argv[2])):
     )
     assert done.returncode == 0, done.stderr
     for k, outputs in expected.items():
-        for one, other in zip(outputs, np.load(tmp_path / f"{k}.npz").values(), strict=True):
-            np.testing.assert_array_equal(one, other)
+        for output, loaded in zip(outputs, np.load(tmp_path / f"{k}.npz").values(), strict=True):
+            np.testing.assert_array_equal(output, loaded)
 
 
 @pytest.mark.parametrize("name, options", CHEAP_FIRST, ids=str)
@@ -250,15 +362,15 @@ def test_the_last_activation_is_float32_under_mixed_precision(name, options):
     first = next(layer for layer in model.layers if layer.weights)
     assert first.compute_dtype == "bfloat16" and model.get_layer("predictions").compute_dtype == "float32"
     assert {layer.compute_dtype for layer in model.layers if layer.name == "rbf"} <= {"float32"}
-    outputs = model(images(model, 1), training=False)
+    outputs = model(random_images(model, 1), training=False)
     assert {
         keras.backend.standardize_dtype(x.dtype) for x in (outputs if isinstance(outputs, list) else [outputs])
     } == {"float32"}
 
 
 @pytest.mark.parametrize("name, options", CHEAP_FIRST, ids=str)
-def test_an_initializer_gives_every_layer_its_own_weights(name, options):
-    """One Keras initializer draws the same numbers for every layer of the same shape."""
+def test_an_initializer_object_draws_other_weights_for_every_layer(name, options):
+    """Keras's initializer objects draw equal numbers for equal shapes."""
     model = small(name, options, kernel_initializer=keras.initializers.HeNormal())
     seen = {}
     for layer in model.layers:
@@ -269,7 +381,7 @@ def test_an_initializer_gives_every_layer_its_own_weights(name, options):
 
 
 @pytest.mark.parametrize("name, options", CHEAP_FIRST, ids=str)
-def test_an_explicit_initializer_is_every_layers(name, options):
+def test_explicit_initializers_are_used_in_every_layer(name, options):
     model = small(name, options, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.25))
     for layer in model.layers:
         if hasattr(layer, "kernel"):
@@ -279,7 +391,7 @@ def test_an_explicit_initializer_is_every_layers(name, options):
 
 
 @pytest.mark.parametrize("name", sorted(COVERED))
-def test_channels_first_is_refused_with_the_reason(name):
+def test_channels_first_is_an_error(name):
     keras.config.set_image_data_format("channels_first")
     try:
         with pytest.raises(ValueError, match="channels last.*set_image_data_format"):
@@ -307,7 +419,7 @@ def test_auxiliary_heads_need_a_known_size(name):
         for name in ("NiN", "GoogLeNet", "InceptionV2", "InceptionV3", "ResNet18", "ResNet20")
     ],
 )
-def test_averaged_maps_take_any_size(name):
+def test_networks_without_dense_layers_take_any_size(name):
     model = getattr(applications, name)(input_shape=(None, None, 3), classes=5)
     for height, width in ((96, 80), (75, 107)):
         x = np.ones((1, height, width, 3), "float32")
@@ -356,7 +468,7 @@ def test_averaged_maps_take_any_size(name):
         ("AlexNet", {"classifier_activation": keras.layers.Softmax()}, "must be the name of a Keras activation"),
     ],
 )
-def test_wrong_arguments_are_named(name, options, message):
+def test_an_error_names_the_wrong_argument(name, options, message):
     with pytest.raises(ValueError, match=message):
         getattr(applications, name)(**options)
 
@@ -371,11 +483,11 @@ def test_weights_trained_with_auxiliary_heads_fit_without(name, main, heads, tmp
     save_model(trained, tmp_path / "trained.keras")
     plain = builder(weights=tmp_path / "trained.keras", input_shape=shape, classes=4)
     again = builder(weights=tmp_path / "trained.keras", auxiliary=True, input_shape=shape, classes=4)
-    x = images(plain, 2)
+    x = random_images(plain, 2)
     expected = [np.asarray(output) for output in trained(x, training=False)]
     np.testing.assert_array_equal(plain(x, training=False), expected[0])
-    for one, other in zip(again(x, training=False), expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for output, expected_output in zip(again(x, training=False), expected, strict=True):
+        np.testing.assert_array_equal(output, expected_output)
     save_model(plain, tmp_path / "plain.keras")
     with pytest.raises(ValueError, match="the weights do not fit the network: missing there: "):
         builder(weights=tmp_path / "plain.keras", auxiliary=True, input_shape=shape, classes=4)
@@ -396,8 +508,11 @@ def test_weights_trained_with_auxiliary_heads_fit_without(name, main, heads, tmp
         ),
     ],
 )
-def test_weights_of_a_network_that_computes_something_else(saved, built, options, part, tmp_path):
-    """The same names and shapes are not enough; a file of plain Keras has no record that would tell."""
+def test_weights_of_a_network_that_computes_something_else_are_an_error(saved, built, options, part, tmp_path):
+    """Equal names and shapes are not enough.
+
+    A file of plain Keras has no record that would tell the difference.
+    """
     side = FACTS[saved].minimum + 4
     codes = {"codes": np.ones((3, 84))} if saved == "LeNet5" else {}
     shape = {"input_shape": (side, side, 3), "kernel_initializer": "zeros", "classes": 3, **codes}
@@ -408,12 +523,12 @@ def test_weights_of_a_network_that_computes_something_else(saved, built, options
     assert again.count_params() > 0
 
 
-def test_weights_behind_layers_of_the_caller(tmp_path):
+def test_weights_are_loaded_after_layers_of_the_caller(tmp_path):
     normalization = keras.layers.Normalization(axis=-1)
     normalization.adapt(np.random.default_rng(0).normal(5, 2, (8, 32, 32, 1)))
     pixels = keras.Input((32, 32, 1))
     model = applications.NiN(weights="digits", input_tensor=normalization(pixels))
-    plain, x = applications.NiN(weights="digits"), images(model, 2)
+    plain, x = applications.NiN(weights="digits"), random_images(model, 2)
     np.testing.assert_allclose(model(x), plain(normalization(x)), atol=1e-6)
     with pytest.raises(ValueError, match="`input_shape` must be .32, 32, 1. with weights='digits'"):
         applications.NiN(weights="digits", input_tensor=keras.Input((28, 28, 1)))
@@ -434,13 +549,13 @@ class Unregistered(Registered):
 
 
 @pytest.mark.parametrize("initializer", [Registered(), Unregistered(), "ones", lambda shape, dtype: np.ones(shape)])
-def test_initializers_of_ones_own(initializer):
+def test_custom_initializers_are_accepted(initializer):
     model = applications.LeNet5Modern(kernel_initializer=initializer)
     assert set(np.unique(model.get_layer("C5").kernel)) <= {0.5, 1.0}
 
 
 @pytest.mark.parametrize("name, options", FAMILIES, ids=str)
-def test_numpy_integers_are_integers(name, options):
+def test_integers_of_numpy_are_accepted(name, options):
     codes = {"codes": np.ones((7, 84))} if has_codes(name, options) else {}
     side = np.int64(max(minimum(name, options), 16))
     shape = np.array([side, side, 1])
@@ -450,38 +565,37 @@ def test_numpy_integers_are_integers(name, options):
     assert model.input_shape == (None, side, side, 1) and model.outputs[0].shape == (None, 7)
 
 
-def test_split_and_grouped_weights_are_the_same(tmp_path):
-    """AlexNet's weights fit a network of Keras's own grouped convolutions, layer by layer, and compute the same."""
+def test_alexnets_weights_fit_keras_grouped_convolutions():
+    """A network with grouped convolutions computes the same."""
     ours = small("AlexNet", {})
     x = inputs = keras.Input(ours.input_shape[1:])
     for layer in ours.layers[1:]:
         if type(layer).__name__ == "SplitConv2D":
-            layer_config = {key: value for key, value in layer.get_config().items()}
-            x = keras.layers.Conv2D.from_config(layer_config)(x)
+            x = keras.layers.Conv2D.from_config(layer.get_config())(x)
         else:
             x = type(layer).from_config(layer.get_config())(x)
     native = keras.Model(inputs, x)
     native.set_weights(ours.get_weights())
     assert native.get_layer("conv2").groups == 2 and ours.get_layer("conv2").count_params() == 307_456
-    pixels = images(ours, 2)
+    pixels = random_images(ours, 2)
     np.testing.assert_allclose(ours(pixels, training=False), native(pixels, training=False), rtol=1e-4, atol=1e-6)
 
 
-def test_lenets_codes():
+def test_lenets_codes_are_digits_that_differ_in_many_pixels():
     from keras_cnns.applications.lenet import digit_codes
 
     codes = digit_codes()
     assert codes.shape == (10, 84) and set(codes.ravel()) == {-1, 1}
     distances = (codes[:, None] != codes[None]).sum(-1)
     assert distances[~np.eye(10, dtype=bool)].min() >= 9  # of 84 pixels
-    one = codes[1].reshape(12, 7)
-    assert one[:, 3].sum() == 12  # a stroke down the middle
+    digit_one = codes[1].reshape(12, 7)
+    assert digit_one[:, 3].sum() == 12  # a stroke down the middle
 
 
 def test_lenets_probabilities_are_the_softmax_of_minus_the_distance(tmp_path):
     codes = np.sign(np.random.default_rng(0).normal(size=(3, 84)))
     model = applications.LeNet5(classes=3, codes=codes)
-    x = images(model, 2)
+    x = random_images(model, 2)
     distances = np.asarray(keras.Model(model.input, model.get_layer("rbf").output)(x))
     f6 = np.asarray(keras.Model(model.input, model.get_layer("F6").output)(x), "float64")
     np.testing.assert_allclose(distances, ((f6[:, None] - codes) ** 2).sum(-1), rtol=1e-5)
@@ -490,7 +604,7 @@ def test_lenets_probabilities_are_the_softmax_of_minus_the_distance(tmp_path):
     np.testing.assert_allclose(logits(x), -distances, rtol=1e-6)
     exponentials = np.exp(-distances + distances.min(1, keepdims=True))
     np.testing.assert_allclose(model(x), exponentials / exponentials.sum(1, keepdims=True), rtol=1e-5)
-    # A file brings its own codes
+    # A file contains its codes.
     save_model(model, tmp_path / "three.keras")
     again = applications.LeNet5(classes=3, weights=tmp_path / "three.keras")
     np.testing.assert_array_equal(again(x), model(x))
@@ -500,7 +614,7 @@ def test_lenets_probabilities_are_the_softmax_of_minus_the_distance(tmp_path):
         applications.LeNet5(classes=3, weights=tmp_path / "three.keras", codes=-codes)
 
 
-def test_a_record_settles_options_left_out(tmp_path):
+def test_options_left_out_come_from_the_record(tmp_path):
     from keras_cnns.saving import ModelInfo
 
     options = {"shortcut": "C", "residual": True, "classes": 3, "input_shape": (16, 16, 1)}
@@ -527,7 +641,7 @@ for k, (name, options) in enumerate(eval(sys.argv[1])):
     def loss(trainable, fixed):
         outputs, _ = model.stateless_call(trainable, fixed, x, training=True)
         outputs = outputs if isinstance(outputs, list) else [outputs]
-        return sum(keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, one)) for one in outputs)
+        return sum(keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, output)) for output in outputs)
 
     total, gradients = jax.jit(jax.value_and_grad(loss))(*values)
     assert np.isfinite(total) and all(np.isfinite(g).all() for g in gradients), name
@@ -536,27 +650,26 @@ for k, (name, options) in enumerate(eval(sys.argv[1])):
     outputs, _ = jax.jit(lambda *values: model.stateless_call(*values, x, training=False))(*values)
     np.save(f"{sys.argv[2]}/{k}.npy", outputs[0] if isinstance(outputs, list) else outputs)
 assert "tensorflow" not in sys.modules
-for k, model in enumerate(models):  # Keras itself imports TensorFlow, where it is, to write a file
+for k, model in enumerate(models):  # to write a file, Keras itself imports TensorFlow if it is installed
     model.save(f"{sys.argv[2]}/{k}.keras")
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cases", [FAMILIES[: len(FAMILIES) // 2], FAMILIES[len(FAMILIES) // 2 :]])
-def test_under_jax(cases, tmp_path, python):
-    """Build, forward, gradient; and the file that JAX wrote gives TensorFlow the same numbers."""
-    small_ones = []
+def test_networks_train_under_jax_and_their_files_compute_the_same_in_tensorflow(cases, tmp_path, python):
+    networks = []
     for name, options in cases:
         side = max(minimum(name, options), 16)
         biases = {"bias_initializer": "ones"} if name.startswith("NiN") else {}
         codes = {"codes": np.tile([[1, -1]], (4, 42)).tolist()} if has_codes(name, options) else {}
         common = {"input_shape": (side, side, 3), "classes": 4, "dropout": 0.0}
-        small_ones.append((name, {**common, **codes, **biases, **options}))
-    done = python(JAX, repr(small_ones), tmp_path, KERAS_BACKEND="jax")
+        networks.append((name, {**common, **codes, **biases, **options}))
+    done = python(JAX, repr(networks), tmp_path, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr
     for k in range(len(cases)):
         model = load_model(tmp_path / f"{k}.keras")
-        outputs = model(images(model, 4), training=False)
+        outputs = model(random_images(model, 4), training=False)
         ours = outputs[0] if isinstance(outputs, list) else outputs
         np.testing.assert_allclose(ours, np.load(tmp_path / f"{k}.npy"), atol=1e-5)
 
@@ -570,8 +683,7 @@ def test_under_jax(cases, tmp_path, python):
         ("GoogLeNet", {"input_shape": (64, 64, 3), "auxiliary": np.bool_(False)}),
     ],
 )
-def test_numbers_of_numpy_are_numbers(name, options, tmp_path):
-    """In the network too, so that it can be saved and loaded."""
+def test_numbers_of_numpy_can_be_saved(name, options, tmp_path):
     options |= {"classes": np.int64(3), "dropout": np.float32(0.25), "kernel_initializer": "zeros"}
     model = getattr(applications, name)(**options)
     saving.save_model(model, tmp_path / "model.keras")

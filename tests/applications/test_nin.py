@@ -1,4 +1,4 @@
-"""Network In Network: what is its own. Counts, numerics and what all networks share stand in the other files."""
+"""Network In Network, apart from what all networks have in common."""
 
 import keras
 import numpy as np
@@ -11,16 +11,16 @@ from keras_cnns.applications._facts import FACTS
 @pytest.mark.parametrize(
     "variant, kind", [("cifar10", "Average"), ("cifar100", "Max"), ("mnist", "Max"), ("svhn", "Max")]
 )
-def test_the_authors_second_pool(variant, kind):
-    """Average in his Caffe file for CIFAR-10; the others are cuda-convnet files."""
+def test_the_second_pool_is_the_authors(variant, kind):
+    """The Caffe file has an average, the cuda-convnet files a maximum."""
     model = applications.NiN(variant=variant, kernel_initializer="zeros")
     assert type(model.get_layer("pool2")).__name__ == f"{kind}Pooling2D" if variant != "mnist" else "CeilMaxPooling2D"
 
 
 @pytest.mark.parametrize("name", ["NiN", "NiNImageNet"])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-def test_every_class_map_is_born_alive(name, seed):
-    """With He's weights there, about half of the maps start at zero for most images, and without a gradient."""
+def test_every_class_map_of_a_new_network_is_positive(name, seed):
+    """With He's weights, about half of the maps start at zero."""
     keras.utils.set_random_seed(seed)
     side = max(24, FACTS[name].minimum)
     x = np.random.default_rng(seed).normal(size=(8, side, side, 3)).astype("float32")
@@ -49,23 +49,23 @@ def test_every_class_map_is_born_alive(name, seed):
         ({"weights": "no/such.keras"}, "there is no such weights file"),
     ],
 )
-def test_wrong_arguments_are_named(options, message):
+def test_an_error_names_the_wrong_argument(options, message):
     with pytest.raises(ValueError, match=message):
         applications.NiN(**options)
 
 
-def test_wrong_widths_are_named():
+def test_an_error_names_wrong_widths():
     with pytest.raises(ValueError, match="`widths` must be four whole numbers"):
         applications.NiNImageNet(widths=(96, 256))
 
 
-def test_input_shape_that_contradicts_input_tensor_is_refused():
+def test_an_input_shape_that_contradicts_input_tensor_is_an_error():
     with pytest.raises(ValueError, match="must be that of `input_tensor`"):
         applications.NiN(input_tensor=keras.Input((32, 32, 3)), input_shape=(28, 28, 3))
 
 
 @pytest.mark.slow
-def test_it_runs_under_jax(python, tmp_path):
+def test_nin_predicts_and_trains_under_jax(python, tmp_path):
     done = python(
         """
 import numpy as np, keras, sys

@@ -1,6 +1,7 @@
-"""What the networks compute, beside code that is not ours.
+"""Outputs of the networks, compared with independent code.
 
-Weights are random, biases, normalization statistics and LeNet-5's coefficients too, so that no layer is an identity.
+All weights are random, also biases, normalization statistics and LeNet-5's coefficients, so that no layer is an
+identity.
 """
 
 import keras
@@ -24,7 +25,7 @@ def assert_close(ours, expected, tolerance=1e-4):
 
 
 NUMPY = [
-    # network, options, images' shape, their size: normalization over channels needs large values to matter
+    # network, options, shape and scale of the image: normalization over channels needs large values to matter
     ("LeNet5", {}, (32, 32, 1), 1),
     ("LeNet5", {}, (37, 34, 3), 1),
     ("LeNet5Modern", {"activation": "tanh", "subsampling": "average"}, (28, 28, 1), 1),
@@ -62,35 +63,35 @@ NUMPY = [
     ("ResNet50V2", {"residual": False}, (64, 71, 3), 1),
 ]
 SLOW = ("ResNet50", "ResNet50V2", "GoogLeNet", "InceptionV2", "VGG16C", "CaffeNet")
-KERNELS = ("LeNet5", "NiN", "AlexNet", "ResNet20")  # these hold every kind of layer
+KERNELS = ("LeNet5", "NiN", "AlexNet", "ResNet20")  # together these have every kind of layer
 
 
 def marked(case):
-    slow = case[0] in SLOW or (case[0].startswith("ResNet") and case[1])  # options of ResNets, too
+    slow = case[0] in SLOW or (case[0].startswith("ResNet") and case[1])
     marks = [pytest.mark.slow] if slow else [pytest.mark.kernels] if case[0] in KERNELS else []
     return pytest.param(*case, marks=marks)
 
 
 @pytest.mark.parametrize(
-    "name, options, shape, size",
+    "name, options, shape, scale",
     map(marked, NUMPY),
     ids=str,
 )
-def test_forward_equals_numpy(name, options, shape, size):
-    """One image, by the fact sheet's tables in NumPy and float64."""
+def test_forward_equals_numpy(name, options, shape, scale):
+    """For one image, computed in NumPy and float64 from the papers' tables."""
     builder = getattr(applications, name)
     model = builder(input_shape=shape, classes=10, classifier_activation=None, **options)
     randomize(model)
-    x = size * np.random.default_rng(1).normal(size=shape)
+    x = scale * np.random.default_rng(1).normal(size=shape)
     expected = numpy_networks.FORWARDS[name](weights_by_layer(model), x, **options)
-    found = model.predict(x[None], verbose=0)
-    heads = isinstance(found, list)
-    for ours, theirs in zip(found if heads else [found], expected if heads else [expected], strict=True):
+    outputs = model.predict(x[None], verbose=0)
+    heads = isinstance(outputs, list)
+    for ours, theirs in zip(outputs if heads else [outputs], expected if heads else [expected], strict=True):
         assert_close(ours[0], theirs)
 
 
-def test_inception_v3s_auxiliary_head():
-    """The body is compared with keras.applications; the head here, on the maps that it gets."""
+def test_inception_v3s_auxiliary_head_equals_numpy():
+    """Compare only the head; keras.applications has the rest."""
     model = applications.InceptionV3(
         input_shape=(299, 187, 3), classes=7, classifier_activation=None, auxiliary=True, kernel_initializer="zeros"
     )
@@ -101,8 +102,8 @@ def test_inception_v3s_auxiliary_head():
 
 
 @pytest.mark.parametrize("name, wrong", [("AlexNet", "CaffeNet"), ("CaffeNet", "AlexNet")])
-def test_the_comparison_sees_normalization(name, wrong):
-    """Small images would hide another order of pool and normalization, and other constants."""
+def test_the_comparison_notices_a_wrong_normalization(name, wrong):
+    """Small values would hide another order, and other constants."""
     model = getattr(applications, name)(input_shape=(67, 67, 3), classes=10, classifier_activation=None)
     randomize(model)
     x = 300 * np.random.default_rng(1).normal(size=(67, 67, 3))
@@ -111,7 +112,7 @@ def test_the_comparison_sees_normalization(name, wrong):
 
 
 @pytest.mark.parametrize("second_pool", ["average", "max"])
-def test_nins_pools_are_told_apart(second_pool):
+def test_both_second_pools_of_nin_equal_numpy(second_pool):
     model = applications.NiN(input_shape=(14, 14, 3), second_pool=second_pool, classifier_activation=None)
     randomize(model)
     x = np.random.default_rng(1).normal(size=(14, 14, 3))
@@ -128,12 +129,12 @@ KERAS = {"VGG16": 64, "VGG19": 64, "ResNet50": 64, "ResNet101": 64, "ResNet152":
     [pytest.param(*case, marks=[pytest.mark.slow] if case[0] in DEEP else []) for case in KERAS.items()],
 )
 def test_forward_equals_keras_applications(name, side):
-    """With the weights carried over as those for ImageNet are."""
+    """With the weights translated as ImageNet weights are."""
     common = {"input_shape": (side, side + 32, 3), "weights": None, "classifier_activation": None, "classes": 50}
     theirs = getattr(keras.applications, name)(**common)
     randomize(theirs)
     ours = getattr(applications, name)(**common, kernel_initializer="zeros")
-    values = _imagenet.values_of(name, theirs)
+    values = _imagenet.translate(name, theirs, {layer.name: layer for layer in ours.layers})
     assert values.keys() == {layer.name for layer in ours.layers if layer.weights}
     for layer, arrays in values.items():
         ours.get_layer(layer).set_weights(arrays)
@@ -142,7 +143,7 @@ def test_forward_equals_keras_applications(name, side):
 
 
 def torch_vgg(torch, blocks):
-    """A twin of VGG in torch, from table 1."""
+    """Return VGG in torch, from table 1."""
     from torch import nn
 
     layers, channels = [], 3
@@ -156,7 +157,7 @@ def torch_vgg(torch, blocks):
 
 
 def torch_resnet(torch, units):
-    """A twin of the basic-block ResNet in torch, its modules in the order of ours."""
+    """Return a ResNet of basic blocks in torch, modules ordered as ours."""
     from torch import nn
 
     class Unit(nn.Module):
@@ -183,8 +184,8 @@ def torch_resnet(torch, units):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 9))
 
 
-def ours_in_torchs_order(name):
-    """The layers with weights of our network as the twin has its modules."""
+def layer_names_in_torchs_order(name):
+    """Return the names of our convolutions and dense layers in torch's order."""
     if name.startswith("VGG"):
         return [f"conv{b}_{k}" for b in range(1, 6) for k in (1, 2)], ["fc6", "fc7", "fc8"]
     counts = {"ResNet18": (2, 2, 2, 2), "ResNet34": (3, 4, 6, 3)}[name]
@@ -207,8 +208,9 @@ def test_forward_equals_a_torch_twin(name):
     side = 64
     model = getattr(applications, name)(input_shape=(side, side, 3), classes=9, classifier_activation=None)
     randomize(model)
-    convolutions, dense = ours_in_torchs_order(name)
-    names = [one for one in convolutions + dense if one in {layer.name for layer in model.layers}]
+    convolutions, dense = layer_names_in_torchs_order(name)
+    layer_names = {layer.name for layer in model.layers}
+    names = [layer_name for layer_name in convolutions + dense if layer_name in layer_names]
     modules = [m for m in twin.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear, torch.nn.BatchNorm2d))]
     with torch.no_grad():
         for ours, module in zip(names, modules, strict=True):

@@ -1,4 +1,4 @@
-"""Weights from people's own files, other classes than theirs, and files that do not fit."""
+"""Weights from files of the user, and files that do not fit."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from keras_cnns import applications
 from keras_cnns.errors import ArgumentError, ModelFileError
 from keras_cnns.saving import ModelInfo, save_model
 
-# A network of each kind: normalization, layers of ours, split convolutions, a distance for a classifier
+# Together: batch normalization, our own layers, split convolutions, a classifier that computes distances
 NETWORKS = [
     ("LeNet5", {}),
     ("NiN", {"variant": "mnist"}),
@@ -27,7 +27,7 @@ KINDS = ("keras", "weights.h5", "safetensors")
 
 
 def write(model, path):
-    """Write a model's weights as people do, by the kind of file."""
+    """Write a model's weights in the format of the file name."""
     if path.name.endswith(".weights.h5"):
         model.save_weights(path)
     elif path.suffix == ".safetensors":
@@ -38,10 +38,10 @@ def write(model, path):
 
 
 def assert_equal_weights(model, other, but=()):
-    pairs = zip(model.weights, other.weights, strict=True)
-    for one, theirs in pairs:
-        same = np.array_equal(one, theirs) if one.shape == theirs.shape else False
-        assert same != (one.path.split("/")[0] in but), one.path
+    """Check that all weights are equal but those of some layers."""
+    for weight, expected in zip(model.weights, other.weights, strict=True):
+        equal = weight.shape == expected.shape and np.array_equal(weight, expected)
+        assert equal != (weight.path.split("/")[0] in but), weight.path
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,7 +49,7 @@ def assert_equal_weights(model, other, but=()):
     "name, options",
     [pytest.param(*case, marks=[pytest.mark.slow] if case[0] in SLOW else [], id=case[0]) for case in NETWORKS],
 )
-def test_a_file_of_each_kind(name, options, kind, tmp_path):
+def test_a_file_of_each_kind_is_loaded(name, options, kind, tmp_path):
     source = applications.create_model(name, **options)
     randomize(source)
     path = write(source, tmp_path / f"mine.{kind}")
@@ -60,30 +60,30 @@ def test_a_file_of_each_kind(name, options, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_body(kind, tmp_path):
+def test_a_network_without_top_takes_weights_of_the_whole_network(kind, tmp_path):
     source = applications.ResNet20()
     path = write(source, tmp_path / f"mine.{kind}")
     body = applications.ResNet20(include_top=False, weights=path, input_shape=(None, None, 3))
-    own = {weight.path for weight in body.weights}
-    for weight, theirs in zip(body.weights, [w for w in source.weights if w.path in own], strict=True):
-        np.testing.assert_array_equal(weight, theirs)
-    bodys = write(body, tmp_path / f"body.{kind}")
+    paths = {weight.path for weight in body.weights}
+    for weight, expected in zip(body.weights, [w for w in source.weights if w.path in paths], strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    body_path = write(body, tmp_path / f"body.{kind}")
     with pytest.raises(ArgumentError, match="do not fit the network: missing there: .*fc"):
-        applications.ResNet20(weights=bodys)
-    if kind != "keras":  # whose pools, too, must be there
-        with pytest.warns(UserWarning, match="fc must be trained anew"):
-            applications.ResNet20(weights=bodys, classes=3)
+        applications.ResNet20(weights=body_path)
+    if kind != "keras":  # a .keras file must have the pool before the classifier too
+        with pytest.warns(UserWarning, match="fc must be trained from scratch"):
+            applications.ResNet20(weights=body_path, classes=3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["NiN", "ResNet20"])
-def test_other_classes(name, kind, tmp_path):
-    """The body is the file's, the classifier new, and a warning says so."""
+def test_with_other_classes_all_but_the_classifier_is_loaded(name, kind, tmp_path):
+    """A warning names the classifier."""
     options, head = ({"variant": "mnist"}, "cccp6") if name == "NiN" else ({}, "fc")
     source = applications.create_model(name, classes=6, **options)
     randomize(source)
     path = write(source, tmp_path / f"six.{kind}")
-    with pytest.warns(UserWarning, match=f"{name}: the weights .*{head} must be trained anew"):
+    with pytest.warns(UserWarning, match=f"{name}: the weights .*{head} must be trained from scratch"):
         model = applications.create_model(name, weights=path, classes=4, **options)
     assert model.output_shape == (None, 4)
     assert_equal_weights(model, source, but=[head])
@@ -91,23 +91,23 @@ def test_other_classes(name, kind, tmp_path):
         applications.create_model(name, weights=path, **options)
 
 
-def test_other_classes_than_the_records(tmp_path):
+def test_classes_may_differ_from_those_of_the_record(tmp_path):
     info = ModelInfo(builder="ResNet20", network={"classes": 6, "input_shape": (32, 32, 3)})
     save_model(applications.ResNet20(classes=6), tmp_path / "six.keras", info)
     assert applications.ResNet20(weights=tmp_path / "six.keras").output_shape == (None, 6)
-    with pytest.warns(UserWarning, match="fc must be trained anew, all other layers have theirs"):
+    with pytest.warns(UserWarning, match="fc must be trained from scratch; all other layers are loaded"):
         model = applications.ResNet20(weights=tmp_path / "six.keras", classes=3)
     assert model.output_shape == (None, 3)
 
 
-def test_other_classes_than_those_that_ship():
+def test_classes_may_differ_from_those_of_shipped_weights():
     with pytest.warns(UserWarning, match="'digits' have no classifier for these classes: cccp6") as caught:
         model = applications.NiN(weights="digits", classes=26)
     assert caught[0].filename == __file__
     digits = applications.NiN(weights="digits")
     assert_equal_weights(model, digits, but=["cccp6"])
-    codes = np.random.default_rng(0).choice([-1.0, 1.0], (4, 84))  # which are not trained
-    with pytest.warns(UserWarning, match="rbf must be trained anew"):
+    codes = np.random.default_rng(0).choice([-1.0, 1.0], (4, 84))  # codes are not trained
+    with pytest.warns(UserWarning, match="rbf must be trained from scratch"):
         model = applications.LeNet5(weights="mnist", classes=4, codes=codes)
     assert (np.asarray(model.get_layer("rbf").codes) == codes).all()
     with pytest.warns(UserWarning), pytest.raises(ArgumentError, match=r"`codes` must be given .*\(4, 84\)"):
@@ -115,31 +115,31 @@ def test_other_classes_than_those_that_ship():
 
 
 @pytest.mark.slow
-def test_auxiliary_heads_start_anew_with_the_classifier(tmp_path):
+def test_auxiliary_heads_are_new_with_the_classifier(tmp_path):
     options = {"auxiliary": True, "input_shape": (96, 96, 3)}
     path = write(applications.GoogLeNet(classes=6, **options), tmp_path / "six.keras")
     with pytest.warns(UserWarning) as caught:
         applications.GoogLeNet(weights=path, classes=3, **options)
-    named = str(caught[0].message)
-    assert all(head in named for head in ("loss1_classifier", "loss2_classifier", "loss3_classifier")), named
-    assert "conv" not in named and "fc" not in named
+    message = str(caught[0].message)
+    assert all(head in message for head in ("loss1_classifier", "loss2_classifier", "loss3_classifier")), message
+    assert "conv" not in message and "fc" not in message
 
 
-def test_one_message_says_all_that_does_not_fit(tmp_path):
+def test_one_message_lists_everything_that_does_not_fit(tmp_path):
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(8, 3, name="conv1")(inputs)
     x = keras.layers.Conv2D(96, 1, name="other")(x)
     path = write(keras.Model(inputs, x), tmp_path / "foreign.weights.h5")
     with pytest.raises(ArgumentError) as caught:
         applications.NiN(weights=path)
-    said = str(caught.value)
-    assert "missing there: cccp1, cccp2, conv2, cccp3 and 4 more; left over there: other; " in said
-    assert "of other shapes: conv1 has (3, 3, 3, 8) (8,), here (5, 5, 3, 192) (192,)" in said
-    assert said.endswith(f"Received: weights={str(path)!r}")
+    message = str(caught.value)
+    assert "missing there: cccp1, cccp2, conv2, cccp3 and 4 more; left over there: other; " in message
+    assert "of other shapes: conv1 has (3, 3, 3, 8) (8,), here (5, 5, 3, 192) (192,)" in message
+    assert message.endswith(f"Received: weights={str(path)!r}")
 
 
 @pytest.mark.parametrize("kind", ["weights.h5", "safetensors"])
-def test_damaged_files(kind, tmp_path):
+def test_damaged_files_are_errors(kind, tmp_path):
     path = write(applications.NiN(variant="mnist"), tmp_path / f"mine.{kind}")
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(ModelFileError, match="mine.*cannot be read as .*Copy or save it again"):
@@ -149,7 +149,7 @@ def test_damaged_files(kind, tmp_path):
         applications.NiN(weights=path, variant="mnist")
 
 
-def test_files_of_another_kind(tmp_path):
+def test_files_of_another_kind_are_errors(tmp_path):
     old = tmp_path / "old.weights.h5"
     with h5py.File(old, "w") as file:
         file.attrs["layer_names"] = ["conv1"]
@@ -170,7 +170,7 @@ def test_files_of_another_kind(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_short_floats(dtype, tmp_path):
+def test_files_with_16_bit_floats_are_loaded(dtype, tmp_path):
     import ml_dtypes
 
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))

@@ -1,4 +1,4 @@
-"""Local response normalization, maxout, split convolution and zero-padding shortcut against their definitions."""
+"""Layers that work on channels, compared with their definitions."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def random(*shape, seed=0):
 
 
 def lrn(x, n, k, alpha, beta, divide_alpha):
-    """The formula of section 3.3, channel by channel."""
+    """Compute the formula of section 3.3, channel by channel."""
     x, out = x.astype("float64"), np.zeros(x.shape)
     for c in range(x.shape[-1]):
         window = x[..., max(0, c - n // 2) : c + n // 2 + 1]
@@ -45,7 +45,7 @@ def test_lrn_equals_tensorflows_and_its_defaults_are_the_papers():
     x = 100 * random(2, 6, 6, 96)
     expected = tf.nn.local_response_normalization(x, depth_radius=2, bias=2, alpha=1e-4, beta=0.75)
     np.testing.assert_allclose(LocalResponseNormalization()(x), expected, rtol=2e-5)
-    assert np.abs(expected / x - 2**-0.75).max() > 0.1  # the neighbors count
+    assert np.abs(expected / x - 2**-0.75).max() > 0.1  # the neighbors matter
 
 
 def test_lrn_gradient_equals_tensorflows():
@@ -81,7 +81,7 @@ def test_maxout_is_the_largest_of_adjacent_channels(pieces, shape):
     assert layer.compute_output_shape(shape) == expected.shape
 
 
-def test_maxout_needs_a_multiple():
+def test_maxout_needs_a_multiple_of_its_pieces():
     with pytest.raises(ValueError, match="must be a multiple of `pieces`"):
         Maxout(4)(keras.Input((5, 5, 6)))
     with pytest.raises(ValueError, match="must be a multiple of `pieces`"):
@@ -104,7 +104,7 @@ def test_split_convolution_equals_keras_grouped_one_with_the_same_weights(option
     split, grouped = SplitConv2D(12, 3, **options), keras.layers.Conv2D(12, 3, **options)
     expected = grouped(x)
     split.build(x.shape)
-    split.set_weights(grouped.get_weights())  # and so the other way round
+    split.set_weights(grouped.get_weights())  # the shapes are equal
     np.testing.assert_allclose(split(x), expected, atol=1e-5)
     assert split(keras.Input((9, 8, 8))).shape == grouped(keras.Input((9, 8, 8))).shape
 
@@ -120,36 +120,41 @@ def test_split_convolution_trains_as_the_grouped_one():
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(layer(x) ** 2)
         gradients.append(tape.gradient(loss, layer.trainable_weights))
-    for one, other in zip(*gradients, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    for split_gradient, grouped_gradient in zip(*gradients, strict=True):
+        np.testing.assert_allclose(split_gradient, grouped_gradient, rtol=1e-4, atol=1e-4)
 
 
-def test_split_convolution_has_its_channels_last():
+def test_split_convolution_refuses_channels_first():
     with pytest.raises(ValueError, match="`data_format` must be 'channels_last'"):
         SplitConv2D(4, 3, groups=2, data_format="channels_first")
 
 
 def test_split_convolution_runs_no_grouped_kernel():
-    """What trains slowly and what ONNX Runtime refuses is not in the graph: every kernel sees all of its input."""
+    """Grouped kernels train slowly, and ONNX Runtime refuses them.
+
+    Here every kernel sees its whole input.
+    """
     import tensorflow as tf
 
     layer = SplitConv2D(8, 3, groups=2)
     layer.build((None, 8, 8, 6))
     graph = tf.function(layer).get_concrete_function(tf.TensorSpec((1, 8, 8, 6))).graph
-    convolutions = [one for one in graph.get_operations() if one.type == "Conv2D"]
-    assert len(convolutions) == 2 and not [
-        one for one in graph.get_operations() if "XlaMustCompile" in one.node_def.attr
-    ]
-    assert all(one.inputs[0].shape[-1] == one.inputs[1].shape[2] == 3 for one in convolutions)
+    operations = graph.get_operations()
+    convolutions = [operation for operation in operations if operation.type == "Conv2D"]
+    assert len(convolutions) == 2
+    assert not [operation for operation in operations if "XlaMustCompile" in operation.node_def.attr]
+    for convolution in convolutions:
+        images, kernel = convolution.inputs
+        assert images.shape[-1] == kernel.shape[2] == 3
 
 
 @pytest.mark.parametrize("strides", [1, 2, 3])
 @pytest.mark.parametrize("height, width", [(8, 8), (7, 9)])
-def test_zero_pad_shortcut(strides, height, width):
+def test_zero_pad_shortcut_subsamples_and_appends_zeros(strides, height, width):
     x = random(2, height, width, 3)
-    kept = x[:, ::strides, ::strides]
-    expected = np.zeros((*kept.shape[:3], 5), "float32")
-    expected[..., :3] = kept
+    subsampled = x[:, ::strides, ::strides]
+    expected = np.zeros((*subsampled.shape[:3], 5), "float32")
+    expected[..., :3] = subsampled
     layer = ZeroPadShortcut(5, strides)
     np.testing.assert_array_equal(layer(x), expected)
     assert layer(keras.Input((height, width, 3))).shape[1:] == expected.shape[1:]
@@ -169,7 +174,7 @@ def test_zero_pad_shortcut(strides, height, width):
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_layers_survive_saving(layer, tmp_path):
+def test_a_saved_layer_computes_the_same(layer, tmp_path):
     inputs = keras.Input((6, 7, 6))
     model = keras.Model(inputs, layer(inputs))
     save_model(model, tmp_path / "model.keras")
@@ -179,7 +184,7 @@ def test_layers_survive_saving(layer, tmp_path):
     )
 
 
-def test_an_even_window_has_no_middle():
+def test_an_even_window_is_an_error():
     with pytest.raises(ValueError, match="`n` must be odd"):
         LocalResponseNormalization(4)
 
@@ -200,8 +205,8 @@ def test_an_even_window_has_no_middle():
         lambda: BatchNormalization(axis=np.int64(3), momentum=np.float64(0.9), epsilon=np.float32(1e-3)),
     ],
 )
-def test_numbers_of_numpy_are_numbers(make, tmp_path):
-    """They are what a sweep with np.linspace or np.arange passes."""
+def test_layers_accept_and_save_numbers_of_numpy(make, tmp_path):
+    """A sweep with np.linspace or np.arange passes them."""
     inputs = keras.Input((8, 8, 6))
     model = keras.Model(inputs, make()(inputs))
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 6)).astype("float32")

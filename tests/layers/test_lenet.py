@@ -1,4 +1,4 @@
-"""LeNet-5's layers against plain loops over the paper's definitions."""
+"""LeNet-5's layers, compared with loops over the paper's definitions."""
 
 import keras
 import numpy as np
@@ -14,11 +14,11 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-def test_scaled_tanh():
+def test_scaled_tanh_is_one_at_one():
     np.testing.assert_allclose(scaled_tanh(np.float32([-1, 0, 1, 100])), [-1, 0, 1, 1.7159], atol=1e-4)
 
 
-def test_table_convolution_equals_plain_loops():
+def test_table_convolution_equals_loops():
     x = random(2, 7, 6, 4)
     layer = ConnectionTableConv2D(TABLE, 3)
     layer.build(x.shape)
@@ -50,12 +50,12 @@ def test_every_connection_gets_its_own_gradient():
     gradient = tape.gradient(total, layer.kernel).numpy()
     seen = [m for row in TABLE for m in row]
     for connection, m in enumerate(seen):
-        # The derivative of the sum of one output map is the sum of what each weight sees
+        # The derivative of the sum of an output map, for one weight, is the sum of the pixels that the weight sees.
         expected = [[x.numpy()[0, i : i + 3, j : j + 3, m].sum() for j in range(3)] for i in range(3)]
         np.testing.assert_allclose(gradient[..., connection], expected, atol=1e-5)
 
 
-def test_a_table_must_fit():
+def test_a_table_that_does_not_fit_is_an_error():
     with pytest.raises(ValueError, match="once, in increasing order"):
         ConnectionTableConv2D(((1, 0),), 3)
     with pytest.raises(ValueError, match="input maps from 0 to 2"):
@@ -63,7 +63,7 @@ def test_a_table_must_fit():
 
 
 @pytest.mark.parametrize("height, width", [(6, 4), (7, 5)])
-def test_subsampling_equals_plain_loops(height, width):
+def test_subsampling_equals_loops(height, width):
     x = random(2, height, width, 3)
     layer = TrainableSubsampling(scaled_tanh)
     np.testing.assert_allclose(TrainableSubsampling()(x[:, :2, :2])[:, 0, 0], x[:, :2, :2].mean((1, 2)), atol=1e-6)
@@ -92,7 +92,7 @@ def test_rbf_is_the_squared_distance():
     np.testing.assert_array_equal(mixed(x), layer(x))
 
 
-def test_codes_must_fit():
+def test_codes_that_do_not_fit_are_an_error():
     with pytest.raises(ValueError, match=r"the shape \(classes, features\)"):
         RBFOutput([1, -1])
     with pytest.raises(ValueError, match="`codes` must have 7 features"):
@@ -100,7 +100,7 @@ def test_codes_must_fit():
 
 
 @pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_layers_survive_saving(fresh, tmp_path, python):
+def test_saved_layers_compute_the_same(fresh, tmp_path, python):
     inputs = keras.Input((8, 8, 4))
     x = ConnectionTableConv2D(TABLE, 3, activation=scaled_tanh)(inputs)
     x = TrainableSubsampling(scaled_tanh)(x)
@@ -113,7 +113,9 @@ def test_layers_survive_saving(fresh, tmp_path, python):
     if not fresh:
         np.testing.assert_array_equal(load_model(tmp_path / "model.keras").predict(x, verbose=0), expected)
         copy = keras.models.clone_model(model)
-        np.testing.assert_array_equal(copy.layers[-1].codes, model.layers[-1].codes)  # codes are no random numbers
+        np.testing.assert_array_equal(
+            copy.layers[-1].codes, model.layers[-1].codes
+        )  # clone_model draws new random weights, but codes are not random
         return
     np.save(tmp_path / "x.npy", x)
     done = python(

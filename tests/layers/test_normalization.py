@@ -1,4 +1,7 @@
-"""Batch normalization in one operation against Keras's own: outputs, gradients, moving statistics, whole networks."""
+"""Our batch normalization, compared with Keras's own.
+
+Outputs, gradients, moving statistics, and whole networks.
+"""
 
 import collections
 import contextlib
@@ -19,14 +22,14 @@ from keras_cnns.layers import BatchNormalization, normalization
 from keras_cnns.saving import ModelInfo
 
 tf = pytest.importorskip("tensorflow")
-Own = keras.layers.BatchNormalization
-# Largest difference as a share of the largest value: rounding to the dtype of the outputs, or of float32 sums
+KerasBatchNormalization = keras.layers.BatchNormalization
+# Largest difference, as a share of the largest value, from rounding to the outputs' dtype or from float32 sums
 ROUNDING = {"float32": 1e-5, "mixed_bfloat16": 2**-7, "mixed_float16": 2**-10}
 
 
 @pytest.fixture
 def fused(monkeypatch):
-    """Count how often the one operation is taken."""
+    """A list with the arguments of each call of the fused operation."""
     calls, original = [], normalization._fused
 
     def counted(*arguments):
@@ -38,7 +41,8 @@ def fused(monkeypatch):
 
 
 @contextlib.contextmanager
-def under(policy):
+def dtype_policy(policy):
+    """Set the global dtype policy for a while."""
     keras.config.set_dtype_policy(policy)
     try:
         yield
@@ -47,14 +51,17 @@ def under(policy):
 
 
 def assert_close(ours, theirs, share=1e-5):
-    """Check that arrays differ by a share of the largest value at most, or of a hundredth: of what canceled out."""
+    """Check that arrays differ by a share of the largest value.
+
+    If all values are smaller than 0.01, the share is of 0.01.
+    """
     ours, theirs = (np.asarray(keras.ops.cast(x, "float32")) for x in (ours, theirs))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=share * max(np.abs(theirs).max(), 0.01))
 
 
 def pair(shape, **options):
-    """Return our layer and Keras's, built for a shape, with the same weights, none of which is a start value."""
-    layers = BatchNormalization(**options), Own(**options)
+    """Return our layer and Keras's with the same random weights."""
+    layers = BatchNormalization(**options), KerasBatchNormalization(**options)
     for layer in layers:
         layer.build((None, *shape[1:]))
         random = np.random.default_rng(1)
@@ -63,7 +70,10 @@ def pair(shape, **options):
 
 
 def step(layer, x, weights, training=True, jit=None):
-    """Return outputs, and gradients for x, gamma and beta of a sum in which every output counts otherwise."""
+    """Return the outputs and the gradients of their weighted sum.
+
+    The gradients are those for x, gamma and beta.
+    """
 
     def run(x):
         watched = [x, *(variable.value for variable in (layer.gamma, layer.beta) if variable is not None)]
@@ -77,7 +87,7 @@ def step(layer, x, weights, training=True, jit=None):
 
 
 def batches(shape, count=3):
-    """Return batches with means and deviations of their own, and the weights of the outputs."""
+    """Return different batches, and weights for the sum of the outputs."""
     random = np.random.default_rng(0)
     xs = [random.normal(k - 1, k + 1, shape).astype("float32") for k in range(count)]
     return [tf.constant(x) for x in xs], random.normal(size=shape).astype("float32")
@@ -92,14 +102,14 @@ def test_training_steps_equal_keras_own(policy, jit, fused):
     ours, theirs = pair(shape, dtype=policy, momentum=0.8)
     xs, weights = batches(shape)
     for x in xs:
-        got, expected = step(ours, x, weights, jit=jit), step(theirs, x, weights, jit=jit)
-        assert [one.dtype for one in got] == [one.dtype for one in expected]
-        assert got[0].dtype == keras.DTypePolicy(policy).compute_dtype
-        for mine, own in zip(got, expected, strict=True):
-            assert_close(mine, own, ROUNDING[policy])
-        for mine, own in zip(ours.weights, theirs.weights, strict=True):  # of which two have moved
+        results, expected = step(ours, x, weights, jit=jit), step(theirs, x, weights, jit=jit)
+        assert [result.dtype for result in results] == [result.dtype for result in expected]
+        assert results[0].dtype == keras.DTypePolicy(policy).compute_dtype
+        for mine, keras_own in zip(results, expected, strict=True):
+            assert_close(mine, keras_own, ROUNDING[policy])
+        for mine, keras_own in zip(ours.weights, theirs.weights, strict=True):  # the moving statistics too
             assert mine.dtype == "float32"
-            assert_close(mine, own)
+            assert_close(mine, keras_own)
     assert len(fused) == len(xs)
 
 
@@ -119,16 +129,19 @@ OPTIONS = {
 
 @pytest.mark.parametrize("shape", [(4, 5, 6, 7), (1, 3, 2, 1), (1, 1, 1, 3), (2, 1, 1, 3)], ids=str)
 @pytest.mark.parametrize("name", OPTIONS)
-def test_options_and_sizes(name, shape, fused):
-    """A batch of one pixel, whose variance is 0, among them; of two pixels all but rounding cancels out."""
+def test_options_and_sizes_equal_keras_own(name, shape, fused):
+    """A batch of one pixel has variance 0.
+
+    For two pixels, gradients cancel out except for rounding.
+    """
     ours, theirs = pair(shape, **OPTIONS[name])
     xs, weights = batches(shape)
     share = 2e-4 if ours.epsilon < 1e-4 or np.prod(shape[:-1]) == 2 else 1e-5
     for x in xs:
-        for mine, own in zip(step(ours, x, weights), step(theirs, x, weights), strict=True):
-            assert_close(mine, own, share)
-    for mine, own in zip(ours.weights, theirs.weights, strict=True):
-        assert_close(mine, own)
+        for mine, keras_own in zip(step(ours, x, weights), step(theirs, x, weights), strict=True):
+            assert_close(mine, keras_own, share)
+    for mine, keras_own in zip(ours.weights, theirs.weights, strict=True):
+        assert_close(mine, keras_own)
     assert len(fused) == 3 and len(ours.losses) == len(theirs.losses)
 
 
@@ -145,19 +158,19 @@ FALLS_BACK = {
 
 
 @pytest.mark.parametrize("case", FALLS_BACK)
-def test_odd_cases_are_left_to_keras(case, fused):
+def test_unusual_cases_are_computed_by_keras(case, fused):
     shape, options = FALLS_BACK[case]
     ours, theirs = pair(shape, **options)
     xs, weights = batches(shape)
     for x in xs:
-        for mine, own in zip(step(ours, x, weights), step(theirs, x, weights), strict=True):
-            np.testing.assert_array_equal(mine, own)
-    for mine, own in zip(ours.weights, theirs.weights, strict=True):
-        np.testing.assert_array_equal(mine, own)
+        for mine, keras_own in zip(step(ours, x, weights), step(theirs, x, weights), strict=True):
+            np.testing.assert_array_equal(mine, keras_own)
+    for mine, keras_own in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(mine, keras_own)
     assert not fused
 
 
-def test_a_mask_is_left_to_keras(fused):
+def test_a_masked_batch_is_computed_by_keras(fused):
     ours, theirs = pair((4, 5, 6, 7))
     (x,), _ = batches((4, 5, 6, 7), 1)
     mask = np.random.default_rng(0).random((4, 5, 6)) < 0.5
@@ -169,28 +182,28 @@ def test_a_mask_is_left_to_keras(fused):
 
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("policy", ROUNDING)
-def test_inference_and_frozen_layers_are_keras_own(policy, trainable, fused):
-    """With `trainable=False` in training too, and the statistics stay."""
+def test_inference_and_frozen_layers_are_computed_by_keras(policy, trainable, fused):
+    """So are frozen layers in training mode, whose statistics stay unchanged."""
     ours, theirs = pair((4, 5, 6, 7), dtype=policy)
     ours.trainable = theirs.trainable = trainable
     (x,), weights = batches((4, 5, 6, 7), 1)
     before = ours.get_weights()
     for training in [False] if trainable else [False, True]:
-        for mine, own in zip(step(ours, x, weights, training), step(theirs, x, weights, training), strict=True):
-            np.testing.assert_array_equal(keras.ops.cast(mine, "float32"), keras.ops.cast(own, "float32"))
+        for mine, keras_own in zip(step(ours, x, weights, training), step(theirs, x, weights, training), strict=True):
+            np.testing.assert_array_equal(keras.ops.cast(mine, "float32"), keras.ops.cast(keras_own, "float32"))
     np.testing.assert_array_equal(np.stack(before), np.stack(ours.get_weights()))
     assert not fused
 
 
-def test_an_empty_batch():
+def test_an_empty_batch_changes_the_statistics_as_in_keras():
     ours, theirs = pair((4, 5, 6, 7))
     x = tf.zeros((0, 5, 6, 7))
     assert ours(x, training=True).shape == theirs(x, training=True).shape == (0, 5, 6, 7)
-    np.testing.assert_array_equal(ours.moving_variance, theirs.moving_variance)  # lost, in both
+    np.testing.assert_array_equal(ours.moving_variance, theirs.moving_variance)  # NaN in both
 
 
 @pytest.mark.parametrize("sizes", [(None, 5, 6, 7), (None, None, None, 7)], ids=str)
-def test_sizes_that_are_known_only_when_it_runs(sizes):
+def test_sizes_may_be_unknown_in_the_graph(sizes):
     ours, theirs = pair((4, 5, 6, 7), momentum=0.5)
     for layer in (ours, theirs):
         run = tf.function(lambda x, layer=layer: layer(x, training=True), [tf.TensorSpec(sizes)])
@@ -200,7 +213,7 @@ def test_sizes_that_are_known_only_when_it_runs(sizes):
     assert_close(ours.moving_mean, theirs.moving_mean)
 
 
-def test_second_derivatives():
+def test_second_derivatives_equal_keras_own():
     shape = (3, 4, 5, 6)
     (x,), weights = batches(shape, 1)
     results = []
@@ -211,48 +224,50 @@ def test_second_derivatives():
             with tf.GradientTape() as inner:
                 inner.watch(watched)
                 total = tf.reduce_sum(layer(x, training=True) ** 3 * weights)
-            total = tf.add_n([tf.reduce_sum(one**2) for one in inner.gradient(total, watched)])
+            total = tf.add_n([tf.reduce_sum(gradient**2) for gradient in inner.gradient(total, watched)])
         results.append(outer.gradient(total, watched))
-    for mine, own in zip(*results, strict=True):
-        assert_close(mine, own)
+    for mine, keras_own in zip(*results, strict=True):
+        assert_close(mine, keras_own)
 
 
 def test_configuration_and_weights_are_keras_own():
     options = {"momentum": 0.9, "epsilon": 1e-5, "gamma_initializer": "zeros", "beta_regularizer": "l2", "name": "bn"}
-    ours, theirs = BatchNormalization(**options), Own(**options)
+    ours, theirs = BatchNormalization(**options), KerasBatchNormalization(**options)
     assert ours.get_config() == theirs.get_config()
     assert BatchNormalization().name.startswith("batch_normalization")
     for layer in (ours, theirs):
         layer.build((None, 4, 4, 3))
     assert [weight.path for weight in ours.weights] == [weight.path for weight in theirs.weights]
     described = [keras.saving.serialize_keras_object(layer) for layer in (ours, theirs)]
-    # Keras gives every class a registered name that is not in its own list; its own name it lets pass
+    # Keras writes a registered name for every class that is not in its list, and accepts that of its own class.
     assert described[0].pop("registered_name") == "BatchNormalization" and described[1].pop("registered_name") is None
     assert described[0] == described[1] and described[0]["module"] == "keras.layers"
-    assert type(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(ours))) is Own
+    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(ours))
+    assert type(restored) is KerasBatchNormalization
 
 
-def test_copies_of_a_model():
-    """A clone keeps the class, a model from the configuration has Keras's; names and order of weights stay."""
+def test_copies_of_a_model_compute_the_same():
+    """A clone keeps our class; a configuration restores Keras's class."""
     model = small("ResNet20", {})
     randomize(model)
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
     for copy, kind in (
         (keras.models.clone_model(model), BatchNormalization),
-        (type(model).from_config(model.get_config()), Own),
+        (type(model).from_config(model.get_config()), KerasBatchNormalization),
     ):
-        kinds = {type(layer) for layer in copy.layers if isinstance(layer, Own)}
+        kinds = {type(layer) for layer in copy.layers if isinstance(layer, KerasBatchNormalization)}
         assert kinds == {kind}
         assert [weight.path for weight in copy.weights] == [weight.path for weight in model.weights]
         copy.set_weights(model.get_weights())
         np.testing.assert_array_equal(copy(x, training=False), model(x, training=False))
 
 
-def keras_own(model):
-    """Return the model with Keras's own layers in place of ours, and the same weights."""
+def with_keras_layers(model):
+    """Return the model with Keras's own layers instead of ours."""
 
     def clone(layer):
-        return (Own if type(layer) is BatchNormalization else type(layer)).from_config(layer.get_config())
+        layer_class = KerasBatchNormalization if type(layer) is BatchNormalization else type(layer)
+        return layer_class.from_config(layer.get_config())
 
     copy = keras.models.clone_model(model, clone_function=clone)
     copy.set_weights(model.get_weights())
@@ -260,13 +275,13 @@ def keras_own(model):
 
 
 @pytest.mark.parametrize("name", ["ResNet20", "ResNet18V2", "InceptionV2"])
-def test_networks_use_it(name):
-    kinds = {type(layer) for layer in small(name, {}).layers if isinstance(layer, Own)}
+def test_networks_use_our_batch_normalization(name):
+    kinds = {type(layer) for layer in small(name, {}).layers if isinstance(layer, KerasBatchNormalization)}
     assert kinds == {BatchNormalization}
 
 
 def trained(model):
-    """Return the losses of two epochs of three steps, all in one call of the graph, and how far each weight went."""
+    """Train for six steps; return the losses, and each weight's change."""
     random = np.random.default_rng(0)
     x = random.normal(1, 2, (48, *model.input_shape[1:])).astype("float32")
     y = random.integers(0, 4, 48)
@@ -279,46 +294,51 @@ def trained(model):
 @pytest.mark.slow
 def test_a_network_trains_as_with_keras_own(fused):
     ours = small("ResNet20", {})
-    theirs = keras_own(ours)
-    (losses, moves), (own_losses, own_moves) = trained(ours), trained(theirs)
-    np.testing.assert_allclose(losses, own_losses, rtol=1e-5)
-    for mine, own, weight in zip(moves, own_moves, ours.weights, strict=True):
-        assert np.abs(own).max() > 0, weight.path
-        assert_close(mine, own, 1e-3)
-    assert fused and len(fused) % sum(isinstance(layer, Own) for layer in ours.layers) == 0  # a tracing or more
+    theirs = with_keras_layers(ours)
+    (losses, moves), (keras_losses, keras_moves) = trained(ours), trained(theirs)
+    np.testing.assert_allclose(losses, keras_losses, rtol=1e-5)
+    for mine, keras_own, weight in zip(moves, keras_moves, ours.weights, strict=True):
+        assert np.abs(keras_own).max() > 0, weight.path
+        assert_close(mine, keras_own, 1e-3)
+    normalizations = sum(isinstance(layer, KerasBatchNormalization) for layer in ours.layers)
+    assert fused and len(fused) % normalizations == 0  # once per layer and tracing
 
 
 @pytest.mark.slow
 def test_a_network_trains_as_well_in_bfloat16():
-    """Rounding leads both astray: ours no farther from float32's way than Keras's own."""
+    """Ours differs no more from float32 than Keras's own."""
     exact = small("ResNet20", {})
     start = exact.get_weights()
-    with under("mixed_bfloat16"):
+    with dtype_policy("mixed_bfloat16"):
         ours = small("ResNet20", {})
     ours.set_weights(start)
-    (losses, moves), (own_losses, own_moves), (_, way) = map(trained, (ours, keras_own(ours), exact))
-    np.testing.assert_allclose(losses, own_losses, rtol=0.02)
+    (losses, moves), (keras_losses, keras_moves), (_, exact_moves) = map(
+        trained, (ours, with_keras_layers(ours), exact)
+    )
+    np.testing.assert_allclose(losses, keras_losses, rtol=0.02)
 
-    def astray(moves):
-        return np.sqrt(sum(((one - exact) ** 2).sum() for one, exact in zip(moves, way, strict=True)))
+    def deviation(moves):
+        pairs = zip(moves, exact_moves, strict=True)
+        return np.sqrt(sum(((move - exact_move) ** 2).sum() for move, exact_move in pairs))
 
-    assert 0 < astray(moves) < 1.2 * astray(own_moves) < 0.5 * np.sqrt(sum((one**2).sum() for one in way))
+    length = np.sqrt(sum((move**2).sum() for move in exact_moves))
+    assert 0 < deviation(moves) < 1.2 * deviation(keras_moves) < 0.5 * length
 
 
-def test_a_frozen_network_in_fit(fused):
+def test_fit_leaves_a_frozen_network_unchanged(fused):
     model = small("ResNet20", {})
     for layer in model.layers[:-1]:
         layer.trainable = False
     before = model.get_weights()
     model.compile("sgd", "sparse_categorical_crossentropy")
     model.fit(np.ones((4, *model.input_shape[1:])), np.arange(4), verbose=0)
-    for one, first in zip(model.weights[:-2], before[:-2], strict=True):
-        np.testing.assert_array_equal(one, first)
+    for weight, value_before in zip(model.weights[:-2], before[:-2], strict=True):
+        np.testing.assert_array_equal(weight, value_before)
     assert not fused
 
 
 def convolutions(channels=3):
-    """Convolution, normalization, ReLU twice, as everywhere; the statistics have moved."""
+    """Return a network of two normalized convolutions with random weights."""
     x = inputs = keras.Input((12, 12, channels))
     for k in (1, 2):
         x = keras.layers.Conv2D(4, 3, use_bias=False, name=f"conv{k}")(x)
@@ -331,12 +351,12 @@ def convolutions(channels=3):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
-def test_exports_fold_it_into_the_convolution(policy, tmp_path):
-    """And the numbers are right: export compares them with the model's."""
-    with under(policy):
+def test_exports_fold_batch_normalization_into_the_convolution(policy, tmp_path):
+    """Export itself checks that the results are the model's."""
+    with dtype_policy(policy):
         model = convolutions()
     info = ModelInfo(preprocessing=Preprocessing((12, 12), 3, mean=(120.0, 110.0, 100.0), scale=(1 / 64,)))
-    # The others are the preprocessing's; ONNX adds the logits' bias where it has no Gemm
+    # The other operators are the preprocessing's. In ONNX, the bias of the logits is an Add, or part of a Gemm.
     network = {"CONV_2D": 2, "MEAN": 1, "FULLY_CONNECTED": 1}
     preprocessing = {"none": {"MUL": 1, "ADD": 1}, "int8": {"DEPTHWISE_CONV_2D": 1}}
     photograph = load_sample_image("china.jpg")[:420, :636].reshape(35, 12, 53, 12, 3).swapaxes(1, 2)
@@ -356,9 +376,9 @@ def test_exports_fold_it_into_the_convolution(policy, tmp_path):
         assert not kinds["BatchNormalization"]
 
 
-def test_in_float32_a_network_is_the_same(tmp_path):
-    """What export makes of a network in mixed precision: Keras's own layers, equal outputs."""
-    with under("mixed_bfloat16"):
+def test_a_float32_copy_computes_the_same():
+    """Export makes such a copy of a network in mixed precision."""
+    with dtype_policy("mixed_bfloat16"):
         model = convolutions()
     copy = _models.as_float32(model)
     assert copy is not model and copy.get_layer("bn1").compute_dtype == "float32"
@@ -368,8 +388,8 @@ def test_in_float32_a_network_is_the_same(tmp_path):
 
 
 @pytest.mark.slow
-def test_mirrored_on_two_devices(python):
-    """The statistics are those of the whole batch; in a process of its own, for two logical CPUs."""
+def test_statistics_on_two_devices_are_those_of_the_whole_batch(python):
+    """Another process is needed to configure two logical CPUs."""
     done = python(
         """
 import contextlib
@@ -391,9 +411,9 @@ ours = trained(BatchNormalization, mirrored.scope())
 alone = trained(BatchNormalization, contextlib.nullcontext())
 synchronized = trained(lambda momentum: theirs(momentum=momentum, synchronized=True), mirrored.scope())
 apart = trained(theirs, mirrored.scope())
-for mine, one, same in zip(ours, alone, synchronized):
-    np.testing.assert_allclose(mine, one, rtol=1e-4)
-    np.testing.assert_allclose(mine, same, rtol=1e-4)
+for mine, on_one_device, keras_own in zip(ours, alone, synchronized):
+    np.testing.assert_allclose(mine, on_one_device, rtol=1e-4)
+    np.testing.assert_allclose(mine, keras_own, rtol=1e-4)
 assert not np.allclose(ours[3], apart[3], rtol=0.01)
 """,
         CUDA_VISIBLE_DEVICES="-1",
@@ -402,7 +422,7 @@ assert not np.allclose(ours[3], apart[3], rtol=0.01)
 
 
 @pytest.mark.slow
-def test_under_jax_it_is_keras_own(python):
+def test_under_jax_the_layer_computes_as_keras_own(python):
     done = python(
         """
 import sys, numpy as np, keras

@@ -1,4 +1,4 @@
-"""Ceil pooling against plain loops over Caffe's definition."""
+"""Pooling that rounds up, compared with loops over Caffe's definition."""
 
 import keras
 import numpy as np
@@ -10,7 +10,10 @@ CLASSES = {"max": CeilMaxPooling2D, "average": CeilAveragePooling2D}
 
 
 def caffe_pool(x, kind, pool, stride):
-    """Windows start every `stride`, as many as needed to cover everything; each is cut off at the edge."""
+    """Pool windows that start every `stride` positions.
+
+    They cover all positions and are cut off at the edge.
+    """
     height, width = (1 + -(-(size - pool) // stride) for size in x.shape[1:3])
     out = np.zeros((len(x), height, width, x.shape[-1]), "float32")
     reduce = {"max": np.max, "average": np.mean}[kind]
@@ -39,19 +42,19 @@ def test_pooling_equals_the_definition(kind, pool, stride, height, width):
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("size, ours", [(32, False), (16, False), (7, False), (8, False)])
-def test_keras_own_layer_is_taken_where_the_windows_are_the_same(kind, size, ours):
+def test_keras_own_layer_is_used_where_the_windows_are_the_same(kind, size, ours):
     output = ceil_pooling(kind, 3, 2, "pool")(keras.Input((size, size, 1)))
     assert isinstance(output._keras_history.operation, CLASSES[kind]) == ours
 
 
-def test_our_own_layer_is_taken_where_they_differ():
+def test_our_layer_is_used_where_the_windows_differ():
     for shape in ((33, 32, 1), (None, None, 1)):
         output = ceil_pooling("max", 3, 2, "pool")(keras.Input(shape))
         assert isinstance(output._keras_history.operation, CeilMaxPooling2D)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_layers_survive_saving(kind, tmp_path):
+def test_a_saved_layer_computes_the_same(kind, tmp_path):
     inputs = keras.Input((None, None, 2))
     model = keras.Model(inputs, CLASSES[kind](3, 2, name="pool")(inputs))
     model.save(tmp_path / "model.keras")
@@ -60,7 +63,7 @@ def test_layers_survive_saving(kind, tmp_path):
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
-def test_what_cannot_be_pooled_is_refused():
+def test_arguments_that_do_not_round_up_are_an_error():
     with pytest.raises(ValueError, match="rounds up by itself"):
         CeilMaxPooling2D(3, 2, padding="same")
     with pytest.raises(ValueError, match="`pool_size` must be at least `strides`"):
@@ -68,7 +71,7 @@ def test_what_cannot_be_pooled_is_refused():
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_map_without_room_for_a_window_is_refused(kind):
+def test_a_map_too_small_for_a_window_is_an_error(kind):
     """TensorFlow itself would crash the process."""
     layer = CLASSES[kind](3, 2)
     assert layer(np.ones((1, 2, 2, 1), "float32")).shape == (1, 1, 1, 1)
@@ -78,8 +81,8 @@ def test_a_map_without_room_for_a_window_is_refused(kind):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_gradients_flow_only_to_what_is_there(kind):
-    """The repeated or added edge gives nothing of its own: gradients of a sum equal those of the definition."""
+def test_gradients_equal_those_of_the_definition(kind):
+    """The repeated or padded edge adds nothing to them."""
     import tensorflow as tf
 
     x = tf.constant(np.random.default_rng(2).permutation(36).reshape(1, 6, 6, 1).astype("float32"))
