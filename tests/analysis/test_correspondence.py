@@ -58,7 +58,7 @@ def test_the_score_is_that_of_a_double_loop(triangles, shapes_model):
 def test_differing_signs():
     signs = np.random.default_rng(0).integers(-1, 2, (7, 20_000)).astype("int8")
     expected = [[(a != b).sum() for b in signs] for a in signs]
-    assert (_correspondence._differing(signs) == expected).all()
+    assert (_correspondence._count_differing_signs(signs) == expected).all()
 
 
 def test_the_p_value_is_the_share_of_all_choices(triangles, shapes_model):

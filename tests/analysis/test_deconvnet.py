@@ -6,12 +6,12 @@ import pytest
 from keras import layers, ops
 from PIL import Image
 
-from keras_cnns import applications
+from keras_cnns import _graph, applications
 from keras_cnns.analysis import (
     DeconvNet,
     _backward,
     _gradients,
-    activations,
+    _outputs,
     draw_projections,
     feature_maps,
     receptive_field,
@@ -126,7 +126,7 @@ def explicit_projection(model, image, unit):
 
 def layer_behind_second_relu(model):
     """The layer whose output goes into `last`."""
-    return activations._graph.walk(model)[1][-2].name
+    return _graph.walk(model)[1][-2].name
 
 
 @pytest.mark.parametrize("way", RELUS)
@@ -146,13 +146,13 @@ def test_neither_the_gradient_nor_the_guided_gradient_is_the_explicit_chain():
 
     def with_rule(visit):
         def energy(x):
-            maps = ops.reshape(activations.output_of(model, x, layer_behind_second_relu(model), visit)[..., 2], (3, -1))
+            maps = ops.reshape(_outputs.layer_tensor(model, x, layer_behind_second_relu(model), visit)[..., 2], (3, -1))
             return ops.max(maps, axis=1) ** 2 / 2
 
         return _gradients.gradients(energy, images)[1][0]
 
-    np.testing.assert_allclose(with_rule(_backward.deconvolution), wanted, rtol=1e-4, atol=1e-4)
-    for other in (_backward.derivative, _backward.guided):
+    np.testing.assert_allclose(with_rule(_backward.deconvnet_rule), wanted, rtol=1e-4, atol=1e-4)
+    for other in (_backward.gradient_rule, _backward.guided_rule):
         assert np.abs(with_rule(other) - wanted).max() > 0.1 * np.abs(wanted).max()
 
 
@@ -171,7 +171,7 @@ def test_the_model_is_left_as_it_was():
 
     relu = layers.ReLU()
     with pytest.raises(ZeroDivisionError):
-        _backward.deconvolution("relu", relu, lambda: 1 / 0)
+        _backward.deconvnet_rule("relu", relu, lambda: 1 / 0)
     assert "call" not in vars(relu)
 
 
@@ -334,7 +334,7 @@ def test_response_normalization_lets_the_signal_pass():
     assert not found[..., [0, 1, 2, 4, 5]].any()
 
     def energy(images):
-        return ops.sum(activations.output_of(model, images, "norm")[..., 3] ** 2 / 2, axis=(1, 2))
+        return ops.sum(_outputs.layer_tensor(model, images, "norm")[..., 3] ** 2 / 2, axis=(1, 2))
 
     gradient = _gradients.gradients(energy, x)[1][0]  # the control
     assert gradient[..., [2, 4]].any() and np.abs(gradient[..., 3] - given[..., 3]).max() > 0.1
@@ -554,7 +554,7 @@ def test_bad_inputs():
     with pytest.raises(ArgumentError, match="`batch_size` must be a whole number"):
         net.project(x, "conv2", 0, batch_size=0)
 
-    with pytest.raises(ArgumentError, match="`model` must have a ReLU, .*: lenet5 has none; take `saliency`"):
+    with pytest.raises(ArgumentError, match="`model` must have a ReLU, .*: lenet5 has none; use `saliency`"):
         DeconvNet(applications.LeNet5())
     first = keras.Input((2, 8, 8))
     channels_first = keras.Model(

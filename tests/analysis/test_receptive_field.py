@@ -166,7 +166,7 @@ def test_nested_models():
 
 def test_no_fixed_field_is_said_with_the_reason():
     model = applications.LeNet5()
-    with pytest.raises(ArgumentError, match="`F6` has no fixed field: behind `flatten` every unit sees the whole"):
+    with pytest.raises(ArgumentError, match="`F6` has no fixed field: after `flatten` every unit sees the whole"):
         receptive_field(model, "F6")
     with pytest.raises(ArgumentError, match="must be a layer of lenet5. Did you mean 'C3'"):
         receptive_field(model, "c3")

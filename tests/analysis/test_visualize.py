@@ -11,7 +11,8 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from keras_cnns.analysis._visualize import DRAWN, ImageSet, read_images, sample_images, visualize
+from keras_cnns.analysis._image_set import ImageSet, read_images, sample_images
+from keras_cnns.analysis._visualize import PLOTS, visualize
 from keras_cnns.analysis.report import write_report
 from keras_cnns.analysis.visualizations import VISUALIZATIONS
 from keras_cnns.data import open_source
@@ -39,7 +40,7 @@ def sample():
 
 
 def test_every_kind_is_drawn():
-    assert list(VISUALIZATIONS) == list(DRAWN)
+    assert list(VISUALIZATIONS) == list(PLOTS)
 
 
 @pytest.mark.parametrize("head", ["pooled", pytest.param("flat", marks=pytest.mark.slow)])
@@ -120,7 +121,7 @@ def test_the_page_holds_everything(sample, tmp_path):
     assert "Not drawn: it has no ReLU &amp; cannot" in page
     assert "<td>conv2</td>" in page and "8x8" in page  # its field
     # First what it says and where it looks, which stands open; filters, layers and numbers are folded below
-    parts = ("What it says", "Where it looks", "<details>", "Filters", "trained parameters")
+    parts = ("What it predicts", "Where it looks", "<details>", "Filters", "trained parameters")
     places = [page.index(part) for part in parts]
     assert places == sorted(places) and page.count("<details>") == page.count("</details>") == 3
 
