@@ -1,6 +1,6 @@
 """Rules for propagating a signal back through ReLU.
 
-A rule is a visitor for `_graph.run`: it computes an operation's outputs, and decides which derivative the gradient uses.
+A rule is a visitor for `_graph.run`. It computes an operation's outputs and decides which derivative applies.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ def deconvnet_rule(name: str, operation: keras.Operation, compute: Callable[[], 
 
 
 def guided_rule(name: str, operation: keras.Operation, compute: Callable[[], Any]) -> Any:
-    """Compute an operation whose ReLU rectifies the backward signal where it was active.
+    """Compute an operation whose ReLU rectifies the signal where it was active.
 
     Reference:
         Springenberg et al. 2015, section 3.4.

@@ -156,7 +156,7 @@ def _check_parts(parts: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _random_boxes(parts: np.ndarray, shape: tuple[int, ...], count: int, random: np.random.Generator) -> np.ndarray:
-    """Return boxes of each part's size at random places, int64 (images, count, 4).
+    """Return random boxes of each part's size, int64 (images, count, 4).
 
     Args:
         parts: int64 (images, 4), top, left, bottom, right.

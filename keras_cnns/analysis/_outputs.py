@@ -227,8 +227,8 @@ def first_layer(model: keras.Model) -> str:
 def last_layer(model: keras.Model) -> str:
     """Return the name of the layer that the logits are computed from.
 
-    Its output is one vector per image.
-    If the logits are computed from maps, as in Network in Network, it is the layer that turns maps into vectors.
+    Its output is one vector per image. If the logits are computed from maps, as in Network in Network,
+    it is the layer that turns maps into vectors.
 
     Args:
         model: functional `keras.Model`.
@@ -236,7 +236,7 @@ def last_layer(model: keras.Model) -> str:
     made_by = {id(output): use for use in _graph.walk(model)[1] for output in use.outputs}
 
     def before(use: _graph.Use) -> _graph.Use | None:
-        """Return the maker of a use's only input if it is a vector."""
+        """Return the use that computed the only input, a vector."""
         maker = made_by.get(id(use.inputs[0])) if len(use.inputs) == 1 else None
         return maker if maker and len(maker.outputs[0].shape) == 2 else None
 

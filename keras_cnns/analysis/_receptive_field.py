@@ -82,7 +82,7 @@ class _NoField(Exception):
 def receptive_field(
     model: keras.Model, layer: str | keras.Layer, input_shape: Sequence[int] | None = None
 ) -> ReceptiveField:
-    """Return the part of the input that one position of a layer sees.
+    """Return the part of the input that a layer's position sees.
 
     Args:
         model: functional or sequential `keras.Model` with one image input (batch, height, width, channels).

@@ -242,6 +242,7 @@ def _plot_gradients(request: Request) -> str:
 def _plot_embedding(request: Request) -> str:
     model, images = request.model, request.images
     layer = request.layer or _outputs.last_layer(_outputs.prepare_model(model))
+    assert images.labels is not None  # `visualize` has checked what each kind needs
     points = embed(features(model, images.images, layer))
     title = f"{model.name}: {counted(len(points), 'image')} by their features at {layer}"
     _render.embedding_scatter(points, images.labels, request.class_names, request.path, title)

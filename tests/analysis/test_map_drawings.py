@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_cnns import _render
-from keras_cnns._render import maps as drawings
+from keras_cnns._render import maps, tiles
 from keras_cnns.analysis import OcclusionMap
 
 
@@ -26,17 +26,17 @@ def random_images(number=2, channels=3):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_class_maps(tmp_path, channels):
     images = np.zeros((3, 16, 16, channels), "uint8")
-    maps = np.zeros((3, 16, 16))
-    maps[1, :8] = 2
+    class_maps = np.zeros((3, 16, 16))
+    class_maps[1, :8] = 2
     texts = [[(name, "")] for name in "abc"]
-    _render.class_map_grid(images, maps, texts, tmp_path / "a.png", "title", "logit", columns=2)
+    _render.class_map_grid(images, class_maps, texts, tmp_path / "a.png", "title", "logit", columns=2)
     found = pixels(tmp_path / "a.png")
     assert found.shape[0] > 600 and found.shape[1] > 300
     # The color bar has the lightest color; over black images the maps are 60 % of theirs
     high, low = (0.6 * np.array(rgb) for rgb in ((253, 231, 37), (68, 1, 84)))
     areas = [(abs(found - color).max(axis=-1) < 4).sum() for color in (high, low)]
     assert areas[0] * 4 < areas[1] < areas[0] * 6  # half of one map of three
-    _render.class_map_grid(images, maps, texts, tmp_path / "b.png", "t", "logit", limits=(0, 4), columns=2)
+    _render.class_map_grid(images, class_maps, texts, tmp_path / "b.png", "t", "logit", limits=(0, 4), columns=2)
     assert (abs(pixels(tmp_path / "b.png") - high).max(axis=-1) < 4).sum() < areas[0] / 4
 
 
@@ -54,7 +54,7 @@ def test_occlusion_maps(tmp_path):
     found = pixels(tmp_path / "a.png")
     over_white = [
         "#" + "".join(f"{round(255 - 0.75 * (255 - int(c[k : k + 2], 16))):02X}" for k in (1, 3, 5))
-        for c in drawings.COLORS
+        for c in maps.COLORS
     ]
     most, one, absent = (count(found, color) for color in over_white[:3])
     # Around the middles of the windows lie 13x13 pixels of each image, of which the other class has 4x3
@@ -69,18 +69,18 @@ def test_of_many_classes_the_rest_is_gray(tmp_path):
 
 
 def test_cells_lie_between_the_middles():
-    np.testing.assert_allclose(drawings._edges(np.array([3.0, 7, 11, 13])), [1, 5, 9, 12, 14])
-    np.testing.assert_allclose(drawings._edges(np.array([5.0])), [4.5, 5.5])
+    np.testing.assert_allclose(maps._cell_edges(np.array([3.0, 7, 11, 13])), [1, 5, 9, 12, 14])
+    np.testing.assert_allclose(maps._cell_edges(np.array([5.0])), [4.5, 5.5])
 
 
 def test_feature_maps(tmp_path):
-    maps = np.random.default_rng(0).uniform(size=(6, 6, 80))
-    _render.feature_map_grid(maps, tmp_path / "all.png", "conv1")
-    _render.feature_map_grid(maps, tmp_path / "some.png", "conv1", units=[3, 79])
-    _render.feature_map_grid(maps * 0, tmp_path / "none.png", "conv1", units=[3])
+    feature_maps = np.random.default_rng(0).uniform(size=(6, 6, 80))
+    _render.feature_map_grid(feature_maps, tmp_path / "all.png", "conv1")
+    _render.feature_map_grid(feature_maps, tmp_path / "some.png", "conv1", units=[3, 79])
+    _render.feature_map_grid(feature_maps * 0, tmp_path / "none.png", "conv1", units=[3])
     heights = [pixels(tmp_path / f"{name}.png").shape[0] for name in ("all", "some")]
     assert heights[0] > 4 * heights[1]
-    assert drawings._counted("conv1", 64, 80, "channels") == "conv1 (64 of 80 channels)"
+    assert tiles._add_count("conv1", 64, 80, "channels") == "conv1 (64 of 80 channels)"
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5, 40])
@@ -95,5 +95,5 @@ def test_filters(tmp_path, channels):
 def test_zero_is_gray_in_filters_on_colors():
     one = np.zeros((3, 3, 3))
     one[0, 0] = 2, -1, 0
-    found = drawings._around_gray(one)
+    found = tiles._to_color_image(one)
     assert found[0, 0].tolist() == [255, 64, 128] and (found[1:] == 128).all()
