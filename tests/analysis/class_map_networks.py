@@ -6,7 +6,7 @@ from keras import layers, ops
 
 
 def randomize_vectors(model, seed=1):
-    """Set random biases and statistics, so that an ignored one changes the result. Return the model."""
+    """Set random biases and statistics, so that each matters; return the model."""
     random = np.random.default_rng(seed)
     for layer in model._flatten_layers():
         if isinstance(layer, (layers.Dense, layers.Conv2D, layers.BatchNormalization)):
@@ -15,7 +15,7 @@ def randomize_vectors(model, seed=1):
 
 
 def network(end, shape=(24, 24, 3), name="small"):
-    """Return a network of two convolutions, whose maps are 6x6 with 8 channels, and an end."""
+    """Return two convolutions, with maps of 6x6x8, and an end."""
     inputs = layers.Input(shape)
     x = layers.Conv2D(6, 3, 2, "same", activation="relu", name="conv1")(inputs)
     x = layers.Conv2D(8, 3, 2, "same", activation="relu", name="conv2")(x)
@@ -56,7 +56,7 @@ def nested(x):
 
 
 def shared_relu(x):
-    """An end with a layer that is used twice. Only its second output goes into the pool."""
+    """An end that pools only the second output of a layer."""
     relu = layers.ReLU(name="relu")
     return layers.Dense(5)(layers.GlobalAveragePooling2D()(relu(layers.Conv2D(8, 3, name="conv3")(relu(x)))))
 

@@ -1,4 +1,4 @@
-"""A small classifier of shapes, trained in seconds, and the same network untrained."""
+"""A small classifier of shapes, trained and untrained."""
 
 import keras
 import pytest
@@ -10,7 +10,7 @@ KINDS = ("disc", "triangle", "inverted_triangle")  # turned upside down, only th
 
 
 def shapes_network():
-    """Return a network of three convolutions and one map per class, as in NiN, for pixels of 0 to 255."""
+    """Return a small network like NiN for pixels of 0 to 255."""
     inputs = layers.Input((32, 32, 3))
     x = layers.Rescaling(1 / 127.5, -1, name="rescaling")(inputs)
     for k, (filters, size) in enumerate(((16, 5), (32, 3), (32, 3)), 1):

@@ -6,7 +6,7 @@ from keras import layers, ops
 
 
 def randomize(model, low=-1.0, high=1.0, seed=1):
-    """Draw all weights uniformly between `low` and `high`; variances are positive. Return the model."""
+    """Draw weights between `low` and `high`, variances positive; return the model."""
     random = np.random.default_rng(seed)
     for weight in model.weights:
         values = random.uniform(low, high, weight.shape)
@@ -50,7 +50,7 @@ RELUS = {
 
 
 def linear(*steps, shape=(9, 8, 4)):
-    """Return a model of the given layers, the last one named "last", and a ReLU after it."""
+    """Return a model of layers, the last named "last", and a ReLU."""
     model = keras.Sequential([keras.Input(shape), *steps])
     model.layers[-1].name = "last"
     return randomize(keras.Model(model.inputs, layers.ReLU()(model.outputs[0])))

@@ -15,7 +15,7 @@ def random_pixels(count, *shape, seed=0):
 
 
 def images_for(model, count=3, side=24):
-    """Return random images for a model; `side` is used where the model leaves the size open."""
+    """Return random images for a model; open sizes become `side`."""
     _, height, width, channels = model.inputs[0].shape
     return random_images(count, height or side, width or side, channels)
 

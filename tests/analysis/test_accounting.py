@@ -1,4 +1,4 @@
-"""Costs of networks against the papers' figures and against counts by other code."""
+"""Costs of networks against the papers' figures and other code."""
 
 import json
 
@@ -62,7 +62,7 @@ def test_a_bottleneck_against_two_3x3_of_the_same_width():
 
 
 def test_3x1_and_1x3_save_a_third_of_the_multiply_adds():
-    """Inception v3 paper, section 3.2; against a 3x3 convolution with the same channels."""
+    """Inception v3 paper, section 3.2, for equal numbers of channels."""
     rows = rows_by_name(applications.InceptionV3(**ZEROS))
     pair = rows["mixed_7b_3x3_2a"].macs + rows["mixed_7b_3x3_2b"].macs
     x = keras.Input((8, 8, 384))
@@ -81,7 +81,10 @@ def test_alexnets_parameters_are_in_dense_layers_and_its_work_in_convolutions():
 
 
 def profiled_macs(model):
-    """Return half of the operations that TensorFlow's profiler counts in convolutions and products."""
+    """Return the multiply-adds that TensorFlow's profiler counts.
+
+    They are half of the floating-point operations in convolutions and matrix products.
+    """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2_as_graph
     from tensorflow.python.profiler import model_analyzer, option_builder
@@ -99,7 +102,7 @@ def profiled_macs(model):
 
 
 def _leaves(node):
-    """Yield the total of each kind of operation, which the profiler nests with cumulative totals."""
+    """Yield each kind of operation; the profiler's totals are cumulative."""
     children = list(node.children)
     if children:
         (child,) = children
@@ -143,7 +146,7 @@ def test_keras_applications_have_the_published_costs(name):
 
 
 def counted_by_hand(layer, x):
-    """Return the links of a layer by definition: the number of outputs that change with each weight."""
+    """Count the outputs that change with each weight of a layer."""
     layer(x)
     total = 0
     weights = layer.get_weights()
@@ -173,7 +176,7 @@ LAYERS = [
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_connections_equal_the_definition(layer):
-    """The input is all ones and without padding, so that every weight counts at every position."""
+    """There is no padding, so every weight counts at every position."""
     x = np.ones((1, 7, 6, 4), "float32")
     model = keras.Sequential([keras.Input(x.shape[1:]), type(layer).from_config(layer.get_config())])
     (row,) = account(model).rows

@@ -1,4 +1,4 @@
-"""Strongest images of a unit against an exhaustive search; feature maps against the model."""
+"""Top activations against an exhaustive search, and feature maps."""
 
 import weakref
 
@@ -55,7 +55,7 @@ def test_top_activations_equal_an_exhaustive_search(model, images, layer):
 
 
 def test_each_image_counts_once_by_its_maximum(model, images):
-    """The controls are a ranking of single positions, and one by the mean of the maps."""
+    """The controls rank single positions, and means of maps."""
     top = top_activations(model, images, "conv1", 1)
     maps = feature_maps(model, images, "conv1")[..., 1]
     assert len(set(top.indices)) == 9
@@ -65,7 +65,7 @@ def test_each_image_counts_once_by_its_maximum(model, images):
 
 
 def test_boxes_are_the_receptive_fields(model, images):
-    """The unit depends on pixels inside its box only, and the box is cut off at the image's edge."""
+    """The unit depends only on pixels inside its box."""
     field = receptive_field(model, "conv2")
     assert field.size == (8, 8)
     top = top_activations(model, images, "conv2", 1, count=100)
@@ -96,7 +96,7 @@ def test_without_a_fixed_field_the_box_is_the_whole_image(model, images):
 
 
 def test_batches_of_any_kind_give_the_same_result(model, images):
-    """Batches are arrays, (images, labels) or a dataset; they are split further, for several units at once."""
+    """Batches are arrays, (images, labels) or a dataset."""
     import tensorflow as tf
 
     wanted = [top_activations(model, images, "conv2", unit) for unit in (3, 1)]
@@ -154,7 +154,7 @@ def test_fewer_images_than_asked_for(model, images):
 
 
 def test_real_digits_that_excite_a_class_map_are_of_its_class(shared):
-    """The last maps of Network in Network, trained on MNIST; the untrained network is the control."""
+    """The control is the untrained network."""
     with np.load(shared / "mnist" / "mnist.npz") as data:
         pixels, labels = data["x_test"][:1000, ..., None].astype("float32"), data["y_test"][:1000]
     x = np.asarray(applications.weights_info("NiN", "mnist").preprocessing.normalize(pixels))

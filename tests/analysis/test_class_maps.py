@@ -1,4 +1,4 @@
-"""Class activation maps: exact where the paper's equation holds, and on the object in trained networks."""
+"""Class activation maps: exact, and on the object in trained networks."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Correspondence: the score by a double loop, and the p-value by enumeration of all choices."""
+"""Correspondence against a double loop and all permutations."""
 
 import itertools
 
@@ -16,7 +16,7 @@ LAYER = "relu3"
 
 @pytest.fixture(scope="module")
 def triangles():
-    """Eight images of centered triangles in different colors, and boxes around their top corner."""
+    """Eight images of triangles, and boxes around their top corner."""
     drawn = make_shapes(8, kinds="triangle", seed=3, spread=0.0, radius=0.25)
     (top, left, _, right) = drawn.boxes.T
     middle = (left + right) // 2

@@ -58,7 +58,7 @@ def unpool(signal, switches, shape):
 
 
 def explicit_projection(model, image, unit):
-    """Compute the activation forwards, then project it back by the steps of the paper."""
+    """Compute the activation, and project it back as in the paper."""
     kernel1, bias1, kernel2, bias2 = (weight.numpy() for weight in model.weights[:4])
     map1 = np.maximum(convolve(image, kernel1, bias1), 0)
     pooled, switches = pool(map1)
@@ -143,7 +143,7 @@ def test_mixed_precision_is_computed_in_float32():
 
 
 def test_a_trained_unit_is_projected_onto_its_object(shapes_model, untrained_shapes_model, shapes):
-    """Compare the share of the projection on the object with the object's share of all pixels."""
+    """Compare the projection's share on the object with its area."""
     x = shapes.images[:60].astype("float32")
     gains = []
     for model in (shapes_model, untrained_shapes_model):

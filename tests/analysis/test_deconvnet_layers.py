@@ -21,7 +21,7 @@ from keras_cnns.layers import (
 
 
 def one_relu(relu):
-    """Return a model that computes f(x1) - 2 f(x2) + 5, where f is the ReLU."""
+    """Return a model of f(x1) - 2 f(x2) + 5 with the ReLU f."""
     x = keras.Input((1, 1, 2))
     model = keras.Model(x, layers.Conv2D(1, 1, name="last")(relu(x)))
     model.layers[-1].set_weights([np.array([1.0, -2.0]).reshape(1, 1, 2, 1), np.array([5.0])])
@@ -89,7 +89,10 @@ LINEAR = {
 
 @pytest.mark.parametrize("kind", LINEAR)
 def test_projection_is_the_adjoint_of_every_linear_layer(kind):
-    """<project(x), v> = <a(x), A v>, where A v is the layer's output for v minus its output for zeros."""
+    """<project(x), v> = <a(x), A v>.
+
+    A v is the layer's output for v minus its output for zeros.
+    """
     model = LINEAR[kind]()
     shape = model.inputs[0].shape[1:]
     x, v = random_images(2, *shape), random_images(2, *shape, seed=1)
@@ -103,7 +106,7 @@ def test_projection_is_the_adjoint_of_every_linear_layer(kind):
 
 
 def places_of_maxima(x, size, stride, rounds_up=False):
-    """Return the place of the maximum for each position and channel of a pool."""
+    """Return the place of each maximum of a pool."""
     found = {}
     _, height, width, channels = x.shape
     more = stride - 1 if rounds_up else 0

@@ -40,7 +40,7 @@ def test_positions_add_up_if_there_is_no_relu_on_the_way():
 
 
 def inception(x, filters, name):
-    """Return a small module as in figure 2(b) of Szegedy et al. 2014."""
+    """Return a small module, figure 2(b) of Szegedy et al. 2014."""
     relu = {"activation": "relu", "padding": "same"}
     small = layers.Conv2D(filters, 3, **relu)(layers.Conv2D(filters, 1, **relu)(x))
     large = layers.Conv2D(filters, 5, **relu)(layers.Conv2D(filters, 1, **relu)(x))
@@ -89,14 +89,14 @@ NETWORKS = {
 
 
 def seen_by(field, position, sides):
-    """Return the first and the last pixel of a field along each axis, and whether it lies inside the image."""
+    """Return first and last pixel of a field, and whether it is inside."""
     first = np.array(field.offset) + np.array(position) * field.stride - (np.array(field.size) - 1) / 2
     last = first + field.size - 1
     return np.maximum(first, 0), np.minimum(last, np.array(sides) - 1), (first >= 0).all() and (last < sides).all()
 
 
 def support(projections):
-    """Return the first and the last pixel along each axis that is nonzero in some image."""
+    """Return the first and the last nonzero pixel along each axis."""
     any_pixel = (projections != 0).any(axis=(0, 3))
     ends = [(where.nonzero()[0][0], where.nonzero()[0][-1]) for where in (any_pixel.any(1), any_pixel.any(0))]
     return np.array(ends).T
@@ -106,9 +106,9 @@ def support(projections):
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name[0].isupper() else []) for name in NETWORKS]
 )
 def test_the_support_of_a_projection_is_the_receptive_field(name):
-    """Take the union over many images, because the switches of one image leave out all but the maxima.
+    """Take the union over many images.
 
-    Weights are positive, so that nothing cancels. The controls are fields of another offset, stride or size.
+    The switches of a single image leave out all but the maxima. Weights are positive, so that nothing cancels. The controls are fields of another offset, stride or size.
     """
     build, layer = NETWORKS[name]
     model = build()

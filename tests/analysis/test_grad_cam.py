@@ -35,7 +35,7 @@ def test_grad_cam_is_the_positive_part_of_the_class_activation_map(end):
 
 
 def test_grad_cam_of_a_flattened_end():
-    """The gradient of a linear layer is its weights; their mean over the positions weights the channels."""
+    """The channels are weighted by the mean of the dense layer's weights."""
     model = network(flattened)
     images = images_for(model)
     maps = keras.Model(model.input, model.get_layer("conv2").output).predict(images, verbose=0)

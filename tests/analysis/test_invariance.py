@@ -106,7 +106,7 @@ def test_distances_and_probabilities_by_hand(shapes, shapes_model):
 
 
 def test_a_global_average_does_not_change_under_a_shift_and_maps_do():
-    """The object stays inside a plain background, so that the maps move with it and their mean does not change."""
+    """The object stays inside a plain background, so the maps only move."""
     images = np.zeros((3, 32, 32, 1), "float32")
     images[:, 12:20, 12:20] = random_images(3, 8, 8, 1)
 

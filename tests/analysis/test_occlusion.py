@@ -1,4 +1,4 @@
-"""Occlusion: exact on a linear model, and sensitive to the object in trained networks."""
+"""Occlusion of a linear model, and of objects in trained networks."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def linear_model(shape=SHAPE, classes=4, activation="softmax"):
 
 
 def explicit(model, images, tops, lefts, size, fill):
-    """Return probabilities (images, rows, columns, classes), computed from the logits window by window.
+    """Return probabilities (images, rows, columns, classes), window by window.
 
     The logits lose the contribution of the hidden pixels and gain that of the fill.
     """
@@ -89,7 +89,7 @@ def test_batches_and_defaults():
     model, images = linear_model(), random_images(3, *SHAPE)
     small, large = (occlusion_map(model, images, batch_size=size) for size in (1, 1000))
     np.testing.assert_allclose(small.scores, large.scores, rtol=1e-5)
-    assert small.size == (2, 3) and one.image_size == (9, 12)  # a quarter
+    assert small.size == (2, 3) and small.image_size == (9, 12)  # a quarter
     np.testing.assert_array_equal(small.targets, model.predict(images, verbose=0).argmax(axis=1))
     assert len(small.tops) == 8 and len(small.lefts) == 10  # stride 1, because fewer than 15 windows fit
     found = occlusion_map(linear_model((60, 32, 1)), random_images(1, 60, 32, 1))
@@ -110,7 +110,7 @@ def test_sequential_models_and_auxiliary_heads():
 
 
 def hidden_shares(masks, found):
-    """Return the share of each object that a window hides, (images, rows, columns)."""
+    """Return the hidden share of each object, (images, rows, columns)."""
     height, width = found.size
     return np.array(
         [
@@ -121,7 +121,7 @@ def hidden_shares(masks, found):
 
 
 def with_and_without(masks, found):
-    """Return the mean probability with most of the object hidden, and with almost none of it hidden."""
+    """Return the mean probability with the object hidden and with it visible."""
     shares = hidden_shares(masks, found)
     return found.scores[shares > 0.8].mean(), found.scores[shares < 0.05].mean()
 

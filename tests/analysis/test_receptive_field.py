@@ -43,7 +43,7 @@ def test_published_figures(name, layer, size, stride):
 
 
 def seen_pixels(model, layer):
-    """Return a function from a position to the pixels that change its output.
+    """Return a function from position to pixels that change it.
 
     The pixels are (first, last) along each axis. Each pixel of the image is raised alone.
     """

@@ -12,7 +12,7 @@ from keras_cnns.errors import ArgumentError
 
 
 def dense_network(*hidden):
-    """Return a network of dense layers with ReLU and a softmax, with random weights and biases."""
+    """Return a network of dense layers with random weights and biases."""
     steps = [layers.Dense(units, "relu", bias_initializer="normal") for units in hidden]
     return keras.Sequential([keras.Input((3, 4, 2)), layers.Flatten(), *steps, layers.Dense(5, "softmax")])
 
@@ -121,7 +121,7 @@ def test_mixed_precision_is_computed_in_float32():
 
 
 def test_the_saliency_of_a_trained_network_is_on_the_object(shapes_model, untrained_shapes_model, shapes):
-    """Compare the share of the saliency on the object with the object's share of all pixels."""
+    """Compare the saliency's share on the object with its area."""
     x, masks = shapes.images[:60].astype("float32"), shapes.masks[:60]
     gains = []
     for model in (shapes_model, untrained_shapes_model):

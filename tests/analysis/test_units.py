@@ -1,4 +1,4 @@
-"""Unit activity of constructed networks, and gradient flow against formulas and small steps."""
+"""Unit activity and gradient flow, against values computed by hand."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from keras_cnns.errors import ArgumentError
 
 
 def three_units(separate=False):
-    """Return a network with a dead unit, a unit that is always 1.5, and the positive part of the image."""
+    """Return a network whose units give 0, 1.5, and the image's positive part."""
     inputs = keras.Input((6, 5, 1))
     conv = layers.Conv2D(3, 1, activation=None if separate else "relu", name="conv")
     x = conv(inputs)
@@ -77,7 +77,7 @@ def test_a_layer_used_twice_has_two_activities():
 
 
 def test_the_gradient_of_a_linear_classifier():
-    """For cross-entropy it is images.T @ (probabilities - one-hot labels) / number of images."""
+    """It is images.T @ (probabilities - one-hot labels) / images."""
     model = keras.Sequential([keras.Input((3, 2, 1)), layers.Flatten(), layers.Dense(4, "softmax", name="dense")])
     images, labels = random_images(7, 3, 2, 1), np.array([0, 1, 2, 3, 0, 1, 1])
     errors = (model.predict(images, verbose=0) - np.eye(4)[labels]) / 7
@@ -124,7 +124,7 @@ def test_gradients_of_a_network_by_small_steps():
 
 
 def test_training_uses_the_statistics_of_the_batch(shapes, shapes_model):
-    """With them the scale of a kernel does not matter, so the gradient is orthogonal to the kernel."""
+    """The scale of a kernel does not matter then: the gradient is orthogonal."""
     images, labels = shapes.images[:24].astype("float32"), shapes.labels[:24]
     labels = (labels + 1) % 3  # wrong labels have large gradients
     before = [np.array(w) for w in shapes_model.get_weights()]

@@ -1,4 +1,4 @@
-"""Every kind of visualization for networks with different ends, and the HTML report."""
+"""Every kind of visualization, and the HTML report."""
 
 import base64
 import re
@@ -23,7 +23,7 @@ NAMES = ["cat", "dog", "a <b>bold</b> class"]
 
 
 def model(head):
-    """Return a small network whose head is "pooled" (class maps are exact) or "flat"."""
+    """Return a small network with the head "pooled" or "flat"."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((20, 16, 3))
     x = layers.Conv2D(6, 3, activation="relu", name="conv1")(inputs)
