@@ -21,7 +21,7 @@ from keras_cnns.layers import (
 
 
 def one_relu(relu):
-    """Return a model of f(x1) - 2 f(x2) + 5 with the ReLU f."""
+    """Return a model of f(x1) - 2 f(x2) + 5, f the ReLU."""
     x = keras.Input((1, 1, 2))
     model = keras.Model(x, layers.Conv2D(1, 1, name="last")(relu(x)))
     model.layers[-1].set_weights([np.array([1.0, -2.0]).reshape(1, 1, 2, 1), np.array([5.0])])

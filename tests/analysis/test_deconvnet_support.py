@@ -89,7 +89,7 @@ NETWORKS = {
 
 
 def seen_by(field, position, sides):
-    """Return first and last pixel of a field, and whether it is inside."""
+    """Return a field's first and last pixel, and whether it is inside."""
     first = np.array(field.offset) + np.array(position) * field.stride - (np.array(field.size) - 1) / 2
     last = first + field.size - 1
     return np.maximum(first, 0), np.minimum(last, np.array(sides) - 1), (first >= 0).all() and (last < sides).all()
@@ -108,7 +108,8 @@ def support(projections):
 def test_the_support_of_a_projection_is_the_receptive_field(name):
     """Take the union over many images.
 
-    The switches of a single image leave out all but the maxima. Weights are positive, so that nothing cancels. The controls are fields of another offset, stride or size.
+    The switches of a single image leave out all but the maxima. Weights are positive, so that nothing cancels. The
+    controls are fields of another offset, stride or size.
     """
     build, layer = NETWORKS[name]
     model = build()

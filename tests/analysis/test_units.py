@@ -12,7 +12,7 @@ from keras_cnns.errors import ArgumentError
 
 
 def three_units(separate=False):
-    """Return a network whose units give 0, 1.5, and the image's positive part."""
+    """Return a network with units of 0, 1.5, and the image's positive part."""
     inputs = keras.Input((6, 5, 1))
     conv = layers.Conv2D(3, 1, activation=None if separate else "relu", name="conv")
     x = conv(inputs)
@@ -124,7 +124,7 @@ def test_gradients_of_a_network_by_small_steps():
 
 
 def test_training_uses_the_statistics_of_the_batch(shapes, shapes_model):
-    """The scale of a kernel does not matter then: the gradient is orthogonal."""
+    """A kernel's scale does not matter then, so its gradient is orthogonal."""
     images, labels = shapes.images[:24].astype("float32"), shapes.labels[:24]
     labels = (labels + 1) % 3  # wrong labels have large gradients
     before = [np.array(w) for w in shapes_model.get_weights()]
