@@ -20,6 +20,7 @@ LINEAR = {
     *(layers.Activation, layers.Identity, layers.Flatten, layers.Reshape),
     *(layers.Dropout, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise),
 }
+# Classes of keras.ops that are linear
 LINEAR_OPERATIONS = {"Cast", "Identity", "Reshape", "Squeeze"}
 
 

@@ -73,7 +73,7 @@ def check_one_output(model: keras.Model, layer: str | keras.Layer) -> str:
     outputs = [output for use in _graph.walk(model)[1] if use.name == name for output in use.outputs]
     if len(outputs) != 1:
         raise ArgumentError(
-            f"`layer` must be used once and give one output; {name} gives {len(outputs)}. Received: layer={layer!r}"
+            f"`layer` must be used once and have one output; {name} has {len(outputs)}. Received: layer={layer!r}"
         )
     return name
 

@@ -94,7 +94,7 @@ def visualize(
         )
     images = NO_IMAGES if images is None else images
     if VISUALIZATIONS[kind].needs != "nothing" and not len(images.images):
-        raise ArgumentError(f"`{kind}` looks at images: give some. Received: images=None")
+        raise ArgumentError(f"`{kind}` needs images: pass `images`. Received: images=None")
     if VISUALIZATIONS[kind].needs == "labels" and images.labels is None:
         raise ArgumentError(f"`{kind}` needs images whose classes are known. Received: images without labels")
     model = _models.two_classes(_models.main_output(model), class_names or ())
@@ -127,7 +127,7 @@ def _plot_features(request: Request) -> str:
     model, layer = request.model, request.layer or _first_convolution(request.model)
     maps = feature_maps(model, request.images.images[:1], layer)
     if maps.ndim != 4:
-        raise ArgumentError(f"`layer` must give maps; {layer} gives a vector. Received: layer={layer!r}")
+        raise ArgumentError(f"`layer` must output maps; {layer} outputs a vector. Received: layer={layer!r}")
     image_name = request.images.names[0]
     title = f"{model.name}: output of {layer} for {image_name}"
     _render.feature_map_grid(maps[0], request.path, title, _check_units(request.units, maps.shape[-1], layer))

@@ -229,7 +229,7 @@ def last_maps(model: keras.Model, input_shape: Sequence[int]) -> str:
             continue
         if isinstance(use.operation, layers.Layer) and names.count(use.name) == 1 and len(use.outputs) == 1:
             return use.name
-    raise ArgumentError(f"`model` must have a layer that gives maps. Received: model={model.name}")
+    raise ArgumentError(f"`model` must have a layer that outputs maps. Received: model={model.name}")
 
 
 def _check_maps_layer(model: keras.Model, layer: str | keras.Layer) -> str:
@@ -238,7 +238,7 @@ def _check_maps_layer(model: keras.Model, layer: str | keras.Layer) -> str:
     shape = _outputs.layer_shape(model, name)
     if len(shape) != 4:
         raise ArgumentError(
-            f"`layer` must give maps, (images, rows, columns, channels); {name} gives {tuple(shape)}. Name a layer "
+            f"`layer` must output maps, (images, rows, columns, channels); {name} outputs {tuple(shape)}. Name a layer "
             f"in front of it. Received: layer={layer!r}"
         )
     return name

@@ -82,7 +82,7 @@ class FeatureSnapshots(keras.callbacks.Callback):
             name = _outputs.check_one_output(self.model, layer)
             shape = _outputs.layer_shape(self.model, name)
             if len(shape) != 4:
-                raise ArgumentError(f"`layers` must give maps; {name} gives vectors. Received: layers={layer!r}")
+                raise ArgumentError(f"`layers` must output maps; {name} outputs vectors. Received: layers={layer!r}")
             self.units[name] = _check_units(units, shape[-1] or 0, name)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -69,7 +69,7 @@ def test_the_default_layer_is_no_pool_or_dropout():
 
 
 @pytest.mark.parametrize(
-    "layer, text", [("conv3", "Did you mean 'conv2'"), ("fc", "`layer` must give maps"), ("relu", "used once")]
+    "layer, text", [("conv3", "Did you mean 'conv2'"), ("fc", "`layer` must output maps"), ("relu", "used once")]
 )
 def test_bad_layers_are_rejected(layer, text):
     model = network(shared_relu if layer == "relu" else dense)

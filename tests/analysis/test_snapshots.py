@@ -96,7 +96,7 @@ def test_bad_arguments_are_rejected(model):
             FeatureSnapshots(IMAGES, *arguments)
     for wanted, message in (
         ("conv3", "must be a layer of small. Did you mean 'conv"),
-        ("dense", "`layers` must give maps; dense gives vectors"),
+        ("dense", "`layers` must output maps; dense outputs vectors"),
         ({"conv1": [0, 4]}, "units of conv1 must be a list of whole numbers from 0 to 3"),
     ):
         with pytest.raises(ArgumentError, match=message):

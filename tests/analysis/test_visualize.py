@@ -69,10 +69,10 @@ def test_layer_units_and_target_are_used(sample, tmp_path):
     "options, part",
     [
         ({"kind": "ocllusion"}, "Did you mean 'occlusion'"),
-        ({"kind": "cam", "images": None}, "`cam` looks at images"),
+        ({"kind": "cam", "images": None}, "`cam` needs images"),
         ({"kind": "gradients", "labels": None}, "images whose classes are known"),
         ({"kind": "features", "layer": "conv3"}, "Did you mean 'conv2'"),
-        ({"kind": "features", "layer": "gap"}, "must give maps; gap gives a vector"),
+        ({"kind": "features", "layer": "gap"}, "must output maps; gap outputs a vector"),
         ({"kind": "filters", "units": [6]}, "numbers from 0 to 5"),
         ({"kind": "saliency", "target": 3}, "between 0 and 2"),
     ],

@@ -1,4 +1,4 @@
-"""Texts in all plots can be read: none overlaps another or is cut off, for names of any kind."""
+"""Texts in all plots can be read, for names of any kind."""
 
 import itertools
 from types import SimpleNamespace
@@ -230,7 +230,7 @@ def test_every_plot_is_tested():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures drawn in a test; no PNG files are written, because that is slow."""
+    """The figures drawn in a test, without slow PNG files."""
     figures = []
 
     def savefig(figure, path, **_):
@@ -256,12 +256,12 @@ def texts_of(figure):
 
 
 def overlap(first, second):
-    """Return by how many pixels two boxes overlap, in the direction of less overlap."""
+    """Return the smaller overlap of two boxes, in pixels."""
     return min(min(first.x1, second.x1) - max(first.x0, second.x0), min(first.y1, second.y1) - max(first.y0, second.y0))
 
 
 def faults_of(figure):
-    """Return descriptions of overlapping texts, cut texts, texts on images and legends on curves."""
+    """Return descriptions of overlapping or cut texts and legends."""
     # For an annotation, the box of its text without its line
     boxes = {text: Text.get_window_extent(text) for text in texts_of(figure)}
     faults = [
