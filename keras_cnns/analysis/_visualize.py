@@ -57,6 +57,7 @@ class Request:
         return dataclasses.replace(self, images=self.images.first(count))
 
 
+# For kinds that need only the model
 NO_IMAGES = ImageSet(np.empty((0, 0, 0, 1), "uint8"), np.empty((0, 0, 0, 1), "float32"), ())
 
 

@@ -98,7 +98,9 @@ def unit_activity(
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> images = np.random.default_rng(0).normal(size=(20, 32, 32, 3))
-        >>> [(activity.layer, len(activity.dead)) for activity in analysis.unit_activity(applications.NiN(), images)]
+        >>> activities = analysis.unit_activity(applications.NiN(), images)
+        >>> activities[0].layer, activities[0].mean.shape
+        ('conv1', (192,))
     """
     model = _outputs.prepare_model(model)
     names = _active_layers(model) if layers is None else {_graph.check_layer(model, layer) for layer in layers}
