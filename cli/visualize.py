@@ -106,7 +106,7 @@ def _check(kinds, what, images, source, report):
 
 def _images(images, source, split, count, data_dir, download, record, preprocessing):
     """Return (`Images` to show, `Images` of the source or None)."""
-    from keras_cnns.analysis._visualize import read_images, sample_images
+    from keras_cnns.analysis._image_set import read_images, sample_images
 
     sampled = None
     if source:

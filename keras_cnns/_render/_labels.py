@@ -1,45 +1,50 @@
-"""Texts in drawings: which letters can be drawn, in which font, and how a text fits into its place.
+"""Texts in plots: characters that can be drawn, fonts, and widths.
 
-Names of classes, files and layers come from users: of any length, in any script. Whatever goes into a drawing goes
-through `fit` or `printable`, and `_figure.save` gives each text the fonts that it needs.
+Names of classes, files and layers come from users, with any length and in any script. Every text in a plot passes
+through `fit` or `printable`, and `_figure.save` sets the fonts that each text needs.
 """
 
 import functools
 import unicodedata
+from typing import Any
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 INCHES_PER_POINT = 1 / 72
-# Advances are measured without hinting and kerning, which change a text's width by a few percent
+# Widths are measured without hinting and kerning, which change them by a few percent.
 ROUNDING = 1.03
-COLOR = 1 << 14  # FreeType's FT_FACE_FLAG_COLOR: fonts of emoji bitmaps, which matplotlib draws as empty boxes
+COLOR = 1 << 14  # FreeType's FT_FACE_FLAG_COLOR: fonts of colored emoji, which matplotlib draws as empty boxes
 
 
-def printable(text):
-    """Return a text in which a character that no installed font has is written as its escape, as Python does.
+def printable(text: str) -> str:
+    """Return a text with escapes for characters that no installed font has.
 
-    Invisible characters are dropped where no font has them. A text of which nothing can be seen is put in quotes.
+    The escapes are Python's. Invisible characters that no font has are dropped. A text without visible characters is
+    put in quotes.
     """
     text = "".join(map(_visible, text))
-    seen = any(unicodedata.category(character) not in ("Cf", "Zs") for character in text)
-    return text if seen else f'"{text}"'
+    has_ink = any(unicodedata.category(character) not in ("Cf", "Zs") for character in text)
+    return text if has_ink else f'"{text}"'
 
 
-def fit(text, inches, size, lines=1, tail=""):
-    """Return a text that fits into a width: wrapped, and where that does not do, shortened in its middle.
+def fit(text: str, inches: float, size: float, lines: int = 1, tail: str = "") -> str:
+    """Return a text that fits into a width.
+
+    It is wrapped, and if that is not enough, shortened in the middle.
 
     Args:
         text: to draw, of any length and script.
-        inches: room for a line.
+        inches: width of a line.
         size: of the font, in points.
-        lines: how many lines there may be.
+        lines: most lines of the result.
         tail: words after the text that are never shortened, such as a probability.
 
     Returns:
-        At most `lines` lines, joined by line feeds; more only where the tail alone takes more.
+        At most `lines` lines, joined by line feeds; more only if the tail alone needs more.
     """
     text = printable(text)
     wrapped = _wrap(text + tail, inches, size)
-    least, most = 1, len(text)  # characters to keep: one is taken to fit, all are known not to
+    # Binary search for the number of characters to keep. One is assumed to fit; all are known not to.
+    least, most = 1, len(text)
     if len(wrapped) > lines:
         while most - least > 1:
             kept = (least + most) // 2
@@ -51,28 +56,34 @@ def fit(text, inches, size, lines=1, tail=""):
     return "\n".join(wrapped)
 
 
-def families(text):
-    """Return the names of the font families that a text needs, matplotlib's own first."""
+def families(text: str) -> list[str]:
+    """Return the font families that a text needs, matplotlib's default first."""
     from matplotlib import rcParams
 
     needed = filter(None, map(_family, sorted(set(text) - {"\n"})))
     return list(dict.fromkeys([*rcParams["font.family"], *needed]))
 
 
-def text_width(text, size):
-    """Return the width of one line in inches."""
+def text_width(text: str, size: float) -> float:
+    """Return the width of a line in inches; `size` is in points."""
     return ROUNDING * size * INCHES_PER_POINT * sum(map(_advance, text))
 
 
-def _shorten(text, kept):
-    """Return a text of which so many characters are left, half of them at each end."""
+def _shorten(text: str, kept: int) -> str:
+    """Return a text of which the middle is replaced by an ellipsis.
+
+    Args:
+        text: to shorten.
+        kept: number of characters that stay, half of them at each end.
+    """
     head = kept - kept // 2
     return text[:head].rstrip() + ELLIPSIS + text[len(text) - kept // 2 :].lstrip()
 
 
-def _wrap(text, inches, size):
-    """Return the lines of a text, broken at spaces, and inside of words that are wider than a line."""
-    done, line = [], ""
+def _wrap(text: str, inches: float, size: float) -> list[str]:
+    """Return the lines of a text, broken at spaces if possible."""
+    done: list[str] = []
+    line = ""
     for word in text.split(" "):
         if done or line:
             if text_width(f"{line} {word}", size) <= inches:
@@ -87,68 +98,74 @@ def _wrap(text, inches, size):
     return [*done, line.rstrip()]
 
 
-def _break(word, inches, size):
-    """Return where to break a word that is too wide: after a sign between words, or where the line is full."""
+def _break(word: str, inches: float, size: float) -> int:
+    """Return where to break a word, preferably after a separator."""
     end = 1
     while end < len(word) and text_width(word[: end + 1], size) <= inches:
         end += 1
-    signs = [k + 1 for k in range(end) if word[k] in "-_./\\" and k + 1 > end // 2]
+    separators = [k + 1 for k in range(end) if word[k] in "-_./\\" and k + 1 > end // 2]
     while end > 1 and unicodedata.combining(word[end]):  # an accent stays with its letter
         end -= 1
-    return signs[-1] if signs else end
+    return separators[-1] if separators else end
 
 
 @functools.cache
-def _visible(character):
-    """Return a character, or what stands for it where it cannot be drawn."""
+def _visible(character: str) -> str:
+    """Return a character, or its replacement if it cannot be drawn."""
     kind = unicodedata.category(character)
-    breaks = kind in ("Cc", "Cs", "Zl", "Zp")  # line ends and the like, and bytes of file names in no encoding
-    if not breaks and (_own_font().get_char_index(ord(character)) or _family(character)):
+    # Line ends and other control characters, and bytes of file names that are not valid in their encoding
+    control = kind in ("Cc", "Cs", "Zl", "Zp")
+    if not control and (_own_font().get_char_index(ord(character)) or _family(character)):
         return character
     return "" if kind == "Cf" else character.encode("unicode_escape").decode()
 
 
 @functools.cache
-def _family(character):
-    """Return the family of an installed font that has a character; None: matplotlib's own has it, or none has."""
+def _family(character: str) -> str | None:
+    """Return the family of an installed font that has a character.
+
+    None: matplotlib's default font has it, or no font has.
+    """
     if _own_font().get_char_index(ord(character)):
         return None
     return next((name for name, font in _other_fonts() if font.get_char_index(ord(character))), None)
 
 
 @functools.cache
-def _advance(character):
-    """Return the width of a character, as a share of the font's size."""
+def _advance(character: str) -> float:
+    """Return the width of a character divided by the font size."""
     family = _family(character)
     font = _own_font() if family is None else dict(_other_fonts())[family]
-    font.set_size(100, 72)  # so that a point is a pixel; matplotlib sets the size again whenever it draws
+    font.set_size(100, 72)  # a point is a pixel at 72 dpi; matplotlib sets the size again before it draws
     return font.load_char(ord(character)).linearHoriAdvance / 65536 / 100
 
 
 @functools.cache
-def _own_font():
+def _own_font() -> Any:
+    """Return matplotlib's default font."""
     from matplotlib import font_manager
 
     return font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
 
 
 @functools.cache
-def _other_fonts():
-    """Return (family, font) of each upright family of ordinary weight, those without serifs first."""
+def _other_fonts() -> list[tuple[str, Any]]:
+    """Return (family, font) of upright fonts of normal weight, sans-serif first."""
     from matplotlib import font_manager
 
-    entries = {}
+    entries: dict[str, str] = {}
     for entry in font_manager.fontManager.ttflist:
         if entry.style == "normal" and entry.weight in (400, "normal", "regular") and entry.stretch == "normal":
             entries.setdefault(entry.name, entry.fname)
     fonts = []
     for name in sorted(entries, key=lambda name: ("Sans" not in name, "Mono" in name, name)):
-        if name.startswith("Last Resort"):  # it has a box for every character
+        if name.startswith("Last Resort"):  # it draws a box for every character
             continue
         try:
             font = font_manager.get_font(entries[name])
-        except (OSError, RuntimeError):  # removed since matplotlib listed it, or damaged
+        except (OSError, RuntimeError):  # the file is damaged, or was removed since matplotlib listed it
             continue
-        if not getattr(font.face_flags, "value", font.face_flags) & COLOR:
+        flags: Any = font.face_flags  # an integer, or in newer versions of matplotlib an enum
+        if not getattr(flags, "value", flags) & COLOR:
             fonts.append((name, font))
     return fonts

@@ -1,6 +1,10 @@
-"""Drawings of a measurement: what is taken for what, how far probabilities can be trusted, what spoils them."""
+"""Plots of an evaluation: confusions, calibration, and robustness to corruptions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_cnns._render._figure import (
     BLUE,
@@ -14,57 +18,60 @@ from keras_cnns._render._figure import (
     short,
 )
 from keras_cnns._render._labels import fit
+from keras_cnns.typing import Path
 
-NAMED = 40  # classes beyond so many have no room for their names
+MOST_NAMED = 40  # with more classes there is no room for their names
+MOST_COUNTED = 20  # with more classes there is no room for counts in the cells
 
 
-def confusion_matrix(confusion, class_names, path, title):
-    """Draw the share of each true class that was taken for each class.
+def confusion_matrix(confusion: ArrayLike, class_names: Sequence[str], path: Path, title: str) -> None:
+    """Draw for each true class the share predicted as each class.
 
     Args:
-        confusion: numbers of images (classes, classes); rows are true classes.
-        class_names: in order.
+        confusion: number of images (classes, classes); rows are true classes, columns predicted ones.
+        class_names: one per class.
         path: PNG file to write.
-        title: above the whole.
+        title: of the plot.
     """
     counts = np.asarray(confusion, "float64")
     classes = len(counts)
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(12.0, max(4.0, 1.6 + 0.42 * classes))
-    figure, axis = new_figure(side + 1.2, side, title)
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    figure.colorbar(image, ax=axis, label="% of the true class", shrink=0.8, aspect=30, pad=0.02)
-    axis.set(xlabel="predicted class", ylabel="true class")
-    if classes <= NAMED:
-        size = 8 if classes <= 20 else 6
-        names = [fit(name, 1.3, size, lines=2 if classes <= 20 else 1) for name in class_names]
+    figure, panel = new_figure(side + 1.2, side, title)
+    cells = panel.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    figure.colorbar(cells, ax=panel, label="% of the true class", shrink=0.8, aspect=30, pad=0.02)
+    panel.set(xlabel="predicted class", ylabel="true class")
+    if classes <= MOST_NAMED:
+        few = classes <= MOST_COUNTED
+        size = 8 if few else 6
+        names = [fit(name, 1.3, size, lines=2 if few else 1) for name in class_names]
         upright = all(len(name) <= 2 for name in names)
-        axis.set_xticks(range(classes), names, fontsize=size, rotation=0 if upright else 90)
-        axis.set_yticks(range(classes), names, fontsize=size)
-    if classes <= 20:
+        panel.set_xticks(range(classes), names, fontsize=size, rotation=0 if upright else 90)
+        panel.set_yticks(range(classes), names, fontsize=size)
+    if classes <= MOST_COUNTED:
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 50 else "black"
             count = counts[row, column]
             text = f"{count:.0f}" if count < 1e5 else short(count)
-            axis.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
+            panel.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
     save(figure, path)
 
 
-def reliability(bins, error, path, title):
-    """Draw accuracy against confidence, and how many images have which confidence.
+def reliability(bins: Sequence[Any], error: float, path: Path, title: str) -> None:
+    """Draw accuracy against confidence, and the number of images per confidence.
 
     Args:
-        bins: records with `examples`, `confidence` and `accuracy`.
-        error: the expected calibration error.
+        bins: records with the attributes `examples` (number of images), `confidence` and `accuracy` (both 0 to 1).
+        error: expected calibration error, 0 to 1.
         path: PNG file to write.
-        title: above the whole.
+        title: of the plot.
     """
-    figure, (axis, below) = new_figure(5.5, 6.3, title, nrows=2, sharex=True, height_ratios=(3, 1))
+    figure, (panel, below) = new_figure(5.5, 6.3, title, nrows=2, sharex=True, height_ratios=(3, 1))
     confidence = [part.confidence for part in bins]
-    lines = axis.plot([0, 1], [0, 1], color=GRAY, linestyle="--")
-    lines += axis.plot(confidence, [part.accuracy for part in bins], color=BLUE, marker="o", clip_on=False)
-    axis.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
-    axis.grid(alpha=0.3)
+    lines = panel.plot([0, 1], [0, 1], color=GRAY, linestyle="--")
+    lines += panel.plot(confidence, [part.accuracy for part in bins], color=BLUE, marker="o", clip_on=False)
+    panel.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    panel.grid(alpha=0.3)
     legend_below(figure, lines, ["calibrated", f"this model, expected calibration error {error:.2%}"])
     below.bar(confidence, [part.examples for part in bins], width=0.04, color=BLUE)
     below.set(xlabel="probability of the predicted class", ylabel="images")
@@ -75,20 +82,20 @@ def reliability(bins, error, path, title):
     save(figure, path)
 
 
-def robustness_curves(clean, corrupted, path, title):
+def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]], path: Path, title: str) -> None:
     """Draw the accuracy on corrupted images against the severity.
 
     Args:
-        clean: top-1 on the images as they are.
-        corrupted: from the name of a corruption to its top-1 at severity 1 to 5.
+        clean: top-1 accuracy on the uncorrupted images, 0 to 1.
+        corrupted: from the name of a corruption to its top-1 accuracy at severities 1 to 5.
         path: PNG file to write.
-        title: above the whole.
+        title: of the plot.
     """
-    figure, axis = new_figure(7.5, 4.5, title)
+    figure, panel = new_figure(7.5, 4.5, title)
     for k, (name, values) in enumerate(corrupted.items()):
-        style = {"color": SERIES[k % len(SERIES)], "marker": MARKERS[k % len(MARKERS)]}
-        axis.plot(range(6), 100 * np.array([clean, *values]), label=name, **style)
-    axis.set(xlabel="severity (0: as they are)", ylabel="top-1, %", ylim=(0, 102))
-    axis.grid(alpha=0.3)
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        style: dict[str, Any] = {"color": SERIES[k % len(SERIES)], "marker": MARKERS[k % len(MARKERS)]}
+        panel.plot(range(6), 100 * np.array([clean, *values]), label=name, **style)
+    panel.set(xlabel="severity (0: uncorrupted)", ylabel="top-1, %", ylim=(0, 102))
+    panel.grid(alpha=0.3)
+    panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     save(figure, path)

@@ -1,6 +1,11 @@
-"""How a signal passes each ReLU on its way down to the image, in place of the ReLU's derivative."""
+"""Rules for propagating a signal back through ReLU.
+
+A rule is a visitor for `_graph.run`. It computes an operation's outputs and decides which derivative applies.
+"""
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -11,90 +16,127 @@ from keras_cnns.analysis import _gradients
 from keras_cnns.errors import ArgumentError
 
 RELU_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU)
-RELU_OPERATIONS = {"ReLU", "Relu", "Relu6", "LeakyRelu"}  # of keras.ops and keras.activations
-RELU_FUNCTIONS = {"relu", "relu6", "leaky_relu"}  # Keras's, and those of the backends
+RELU_OPERATIONS = {"ReLU", "Relu", "Relu6", "LeakyRelu"}  # classes of keras.ops and keras.activations
+RELU_FUNCTIONS = {"relu", "relu6", "leaky_relu"}  # names of Keras's functions and of the backends'
 
 
-def check_relu(model, use_instead):
-    """Raise ArgumentError if a model has no ReLU."""
+class _Relu(NamedTuple):
+    """A ReLU of an operation.
+
+    Attributes:
+        part: the operation, or a layer that it contains.
+        attribute: "call" or "activation".
+        function: the value of that attribute.
+        slope: slope of the function below zero.
+    """
+
+    part: Any
+    attribute: str
+    function: Callable[..., Any]
+    slope: float
+
+
+class _Replacement(NamedTuple):
+    """A function that takes the place of `getattr(part, attribute)`."""
+
+    part: Any
+    attribute: str
+    function: Callable[..., Any]
+
+
+def check_relu(model: keras.Model, use_instead: str) -> None:
+    """Raise ArgumentError if a model has no ReLU.
+
+    Args:
+        model: functional or sequential `keras.Model`.
+        use_instead: what the error recommends, such as "`saliency`".
+    """
     if not any(_relus(use.operation) for use in _graph.walk(model)[1]):
         raise ArgumentError(
-            f"`model` must have a ReLU, which this method treats otherwise than the gradient does: {model.name} has "
-            f"none; take {use_instead}. Received: model={model}"
+            f"`model` must have a ReLU, which this method treats differently from the gradient: {model.name} has "
+            f"none; use {use_instead}. Received: model={model}"
         )
 
 
-def is_relu(operation):
-    """Return whether an operation ends with a ReLU that gives no value below zero."""
-    return any(slope == 0 for *_, slope in _relus(operation))
+def is_relu(operation: keras.Operation) -> bool:
+    """Return whether an operation ends with a ReLU without negative outputs."""
+    return any(relu.slope == 0 for relu in _relus(operation))
 
 
-def derivative(name, operation, compute):
-    """Visit an operation: the signal passes it by its own derivative. For `_graph.run`."""
+def gradient_rule(name: str, operation: keras.Operation, compute: Callable[[], Any]) -> Any:
+    """Compute an operation with its ordinary derivative."""
     return compute()
 
 
-def deconvolution(name, operation, compute):
-    """Visit an operation: a ReLU passes the signal through a ReLU, whatever its input was; LRN passes it as it is.
+def deconvnet_rule(name: str, operation: keras.Operation, compute: Callable[[], Any]) -> Any:
+    """Compute an operation whose ReLU rectifies the backward signal.
 
-    For `_graph.run`; Zeiler and Fergus 2014, section 2.1.
+    The rule ignores the ReLU's input. Local response normalization passes the signal unchanged.
+
+    Reference:
+        Zeiler and Fergus 2014, section 2.1.
     """
-    replaced = [
-        (part, attribute, _gradients.with_backward(function, _rectifier(slope)))
-        for part, attribute, function, slope in _relus(operation)
+    replacements = [
+        _Replacement(
+            relu.part, relu.attribute, _gradients.with_backward(relu.function, _rectify_with_slope(relu.slope))
+        )
+        for relu in _relus(operation)
     ]
     if isinstance(operation, our_layers.LocalResponseNormalization):
-        replaced = [(operation, "call", _gradients.with_backward(operation.call, lambda signal: signal))]
-    with _in_place(replaced):
+        unchanged = _gradients.with_backward(operation.call, lambda signal: signal)
+        replacements = [_Replacement(operation, "call", unchanged)]
+    with _replaced(replacements):
         return compute()
 
 
-def guided(name, operation, compute):
-    """Visit an operation: a ReLU passes the signal through a ReLU and through its own derivative.
+def guided_rule(name: str, operation: keras.Operation, compute: Callable[[], Any]) -> Any:
+    """Compute an operation whose ReLU rectifies the signal where it was active.
 
-    For `_graph.run`; Springenberg et al. 2015, section 3.4.
+    Reference:
+        Springenberg et al. 2015, section 3.4.
     """
 
-    def both(function, slope):
-        through_relu = _gradients.with_backward(lambda x: x, _rectifier(slope))
-        return lambda inputs: through_relu(function(inputs))
+    def guided(relu: _Relu) -> Callable[[Any], Any]:
+        # An identity in front: its backward function rectifies the signal before the ReLU's own derivative applies.
+        rectify = _gradients.with_backward(lambda x: x, _rectify_with_slope(relu.slope))
+        return lambda inputs: rectify(relu.function(inputs))
 
-    replaced = [(part, attribute, both(function, slope)) for part, attribute, function, slope in _relus(operation)]
-    with _in_place(replaced):
+    with _replaced([_Replacement(relu.part, relu.attribute, guided(relu)) for relu in _relus(operation)]):
         return compute()
 
 
-def _relus(operation):
-    """Return (part, its attribute, the function there, slope below zero) of each ReLU that an operation is or has."""
+def _relus(operation: keras.Operation) -> list[_Relu]:
+    """Return each ReLU that an operation is or contains."""
     parts = _keras.all_layers(operation) if isinstance(operation, keras.layers.Layer) else [operation]
-    found = []
+    relus = []
     for part in parts:
         activation = getattr(part, "activation", None)
         if isinstance(part, RELU_LAYERS) or type(part).__name__ in RELU_OPERATIONS:
-            found.append((part, "call", part.call, getattr(part, "negative_slope", 0.0)))
-        elif getattr(activation, "__name__", None) in RELU_FUNCTIONS:
-            found.append((part, "activation", activation, abs(float(activation(-1.0)))))
-    return found
+            relus.append(_Relu(part, "call", part.call, getattr(part, "negative_slope", 0.0)))
+        elif activation is not None and getattr(activation, "__name__", None) in RELU_FUNCTIONS:
+            relus.append(_Relu(part, "activation", activation, abs(float(activation(-1.0)))))
+    return relus
 
 
-def _rectifier(slope):
+def _rectify_with_slope(slope: float) -> Callable[[Any], Any]:
+    """Return a function that applies a (leaky) ReLU to the signal."""
     return lambda signal: ops.relu(signal) - slope * ops.relu(-signal) if slope else ops.relu(signal)
 
 
 @contextlib.contextmanager
-def _in_place(replaced):
-    """Let layers have other functions while they compute.
+def _replaced(replacements: list[_Replacement]) -> Iterator[None]:
+    """Replace functions of layers while they compute, and put the originals back.
 
-    Written into the objects' own dictionaries: Keras tracks what is set as an attribute.
+    The functions are written into `vars(part)`, because Keras tracks whatever is set as an attribute.
     """
-    kept = [(vars(part), attribute, vars(part).get(attribute)) for part, attribute, _ in replaced]
+    originals = [(vars(part), attribute, vars(part).get(attribute)) for part, attribute, _ in replacements]
     try:
-        for part, attribute, function in replaced:
+        for part, attribute, function in replacements:
             vars(part)[attribute] = function
         yield
     finally:
-        for own, attribute, function in kept:
-            if function is None:
-                del own[attribute]
+        for attributes, attribute, function in originals:
+            if function is None:  # the method of the class was in use
+                del attributes[attribute]
             else:
-                own[attribute] = function
+                attributes[attribute] = function

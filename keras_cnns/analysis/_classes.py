@@ -1,31 +1,41 @@
-"""Which class a look inside is about."""
+"""Checks of images and target classes."""
 
+from typing import Any
+
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_cnns import _models
 from keras_cnns.errors import ArgumentError
+from keras_cnns.typing import Images, Labels
 
 
-def classifier(model):
-    """Return the functional model from images to logits, without auxiliary heads and softmax.
+def logits_model(model: keras.Model) -> keras.Model:
+    """Return the functional model from images to logits.
+
+    Auxiliary heads and the last softmax are left out. One sigmoid becomes the logits of two classes.
+
+    Args:
+        model: functional or sequential `keras.Model`.
 
     Raises:
-        ArgumentError: if the model is none that takes images and gives a vector for each.
+        ArgumentError: if the model does not map one batch of images to one vector per image.
     """
     model = _models.two_classes(_models.main_output(model))
     _models.one_image_input(model)
     return _models.without_softmax(model)
 
 
-def targets_of(logits, target):
-    """Return the class that each image is asked about, int64 (images,).
+def resolve_targets(logits: np.ndarray, target: ArrayLike | None) -> Labels:
+    """Return the target class of each image, int64 (images,).
 
     Args:
-        logits: array (images, classes).
-        target: a class number for all images, or one for each; None: the most probable one of each.
+        logits: array (images, classes); only its shape counts if `target` is given.
+        target: one class number for all images, or one per image; None: the most probable class of each image.
 
     Raises:
-        ArgumentError: if there is no such class, or not one for each image.
+        ArgumentError: if a class does not exist, or the number of targets is not the number of images.
     """
     count, classes = np.shape(logits)
     if target is None:
@@ -44,11 +54,15 @@ def targets_of(logits, target):
     return np.broadcast_to(targets, count).astype("int64")
 
 
-def check_images(model, images):
-    """Return the images as a float32 array (images, height, width, channels) that a model takes, whatever it gives.
+def check_images(model: keras.Model, images: Any) -> Images:
+    """Return the images as a float32 array that the model accepts.
+
+    Args:
+        model: functional `keras.Model` with one image input; its outputs do not matter.
+        images: array (images, height, width, channels) of any numeric type.
 
     Raises:
-        ArgumentError: for another shape, or values that are not finite.
+        ArgumentError: if the shape does not fit the model, or a value is NaN or infinite.
     """
     shape = _models.image_input(model)
     images = np.asarray(images, "float32")

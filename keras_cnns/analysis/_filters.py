@@ -1,5 +1,6 @@
-"""The filters of convolutions of any kind."""
+"""Filters of convolutions of any kind."""
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -9,22 +10,27 @@ from keras_cnns.analysis import _outputs
 from keras_cnns.errors import ArgumentError
 
 
-def filters(model, layer):
-    """Return what each output channel of a convolution multiplies its window with.
+def filters(model: keras.Model, layer: str | keras.Layer) -> np.ndarray:
+    """Return the filter of each output channel of a convolution.
 
     Args:
         model: functional or sequential `keras.Model`.
-        layer: name of a convolution of it, "nested/conv1" in a nested model, or the layer itself: `Conv2D` and its
-            subclasses, grouped, depthwise, separable or transposed ones, or `ConnectionTableConv2D`.
+        layer: a convolution of the model, or its name ("nested/conv1" in a nested model). It may be `Conv2D` or a
+            subclass, grouped, depthwise, separable, transposed, or `ConnectionTableConv2D`.
 
     Returns:
-        float32 (outputs, height, width, channels). `channels` are the input's; those of a group, if the inputs are
-        divided into groups; 1 of a depthwise convolution, whose outputs are sorted by input channel. Of a separable
-        one, the filter that both of its steps make together; of a transposed one, what it adds to its output around
-        each input.
+        float32 (outputs, height, width, channels). `channels` are those of the layer's input, with these exceptions:
+        the channels of one group if the layer has groups; 1 for a depthwise convolution, whose outputs are sorted by
+        input channel. For a separable convolution the filter is the product of both steps. For a transposed one it
+        is what the layer adds to its output around each input position.
 
     Raises:
-        ArgumentError: if the layer is not in the model, or no convolution of images.
+        ArgumentError: if the layer is not in the model, or is not a convolution of images.
+
+    Example:
+        >>> from keras_cnns import analysis, applications
+        >>> analysis.filters(applications.LeNet5(), "C1").shape
+        (6, 5, 5, 1)
     """
     name = _graph.check_layer(model, layer)
     uses = _graph.walk(model)[1]
@@ -40,8 +46,8 @@ def filters(model, layer):
     return np.ascontiguousarray(kernel.transpose(3, 0, 1, 2), "float32")
 
 
-def _kernel(layer):
-    """Return the kernel (height, width, channels, outputs) of a convolution, None of another layer."""
+def _kernel(layer: keras.Operation) -> np.ndarray | None:
+    """Return a convolution's kernel (height, width, channels, outputs), or None."""
     if isinstance(layer, layers.Conv2DTranspose):
         return _outputs.as_array(layer.kernel).swapaxes(2, 3)
     if isinstance(layer, layers.SeparableConv2D):
@@ -52,6 +58,7 @@ def _kernel(layer):
         kernel = _outputs.as_array(layer.kernel)
         return kernel.reshape(*kernel.shape[:2], 1, -1)
     if isinstance(layer, our_layers.ConnectionTableConv2D):
-        connections = np.pad(_outputs.as_array(layer.kernel), [(0, 0), (0, 0), (0, 1)])  # zeros for those that lack
+        # `places` points missing connections to one entry after the last, which is zero here.
+        connections = np.pad(_outputs.as_array(layer.kernel), [(0, 0), (0, 0), (0, 1)])
         return connections[..., layer.places].reshape(*connections.shape[:2], -1, len(layer.table))
     return _outputs.as_array(layer.kernel) if isinstance(layer, layers.Conv2D) else None

@@ -1,29 +1,31 @@
-"""What a network costs: parameters, connections, multiply-adds and activations of each layer."""
+"""Costs of a network: parameters, connections, multiply-adds and activations per layer."""
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers
 
-from keras_cnns import _graph
+from keras_cnns import _deprecated, _graph
 from keras_cnns.errors import ArgumentError
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """One use of a layer.
+class LayerCost:
+    """Cost of one use of a layer, for one example.
 
     Attributes:
-        layer: its name, that of a nested model in front of it: "backbone/conv1".
-        kind: its class.
-        output_shape: of one example, (height, width, channels) of a map; of several outputs, the first.
-        trainable: trained parameters; 0 where the layer was used before.
-        fixed: parameters that training by gradients leaves alone: moving statistics, codes, frozen layers.
+        layer: name of the layer, after the name of the nested model it is in: "backbone/conv1".
+        kind: name of its class.
+        output_shape: (height, width, channels) of a map; for several outputs, the first one's.
+        trainable: number of trainable parameters; 0 if the same layer was used before.
+        fixed: number of parameters that gradient descent does not change: moving statistics, codes, frozen layers.
         connections: links from inputs to units as the LeNet-5 paper counts them: a unit of a layer with a kernel or
             a pool has one for each value that it sees, and one for its bias. None: not counted.
         macs: multiply-adds of convolutions and dense layers. None: not counted.
-        activation_bytes: of one example's outputs, in the layer's own precision.
+        activation_bytes: size of all outputs in the layer's precision.
     """
 
     layer: str
@@ -38,49 +40,49 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """What a network costs for one example.
+    """Cost of a network for one example.
 
     Attributes:
-        name: the model's.
-        input_shapes: of one example, an entry an input.
-        rows: one a use of a layer, from input to output.
+        name: of the model.
+        input_shapes: shape of one example, for each input.
+        rows: one `LayerCost` per use of a layer, from input to output.
     """
 
     name: str
     input_shapes: tuple[tuple[int, ...], ...]
-    rows: tuple[Row, ...]
+    rows: tuple[LayerCost, ...]
 
     @property
-    def trainable(self):
-        """Trained parameters."""
+    def trainable(self) -> int:
+        """Number of trainable parameters."""
         return sum(row.trainable for row in self.rows)
 
     @property
-    def fixed(self):
-        """Parameters that training by gradients leaves alone."""
+    def fixed(self) -> int:
+        """Number of parameters that gradient descent does not change."""
         return sum(row.fixed for row in self.rows)
 
     @property
-    def connections(self):
-        """Links from inputs to units, of all rows that are counted."""
+    def connections(self) -> int:
+        """Links from inputs to units, summed over the counted rows."""
         return sum(row.connections or 0 for row in self.rows)
 
     @property
-    def macs(self):
-        """Multiply-adds, of all rows that are counted."""
+    def macs(self) -> int:
+        """Multiply-adds, summed over the counted rows."""
         return sum(row.macs or 0 for row in self.rows)
 
     @property
-    def activation_bytes(self):
-        """Bytes of all outputs, as training keeps them."""
+    def activation_bytes(self) -> int:
+        """Bytes of all outputs, which training keeps in memory."""
         return sum(row.activation_bytes for row in self.rows)
 
     @property
-    def not_counted(self):
-        """Names of the layers whose connections and multiply-adds are not known, and not in the sums."""
+    def not_counted(self) -> tuple[str, ...]:
+        """Names of the layers with unknown cost, missing from the sums."""
         return tuple(row.layer for row in self.rows if row.macs is None)
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
         totals = ("trainable", "fixed", "connections", "macs", "activation_bytes", "not_counted")
         return {
@@ -91,28 +93,34 @@ class Account:
         }
 
 
-def account(model, input_shape=None):
-    """Return what each layer of a model costs.
+def account(model: keras.Model, input_shape: Sequence[int] | Sequence[Sequence[int]] | None = None) -> Account:
+    """Return the cost of each layer of a model.
 
-    Multiply-adds are those of convolutions (depthwise, separable and transposed ones too) and dense layers, a kernel's
-    full size at every position, padded ones included; normalization, pools, activations and sums count none. A layer
-    with a method `compute_cost(input_shape)`, which returns {"macs": ..., "connections": ...} of one example, answers
-    for itself. Others that are not known, and operations that multiply, are listed as not counted.
+    Multiply-adds are counted for convolutions (also depthwise, separable and transposed ones) and dense layers: the
+    full kernel at every position, including padded ones. Normalization, pools, activations and sums count none.
+    A layer with a method `compute_cost(input_shape)`, which returns {"macs": ..., "connections": ...} for one example,
+    is asked for its cost. Other unknown layers, and operations that multiply, are listed as not counted.
 
     Args:
         model: functional or sequential `keras.Model`, with any inputs and outputs; nested models are unfolded.
-        input_shape: shape of one example, (height, width, channels), where the model leaves sizes open; of several
-            inputs a list of shapes. None: the model's own.
+        input_shape: shape of one example, (height, width, channels), if the model leaves sizes open; a list of shapes
+            for several inputs. None: the model's shapes.
 
     Returns:
         `Account`.
 
     Raises:
-        ArgumentError: if the model has no graph of layers, a size is not known, or `input_shape` does not fit.
+        ArgumentError: if the model has no graph of layers, a size is unknown, or `input_shape` does not fit.
 
     Reference:
         Connections: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document
         Recognition, 1998, section II.B.
+
+    Example:
+        >>> from keras_cnns import analysis, applications
+        >>> cost = analysis.account(applications.LeNet5())
+        >>> cost.trainable, cost.connections
+        (60000, 340908)
     """
     inputs, uses = _graph.walk(model, input_shape)
     unknown = next((x for x in inputs if None in x.shape[1:]), None)
@@ -121,91 +129,112 @@ def account(model, input_shape=None):
             f"the sizes of the images must be known: pass `input_shape`. Received: a model for "
             f"{tuple(unknown.shape[1:])}"
         )
-    return Account(model.name, tuple(tuple(x.shape[1:]) for x in inputs), tuple(map(_row, uses)))
+    return Account(model.name, tuple(tuple(x.shape[1:]) for x in inputs), tuple(map(_layer_cost, uses)))
 
 
-def _row(use):
-    cost = _cost(use) or {"macs": None, "connections": None}
-    weights = (
-        sum(math.prod(w.shape) for w in getattr(use.operation, kind, ())) if use.first else 0
-        for kind in ("trainable_weights", "non_trainable_weights")
+def __getattr__(name: str) -> Any:
+    """Return a deprecated name of this module."""
+    if name == "Row":
+        _deprecated.warn(f"{__name__}.Row", f"{__name__}.LayerCost")
+        return LayerCost
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _layer_cost(use: _graph.Use) -> LayerCost:
+    counts: dict[str, Any] = _counts(use) or {"macs": None, "connections": None}
+    return LayerCost(
+        layer=use.name,
+        kind=type(use.operation).__name__,
+        output_shape=tuple(use.outputs[0].shape[1:]),
+        trainable=_parameters(use, "trainable_weights"),
+        fixed=_parameters(use, "non_trainable_weights"),
+        connections=counts["connections"],
+        macs=counts["macs"],
+        activation_bytes=sum(math.prod(x.shape[1:]) * _item_bytes(x.dtype) for x in use.outputs),
     )
-    return Row(
-        use.name,
-        type(use.operation).__name__,
-        tuple(use.outputs[0].shape[1:]),
-        *weights,
-        cost["connections"],
-        cost["macs"],
-        sum(math.prod(x.shape[1:]) * _item_bytes(x.dtype) for x in use.outputs),
-    )
 
 
-def _item_bytes(dtype):
+def _parameters(use: _graph.Use, attribute: str) -> int:
+    """Return the number of parameters; 0 if the layer was used before."""
+    return sum(math.prod(w.shape) for w in getattr(use.operation, attribute, ())) if use.first else 0
+
+
+def _item_bytes(dtype: str) -> int:
     """Return the bytes of one value."""
     return 1 if dtype == "bool" else int("".join(filter(str.isdigit, dtype))) // 8
 
 
-def _cost(use):
-    """Return {"macs": ..., "connections": ...} of one use of a layer for one example, None if that is not known."""
+def _counts(use: _graph.Use) -> dict[str, int] | None:
+    """Return the "macs" and "connections" of a use, or None if unknown."""
     operation = use.operation
     if hasattr(operation, "compute_cost"):
         shapes = [x.shape for x in use.inputs]
         return operation.compute_cost(shapes[0] if len(shapes) == 1 else shapes)
-    # Exactly Keras's classes: what a subclass computes, nobody knows
+    # Only Keras's classes themselves, because a subclass may compute anything.
     count = COUNTED.get(type(operation))
     if count:
-        macs, links, bias = count(operation, use.inputs[0].shape, use.outputs[0].shape)
+        macs, links, use_bias = count(operation, use.inputs[0].shape, use.outputs[0].shape)
         units = math.prod(use.outputs[0].shape[1:])
-        return {"macs": macs, "connections": links + (units if bias else 0)}
+        return {"macs": macs, "connections": links + (units if use_bias else 0)}
     if type(operation) in FREE or _is_free_operation(operation):
         return {"macs": 0, "connections": 0}
     return None
 
 
-# Each returns multiply-adds, links without those of biases, and whether there are biases.
+class _Count(NamedTuple):
+    """Multiply-adds, links without those of biases, and whether biases exist."""
+
+    macs: int
+    links: int
+    use_bias: bool
 
 
-def _positions(layer, shape):
-    """Return the number of positions of a map: height times width."""
+# Functions from a layer, its input shape and its output shape, batch included, to `_Count`. Layers are Any, because
+# each function serves several classes that share only the attributes it reads.
+
+
+def _count_positions(layer: Any, shape: Sequence[int]) -> int:
+    """Return height times width of a map."""
     return math.prod(shape[1:-1] if layer.data_format == "channels_last" else shape[2:])
 
 
-def _convolution(layer, given, out):
-    links = math.prod(layer.kernel.shape) * _positions(layer, out)
-    return links, links, layer.use_bias
+def _count_convolution(layer: Any, input_shape: Sequence[int], output_shape: Sequence[int]) -> _Count:
+    links = math.prod(layer.kernel.shape) * _count_positions(layer, output_shape)
+    return _Count(links, links, layer.use_bias)
 
 
-def _transposed(layer, given, out):
-    links = math.prod(layer.kernel.shape) * _positions(layer, given)
-    return links, links, layer.use_bias
+def _count_transposed(layer: Any, input_shape: Sequence[int], output_shape: Sequence[int]) -> _Count:
+    links = math.prod(layer.kernel.shape) * _count_positions(layer, input_shape)
+    return _Count(links, links, layer.use_bias)
 
 
-def _separable(layer, given, out):
-    links = sum(math.prod(w.shape) for w in (layer.depthwise_kernel, layer.pointwise_kernel)) * _positions(layer, out)
-    return links, links, layer.use_bias
+def _count_separable(layer: Any, input_shape: Sequence[int], output_shape: Sequence[int]) -> _Count:
+    parameters = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+    links = parameters * _count_positions(layer, output_shape)
+    return _Count(links, links, layer.use_bias)
 
 
-def _dense(layer, given, out):
-    links = math.prod(layer.kernel.shape) * math.prod(out[1:-1])
-    return links, links, layer.use_bias
+def _count_dense(layer: Any, input_shape: Sequence[int], output_shape: Sequence[int]) -> _Count:
+    links = math.prod(layer.kernel.shape) * math.prod(output_shape[1:-1])
+    return _Count(links, links, layer.use_bias)
 
 
-def _pool(layer, given, out):
-    return 0, math.prod(out[1:]) * math.prod(layer.pool_size), False
+def _count_pool(layer: Any, input_shape: Sequence[int], output_shape: Sequence[int]) -> _Count:
+    return _Count(0, math.prod(output_shape[1:]) * math.prod(layer.pool_size), False)
 
 
-def _global_pool(layer, given, out):
-    return 0, math.prod(given[1:]), False
+def _count_global_pool(layer: Any, input_shape: Sequence[int], output_shape: Sequence[int]) -> _Count:
+    return _Count(0, math.prod(input_shape[1:]), False)
 
 
 COUNTED = {
-    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
-    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _convolution),
-    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), _separable),
-    **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), _transposed),
-    layers.Dense: _dense,
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _count_convolution),
+    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _count_convolution),
+    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), _count_separable),
+    **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), _count_transposed),
+    layers.Dense: _count_dense,
 }
+# Layers without multiply-adds and connections
 FREE = {
     *(layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax),
     *(layers.BatchNormalization, layers.LayerNormalization, layers.GroupNormalization, layers.UnitNormalization),
@@ -218,12 +247,12 @@ FREE = {
 }
 for _rank in "123":
     for _kind in ("Max", "Average"):
-        COUNTED[getattr(layers, f"{_kind}Pooling{_rank}D")] = _pool
-        COUNTED[getattr(layers, f"Global{_kind}Pooling{_rank}D")] = _global_pool
+        COUNTED[getattr(layers, f"{_kind}Pooling{_rank}D")] = _count_pool
+        COUNTED[getattr(layers, f"Global{_kind}Pooling{_rank}D")] = _count_global_pool
     FREE |= {getattr(layers, f"{_name}{_rank}D") for _name in ("ZeroPadding", "Cropping", "UpSampling")}
     FREE.add(getattr(layers, f"SpatialDropout{_rank}D"))
 
-# Of keras.ops, what moves, compares or adds values, one by one
+# Classes of keras.ops that move, compare or add single values
 FREE_OPERATIONS = set(
     "Absolute Add Cast Clip Concatenate Copy Divide Elu Exp ExpandDims Flip Gelu GetItem Identity LeakyRelu Log "
     "LogSoftmax Max Maximum Mean Min Minimum Multiply Negative Pad Power Relu Relu6 Repeat Reshape Roll Rsqrt Sigmoid "
@@ -231,6 +260,7 @@ FREE_OPERATIONS = set(
 )
 
 
-def _is_free_operation(operation):
+def _is_free_operation(operation: keras.Operation) -> bool:
+    """Return whether an operation of keras.ops has neither multiply-adds nor connections."""
     is_operation = not isinstance(operation, keras.Layer) and type(operation).__module__.startswith("keras.")
     return is_operation and type(operation).__name__ in FREE_OPERATIONS

@@ -1,17 +1,20 @@
-"""Where in an image the evidence for a class is: class activation maps, and Grad-CAM for networks without them."""
+"""Class maps: class activation maps, and Grad-CAM for networks without them."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
-from keras import activations, layers, ops, tree
+from keras import layers, ops, tree
+from numpy.typing import ArrayLike
 
 from keras_cnns import _graph, _models
-from keras_cnns import layers as our_layers
 from keras_cnns._deprecated import renamed
-from keras_cnns.analysis import _classes, _gradients, _outputs
+from keras_cnns.analysis import _classes, _global_pool, _gradients, _outputs
 from keras_cnns.analysis._receptive_field import ReceptiveField, receptive_field
-from keras_cnns.analysis.activations import in_batches, size_of_batch
 from keras_cnns.errors import ArgumentError
+from keras_cnns.typing import Images, Labels, Size
 
 
 @renamed(on_pictures="on_images", picture_size="image_size")
@@ -20,13 +23,13 @@ class ClassMap:
     """The evidence for a class at each position of a layer's maps.
 
     Attributes:
-        maps: float32 (images, rows, columns). Of a class activation map, its mean plus the bias is the logit; of
-            Grad-CAM, at least 0, in units of its own.
-        targets: int64 (images,), the class that each image is asked about.
-        scores: float32 (images,), its logit.
-        bias: float32 (images,), the logit of maps that are 0 everywhere; of Grad-CAM None.
-        layer: name of the layer whose maps these come from.
-        field: what a position of that layer sees; None if that is not fixed.
+        maps: float32 (images, rows, columns). The mean of a class activation map plus the bias is the logit. Values of
+            Grad-CAM are at least 0 and have no unit.
+        targets: int64 (images,), the target class of each image.
+        scores: float32 (images,), the logit of the target class.
+        bias: float32 (images,), the logit for maps that are 0 everywhere; None for Grad-CAM.
+        layer: name of the layer whose maps were used.
+        field: receptive field of a position of that layer; None if it is not fixed.
         image_size: (height, width) of the images.
     """
 
@@ -36,198 +39,188 @@ class ClassMap:
     bias: np.ndarray | None
     layer: str
     field: ReceptiveField | None
-    image_size: tuple[int, int]
+    image_size: Size
 
-    def on_images(self):
+    def on_images(self) -> np.ndarray:
         """Return the maps at the images' size, float32 (images, height, width).
 
-        Each value goes to the center of what its position sees, and between the centers lines join them; towards the
-        edges of the image the outermost values go on. Without a field the positions share the image evenly.
+        Each value is placed at the center of its position's receptive field. Between the centers values are
+        interpolated linearly; beyond the outermost centers the outermost value is repeated. Without a receptive field
+        the positions divide the image evenly.
         """
+        field = self.field
         down, right = (
-            _interpolation(side, count, self.field and (self.field.offset[axis], self.field.stride[axis]))
+            _interpolation(side, count, None if field is None else (field.offset[axis], field.stride[axis]))
             for axis, (side, count) in enumerate(zip(self.image_size, self.maps.shape[1:], strict=True))
         )
         return (down @ self.maps @ right.T).astype("float32")
 
 
-def class_activation_map(model, images, target=None, batch_size=None):
-    """Return, for a network that ends with a global average pool, what each position adds to the logit of a class.
+def class_activation_map(
+    model: keras.Model, images: Images, target: ArrayLike | None = None, batch_size: int | None = None
+) -> ClassMap:
+    """Return how much each position adds to the logit of a class.
 
-    Behind the pool there may be linear steps only: dense layers, 1x1 convolutions, batch normalization, dropout,
-    reshaping. What they make of a position's channels, without the bias, is that position's value; so the mean of the
-    map, plus the bias, is the logit, exactly. In Network in Network, where nothing stands behind the pool, the map is
-    the class's own last map.
+    The network must end with a global average pool, followed only by linear steps: dense layers, 1x1 convolutions,
+    batch normalization, dropout, reshaping. These steps are applied to the channels of each position, without the
+    bias. The mean of the resulting map plus the bias is exactly the logit. If nothing follows the pool, as in Network
+    in Network, the map is the last map of the class.
 
     Args:
         model: functional or sequential classifier, with or without softmax.
         images: float32 (images, height, width, channels), normalized as the model takes them.
-        target: class number for all images, or one for each; None: the most probable one of each.
-        batch_size: images at a time. None: many small ones, few large ones.
+        target: one class number for all images, or one per image; None: the most probable class of each image.
+        batch_size: images at a time. None: chosen by the size of the images.
 
     Returns:
         `ClassMap`.
 
     Raises:
-        ArgumentError: if the model has another end; `grad_cam` takes it.
+        ArgumentError: if the model ends differently; use `grad_cam` then.
 
     Reference:
         B. Zhou, A. Khosla, A. Lapedriza, A. Oliva, A. Torralba: Learning Deep Features for Discriminative
         Localization, CVPR 2016, section 2.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_cnns import analysis, applications
+        >>> found = analysis.class_activation_map(applications.NiN(), np.zeros((2, 32, 32, 3)))
+        >>> found.maps.shape, found.on_images().shape
+        ((2, 8, 8), (2, 32, 32))
     """
-    model = _models.without_softmax(_outputs.subject(model))
+    model = _models.without_softmax(_outputs.prepare_model(model))
     images = _classes.check_images(model, images)
-    asked = _asked(model, images, target)
-    pool, source, layer = _global_pool(model, images.shape[1:])
-    found = []
-    for batch in in_batches(np.arange(len(images)), size_of_batch(images, batch_size)):
-        logits, bias, maps = _by_position(model, images[batch], pool, source)
-        targets = logits.argmax(axis=1) if asked is None else asked[batch]
-        scores = np.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
-        maps = np.take_along_axis(maps, targets[:, None, None, None], axis=3)[..., 0]
-        found.append((maps - bias[targets][:, None, None], targets, scores, bias[targets]))
-    return _class_map(model, images, layer, *map(np.concatenate, zip(*found, strict=True)))
+    asked = _check_targets(model, images, target)
+    pool = _global_pool.find_global_pool(model, images.shape[1:])
+    maps, targets, scores, biases = [], [], [], []
+    for batch in _outputs.split_into_batches(np.arange(len(images)), _outputs.choose_batch_size(images, batch_size)):
+        logits, class_bias, by_position = _global_pool.logits_by_position(model, images[batch], pool)
+        chosen = logits.argmax(axis=1) if asked is None else asked[batch]
+        bias = class_bias[chosen]
+        of_class = np.take_along_axis(by_position, chosen[:, None, None, None], axis=3)[..., 0]
+        maps.append(of_class - bias[:, None, None])
+        targets.append(chosen)
+        scores.append(np.take_along_axis(logits, chosen[:, None], axis=1)[:, 0])
+        biases.append(bias)
+    return ClassMap(
+        maps=np.concatenate(maps),
+        targets=np.concatenate(targets),
+        scores=np.concatenate(scores),
+        bias=np.concatenate(biases),
+        layer=pool.layer,
+        field=_field_or_none(model, pool.layer, images),
+        image_size=images.shape[1:3],
+    )
 
 
-def grad_cam(model, images, layer=None, target=None, batch_size=None):
-    """Return where a layer's maps speak for a class: the positive part of their sum, weighted by their mean gradients.
+def grad_cam(
+    model: keras.Model,
+    images: Images,
+    layer: str | keras.Layer | None = None,
+    target: ArrayLike | None = None,
+    batch_size: int | None = None,
+) -> ClassMap:
+    """Return where the maps of a layer are evidence for a class.
 
-    Works with any end. Where there are class activation maps, and of the layer in front of the pool, it is the
-    positive part of the map, divided by the number of positions.
+    The map is the positive part of the sum of the layer's channels, each weighted by its mean gradient. It works for
+    networks with any end. For the layer in front of a global average pool it is the positive part of the class
+    activation map, divided by the number of positions.
 
     Args:
-        model: as in `class_activation_map`.
-        images: likewise.
-        layer: name of a layer that gives maps, or the layer itself. None: the last one that does, in front of pools.
-        target: as in `class_activation_map`.
-        batch_size: likewise.
+        model: functional or sequential classifier, with or without softmax.
+        images: float32 (images, height, width, channels), normalized as the model takes them.
+        layer: a layer whose output is maps, or its name. None: the last such layer in front of pools.
+        target: one class number for all images, or one per image; None: the most probable class of each image.
+        batch_size: images at a time. None: chosen by the size of the images.
 
     Returns:
-        `ClassMap`, with no bias.
+        `ClassMap`, whose `bias` is None.
 
     Raises:
-        ArgumentError: if the layer is not in the model, does not give maps, or is used more than once.
+        ArgumentError: if the layer is not in the model, does not output maps, or is used more than once.
 
     Reference:
         R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra: Grad-CAM: Visual Explanations from Deep
         Networks via Gradient-Based Localization, ICCV 2017, section 3, equations 1 and 2.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_cnns import analysis, applications
+        >>> analysis.grad_cam(applications.LeNet5(), np.zeros((2, 32, 32, 1))).layer
+        'S4'
     """
-    model = _outputs.subject(model)
+    model = _outputs.prepare_model(model)
     images = _classes.check_images(model, images)
-    layer = last_maps(model, images.shape[1:]) if layer is None else _checked_layer(model, layer)
+    name = last_maps(model, images.shape[1:]) if layer is None else _check_maps_layer(model, layer)
     model = _models.without_softmax(model)
-    asked = _asked(model, images, target)
-    found = []
-    for batch in in_batches(np.arange(len(images)), size_of_batch(images, batch_size, gradients=True)):
-        logits = _outputs.outputs_of(model, images[batch], ())[1]
-        targets = logits.argmax(axis=1) if asked is None else asked[batch]
-        scores = np.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
-        chosen = np.eye(logits.shape[1], dtype="float32")[targets]
+    asked = _check_targets(model, images, target)
+    size = _outputs.choose_batch_size(images, batch_size, with_gradients=True)
+    cams, targets, scores = [], [], []
+    for batch in _outputs.split_into_batches(np.arange(len(images)), size):
+        logits = _outputs.layer_outputs(model, images[batch], ())[1]
+        chosen = logits.argmax(axis=1) if asked is None else asked[batch]
+        one_hot = np.eye(logits.shape[1], dtype="float32")[chosen]
 
-        def score(outputs, chosen=chosen):
-            return ops.sum(tree.flatten(outputs)[0] * chosen)  # no image has a part in another one's logit
+        def score(outputs: Any, one_hot: np.ndarray = one_hot) -> Any:
+            # One sum serves all images, because no logit depends on another image.
+            return ops.sum(tree.flatten(outputs)[0] * one_hot)
 
-        maps, gradient = _gradients.layer_gradients(model, images[batch], [layer], score)[layer]
+        maps, gradient = _gradients.layer_gradients(model, images[batch], [name], score)[name]
         weighted = np.einsum("nhwc,nc->nhw", maps, gradient.mean(axis=(1, 2)))
-        found.append((np.maximum(weighted, 0), targets, scores))
-    return _class_map(model, images, layer, *map(np.concatenate, zip(*found, strict=True)), None)
+        cams.append(np.maximum(weighted, 0))
+        targets.append(chosen)
+        scores.append(np.take_along_axis(logits, chosen[:, None], axis=1)[:, 0])
+    return ClassMap(
+        maps=np.concatenate(cams),
+        targets=np.concatenate(targets),
+        scores=np.concatenate(scores),
+        bias=None,
+        layer=name,
+        field=_field_or_none(model, name, images),
+        image_size=images.shape[1:3],
+    )
 
 
-def _class_map(model, images, layer, maps, targets, scores, bias):
+def _field_or_none(model: keras.Model, layer: str, images: Images) -> ReceptiveField | None:
+    """Return the receptive field of a layer, or None."""
     try:
-        field = receptive_field(model, layer, images.shape[1:])
-    except ArgumentError:  # the layer has none that is fixed
-        field = None
-    return ClassMap(maps, targets, scores, bias, layer, field, images.shape[1:3])
+        return receptive_field(model, layer, images.shape[1:])
+    except ArgumentError:
+        return None
 
 
-def _asked(model, images, target):
-    """Return the class of each image, None for the most probable ones; raise ArgumentError if there is no such."""
+def _check_targets(model: keras.Model, images: Images, target: ArrayLike | None) -> Labels | None:
+    """Return the target class of each image, or None if not given."""
     if target is None:
         return None
-    return _classes.targets_of(np.broadcast_to(0.0, (len(images), model.outputs[0].shape[-1])), target)
+    return _classes.resolve_targets(np.broadcast_to(0.0, (len(images), model.outputs[0].shape[-1])), target)
 
 
-def _interpolation(side, count, place):
-    """Return the weights (side, count) of `count` positions in each of `side` pixels; place: (offset, stride)."""
+def _interpolation(side: int, count: int, place: tuple[float, float] | None) -> np.ndarray:
+    """Return the weights (side, count) of linear interpolation from positions to pixels.
+
+    Args:
+        side: number of pixels.
+        count: number of positions.
+        place: pixel of the first position's center, and pixels from one center to the next. None: the positions
+            divide the pixels evenly.
+    """
     offset, stride = place or ((side / count - 1) / 2, side / count)
     at = np.clip((np.arange(side) - offset) / stride, 0, count - 1)[:, None]
     return np.maximum(0, 1 - np.abs(at - np.arange(count)))
 
 
-def _global_pool(model, input_shape):
-    """Return the numbers of the uses that pool a model's last maps and that make them, and the latter's name.
+def last_maps(model: keras.Model, input_shape: Sequence[int]) -> str:
+    """Return the last layer that outputs maps, except pools and dropout.
 
-    Uses are numbered as in `_graph.walk`.
+    Args:
+        model: functional `keras.Model`.
+        input_shape: (height, width, channels) of the images.
+
+    Raises:
+        ArgumentError: if there is no such layer.
     """
-    uses = _graph.walk(model, input_shape)[1]
-    made_by, makers = {}, []
-    for number, use in enumerate(uses):
-        makers.append([made_by.get(id(x)) for x in use.inputs])
-        made_by |= dict.fromkeys(map(id, use.outputs), number)
-    number, fault = len(uses) - 1, "it has no such pool"
-    while number is not None and not _is_global_average(uses[number]):
-        use = uses[number]
-        linear = len(use.inputs) == 1 and _is_linear(use.operation)
-        number = makers[number][0] if linear else None
-        fault = fault if linear else f"`{use.name}` is neither"
-    if number is not None:
-        maker = makers[number][0]
-        if maker is not None and len(uses[maker].outputs) == 1:
-            return number, maker, uses[maker].name
-        fault = "no layer stands in front of the pool"
-    raise ArgumentError(
-        f"a class activation map needs a model that ends with a global average pool of a layer's maps and linear "
-        f"steps behind it; {fault}. Use `grad_cam`. Received: model={model.name}"
-    )
-
-
-def _is_global_average(use):
-    """Return whether a use of a layer gives the mean of each map."""
-    operation, given, out = use.operation, use.inputs[0].shape, use.outputs[0].shape
-    if len(use.inputs) != 1 or len(given) != 4:
-        return False
-    if isinstance(operation, layers.AveragePooling2D):
-        return tuple(operation.pool_size) == tuple(given[1:3]) and tuple(out[1:3]) == (1, 1)
-    if type(operation).__name__ == "Mean":  # of keras.ops
-        axes = operation.axis if isinstance(operation.axis, (tuple, list)) else [operation.axis]
-        return None not in axes and {axis % 4 for axis in axes} == {1, 2}
-    return isinstance(operation, layers.GlobalAveragePooling2D)
-
-
-def _is_linear(operation):
-    """Return whether what an operation gives in inference is linear in its input, up to a bias."""
-    kind = type(operation)
-    if kind in LINEAR:
-        return getattr(operation, "activation", activations.linear) is activations.linear
-    return kind.__module__.startswith("keras.") and kind.__name__ in LINEAR_OPERATIONS
-
-
-def _by_position(model, images, pool, source):
-    """Return logits (images, classes), bias (classes,) and each position's logits (images, rows, columns, classes).
-
-    What stands behind the pool gets, besides the means of the maps, zeros and each position as further images.
-    """
-    number, maps = -1, None
-
-    def visit(name, operation, compute):
-        nonlocal number, maps
-        number += 1
-        found = compute()
-        if number == source:
-            (maps,) = tree.flatten(found)
-        if number == pool:
-            positions = ops.reshape(ops.cast(maps, found.dtype), (-1, *found.shape[1:]))
-            found = ops.concatenate([found, ops.zeros_like(found[:1]), positions])
-        return found
-
-    (logits,) = tree.flatten(_graph.run(model, ops.convert_to_tensor(images), visit))
-    logits, count = _outputs.as_array(logits), len(images)
-    return logits[:count], logits[count], logits[count + 1 :].reshape(*maps.shape[:3], -1)
-
-
-def last_maps(model, input_shape):
-    """Return the name of the last layer that gives maps and is no pool."""
     uses = _graph.walk(model, input_shape)[1]
     names = [use.name for use in uses]
     for use in reversed(uses):
@@ -236,28 +229,22 @@ def last_maps(model, input_shape):
             continue
         if isinstance(use.operation, layers.Layer) and names.count(use.name) == 1 and len(use.outputs) == 1:
             return use.name
-    raise ArgumentError(f"`model` must have a layer that gives maps. Received: model={model.name}")
+    raise ArgumentError(f"`model` must have a layer that outputs maps. Received: model={model.name}")
 
 
-def _checked_layer(model, layer):
+def _check_maps_layer(model: keras.Model, layer: str | keras.Layer) -> str:
+    """Return the name of a layer that outputs maps."""
     name = _outputs.check_one_output(model, layer)
-    shape = next(use.outputs[0].shape for use in _graph.walk(model)[1] if use.name == name)
+    shape = _outputs.layer_shape(model, name)
     if len(shape) != 4:
         raise ArgumentError(
-            f"`layer` must give maps, (images, rows, columns, channels); {name} gives {tuple(shape)}. Name a layer "
+            f"`layer` must output maps, (images, rows, columns, channels); {name} outputs {tuple(shape)}. Name a layer "
             f"in front of it. Received: layer={layer!r}"
         )
     return name
 
 
-# Exactly these classes: what a subclass computes, nobody knows
-LINEAR = {
-    *(layers.Dense, layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D),
-    *(layers.BatchNormalization, our_layers.BatchNormalization, layers.Rescaling, layers.Normalization),
-    *(layers.Activation, layers.Identity, layers.Flatten, layers.Reshape),
-    *(layers.Dropout, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise),
-}
-LINEAR_OPERATIONS = {"Cast", "Identity", "Reshape", "Squeeze"}
+# Layers that `last_maps` skips: they only pool or drop values of the layer before.
 PASSED_OVER = (
     *(layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D),
     *(layers.Dropout, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise),

@@ -1,21 +1,28 @@
-"""One page on a model: what it says of images, where it looks, and, folded, every other look inside.
+"""One HTML page with a model's predictions and visualizations.
 
-The page needs no network.
+The page is a single file that needs no network.
 """
 
 import base64
 import html
 import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 
 from keras_cnns import _files
 from keras_cnns._text import counted
-from keras_cnns.analysis._receptive_field import receptive_fields
-from keras_cnns.analysis.accounting import account
+from keras_cnns.analysis._receptive_field import ReceptiveField, receptive_fields
+from keras_cnns.analysis.accounting import Account, account
 from keras_cnns.analysis.visualizations import VISUALIZATIONS
+from keras_cnns.typing import Path, Probabilities
 
-FIRST = ("cam", "occlusion", "saliency")  # what answers "where did it look?" stands open, all else is folded
+if TYPE_CHECKING:
+    from keras_cnns.analysis._image_set import ImageSet
+
+FIRST = ("cam", "occlusion", "saliency")  # kinds that show where the model looks; all others are folded
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1em }
 h1, h2, figcaption, p { overflow-wrap: anywhere }
@@ -31,37 +38,46 @@ figure img { width: 150px } .small { image-rendering: pixelated } .skipped { col
 """
 
 
-def write_report(path, model, images, probabilities, class_names, shown, title):
+def write_report(
+    path: Path,
+    model: keras.Model,
+    images: "ImageSet",
+    probabilities: Probabilities,
+    class_names: Sequence[str],
+    shown: Mapping[str, tuple[Path | None, str]],
+    title: str,
+) -> None:
     """Write one self-contained HTML page.
 
     Args:
         path: file to write.
-        model: the `keras.Model`.
-        images: `Images`, of which the first are shown with their predictions.
+        model: functional or sequential `keras.Model`.
+        images: the first of them are shown with their predictions.
         probabilities: float array (images, classes).
-        class_names: in order.
-        shown: from a kind of `VISUALIZATIONS` to (PNG file or None, sentence): what was drawn, or why it was not.
+        class_names: one per class.
+        shown: from a kind of `VISUALIZATIONS` to its PNG file and a sentence that summarizes it; or to None and the
+            reason why it was not drawn.
         title: of the page.
 
     Raises:
-        OutputError: if it cannot be written.
+        OutputError: if the page cannot be written.
     """
     shape = images.images.shape[1:]
-    found, fields = account(model, shape), receptive_fields(model, shape)
+    cost, fields = account(model, shape), receptive_fields(model, shape)
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        "<h2>What it says</h2>",
-        f'<div class="images">{"".join(_figures(images, probabilities, class_names))}</div>',
+        "<h2>What it predicts</h2>",
+        f'<div class="images">{"".join(_predictions(images, probabilities, class_names))}</div>',
     ]
-    parts += [f"<h2>{VISUALIZATIONS[kind].title}</h2>{_drawing(kind, *shown[kind])}" for kind in FIRST if kind in shown]
+    parts += [f"<h2>{VISUALIZATIONS[kind].title}</h2>{_plot(kind, *shown[kind])}" for kind in FIRST if kind in shown]
     parts.append("<h2>Details</h2>")
-    for kind, drawn in shown.items():
+    for kind, plot in shown.items():
         if kind not in FIRST:
-            parts.append(f"<details><summary>{VISUALIZATIONS[kind].title}</summary>{_drawing(kind, *drawn)}</details>")
+            parts.append(f"<details><summary>{VISUALIZATIONS[kind].title}</summary>{_plot(kind, *plot)}</details>")
     parts.append(
-        f"<details><summary>{counted(len(found.rows), 'layer')}</summary>"
-        f"<p>{found.trainable:,} trained parameters, {found.macs / 1e6:,.1f} M multiply-adds for one image of "
-        f"{'x'.join(map(str, shape))}.</p><div>{_table(found, fields)}</div></details>"
+        f"<details><summary>{counted(len(cost.rows), 'layer')}</summary>"
+        f"<p>{cost.trainable:,} trained parameters, {cost.macs / 1e6:,.1f} M multiply-adds for one image of "
+        f"{'x'.join(map(str, shape))}.</p><div>{_layer_table(cost, fields)}</div></details>"
     )
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
@@ -71,16 +87,19 @@ def write_report(path, model, images, probabilities, class_names, shown, title):
         temporary.write_text(page, "utf8")
 
 
-def _drawing(kind, file, sentence):
-    """Return a drawing of one kind with what it shows, or why it was not drawn."""
+def _plot(kind: str, file: Path | None, sentence: str) -> str:
+    """Return a plot with its description, or why there is none."""
     shows = f"<p>{html.escape(VISUALIZATIONS[kind].shows)}</p>"
     if file is None:
         return f'{shows}<p class="skipped">Not drawn: {html.escape(sentence)}</p>'
     with open(file, "rb") as png:
-        return f"{shows}<p>{html.escape(sentence)}</p>{_image(png.read(), VISUALIZATIONS[kind].title)}"
+        return f"{shows}<p>{html.escape(sentence)}</p>{_img_tag(png.read(), VISUALIZATIONS[kind].title)}"
 
 
-def _figures(images, probabilities, class_names, count=12, top=3):
+def _predictions(
+    images: "ImageSet", probabilities: Probabilities, class_names: Sequence[str], count: int = 12, top: int = 3
+) -> Iterator[str]:
+    """Yield one figure per image with its most probable classes."""
     from PIL import Image
 
     known = "true class: " if images.labels is not None else ""
@@ -89,15 +108,16 @@ def _figures(images, probabilities, class_names, count=12, top=3):
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
         best = np.argsort(-row, kind="stable")[:top]
         first, *others = (f"<span>{html.escape(class_names[k])}</span> {row[k]:.1%}" for k in best)
-        said = "<br>".join([f"<b>{first}</b>", *others, f'<span class="skipped">{known}{html.escape(name)}</span>'])
-        image = _image(file.getvalue(), name, small=max(pixels.shape[:2]) < 150)
-        yield f"<figure>{image}<figcaption>{said}</figcaption></figure>"
+        caption = "<br>".join([f"<b>{first}</b>", *others, f'<span class="skipped">{known}{html.escape(name)}</span>'])
+        image = _img_tag(file.getvalue(), name, small=max(pixels.shape[:2]) < 150)
+        yield f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
-def _table(found, fields):
+def _layer_table(cost: Account, fields: Sequence[ReceptiveField | None]) -> str:
+    """Return a table with one row per use of a layer."""
     headings = ("layer", "kind", "output", "parameters", "multiply-adds", "receptive field")
     rows = ["".join(f"<th>{heading}</th>" for heading in headings)]
-    for row, field in zip(found.rows, fields, strict=True):
+    for row, field in zip(cost.rows, fields, strict=True):
         cells = (
             row.layer,
             row.kind,
@@ -110,7 +130,7 @@ def _table(found, fields):
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
-def _image(png, text, small=False):
-    """Return an image for a page; a `small` one is enlarged with its pixels as they are."""
+def _img_tag(png: bytes, text: str, small: bool = False) -> str:
+    """Return an HTML image; a `small` one is enlarged without smoothing."""
     name = ' class="small"' if small else ""
     return f'<img{name} alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

@@ -1,4 +1,4 @@
-"""A small network that tells shapes apart, trained in seconds, and the same one untrained."""
+"""A small classifier of shapes, trained and untrained."""
 
 import keras
 import pytest
@@ -6,11 +6,11 @@ from keras import layers
 
 from keras_cnns.data import make_shapes
 
-KINDS = ("disc", "triangle", "inverted_triangle")  # upside down, a disc stays what it is and a triangle does not
+KINDS = ("disc", "triangle", "inverted_triangle")  # turned upside down, only the disc keeps its class
 
 
 def shapes_network():
-    """Three convolutions and a map a class, as in NiN; takes pixels of 0 to 255."""
+    """Return a small network like NiN for pixels of 0 to 255."""
     inputs = layers.Input((32, 32, 3))
     x = layers.Rescaling(1 / 127.5, -1, name="rescaling")(inputs)
     for k, (filters, size) in enumerate(((16, 5), (32, 3), (32, 3)), 1):
@@ -26,13 +26,13 @@ def shapes_network():
 
 @pytest.fixture(scope="session")
 def shapes():
-    """60 images of each kind that the network was not trained on."""
+    """60 images of each kind, which the network was not trained on."""
     return make_shapes(180, kinds=KINDS, seed=1)
 
 
 @pytest.fixture(scope="session")
 def shapes_model():
-    """The network, trained: it takes `shapes.images` as they are."""
+    """The trained network; it takes `shapes.images` as they are."""
     keras.utils.set_random_seed(0)
     model = shapes_network()
     training = make_shapes(1024, kinds=KINDS)
@@ -44,6 +44,6 @@ def shapes_model():
 
 @pytest.fixture(scope="session")
 def untrained_shapes_model():
-    """The network as it starts."""
+    """The randomly initialized network."""
     keras.utils.set_random_seed(0)
     return shapes_network()

@@ -1,14 +1,17 @@
-"""What networks cost: the papers' figures on real layers, and counts by code that is not ours."""
+"""Costs of networks against the papers' figures and other code."""
+
+import json
 
 import facts
 import keras
 import numpy as np
 import pytest
+from analysis.helpers import SubclassedModel
 from families import small
 from keras import layers, ops
 
 from keras_cnns import applications
-from keras_cnns.analysis import account
+from keras_cnns.analysis import LayerCost, account, accounting
 from keras_cnns.errors import ArgumentError
 
 ZEROS = {"kernel_initializer": "zeros"}
@@ -30,16 +33,16 @@ def test_lenet5_layer_by_layer():
     assert (rows["rbf"].fixed, rows["rbf"].connections) == (840, 840)
 
 
-def test_two_3x3_see_5x5_and_three_cost_27_c_squared_against_49():
-    """VGG, section 2.3."""
+def test_three_3x3_cost_27_c_squared_and_a_7x7_costs_49():
+    """VGG paper, section 2.3."""
     c, x = 8, keras.Input((32, 32, 8))
     three = keras.Sequential([x, *(layers.Conv2D(c, 3, padding="same", use_bias=False) for _ in range(3))])
-    one = keras.Sequential([x, layers.Conv2D(c, 7, padding="same", use_bias=False)])
-    assert (account(three).trainable, account(one).trainable) == (27 * c * c, 49 * c * c)
-    assert account(three).macs * 49 == account(one).macs * 27
+    large = keras.Sequential([x, layers.Conv2D(c, 7, padding="same", use_bias=False)])
+    assert (account(three).trainable, account(large).trainable) == (27 * c * c, 49 * c * c)
+    assert account(three).macs * 49 == account(large).macs * 27
 
 
-def test_what_reduction_saves_in_googlenets_module_3a():
+def test_reduction_saves_parameters_in_inception_3a():
     rows = rows_by_name(applications.GoogLeNet(**ZEROS))
     biases = {name: row.output_shape[-1] for name, row in rows.items()}
     parts = [f"inception_3a_{part}" for part in ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5")]
@@ -50,7 +53,7 @@ def test_what_reduction_saves_in_googlenets_module_3a():
 
 
 def test_a_bottleneck_against_two_3x3_of_the_same_width():
-    """ResNet, section 4.1: 256 channels."""
+    """ResNet paper, section 4.1, for 256 channels."""
     rows = rows_by_name(applications.ResNet50(**ZEROS))
     assert sum(rows[f"conv2_2_conv{k}"].trainable for k in (1, 2, 3)) == 69_632
     x = keras.Input((56, 56, 256))
@@ -58,8 +61,8 @@ def test_a_bottleneck_against_two_3x3_of_the_same_width():
     assert account(basic).trainable == 1_179_648
 
 
-def test_3x1_and_1x3_save_a_third():
-    """Inception v3, section 3.2: of the multiply-adds of a 3x3 with the same channels."""
+def test_3x1_and_1x3_save_a_third_of_the_multiply_adds():
+    """Inception v3 paper, section 3.2, for equal numbers of channels."""
     rows = rows_by_name(applications.InceptionV3(**ZEROS))
     pair = rows["mixed_7b_3x3_2a"].macs + rows["mixed_7b_3x3_2b"].macs
     x = keras.Input((8, 8, 384))
@@ -67,7 +70,7 @@ def test_3x1_and_1x3_save_a_third():
     assert 3 * pair == 2 * whole
 
 
-def test_alexnets_dense_layers_hold_nearly_all_parameters_and_its_convolutions_nearly_all_work():
+def test_alexnets_parameters_are_in_dense_layers_and_its_work_in_convolutions():
     found = account(applications.AlexNet(**ZEROS))
     dense = [row for row in found.rows if row.kind == "Dense"]
     assert sum(row.trainable for row in dense) == 58_631_144 and found.trainable == 60_965_224
@@ -78,7 +81,10 @@ def test_alexnets_dense_layers_hold_nearly_all_parameters_and_its_convolutions_n
 
 
 def profiled_macs(model):
-    """Half of the floating-point operations that TensorFlow's profiler finds in convolutions and products."""
+    """Return the multiply-adds that TensorFlow's profiler counts.
+
+    They are half of the floating-point operations in convolutions and matrix products.
+    """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2_as_graph
     from tensorflow.python.profiler import model_analyzer, option_builder
@@ -96,7 +102,7 @@ def profiled_macs(model):
 
 
 def _leaves(node):
-    """The profiler nests the kinds of operations, each total holding those below; take differences."""
+    """Yield each kind of operation; the profiler's totals are cumulative."""
     children = list(node.children)
     if children:
         (child,) = children
@@ -106,7 +112,7 @@ def _leaves(node):
         yield node
 
 
-# Without local response normalization, which is a convolution in the graph
+# No networks with local response normalization, which is a convolution in the graph
 PROFILED = [
     ("LeNet5Modern", {}),
     ("NiN", {}),
@@ -119,7 +125,7 @@ PROFILED = [
 
 
 @pytest.mark.parametrize("name, options", PROFILED, ids=str)
-def test_equal_to_tensorflows_profile(name, options):
+def test_macs_equal_tensorflows_profile(name, options):
     model = small(name, options)
     assert account(model).macs == profiled_macs(model)
 
@@ -127,20 +133,20 @@ def test_equal_to_tensorflows_profile(name, options):
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) for n in ("MobileNet", "Xception", "ResNet50")]
 )
-def test_equal_to_tensorflows_profile_for_keras_applications(name):
+def test_macs_equal_tensorflows_profile_for_keras_applications(name):
     model = getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=7)
     assert account(model).macs == profiled_macs(model)
 
 
 @pytest.mark.parametrize("name", facts.KERAS)
-def test_keras_applications_as_published(name):
+def test_keras_applications_have_the_published_costs(name):
     found = account(getattr(keras.applications, name)(weights=None))
     assert (found.trainable, found.macs) == facts.KERAS[name]
     assert found.not_counted == ()
 
 
 def counted_by_hand(layer, x):
-    """Links of a layer by its definition: how many of its outputs change with each weight, one by one."""
+    """Count the outputs that change with each weight of a layer."""
     layer(x)
     total = 0
     weights = layer.get_weights()
@@ -148,7 +154,7 @@ def counted_by_hand(layer, x):
         for index in np.ndindex(weight.shape):
             only = [np.zeros_like(w) for w in weights]
             only[k][index] = 1
-            if len(weights) > 2 and k < 2:  # separable: the links of one kernel are seen through the other
+            if len(weights) > 2 and k < 2:  # in a separable layer, one kernel acts through the other
                 only[1 - k][:] = 1
             layer.set_weights(only)
             changed = np.asarray(layer(x)) != 0
@@ -169,8 +175,8 @@ LAYERS = [
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
-def test_links_one_by_one(layer):
-    """An input of ones: no padding, so that every weight counts at every position."""
+def test_connections_equal_the_definition(layer):
+    """There is no padding, so every weight counts at every position."""
     x = np.ones((1, 7, 6, 4), "float32")
     model = keras.Sequential([keras.Input(x.shape[1:]), type(layer).from_config(layer.get_config())])
     (row,) = account(model).rows
@@ -180,7 +186,7 @@ def test_links_one_by_one(layer):
 
 
 @pytest.mark.parametrize("rank", [1, 3])
-def test_other_ranks(rank):
+def test_layers_of_rank_1_and_3(rank):
     x = keras.Input((6,) * rank + (2,))
     conv, pool = getattr(layers, f"Conv{rank}D"), getattr(layers, f"MaxPooling{rank}D")
     model = keras.Sequential([x, conv(3, 3), pool(2)])
@@ -205,7 +211,7 @@ def test_nested_models_and_shared_layers():
     by_name = {}
     for row in found.rows:
         by_name.setdefault(row.layer, []).append(row)
-    assert [row.trainable for row in by_name["body/conv"]] == [112, 0]  # the weights are there once
+    assert [row.trainable for row in by_name["body/conv"]] == [112, 0]  # the weights are shared
     assert [row.macs for row in by_name["body/conv"]] == [36 * 108, 32 * 108]  # 6x6 and 4x8 positions
     assert [row.output_shape for row in by_name["body/conv"]] == [(6, 6, 4), (4, 8, 4)]
     assert [row.trainable for row in by_name["dense"]] == [18, 0] and [row.macs for row in by_name["dense"]] == [16, 16]
@@ -227,7 +233,7 @@ class Twice(layers.Conv2D):
         return super().call(inputs) + super().call(inputs)
 
 
-def test_what_is_not_known_is_not_guessed():
+def test_unknown_costs_are_not_counted():
     x = keras.Input((8, 8, 3))
     y = Twice(4, 3, name="twice")(x)
     y = layers.Reshape((36, 4))(y)
@@ -242,7 +248,7 @@ def test_what_is_not_known_is_not_guessed():
     assert kinds["Transpose"].macs == 0
 
 
-def test_a_layer_answers_for_itself():
+def test_compute_cost_of_a_layer_is_used():
     class Mine(layers.Layer):
         def call(self, inputs):
             return inputs
@@ -254,7 +260,7 @@ def test_a_layer_answers_for_itself():
     assert (account(model).macs, account(model).connections) == (9, 7)
 
 
-def test_open_sizes_need_a_shape():
+def test_open_sizes_need_an_input_shape():
     body = applications.NiN(include_top=False, input_shape=(None, None, 3), **ZEROS)
     with pytest.raises(ArgumentError, match="the sizes of the images must be known: pass `input_shape`"):
         account(body)
@@ -268,17 +274,13 @@ def test_open_sizes_need_a_shape():
 
 
 def test_a_subclassed_model_has_no_graph():
-    class Subclassed(keras.Model):
-        def call(self, inputs):
-            return inputs
-
     with pytest.raises(ArgumentError, match="must be a functional model"):
-        account(Subclassed())
+        account(SubclassedModel())
     with pytest.raises(ArgumentError, match="must be a functional model"):
         account(keras.Sequential([layers.Dense(2)]))
 
 
-def test_activations_in_their_own_precision():
+def test_activation_bytes_follow_the_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         half = account(small("ResNet20", {}))
@@ -289,10 +291,15 @@ def test_activations_in_their_own_precision():
     assert half.activation_bytes == (whole.activation_bytes + 4 * 4) / 2  # the softmax of four classes stays float32
 
 
-def test_json():
-    import json
-
+def test_to_json():
     found = account(applications.LeNet5())
     values = json.loads(json.dumps(found.to_json()))
     assert values["macs"] == 326_520 and values["rows"][0]["layer"] == "C1"
     assert values["input_shapes"] == [[32, 32, 1]]
+
+
+def test_row_is_a_deprecated_name():
+    with pytest.warns(DeprecationWarning, match="Row` is now called `keras_cnns.analysis.accounting.LayerCost`"):
+        assert accounting.Row is LayerCost
+    with pytest.raises(AttributeError, match="no_such_name"):
+        accounting.no_such_name  # noqa: B018

@@ -1,19 +1,16 @@
-"""The strongest images of a unit, against a search through all; maps of layers, against the model itself."""
+"""Top activations against an exhaustive search, and feature maps."""
 
 import weakref
 
 import keras
 import numpy as np
 import pytest
+from analysis.helpers import random_images
 from keras import layers
 
 from keras_cnns import applications
 from keras_cnns.analysis import TopActivations, feature_maps, receptive_field, top_activations
 from keras_cnns.errors import ArgumentError
-
-
-def random_images(count, *shape, seed=0):
-    return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +30,19 @@ def images():
 
 
 def search(maps, unit, count=9):
-    """Return (image, value, position) of the strongest, one image after the other, position after position."""
-    found = []
-    for n, one in enumerate(maps):
+    """Return (image, value, position) of the strongest activations by an exhaustive search."""
+    strongest = []
+    for n, image_maps in enumerate(maps):
         best, where = -np.inf, None
-        for place in np.ndindex(one.shape[:-1]):
-            if one[(*place, unit)] > best:
-                best, where = one[(*place, unit)], place
-        found.append((n, best, where))
-    return sorted(found, key=lambda row: -row[1])[:count]
+        for place in np.ndindex(image_maps.shape[:-1]):
+            if image_maps[(*place, unit)] > best:
+                best, where = image_maps[(*place, unit)], place
+        strongest.append((n, best, where))
+    return sorted(strongest, key=lambda row: -row[1])[:count]
 
 
 @pytest.mark.parametrize("layer", ["conv1", "pool1", "conv2", "dense", "predictions"])
-def test_a_search_through_all(model, images, layer):
+def test_top_activations_equal_an_exhaustive_search(model, images, layer):
     maps = feature_maps(model, images, layer)
     for unit in (0, 2):
         top, wanted = top_activations(model, images, layer, unit), search(maps, unit)
@@ -57,8 +54,8 @@ def test_a_search_through_all(model, images, layer):
         assert top.values.dtype == top.images.dtype == "float32" and top.indices.dtype == "int64"
 
 
-def test_each_image_counts_once_and_by_its_maximum(model, images):
-    """The controls: positions counted one by one, or means of the maps, give others."""
+def test_each_image_counts_once_by_its_maximum(model, images):
+    """The controls rank single positions, and means of maps."""
     top = top_activations(model, images, "conv1", 1)
     maps = feature_maps(model, images, "conv1")[..., 1]
     assert len(set(top.indices)) == 9
@@ -68,7 +65,7 @@ def test_each_image_counts_once_and_by_its_maximum(model, images):
 
 
 def test_boxes_are_the_receptive_fields(model, images):
-    """The value of the unit hangs on no pixel outside its box, and on those inside; a box is cut off at the edge."""
+    """The unit depends only on pixels inside its box."""
     field = receptive_field(model, "conv2")
     assert field.size == (8, 8)
     top = top_activations(model, images, "conv2", 1, count=100)
@@ -84,7 +81,7 @@ def test_boxes_are_the_receptive_fields(model, images):
         noise = random.normal(size=(16, 14, 2))
         where = (n, *top.positions[n], 1)
         changed = [np.where(inside == kept, top.images[n], noise) for kept in (True, False)]
-        kept, lost = (feature_maps(model, one[None], "conv2")[(0, *where[1:])] for one in changed)
+        kept, lost = (feature_maps(model, image[None], "conv2")[(0, *where[1:])] for image in changed)
         np.testing.assert_allclose(kept, top.values[n], rtol=1e-5, atol=1e-6)
         assert top.values[n] == 0 or abs(lost - top.values[n]) > 1e-5
     assert (8, 8) in sizes and len(sizes) > 2
@@ -93,13 +90,13 @@ def test_boxes_are_the_receptive_fields(model, images):
     np.testing.assert_array_equal(crops[0], top.images[0][slice(*top.boxes[0][::2]), slice(*top.boxes[0][1::2])])
 
 
-def test_without_a_fixed_field_the_box_is_the_image(model, images):
+def test_without_a_fixed_field_the_box_is_the_whole_image(model, images):
     assert (top_activations(model, images, "dense", 0).boxes == [0, 0, 16, 14]).all()
     assert top_activations(model, images, "dense", 0).positions.shape == (9, 0)
 
 
-def test_data_that_does_not_fit_into_memory(model, images):
-    """Batches of arrays, of images with labels, of TensorFlow's data sets; split further; several units at once."""
+def test_batches_of_any_kind_give_the_same_result(model, images):
+    """Batches are arrays, (images, labels) or a dataset."""
     import tensorflow as tf
 
     wanted = [top_activations(model, images, "conv2", unit) for unit in (3, 1)]
@@ -114,15 +111,15 @@ def test_data_that_does_not_fit_into_memory(model, images):
         images.astype("float64"),
     ):
         found = top_activations(model, source, "conv2", [3, 1], batch_size=7)
-        for one, other in zip(found, wanted, strict=True):
-            assert one.unit == other.unit and list(one.indices) == list(other.indices)
-            np.testing.assert_allclose(one.values, other.values, rtol=1e-5)
-            np.testing.assert_array_equal(one.boxes, other.boxes)
-            np.testing.assert_array_equal(one.images, other.images)
+        for top, expected in zip(found, wanted, strict=True):
+            assert top.unit == expected.unit and list(top.indices) == list(expected.indices)
+            np.testing.assert_allclose(top.values, expected.values, rtol=1e-5)
+            np.testing.assert_array_equal(top.boxes, expected.boxes)
+            np.testing.assert_array_equal(top.images, expected.images)
     assert list(wanted[0].indices) != list(wanted[1].indices)
 
 
-def test_no_batch_is_kept_for_the_sake_of_one_image(model, images):
+def test_batches_do_not_stay_in_memory(model, images):
     alive = []
 
     def batches():
@@ -136,13 +133,13 @@ def test_no_batch_is_kept_for_the_sake_of_one_image(model, images):
             del batch
 
     class Batch(np.ndarray):
-        __hash__ = object.__hash__  # so that a set holds it
+        __hash__ = object.__hash__  # weak sets need a hash
 
     top_activations(model, batches(), "conv2", 1)
-    assert max(alive) <= 1  # the one before, at most
+    assert max(alive) <= 1  # at most the batch before
 
 
-def test_of_equal_images_the_first_ones_count(model, images):
+def test_the_first_of_equal_images_count(model, images):
     repeated = np.concatenate([images[:4]] * 5)
     top = top_activations(model, repeated, "conv1", 1, count=7, batch_size=8)
     strongest = int(top.indices[0])
@@ -157,7 +154,7 @@ def test_fewer_images_than_asked_for(model, images):
 
 
 def test_real_digits_that_excite_a_class_map_are_of_its_class(shared):
-    """The last maps of Network in Network, trained on MNIST; untrained ones are the control."""
+    """The control is the untrained network."""
     with np.load(shared / "mnist" / "mnist.npz") as data:
         pixels, labels = data["x_test"][:1000, ..., None].astype("float32"), data["y_test"][:1000]
     x = np.asarray(applications.weights_info("NiN", "mnist").preprocessing.normalize(pixels))
@@ -169,7 +166,7 @@ def test_real_digits_that_excite_a_class_map_are_of_its_class(shared):
     assert shares[0] > 0.9 and shares[1] < 0.4
 
 
-def test_feature_maps_are_those_of_the_model(model, images):
+def test_feature_maps_equal_the_model_up_to_that_layer(model, images):
     for layer in ("conv1", "pool1", "conv2", "dense", "predictions"):
         part = keras.Model(model.inputs, model.get_layer(layer).output)
         wanted = part.predict(images, verbose=0)
@@ -180,7 +177,7 @@ def test_feature_maps_are_those_of_the_model(model, images):
     assert feature_maps(model, images[:1], "conv1").shape == (1, 16, 14, 6)
 
 
-def test_models_that_are_nested_headless_or_of_free_size():
+def test_models_that_are_nested_or_headless_or_of_open_size():
     body = applications.NiN(include_top=False, input_shape=(None, None, 3))
     x = random_images(3, 20, 24, 3)
     maps = feature_maps(body, x, "cccp5")
@@ -194,7 +191,7 @@ def test_models_that_are_nested_headless_or_of_free_size():
         top_activations(body, [x, x[:, :16]], "conv2", 0)
 
 
-def test_what_is_random_in_training_is_not_here():
+def test_dropout_is_inactive():
     x = keras.Input((4, 4, 1))
     model = keras.Model(x, layers.GlobalAveragePooling2D()(layers.Dropout(0.5, name="drop")(x)))
     ones = np.ones((2, 4, 4, 1), "float32")
@@ -202,7 +199,7 @@ def test_what_is_random_in_training_is_not_here():
     assert (np.asarray(model.get_layer("drop")(ones, training=True)) != 1).any()  # the control
 
 
-def test_bad_inputs(model, images):
+def test_bad_inputs_are_rejected(model, images):
     with pytest.raises(ArgumentError, match="must be a layer of small. Did you mean 'conv2'"):
         top_activations(model, images, "conv_2", 0)
     with pytest.raises(ArgumentError, match="must be a layer of small"):

@@ -1,4 +1,4 @@
-"""Hidden parts: the score by a double loop, the p-value by going through all choices, and parts that are none."""
+"""Correspondence against a double loop and all permutations."""
 
 import itertools
 
@@ -16,11 +16,11 @@ LAYER = "relu3"
 
 @pytest.fixture(scope="module")
 def triangles():
-    """Eight triangles in the middle of images whose colors differ, and the boxes of their corner at the top."""
-    found = make_shapes(8, kinds="triangle", seed=3, spread=0.0, radius=0.25)
-    (top, left, _, right) = found.boxes.T
+    """Eight images of triangles, and boxes around their top corner."""
+    drawn = make_shapes(8, kinds="triangle", seed=3, spread=0.0, radius=0.25)
+    (top, left, _, right) = drawn.boxes.T
     middle = (left + right) // 2
-    return found.images.astype("float32"), np.stack([top - 1, middle - 3, top + 5, middle + 3], 1)
+    return drawn.images.astype("float32"), np.stack([top - 1, middle - 3, top + 5, middle + 3], 1)
 
 
 def signs_by_hand(model, images, boxes, fill=0.0):
@@ -39,7 +39,7 @@ def score_by_hand(signs):
     return np.mean(pairs)
 
 
-def test_the_score_is_that_of_a_double_loop(triangles, shapes_model):
+def test_the_score_equals_a_double_loop(triangles, shapes_model):
     images, boxes = triangles
     found = correspondence(shapes_model, images, boxes, LAYER, random_parts=3, permutations=9, fill=120.0)
     signs = signs_by_hand(shapes_model, images, boxes, 120.0)
@@ -55,13 +55,13 @@ def test_the_score_is_that_of_a_double_loop(triangles, shapes_model):
         assert score == pytest.approx(score_by_hand(signs_by_hand(shapes_model, images, boxes[:, k], 120.0)), abs=1e-3)
 
 
-def test_differing_signs():
+def test_count_differing_signs():
     signs = np.random.default_rng(0).integers(-1, 2, (7, 20_000)).astype("int8")
     expected = [[(a != b).sum() for b in signs] for a in signs]
-    assert (_correspondence._differing(signs) == expected).all()
+    assert (_correspondence._count_differing_signs(signs) == expected).all()
 
 
-def test_the_p_value_is_the_share_of_all_choices(triangles, shapes_model):
+def test_the_p_value_is_the_share_of_all_choices_that_score_as_low(triangles, shapes_model):
     images, boxes = triangles[0][:3], triangles[1][:3]
     elsewhere = [_correspondence._random_boxes(boxes, images.shape, 1, np.random.default_rng(k))[:, 0] for k in (5, 6)]
     for place in (boxes, *elsewhere):
@@ -88,25 +88,25 @@ def test_the_same_corner_corresponds_and_random_places_do_not(triangles, shapes_
         places = _correspondence._random_boxes(boxes, images.shape, 1, random)[:, 0]
         other = correspondence(shapes_model, images, places, LAYER, 6, permutations=199, seed=seed, fill=fill)
         p_values.append(other.p_value)
-    # Uniform: mean 1/2 with a standard deviation of 0.07
+    # The p-values of random places are uniform: their mean is 1/2 with a standard deviation of 0.07.
     assert 0.3 < np.mean(p_values) < 0.7 and np.mean(np.array(p_values) < 0.1) < 0.35
 
 
-def test_what_changes_nothing_is_said(triangles, shapes_model):
-    """A part that is as it was: all signs are 0, and so alike."""
+def test_a_part_that_changes_nothing(triangles, shapes_model):
+    """All signs are 0 and so equal; `changed` tells."""
     images = np.full((3, 32, 32, 3), 50.0, "float32")
     found = correspondence(shapes_model, images, (3, 3, 9, 9), LAYER, 5, permutations=19, fill=50.0)
     assert (found.score, found.changed, found.p_value) == (0, 0, 1)
 
 
-def test_the_same_each_time(triangles, shapes_model):
+def test_the_seed_repeats_the_result(triangles, shapes_model):
     arguments = shapes_model, triangles[0][:4], triangles[1][:4], LAYER, 5, 99
     first, again, other = (correspondence(*arguments, seed=seed) for seed in (0, 0, 1))
     assert (first.random_scores == again.random_scores).all() and first.p_value == again.p_value
     assert (first.random_scores != other.random_scores).any() and first.score == other.score
 
 
-def test_what_cannot_be_used(triangles, shapes_model):
+def test_bad_arguments_are_rejected(triangles, shapes_model):
     images, boxes = triangles
     for changed, message in (
         ({"parts": boxes[:3]}, r"`parts` must be whole numbers \(8, 4\)"),
@@ -123,7 +123,7 @@ def test_what_cannot_be_used(triangles, shapes_model):
             correspondence(**{"model": shapes_model, "images": images, "parts": boxes, "layer": LAYER, **changed})
 
 
-def test_drawn(triangles, shapes_model, tmp_path):
+def test_correspondence_bars(triangles, shapes_model, tmp_path):
     from PIL import Image
 
     images, boxes = triangles

@@ -12,26 +12,27 @@ from keras_cnns.errors import ArgumentError
 
 @pytest.fixture(scope="module")
 def clusters():
-    """Three groups of twenty vectors, far apart, and the number of each one's group."""
+    """Three distant groups of twenty vectors, and the group of each vector."""
     random = np.random.default_rng(0)
     groups = np.arange(60) % 3
     return (random.normal(size=(60, 80)) + 12 * np.eye(80)[groups]).astype("float32"), groups
 
 
 def neighbors_of_the_same_group(points, groups):
+    """Return the share of points whose nearest neighbor is in their group."""
     distances = np.linalg.norm(points[:, None] - points, axis=2)
     np.fill_diagonal(distances, np.inf)
     return (groups[distances.argmin(1)] == groups).mean()
 
 
-def test_features_are_what_the_layer_gives(shapes, shapes_model):
+def test_features_are_the_flattened_output_of_the_layer(shapes, shapes_model):
     images = shapes.images[:20].astype("float32")
     part = keras.Model(shapes_model.input, shapes_model.get_layer("pool2").output)
     expected = part.predict(images, verbose=0).reshape(20, -1)
     np.testing.assert_allclose(features(shapes_model, images, "pool2"), expected, rtol=1e-4, atol=1e-4)
     in_batches = features(shapes_model, ((images[k : k + 6], None) for k in range(0, 20, 6)), "pool2")
     np.testing.assert_allclose(in_batches, expected, rtol=1e-4, atol=1e-4)
-    assert features(shapes_model, images).shape == (20, 3)  # the logits, which come from maps
+    assert features(shapes_model, images).shape == (20, 3)  # the logits, because they are computed from maps
 
 
 def test_principal_components(clusters):
@@ -68,7 +69,7 @@ def test_few_vectors_and_few_values():
     assert embed(np.random.default_rng(0).normal(size=(4, 3)), "tsne").shape == (4, 2)
 
 
-def test_what_cannot_be_used(shapes, shapes_model):
+def test_bad_arguments_are_rejected(shapes, shapes_model):
     with pytest.raises(ArgumentError, match="`method` must be one of pca, tsne. Did you mean 'tsne'"):
         embed(np.eye(4), "t-sne")
     for wrong in (np.eye(4)[:2], np.ones(4), np.full((4, 4), np.nan)):
@@ -80,7 +81,7 @@ def test_what_cannot_be_used(shapes, shapes_model):
         features(shapes_model, [])
 
 
-def test_drawn(shapes, tmp_path):
+def test_embedding_scatter(shapes, tmp_path):
     from PIL import Image
 
     random = np.random.default_rng(0)

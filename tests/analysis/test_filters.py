@@ -1,8 +1,9 @@
-"""Filters of convolutions of any kind, against what the layers compute."""
+"""Filters of convolutions of any kind, against the outputs of the layers."""
 
 import keras
 import numpy as np
 import pytest
+from analysis.helpers import random_images
 from keras import layers
 
 from keras_cnns import applications
@@ -18,13 +19,13 @@ def model_of(layer, shape=SHAPE):
     return keras.Model(inputs, layer(inputs), name="model")
 
 
-def outputs_of(model):
-    image = np.random.default_rng(0).normal(size=(1, *SHAPE)).astype("float32")
-    return image[0], model.predict(image, verbose=0)[0]
+def image_and_outputs(model):
+    images = random_images(1, *SHAPE)
+    return images[0], model.predict(images, verbose=0)[0]
 
 
 def convolved(image, kernels, dilation=1):
-    """Each output channel at each place where the window fits, window by window."""
+    """Return a valid convolution, computed window by window."""
     count, height, width, _ = kernels.shape
     tall, wide = (dilation * (side - 1) + 1 for side in (height, width))
     found = np.empty((image.shape[0] - tall + 1, image.shape[1] - wide + 1, count))
@@ -42,9 +43,9 @@ def convolved(image, kernels, dilation=1):
         (lambda: ConnectionTableConv2D([(0, 1), (1, 3), (0, 1, 2, 3)], 3, name="conv"), 1),
     ],
 )
-def test_filters_of_all_inputs(layer, dilation):
+def test_filters_reproduce_the_output(layer, dilation):
     model = model_of(layer())
-    image, outputs = outputs_of(model)
+    image, outputs = image_and_outputs(model)
     found = filters(model, "conv")
     assert found.shape[-1] == 4 and found.dtype == "float32"
     np.testing.assert_allclose(convolved(image, found, dilation), outputs, rtol=1e-3, atol=1e-5)
@@ -52,20 +53,20 @@ def test_filters_of_all_inputs(layer, dilation):
 
 
 @pytest.mark.parametrize("kind", [layers.Conv2D, SplitConv2D])
-def test_filters_of_groups(kind):
+def test_filters_of_groups_have_the_channels_of_the_group(kind):
     model = model_of(kind(6, 3, groups=2, name="conv"))
-    image, outputs = outputs_of(model)
+    image, outputs = image_and_outputs(model)
     found = filters(model, "conv")
     assert found.shape == (6, 3, 3, 2)
     for group in range(2):
-        mine = np.s_[3 * group : 3 * group + 3]
-        expected = convolved(image[..., 2 * group : 2 * group + 2], found[mine])
-        np.testing.assert_allclose(expected, outputs[..., mine], rtol=1e-3, atol=1e-5)
+        outputs_of_group = np.s_[3 * group : 3 * group + 3]
+        expected = convolved(image[..., 2 * group : 2 * group + 2], found[outputs_of_group])
+        np.testing.assert_allclose(expected, outputs[..., outputs_of_group], rtol=1e-3, atol=1e-5)
 
 
-def test_filters_of_single_channels():
+def test_filters_of_depthwise_convolutions_have_one_channel():
     model = model_of(layers.DepthwiseConv2D(3, depth_multiplier=2, name="conv"))
-    image, outputs = outputs_of(model)
+    image, outputs = image_and_outputs(model)
     found = filters(model, "conv")
     assert found.shape == (8, 3, 3, 1)
     for k in range(8):  # sorted by input channel
@@ -74,9 +75,9 @@ def test_filters_of_single_channels():
     assert abs(convolved(image[..., [1]], found[[1]])[..., 0] - outputs[..., 1]).max() > 0.01
 
 
-def test_filters_that_spread_their_inputs():
+def test_filters_of_transposed_convolutions_spread_their_inputs():
     model = model_of(layers.Conv2DTranspose(5, 3, 2, name="conv"))
-    image, outputs = outputs_of(model)
+    image, outputs = image_and_outputs(model)
     found = filters(model, "conv")
     assert found.shape == (5, 3, 3, 4)
     expected = np.zeros_like(outputs)
@@ -93,7 +94,7 @@ def test_lenets_missing_connections_are_zeros():
     assert connected[0].tolist() == [True] * 3 + [False] * 3 and connected[15].all()
 
 
-def test_layers_by_name_in_nested_models_and_in_half_precision():
+def test_layers_in_nested_models_and_in_half_precision():
     inner = model_of(layers.Conv2D(2, 3, name="conv", dtype="mixed_bfloat16"))
     outer = keras.Sequential([layers.Input(SHAPE), inner, layers.Flatten(), layers.Dense(2, name="fc")])
     by_name, by_layer = filters(outer, "model/conv"), filters(outer, inner.get_layer("conv"))
@@ -101,7 +102,7 @@ def test_layers_by_name_in_nested_models_and_in_half_precision():
     np.testing.assert_array_equal(by_name, inner.get_layer("conv").get_weights()[0].transpose(3, 0, 1, 2))
 
 
-def test_bad_layers():
+def test_bad_layers_are_rejected():
     model = keras.Sequential([layers.Input(SHAPE), layers.Conv2D(2, 3, name="conv1"), layers.Flatten(name="flat")])
     with pytest.raises(ArgumentError, match="Did you mean 'conv1'.* Received: layer='conv2'"):
         filters(model, "conv2")

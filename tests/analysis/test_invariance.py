@@ -1,10 +1,11 @@
-"""Features under transformations: the transformations pixel by pixel, and networks whose invariance is known."""
+"""Transformations pixel by pixel, and networks whose invariance is known."""
 
 import math
 
 import keras
 import numpy as np
 import pytest
+from analysis.helpers import SubclassedModel, random_images
 from keras import layers
 
 from keras_cnns import _render, applications
@@ -12,12 +13,8 @@ from keras_cnns.analysis import invariance_curve, transform_images
 from keras_cnns.errors import ArgumentError
 
 
-def noise(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
 def moved_by_hand(image, kind, value, fill):
-    """Each pixel of the result by itself, from where it was."""
+    """Return the transformed image, computed pixel by pixel."""
     height, width, _ = image.shape
 
     def at(y, x):
@@ -30,7 +27,7 @@ def moved_by_hand(image, kind, value, fill):
     for i in range(height):
         for j in range(width):
             up, right = middle_y - i, j - middle_x
-            # The point that the rotation by `angle` brings here
+            # The point that the rotation by `angle` moves to this pixel
             from_right = (right * math.cos(angle) + up * math.sin(angle)) / factor
             from_up = (up * math.cos(angle) - right * math.sin(angle)) / factor
             y, x = middle_y - from_up, middle_x + from_right
@@ -50,17 +47,17 @@ def moved_by_hand(image, kind, value, fill):
     [("translation", (0, 1, -3, 20)), ("scale", (1, 2, 0.5, 1.3)), ("rotation", (0, 90, 30, -45, 200, 360))],
 )
 def test_transformations_pixel_by_pixel(size, kind, values):
-    images, fill = noise(2, *size, 2), np.array([-0.7, 0.4], "float32")
+    images, fill = random_images(2, *size, 2), np.array([-0.7, 0.4], "float32")
     for value in values:
         moved = transform_images(images, kind, value, fill)
         expected = np.stack([moved_by_hand(image, kind, value, fill) for image in images])
         np.testing.assert_allclose(moved, expected, atol=1e-5, err_msg=f"{kind} {value}")
-    other = {"translation": 3, "scale": 1 / 1.3, "rotation": -200}[kind]  # the other way round is not the same
+    other = {"translation": 3, "scale": 1 / 1.3, "rotation": -200}[kind]  # the control: the opposite direction
     assert np.abs(transform_images(images, kind, other, fill) - moved).max() > 0.1
 
 
-def test_translations_are_shifted_arrays():
-    images = noise(1, 5, 4, 1)
+def test_translations_shift_rows():
+    images = random_images(1, 5, 4, 1)
     moved = transform_images(images, "translation", 2, fill=7.0)
     assert (moved[:, 2:] == images[:, :-2]).all() and (moved[:, :2] == 7).all()
     moved = transform_images(images, "translation", -1)
@@ -68,7 +65,7 @@ def test_translations_are_shifted_arrays():
 
 
 def test_right_angles_turn_counterclockwise():
-    images = noise(2, 6, 6, 3)
+    images = random_images(2, 6, 6, 3)
     for turns in range(4):
         moved = transform_images(images, "rotation", 90 * turns)
         np.testing.assert_allclose(moved, np.rot90(images, turns, (1, 2)), atol=1e-5)
@@ -76,14 +73,14 @@ def test_right_angles_turn_counterclockwise():
 
 
 @pytest.mark.parametrize("kind, nothing", [("translation", 0), ("scale", 1), ("rotation", 0), ("rotation", 360)])
-def test_no_transformation_changes_nothing(shapes, shapes_model, kind, nothing):
+def test_the_identity_changes_nothing(shapes, shapes_model, kind, nothing):
     images = shapes.images[:5].astype("float32")
     curve = invariance_curve(shapes_model, images, kind, [nothing])
     assert (curve.first_distance == 0).all() and (curve.last_distance == 0).all()
     np.testing.assert_allclose(curve.probability[:, 0], shapes_model.predict(images, verbose=0).max(1), atol=1e-6)
 
 
-def test_the_numbers_by_hand(shapes, shapes_model):
+def test_distances_and_probabilities_by_hand(shapes, shapes_model):
     images = shapes.images[:300:7].astype("float32")
     values = [-4, 0, 3]
     curve = invariance_curve(
@@ -108,10 +105,10 @@ def test_the_numbers_by_hand(shapes, shapes_model):
     assert (own.targets == shapes_model.predict(images, verbose=0).argmax(1)).all()
 
 
-def test_the_mean_over_positions_does_not_see_a_shift_that_the_maps_do():
-    """An object on a plain background that stays inside: the maps move with it, and their mean stays."""
+def test_a_global_average_does_not_change_under_a_shift_and_maps_do():
+    """The object stays inside a plain background, so the maps only move."""
     images = np.zeros((3, 32, 32, 1), "float32")
-    images[:, 12:20, 12:20] = noise(3, 8, 8, 1)
+    images[:, 12:20, 12:20] = random_images(3, 8, 8, 1)
 
     def network(head):
         x = inputs = keras.Input((32, 32, 1))
@@ -136,26 +133,26 @@ def test_a_disc_keeps_its_class_under_rotation_and_a_triangle_loses_it(shapes, s
     curve = invariance_curve(shapes_model, images, "rotation", [0, 60, 180, 240], target=labels)
     means = {kind: curve.probability[labels == k].mean(0) for k, kind in enumerate(shapes.class_names)}
     assert (means["disc"] > 0.8).all()
-    for kind in ("triangle", "inverted_triangle"):  # three times the same in a whole turn
+    for kind in ("triangle", "inverted_triangle"):  # a triangle repeats after a third of a turn
         assert means[kind][[0, 3]].min() > 0.7 and means[kind][[1, 2]].max() < 0.3
 
 
 @pytest.mark.parametrize(
     "name, first, last", [("NiN", "conv1", "gap"), ("LeNet5", "C1", "F6"), ("ZFNet", "conv1", "fc7")]
 )
-def test_layers_that_are_compared(name, first, last):
+def test_default_layers(name, first, last):
     from keras_cnns.analysis import _outputs
 
     model = getattr(applications, name)(kernel_initializer="zeros")
     assert (_outputs.first_layer(model), _outputs.last_layer(model)) == (first, last)
 
 
-def test_an_auxiliary_head_does_not_count():
+def test_auxiliary_heads_are_ignored():
     inputs = keras.Input((8, 8, 1))
     x = layers.Conv2D(3, 3, name="conv")(inputs)
     vector = layers.GlobalMaxPooling2D(name="pool")(x)
     heads = [layers.Dense(n, activation="softmax", name=name)(vector) for n, name in ((2, "predictions"), (5, "aux"))]
-    curve = invariance_curve(keras.Model(inputs, heads), noise(2, 8, 8, 1), "scale", [1, 1.5])
+    curve = invariance_curve(keras.Model(inputs, heads), random_images(2, 8, 8, 1), "scale", [1, 1.5])
     assert (curve.first_layer, curve.last_layer) == ("conv", "pool") and curve.targets.max() < 2
 
 
@@ -166,7 +163,7 @@ def test_default_values(shapes, shapes_model):
     assert invariance_curve(shapes_model, images, "rotation").probability.shape == (1, 25)
 
 
-def test_what_cannot_be_used(shapes, shapes_model):
+def test_bad_arguments_are_rejected(shapes, shapes_model):
     images = shapes.images[:2].astype("float32")
     for arguments, message in (
         (("rotatoin",), "`kind` must be one of .* Did you mean 'rotation'"),
@@ -183,18 +180,16 @@ def test_what_cannot_be_used(shapes, shapes_model):
     with pytest.raises(ArgumentError, match="`fill` must be a number, or one for each channel"):
         transform_images(images, "scale", 2, fill=[1, 2])
 
-    class Subclassed(keras.Model):
-        def call(self, inputs):
-            return inputs
-
     with pytest.raises(ArgumentError, match="the model has no known input"):
-        invariance_curve(Subclassed(), images, "scale")
-    last = keras.Sequential([keras.Input((3, 32, 32)), layers.GlobalMaxPooling2D(data_format="channels_first")])
+        invariance_curve(SubclassedModel(), images, "scale")
+    channels_first = keras.Sequential(
+        [keras.Input((3, 32, 32)), layers.GlobalMaxPooling2D(data_format="channels_first")]
+    )
     with pytest.raises(ArgumentError, match="`model` must have its channels last"):
-        invariance_curve(last, np.zeros((1, 3, 32, 32)), "scale")
+        invariance_curve(channels_first, np.zeros((1, 3, 32, 32)), "scale")
 
 
-def test_drawn(shapes, shapes_model, tmp_path):
+def test_invariance_curves(shapes, shapes_model, tmp_path):
     from PIL import Image
 
     images = shapes.images[:9].astype("float32")
@@ -226,14 +221,14 @@ model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
 vectors = analysis.features(model, images)
 model.fit(images, labels, shuffle=False, batch_size=6, epochs=2, verbose=0, callbacks=[snapshots])
 np.savez(sys.argv[1], *[x for c in curves for x in (c.first_distance, c.last_distance, c.probability)],
-    [part.score, part.p_value], activity.mean, activity.zeros, [[one.ratio for one in flow] for flow in flows],
+    [part.score, part.p_value], activity.mean, activity.zeros, [[layer.ratio for layer in flow] for flow in flows],
     vectors, snapshots.maps["conv"])
 """
 
 
 @pytest.mark.slow
-def test_the_same_on_jax(python, tmp_path):
-    """All that looks at features, in this file and those beside it."""
+def test_jax_gives_the_same_results(python, tmp_path):
+    """Also for correspondence, unit activity, gradient flow, features and snapshots."""
     found = []
     for backend in ("tensorflow", "jax"):
         path = tmp_path / f"{backend}.npz"

@@ -1,4 +1,4 @@
-"""Receptive fields: figures that are known, and pixels changed one by one."""
+"""Receptive fields: published figures, and pixels changed one by one."""
 
 import keras
 import numpy as np
@@ -37,15 +37,15 @@ ZEROS = {"kernel_initializer": "zeros"}
         ("InceptionV3", "mixed_7c_concat", 1311, 32),
     ],
 )
-def test_known_figures(name, layer, size, stride):
+def test_published_figures(name, layer, size, stride):
     field = receptive_field(getattr(applications, name)(**ZEROS), layer)
     assert (field.size, field.stride) == ((size, size), (stride, stride))
 
 
 def seen_pixels(model, layer):
-    """Return a function from a position to the first and last pixel of each axis that changes the output there.
+    """Return a function from position to pixels that change it.
 
-    Each pixel is raised by itself.
+    The pixels are (first, last) along each axis. Each pixel of the image is raised alone.
     """
     height, width = model.inputs[0].shape[1:3]
     part = keras.Model(model.inputs[0], model.get_layer(layer).output)
@@ -65,20 +65,20 @@ def seen_pixels(model, layer):
 
 
 def positive(model):
-    """Positive weights, so that no change is lost or undone."""
+    """Set positive weights, so that changes do not cancel. Return the model."""
     random = np.random.default_rng(1)
     for layer in model.layers:
         layer.set_weights([random.uniform(0.1, 0.5, w.shape) / w.shape[0] for w in layer.weights])
     return model
 
 
-def check(model, layers_to_check=None):
-    """Compare layers with what is seen by changing pixels: equal inside the image, no more than that at its edge.
+def check_fields(model, layers_to_check=None):
+    """Compare receptive fields with the pixels that change the output.
 
-    At the edge a map of a layer on the way ends, so that less is seen than the field's part inside the image.
+    They are equal inside the image. At its edge fewer pixels may matter, where the map of an earlier layer ends.
     """
     sizes = model.inputs[0].shape[1:3]
-    for layer in layers_to_check or [one.name for one in model.layers[1:]]:
+    for layer in layers_to_check or [layer.name for layer in model.layers[1:]]:
         field, seen, inside = receptive_field(model, layer), seen_pixels(model, layer), 0
         for position in np.ndindex(model.get_layer(layer).output.shape[1:3]):
             first = np.array(field.offset) + np.array(position) * field.stride - (np.array(field.size) - 1) / 2
@@ -104,7 +104,7 @@ CHAINS = {
     "padded": [layers.ZeroPadding2D(((3, 1), (0, 2))), layers.Conv2D(2, 5, 2), layers.Cropping2D(((1, 0), (2, 1)))],
     "depthwise": [layers.DepthwiseConv2D(3, 2), layers.SeparableConv2D(3, 3, padding="same")],
     "pools that round up": [CeilMaxPooling2D(3, 2), CeilAveragePooling2D(2, 2)],
-    "ours": [
+    "layers of keras_cnns": [
         SplitConv2D(4, 3, groups=2, padding="same"),
         LocalResponseNormalization(alpha=0.01),
         Maxout(2),
@@ -117,23 +117,23 @@ CHAINS = {
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_pixels_changed_one_by_one(name):
-    check(chain(*(type(layer).from_config(layer.get_config()) for layer in CHAINS[name])))
+def test_fields_equal_the_pixels_that_matter(name):
+    check_fields(chain(*(type(layer).from_config(layer.get_config()) for layer in CHAINS[name])))
 
 
-def test_branches_are_joined_by_the_largest():
+def test_the_field_of_branches_contains_all_of_theirs():
     x = keras.Input((18, 19, 2))
     a = layers.Conv2D(2, 5, strides=2, padding="same", name="a")(x)
     b = layers.Conv2D(2, 1, strides=2, name="b")(x)
     c = layers.Conv2D(2, (1, 7), padding="same", name="c")(a)
     model = positive(keras.Model(x, layers.Add(name="sum")([layers.Add(name="two")([a, b]), c])))
-    check(model)
+    check_fields(model)
     assert receptive_field(model, "sum").size == (5, 17)
 
 
 @pytest.mark.parametrize("name", ["LeNet5", "ResNet20"])
-def test_networks_of_ours_pixel_by_pixel(name):
-    """Without top, so that every layer is a map; batch normalization is the identity."""
+def test_fields_of_networks_equal_the_pixels_that_matter(name):
+    """Without top all layers have maps; batch normalization is the identity."""
     side = 36
     model = getattr(applications, name)(include_top=False, input_shape=(side, side, 1))
     random = np.random.default_rng(1)
@@ -141,10 +141,10 @@ def test_networks_of_ours_pixel_by_pixel(name):
         if hasattr(layer, "kernel"):
             scale = 1 / np.prod(layer.kernel.shape[:-1])
             layer.set_weights([random.uniform(0.5, 1.0, w.shape) * scale for w in layer.weights])
-    check(model, ["C1", "S2", "C3", "S4", "C5"] if name == "LeNet5" else ["conv1", "conv2_2_out", "conv3_1_out"])
+    check_fields(model, ["C1", "S2", "C3", "S4", "C5"] if name == "LeNet5" else ["conv1", "conv2_2_out", "conv3_1_out"])
 
 
-def test_the_row_of_every_layer():
+def test_receptive_fields_match_the_rows_of_account():
     model = applications.AlexNet(**ZEROS)
     fields = receptive_fields(model)
     rows = account(model).rows
@@ -164,9 +164,9 @@ def test_nested_models():
     assert outer.stride == (2 * inner.stride[0],) * 2 and outer.size[0] == 3 + 2 * (inner.size[0] - 1)
 
 
-def test_no_fixed_field_is_said_with_the_reason():
+def test_errors_give_the_reason_for_no_fixed_field():
     model = applications.LeNet5()
-    with pytest.raises(ArgumentError, match="`F6` has no fixed field: behind `flatten` every unit sees the whole"):
+    with pytest.raises(ArgumentError, match="`F6` has no fixed field: after `flatten` every unit sees the whole"):
         receptive_field(model, "F6")
     with pytest.raises(ArgumentError, match="must be a layer of lenet5. Did you mean 'C3'"):
         receptive_field(model, "c3")

@@ -1,8 +1,9 @@
-"""Gradients of a class's score: linear models, finite differences, and explicit ReLUs."""
+"""Saliency against linear models, finite differences, and explicit ReLUs."""
 
 import keras
 import numpy as np
 import pytest
+from analysis.helpers import random_images
 from keras import layers, ops
 
 from keras_cnns import applications
@@ -10,17 +11,13 @@ from keras_cnns.analysis import guided, saliency
 from keras_cnns.errors import ArgumentError
 
 
-def random_images(count, *shape, seed=0):
-    return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
-
-
 def dense_network(*hidden):
-    """Flatten, dense layers with ReLU, softmax; weights at random, biases too."""
+    """Return a network of dense layers with random weights and biases."""
     steps = [layers.Dense(units, "relu", bias_initializer="normal") for units in hidden]
     return keras.Sequential([keras.Input((3, 4, 2)), layers.Flatten(), *steps, layers.Dense(5, "softmax")])
 
 
-def test_a_linear_model_has_its_weights_as_gradient():
+def test_the_gradient_of_a_linear_model_is_its_weights():
     model, x = dense_network(), random_images(6, 3, 4, 2)
     kernel, bias = model.layers[-1].get_weights()
     found = saliency(model, x, target=3)
@@ -28,7 +25,7 @@ def test_a_linear_model_has_its_weights_as_gradient():
     np.testing.assert_allclose(found.scores, x.reshape(6, -1) @ kernel[:, 3] + bias[3], rtol=1e-4)
     np.testing.assert_allclose(found.maps, np.abs(found.gradients).max(-1))
     assert found.maps.shape == (6, 3, 4) and (found.targets == 3).all()
-    # The control: the probability's gradient is another one
+    # The control: the gradient of the probability differs.
     probabilities = np.asarray(model(x))
     assert np.abs(found.gradients * probabilities[:, 3].reshape(-1, 1, 1, 1) - found.gradients).max() > 0.01
 
@@ -47,14 +44,18 @@ def test_finite_differences(digits_model):
     assert np.abs(saliency(model, x, target=[7, 4]).gradients - found.gradients).max() > 1e-3  # the control
 
 
-def explicit(model, x, target, goes_on):
-    """Down through two dense layers with ReLU, by hand."""
+def explicit(model, x, target, pass_relu):
+    """Return the signal propagated back through two dense layers with ReLU.
+
+    Args:
+        pass_relu: function from the signal and the ReLU's input to the signal after the ReLU.
+    """
     (w1, b1), (w2, b2), (w3, _) = (layer.get_weights() for layer in model.layers[1:])
     flat = x.reshape(len(x), -1)
     before1 = flat @ w1 + b1
     before2 = np.maximum(before1, 0) @ w2 + b2
-    signal = goes_on(np.tile(w3[:, target], (len(x), 1)), before2)
-    return (goes_on(signal @ w2.T, before1) @ w1.T).reshape(x.shape)
+    signal = pass_relu(np.tile(w3[:, target], (len(x), 1)), before2)
+    return (pass_relu(signal @ w2.T, before1) @ w1.T).reshape(x.shape)
 
 
 RULES = {
@@ -64,7 +65,7 @@ RULES = {
 }
 
 
-def test_guided_gradients_are_cut_off_twice():
+def test_gradient_and_guided_gradient_follow_their_rules():
     model, x = dense_network(16, 12), random_images(5, 3, 4, 2)
     by_hand = {name: explicit(model, x, 2, rule) for name, rule in RULES.items()}
     found = {"gradient": saliency(model, x, 2).gradients, "guided": guided(model, x, 2).gradients}
@@ -94,13 +95,13 @@ def test_targets_batches_and_heads():
     targets = np.arange(7) % 5
     whole = guided(model, x, targets)
     for n, target in enumerate(targets):
-        one = guided(model, x[n : n + 1], int(target))
-        np.testing.assert_allclose(whole.gradients[n], one.gradients[0], rtol=1e-5, atol=1e-7)
-        # A score is a sum of products; where they cancel, only their own size says how it may round
-        np.testing.assert_allclose(whole.scores[n], one.scores[0], rtol=1e-5, atol=1e-6)
+        single = guided(model, x[n : n + 1], int(target))
+        np.testing.assert_allclose(whole.gradients[n], single.gradients[0], rtol=1e-5, atol=1e-7)
+        # The products summed in a score may cancel, so rounding is relative to their size and not to the score.
+        np.testing.assert_allclose(whole.scores[n], single.scores[0], rtol=1e-5, atol=1e-6)
     parts = guided(model, x, targets, batch_size=3)
     np.testing.assert_allclose(parts.gradients, whole.gradients, rtol=1e-5, atol=1e-7)
-    # Auxiliary heads are left out, and logits may be given as such
+    # Auxiliary heads are ignored, and a model may output logits.
     inputs = keras.Input((3, 4, 2))
     y = layers.Dense(5, name="logits")(layers.Flatten()(inputs))
     heads = keras.Model(inputs, [layers.Softmax(name="predictions")(y), layers.Softmax(name="other")(y * 2)])
@@ -119,8 +120,8 @@ def test_mixed_precision_is_computed_in_float32():
     np.testing.assert_array_equal(guided(mixed, x, 1).gradients, guided(plain, x, 1).gradients)
 
 
-def test_a_trained_network_looks_at_the_object(shapes_model, untrained_shapes_model, shapes):
-    """Share of the saliency on the object, over the object's share of all pixels."""
+def test_the_saliency_of_a_trained_network_is_on_the_object(shapes_model, untrained_shapes_model, shapes):
+    """Compare the saliency's share on the object with its area."""
     x, masks = shapes.images[:60].astype("float32"), shapes.masks[:60]
     gains = []
     for model in (shapes_model, untrained_shapes_model):
@@ -129,7 +130,7 @@ def test_a_trained_network_looks_at_the_object(shapes_model, untrained_shapes_mo
     assert gains[0] > 1.5 and gains[1] < 1.3
 
 
-def test_bad_inputs():
+def test_bad_inputs_are_rejected():
     model, x = dense_network(16), random_images(2, 3, 4, 2)
     for target in (5, -1):
         with pytest.raises(ArgumentError, match=f"`target` must lie between 0 and 4. Received: target={target}"):
@@ -141,7 +142,7 @@ def test_bad_inputs():
         saliency(model, x[:, :2])
     with pytest.raises(ArgumentError, match="`batch_size` must be"):
         saliency(model, x, batch_size=-1)
-    with pytest.raises(ArgumentError, match="`model` must have a ReLU, .* take `saliency`"):
+    with pytest.raises(ArgumentError, match="`model` must have a ReLU, .* use `saliency`"):
         guided(applications.LeNet5(), np.zeros((1, 32, 32, 1)))
     assert saliency(applications.LeNet5(), np.zeros((1, 32, 32, 1))).maps.shape == (1, 32, 32)
     maps = keras.Sequential([keras.Input((3, 4, 2)), layers.Conv2D(2, 1, activation="relu")])

@@ -1,20 +1,16 @@
-"""Features during training: when they are taken, and that they are those of that moment."""
+"""Snapshots of features during training: their epochs and their values."""
 
 import keras
 import numpy as np
 import pytest
+from analysis.helpers import random_images
 from keras import layers
 
 from keras_cnns import training
 from keras_cnns.analysis import FeatureSnapshots
 from keras_cnns.errors import ArgumentError
 
-
-def noise(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
-IMAGES, LABELS = noise(24, 10, 8, 1), np.arange(24) % 3
+IMAGES, LABELS = random_images(24, 10, 8, 1), np.arange(24) % 3
 
 
 @pytest.fixture
@@ -32,7 +28,7 @@ def maps_of(model, layer, images):
     return keras.Model(model.input, model.get_layer(layer).output).predict(images, verbose=0)
 
 
-def test_taken_at_the_epochs_asked_for_and_of_their_moment(model):
+def test_snapshots_have_the_features_of_the_epochs_asked_for(model):
     snapshots = FeatureSnapshots(IMAGES[:6], {"conv1": [3, 0], "conv2": None}, epochs=(0, 1, 3, 99))
     before = maps_of(model, "conv1", IMAGES[:6])
     model.fit(IMAGES, LABELS, epochs=3, verbose=0, callbacks=[snapshots])
@@ -49,11 +45,11 @@ def test_taken_at_the_epochs_asked_for_and_of_their_moment(model):
         for row, unit in enumerate((3, 0)):
             expected = maps[strongest[unit], :, :, unit]
             np.testing.assert_allclose(snapshots.maps["conv1"][place, row], expected, atol=1e-5)
-    for earlier in (0, 1):  # the features of other moments are others
+    for earlier in (0, 1):  # the control: features change during training
         assert np.abs(snapshots.maps["conv1"][2] - snapshots.maps["conv1"][earlier]).max() > 1e-3
 
 
-def test_the_mean_over_the_images(model):
+def test_method_mean_is_the_mean_over_the_images(model):
     snapshots = FeatureSnapshots(IMAGES[:6], "conv1", epochs=[2], method="mean")
     model.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=[snapshots])
     expected = np.moveaxis(maps_of(model, "conv1", IMAGES[:6]).mean(0), -1, 0)
@@ -61,7 +57,7 @@ def test_the_mean_over_the_images(model):
     assert snapshots.images == {}
 
 
-def test_looking_does_not_change_the_training(model):
+def test_snapshots_do_not_change_the_training(model):
     weights = model.get_weights()
     found = []
     for callbacks in ([], [FeatureSnapshots(IMAGES[:6], "conv2", epochs=range(4))]):
@@ -70,11 +66,11 @@ def test_looking_does_not_change_the_training(model):
         model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
         model.fit(IMAGES, LABELS, epochs=3, batch_size=8, verbose=0, callbacks=callbacks)
         found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for without, with_snapshots in zip(*found, strict=True):
+        np.testing.assert_array_equal(without, with_snapshots)
 
 
-def test_beside_the_callbacks_of_a_training(model, tmp_path):
+def test_snapshots_together_with_other_callbacks(model, tmp_path):
     from PIL import Image
 
     snapshots = FeatureSnapshots(IMAGES[:6], ["conv1", "conv2"], epochs=(1, 2))
@@ -89,7 +85,7 @@ def test_beside_the_callbacks_of_a_training(model, tmp_path):
     assert Image.open(tmp_path / "features.png").size[1] > few[1] > few[0]
 
 
-def test_what_cannot_be_used(model):
+def test_bad_arguments_are_rejected(model):
     for arguments, message in (
         (("conv1", (0.5,)), "`epochs` must be whole numbers from 0 on"),
         (("conv1", ()), "`epochs` must be whole numbers from 0 on"),
@@ -100,7 +96,7 @@ def test_what_cannot_be_used(model):
             FeatureSnapshots(IMAGES, *arguments)
     for wanted, message in (
         ("conv3", "must be a layer of small. Did you mean 'conv"),
-        ("dense", "`layers` must give maps; dense gives vectors"),
+        ("dense", "`layers` must output maps; dense outputs vectors"),
         ({"conv1": [0, 4]}, "units of conv1 must be a list of whole numbers from 0 to 3"),
     ):
         with pytest.raises(ArgumentError, match=message):

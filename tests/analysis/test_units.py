@@ -1,8 +1,9 @@
-"""Dead units on networks built so, and gradients against formulas and small steps."""
+"""Unit activity and gradient flow, against values computed by hand."""
 
 import keras
 import numpy as np
 import pytest
+from analysis.helpers import SubclassedModel, random_images
 from keras import layers, ops
 
 from keras_cnns import _render
@@ -10,12 +11,8 @@ from keras_cnns.analysis import _gradients, gradient_flow, unit_activity
 from keras_cnns.errors import ArgumentError
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
 def three_units(separate=False):
-    """A unit that is never above zero, one that always is 1.5, and one that gives the positive part of the image."""
+    """Return a network with units of 0, 1.5, and the image's positive part."""
     inputs = keras.Input((6, 5, 1))
     conv = layers.Conv2D(3, 1, activation=None if separate else "relu", name="conv")
     x = conv(inputs)
@@ -29,8 +26,8 @@ def three_units(separate=False):
 
 
 @pytest.mark.parametrize("separate", [False, True])
-def test_units_built_by_hand(separate):
-    images = noise(40, 6, 5, 1)
+def test_activity_of_constructed_units(separate):
+    images = random_images(40, 6, 5, 1)
     (found,) = unit_activity(three_units(separate), images)
     assert found.layer == ("relu" if separate else "conv") and found.dead.tolist() == [0]
     positive = np.maximum(images, 0)
@@ -38,14 +35,14 @@ def test_units_built_by_hand(separate):
     np.testing.assert_allclose(found.maximum, [0, 1.5, positive.max()], rtol=1e-6)
     np.testing.assert_allclose(found.zeros, [1, 0, (images <= 0).mean()], rtol=1e-6)
     assert found.sparsity == pytest.approx((1 + (images <= 0).mean()) / 3)
-    (silent,) = unit_activity(three_units(separate), -np.abs(images))  # what is dead depends on the images
+    (silent,) = unit_activity(three_units(separate), -np.abs(images))  # whether a unit is dead depends on the images
     assert silent.dead.tolist() == [0, 2]
 
 
-def test_batches_of_any_kind_and_size():
+def test_batches_of_any_kind_give_the_same_activity():
     import tensorflow as tf
 
-    images = noise(40, 6, 5, 1)
+    images = random_images(40, 6, 5, 1)
     model = three_units()
     (whole,) = unit_activity(model, images)
     dataset = tf.data.Dataset.from_tensor_slices((images, np.zeros(40))).batch(16)
@@ -55,24 +52,24 @@ def test_batches_of_any_kind_and_size():
             np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=1e-5, err_msg=name)
 
 
-def test_layers_that_are_looked_at(shapes, shapes_model):
+def test_default_and_named_layers(shapes, shapes_model):
     images = shapes.images[:8].astype("float32")
-    assert [one.layer for one in unit_activity(shapes_model, images)] == ["relu1", "relu2", "relu3"]
+    assert [activity.layer for activity in unit_activity(shapes_model, images)] == ["relu1", "relu2", "relu3"]
     found = unit_activity(shapes_model, images, ["conv1", shapes_model.get_layer("gap")])
-    assert [(one.layer, len(one.mean)) for one in found] == [("conv1", 16), ("gap", 3)]
+    assert [(activity.layer, len(activity.mean)) for activity in found] == [("conv1", 16), ("gap", 3)]
     part = keras.Model(shapes_model.input, shapes_model.get_layer("conv1").output)
     np.testing.assert_allclose(found[0].mean, part.predict(images, verbose=0).mean((0, 1, 2)), rtol=1e-4, atol=1e-4)
     tanh = keras.Sequential(
         [keras.Input((6, 5, 1)), layers.Conv2D(2, 3, activation="tanh", name="c"), layers.Flatten()]
     )
-    assert [one.layer for one in unit_activity(tanh, noise(2, 6, 5, 1))] == ["c"]
+    assert [activity.layer for activity in unit_activity(tanh, random_images(2, 6, 5, 1))] == ["c"]
 
 
-def test_a_layer_used_twice_has_a_row_for_each_use():
+def test_a_layer_used_twice_has_two_activities():
     inputs = keras.Input((4, 4, 1))
     relu = layers.ReLU(name="relu")
     x = layers.GlobalMaxPooling2D()(relu(-relu(inputs) - 1))
-    first, second = unit_activity(keras.Model(inputs, x), noise(3, 4, 4, 1))
+    first, second = unit_activity(keras.Model(inputs, x), random_images(3, 4, 4, 1))
     assert first.layer == second.layer == "relu" and len(first.dead) == 0 and len(second.dead) == 1
 
 
@@ -80,13 +77,13 @@ def test_a_layer_used_twice_has_a_row_for_each_use():
 
 
 def test_the_gradient_of_a_linear_classifier():
-    """Of cross-entropy: images, transposed, times (probabilities - labels), over their number."""
+    """It is images.T @ (probabilities - one-hot labels) / images."""
     model = keras.Sequential([keras.Input((3, 2, 1)), layers.Flatten(), layers.Dense(4, "softmax", name="dense")])
-    images, labels = noise(7, 3, 2, 1), np.array([0, 1, 2, 3, 0, 1, 1])
+    images, labels = random_images(7, 3, 2, 1), np.array([0, 1, 2, 3, 0, 1, 1])
     errors = (model.predict(images, verbose=0) - np.eye(4)[labels]) / 7
     kernel, bias = images.reshape(7, 6).T @ errors, errors.sum(0)
     (flow,) = gradient_flow(model, images, labels)
-    assert flow.layer == "dense"  # the model's own name
+    assert flow.layer == "dense"  # the name in the model, not that of the copy without softmax
     assert flow.gradient_norm == pytest.approx(np.sqrt((kernel**2).sum() + (bias**2).sum()), rel=1e-5)
     assert flow.weight_norm == pytest.approx(np.linalg.norm(model.get_weights()[0]), rel=1e-5)
     assert flow.ratio == pytest.approx(flow.gradient_norm / flow.weight_norm)
@@ -103,7 +100,7 @@ def test_gradients_of_a_network_by_small_steps():
     x = layers.Conv2D(2, 3, activation="tanh", name="conv")(inputs)
     x = layers.Flatten()(layers.AveragePooling2D(2)(x))
     model = keras.Model(inputs, layers.Dense(3, name="dense")(x))
-    images, labels = noise(5, 6, 6, 1), np.array([0, 1, 2, 0, 1])
+    images, labels = random_images(5, 6, 6, 1), np.array([0, 1, 2, 0, 1])
 
     def loss():
         logits = model.predict_on_batch(images).astype("float64")
@@ -126,10 +123,10 @@ def test_gradients_of_a_network_by_small_steps():
         assert flow.gradient_norm == pytest.approx(np.sqrt(sum(steps)), rel=2e-3)
 
 
-def test_as_in_training_and_as_in_inference(shapes, shapes_model):
-    """With the batch's own statistics the scale of a kernel does not matter, so the gradient is at right angles."""
+def test_training_uses_the_statistics_of_the_batch(shapes, shapes_model):
+    """A kernel's scale does not matter then, so its gradient is orthogonal."""
     images, labels = shapes.images[:24].astype("float32"), shapes.labels[:24]
-    labels = (labels + 1) % 3  # wrong ones, for gradients that are not small
+    labels = (labels + 1) % 3  # wrong labels have large gradients
     before = [np.array(w) for w in shapes_model.get_weights()]
     names = [v.path for v in shapes_model.trainable_variables]
     loss = keras.losses.SparseCategoricalCrossentropy()
@@ -141,7 +138,7 @@ def test_as_in_training_and_as_in_inference(shapes, shapes_model):
         cosines[training] = abs((gradient * kernel).sum()) / np.linalg.norm(gradient) / np.linalg.norm(kernel)
     assert cosines[True] < 2e-3 < 1e-2 < cosines[False]
     for now, was in zip(shapes_model.get_weights(), before, strict=True):
-        assert (now == was).all()  # moving averages too
+        assert (now == was).all()  # moving averages are unchanged too
     flows = [gradient_flow(shapes_model, images, labels, training=training) for training in (True, False)]
     assert flows[0][0].gradient_norm != pytest.approx(flows[1][0].gradient_norm, rel=1e-3)
 
@@ -152,20 +149,20 @@ def test_gradients_vanish_in_deep_sigmoid_networks():
         for k in range(12):
             model.add(layers.Dense(32, activation, kernel_initializer=initializer, name=f"dense{k}"))
         model.add(layers.Dense(3, "softmax"))
-        flows = gradient_flow(model, noise(16, 8, 8, 1), np.arange(16) % 3)
+        flows = gradient_flow(model, random_images(16, 8, 8, 1), np.arange(16) % 3)
         return flows[1].gradient_norm / flows[11].gradient_norm
 
     assert share("sigmoid", "glorot_uniform") < 1e-4 < 0.05 < share("relu", "he_normal")
 
 
-def test_nested_frozen_and_auxiliary():
+def test_nested_and_frozen_layers_and_auxiliary_heads():
     body = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3, name="conv"), layers.Flatten()], name="body")
     inputs = keras.Input((8, 8, 1))
     x = body(inputs)
     heads = [layers.Dense(2, "softmax", name=name)(x) for name in ("predictions", "aux")]
     frozen = layers.Dense(3, name="frozen", trainable=False)
     model = keras.Model(inputs, [layers.Dense(2, "softmax", name="predictions")(frozen(x)), heads[1]])
-    flows = gradient_flow(model, noise(4, 8, 8, 1), np.array([0, 1, 0, 1]))
+    flows = gradient_flow(model, random_images(4, 8, 8, 1), np.array([0, 1, 0, 1]))
     assert [flow.layer for flow in flows] == ["body/conv", "predictions"]
     assert all(flow.gradient_norm > 0 for flow in flows)
 
@@ -173,7 +170,7 @@ def test_nested_frozen_and_auxiliary():
 # ---- both
 
 
-def test_what_cannot_be_used(shapes, shapes_model):
+def test_bad_arguments_are_rejected(shapes, shapes_model):
     images, labels = shapes.images[:3].astype("float32"), shapes.labels[:3]
     with pytest.raises(ArgumentError, match="must be a layer of shapes. Did you mean 'relu"):
         unit_activity(shapes_model, images, ["relu7"])
@@ -186,18 +183,14 @@ def test_what_cannot_be_used(shapes, shapes_model):
             gradient_flow(shapes_model, images, wrong)
     fixed = keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten()])
     with pytest.raises(ArgumentError, match="`model` must have trainable weights"):
-        gradient_flow(fixed, noise(1, 4, 4, 1), [0])
-
-    class Subclassed(keras.Model):
-        def call(self, inputs):
-            return inputs
+        gradient_flow(fixed, random_images(1, 4, 4, 1), [0])
 
     with pytest.raises(ArgumentError, match="no known input"):
-        unit_activity(Subclassed(), images)
+        unit_activity(SubclassedModel(), images)
     assert len(labels) == 3
 
 
-def test_drawn(shapes, shapes_model, tmp_path):
+def test_charts(shapes, shapes_model, tmp_path):
     from PIL import Image
 
     images, labels = shapes.images[:8].astype("float32"), shapes.labels[:8]

@@ -1,4 +1,4 @@
-"""Every kind of visualize, drawn of networks with different ends; the page that holds them all."""
+"""Every kind of visualization, and the HTML report."""
 
 import base64
 import re
@@ -8,10 +8,12 @@ import subprocess
 import keras
 import numpy as np
 import pytest
+from analysis.helpers import random_pixels
 from keras import layers
 from PIL import Image
 
-from keras_cnns.analysis._visualize import DRAWN, ImageSet, read_images, sample_images, visualize
+from keras_cnns.analysis._image_set import ImageSet, read_images, sample_images
+from keras_cnns.analysis._visualize import PLOTS, visualize
 from keras_cnns.analysis.report import write_report
 from keras_cnns.analysis.visualizations import VISUALIZATIONS
 from keras_cnns.data import open_source
@@ -21,7 +23,7 @@ NAMES = ["cat", "dog", "a <b>bold</b> class"]
 
 
 def model(head):
-    """A small network with the head "pooled" (class maps are exact) or "flat"."""
+    """Return a small network with the head "pooled" or "flat"."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((20, 16, 3))
     x = layers.Conv2D(6, 3, activation="relu", name="conv1")(inputs)
@@ -33,33 +35,32 @@ def model(head):
 
 @pytest.fixture
 def sample():
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (5, 20, 16, 3), dtype="uint8")
+    pixels = random_pixels(5, 20, 16, 3)
     return ImageSet(pixels, np.float32(pixels / 128 - 1), [f"{k}.png" for k in range(5)], np.arange(5) % 3)
 
 
-def test_every_kind_is_drawn():
-    assert list(VISUALIZATIONS) == list(DRAWN)
+def test_every_kind_has_a_plot():
+    assert list(VISUALIZATIONS) == list(PLOTS)
 
 
 @pytest.mark.parametrize("head", ["pooled", pytest.param("flat", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", VISUALIZATIONS)
-def test_drawings(kind, head, sample, tmp_path):
-    said = visualize(model(head), kind, tmp_path / "a.png", sample, class_names=NAMES)
-    assert said.endswith(".") and len(said) > 10
-    with Image.open(tmp_path / "a.png") as drawn:
-        assert drawn.format == "PNG" and min(drawn.size) > 150
-        assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
+def test_plots(kind, head, sample, tmp_path):
+    summary = visualize(model(head), kind, tmp_path / "a.png", sample, class_names=NAMES)
+    assert summary.endswith(".") and len(summary) > 10
+    with Image.open(tmp_path / "a.png") as plot:
+        assert plot.format == "PNG" and min(plot.size) > 150
+        assert len(np.unique(np.asarray(plot.convert("L")))) > 20
     if kind == "cam":
-        assert ("Grad-CAM" in said) == (head == "flat")
+        assert ("Grad-CAM" in summary) == (head == "flat")
 
 
-def test_the_layer_the_units_and_the_class_asked_for(sample, tmp_path):
+def test_layer_units_and_target_are_used(sample, tmp_path):
     path, net = tmp_path / "a.png", model("pooled")
     assert "conv2: 8 filters of 3x3 on 6 channels" in visualize(net, "filters", path, layer="conv2")
     assert "pool1: 9x7, 6 channels" in visualize(net, "features", path, sample, layer="pool1", units=[1, 5])
-    said = visualize(net, "deconv", path, sample, layer="conv1", units=[4])
-    assert said.startswith("conv1") and "unit 4" in said and "unit 3" not in said
+    summary = visualize(net, "deconv", path, sample, layer="conv1", units=[4])
+    assert summary.startswith("conv1") and "unit 4" in summary and "unit 3" not in summary
     assert "dog" in visualize(net, "saliency", path, sample, class_names=NAMES, target=1)
     assert "conv1" in visualize(net, "cam", path, sample, layer="conv1")
 
@@ -68,25 +69,25 @@ def test_the_layer_the_units_and_the_class_asked_for(sample, tmp_path):
     "options, part",
     [
         ({"kind": "ocllusion"}, "Did you mean 'occlusion'"),
-        ({"kind": "cam", "images": None}, "`cam` looks at images"),
+        ({"kind": "cam", "images": None}, "`cam` needs images"),
         ({"kind": "gradients", "labels": None}, "images whose classes are known"),
         ({"kind": "features", "layer": "conv3"}, "Did you mean 'conv2'"),
-        ({"kind": "features", "layer": "gap"}, "must give maps; gap gives a vector"),
+        ({"kind": "features", "layer": "gap"}, "must output maps; gap outputs a vector"),
         ({"kind": "filters", "units": [6]}, "numbers from 0 to 5"),
         ({"kind": "saliency", "target": 3}, "between 0 and 2"),
     ],
 )
-def test_bad_input(options, part, sample, tmp_path):
+def test_bad_input_is_rejected(options, part, sample, tmp_path):
     options = dict(options)
-    shown = options.pop("images", sample)
+    images = options.pop("images", sample)
     if "labels" in options:
-        shown = ImageSet(sample.pixels, sample.images, sample.names, options.pop("labels"))
+        images = ImageSet(sample.pixels, sample.images, sample.names, options.pop("labels"))
     with pytest.raises(ArgumentError, match=part):
-        visualize(model("pooled"), options.pop("kind"), tmp_path / "a.png", shown, **options)
+        visualize(model("pooled"), options.pop("kind"), tmp_path / "a.png", images, **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_images_of_files_and_of_a_source(digits_model, folder_of_images):
+def test_read_images_and_sample_images(digits_model, folder_of_images):
     _, record = digits_model
     split = open_source("digits").split("test")
     found = sample_images(split, record.preprocessing, record.class_names, 7)
@@ -99,10 +100,10 @@ def test_images_of_files_and_of_a_source(digits_model, folder_of_images):
     assert read.pixels.shape == (3, 32, 32, 1) and read.names == [file.name for file in files] and read.labels is None
 
 
-def page_of(sample, folder):
+def write_page(sample, folder):
     net = model("pooled")
-    drawn = {kind: folder / f"{kind}.png" for kind in ("cam", "filters")}
-    shown = {kind: (path, visualize(net, kind, path, sample, class_names=NAMES)) for kind, path in drawn.items()}
+    paths = {kind: folder / f"{kind}.png" for kind in ("cam", "filters")}
+    shown = {kind: (path, visualize(net, kind, path, sample, class_names=NAMES)) for kind, path in paths.items()}
     shown["guided"] = None, "it has no ReLU & cannot"
     path = folder / "report.html"
     probabilities = np.asarray(net.predict_on_batch(sample.images))
@@ -110,17 +111,17 @@ def page_of(sample, folder):
     return path
 
 
-def test_the_page_holds_everything(sample, tmp_path):
-    page = page_of(sample, tmp_path).read_text("utf8")
-    assert not re.search(r'(src|href)="(?!data:)', page) and "<script" not in page  # nothing from elsewhere
+def test_the_page_contains_everything(sample, tmp_path):
+    page = write_page(sample, tmp_path).read_text("utf8")
+    assert not re.search(r'(src|href)="(?!data:)', page) and "<script" not in page  # nothing is loaded from elsewhere
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     assert len(images) == 5 + 2
     assert base64.b64decode(images[-1]) == (tmp_path / "filters.png").read_bytes()
     assert "&lt;small&gt;, looked into" in page and "a &lt;b&gt;bold&lt;/b&gt; class" in page
     assert "Not drawn: it has no ReLU &amp; cannot" in page
-    assert "<td>conv2</td>" in page and "8x8" in page  # its field
-    # First what it says and where it looks, which stands open; filters, layers and numbers are folded below
-    parts = ("What it says", "Where it looks", "<details>", "Filters", "trained parameters")
+    assert "<td>conv2</td>" in page and "8x8" in page  # its receptive field
+    # Predictions and where it looks come first; filters and the table of layers are folded below.
+    parts = ("What it predicts", "Where it looks", "<details>", "Filters", "trained parameters")
     places = [page.index(part) for part in parts]
     assert places == sorted(places) and page.count("<details>") == page.count("</details>") == 3
 
@@ -129,7 +130,7 @@ def test_the_page_in_a_browser(sample, tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium is installed")
-    path, shot = page_of(sample, tmp_path), tmp_path / "shot.png"
+    path, shot = write_page(sample, tmp_path), tmp_path / "shot.png"
     subprocess.run(
         [
             *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1600"),
@@ -140,10 +141,10 @@ def test_the_page_in_a_browser(sample, tmp_path):
         timeout=120,
         check=True,
     )
-    with Image.open(shot) as drawn:
-        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    with Image.open(shot) as page:
+        pixels = np.asarray(page.convert("RGB")).astype(int)
     assert pixels.shape == (1600, 1200, 3)
     colored = np.ptp(pixels, axis=-1) > 60  # the maps; text is gray
     assert colored.mean() > 0.02
     rows = np.flatnonzero(pixels.min((1, 2)) < 200)
-    assert rows[0] < 100 and rows[-1] > 900  # from the title to the drawings
+    assert rows[0] < 100 and rows[-1] > 900  # from the title to the plots

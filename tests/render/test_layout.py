@@ -1,4 +1,4 @@
-"""Every drawing can be read: no text lies on another, none is cut off, whatever names users have."""
+"""Texts in all plots can be read, for names of any kind."""
 
 import itertools
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def names_of(kind, count):
-    """Return so many names of a kind, all of them different but for those that are empty."""
+    """Return `count` names of a kind, all different except empty ones."""
     return [f"{name}{k // len(NAMES[kind]) or ''}" for k, name in zip(range(count), itertools.cycle(NAMES[kind]))]
 
 
@@ -44,25 +44,25 @@ def title_of(names):
     return f"runs/{names[0]}/model.keras on test of {names[-1]}, center: top-1 98.33 %, top-5 100.00 %, loss 0.0679"
 
 
-def images(count, channels=3):
+def random_pixels(count, channels=3):
     return RANDOM.integers(0, 255, (count, 16, 16, channels), "uint8")
 
 
 def prediction_grid(path, names):
     few = min(len(names), 20)
     labels = RANDOM.integers(0, len(names), few)
-    _render.prediction_grid(images(few), labels, probabilities(few, len(names)), names, path, title_of(names))
+    _render.prediction_grid(random_pixels(few), labels, probabilities(few, len(names)), names, path, title_of(names))
 
 
 def image_grid(path, names):
-    _render.image_grid(images(len(names), 1), names, path, title_of(names))
+    _render.image_grid(random_pixels(len(names), 1), names, path, title_of(names))
 
 
 def class_map_grid(path, names):
     few = min(len(names), 12)
     texts = [[(f"{name}.jpeg", ""), (name, f": {-123.4 * k:.1f}")] for k, name in enumerate(names[:few])]
     maps = RANDOM.normal(size=(few, 16, 16))
-    _render.class_map_grid(images(few), maps, texts, path, title_of(names), "evidence; mean + bias = logit")
+    _render.class_map_grid(random_pixels(few), maps, texts, path, title_of(names), "evidence; mean + bias = logit")
 
 
 def occlusion_grid(path, names):
@@ -73,7 +73,7 @@ def occlusion_grid(path, names):
         **{"scores": scores, "predictions": predictions, "targets": np.arange(few), "unoccluded": scores[:, 0, 0]},
         **{"tops": starts, "lefts": starts, "size": (4, 4), "image_size": (16, 16)},
     )
-    _render.occlusion_grid(images(few), found, names, path, title_of(names))
+    _render.occlusion_grid(random_pixels(few), found, names, path, title_of(names))
 
 
 def feature_map_grid(path, names):
@@ -178,7 +178,7 @@ def snapshot_grid(path, names):
 def embedding_scatter(path, names):
     labels = np.arange(4 * len(names)) % len(names)
     points = RANDOM.normal(size=(len(labels), 2))
-    _render.embedding_scatter(points, labels, names, path, title_of(names), images(len(labels)))
+    _render.embedding_scatter(points, labels, names, path, title_of(names), random_pixels(len(labels)))
 
 
 def projection_grid(path, names):
@@ -196,7 +196,7 @@ def projection_grid(path, names):
     _render.projection_grid(units, path, title_of(names))
 
 
-DRAWINGS = {
+PLOTS = {
     draw.__name__: draw
     for draw in (
         prediction_grid,
@@ -224,13 +224,13 @@ DRAWINGS = {
 }
 
 
-def test_every_drawing_is_looked_at():
-    assert {name.removesuffix("_of_channels") for name in DRAWINGS} == set(_render.__all__)
+def test_every_plot_is_tested():
+    assert {name.removesuffix("_of_channels") for name in PLOTS} == set(_render.__all__)
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that were drawn in a test; no file is written, which would take most of the time."""
+    """The figures drawn in a test, without slow PNG files."""
     figures = []
 
     def savefig(figure, path, **_):
@@ -243,7 +243,7 @@ def drawn(monkeypatch):
 
 
 def texts_of(figure):
-    """Return the texts of a figure that can be seen."""
+    """Return the visible texts of a figure."""
     texts = set(figure.findobj(Text))
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
@@ -256,16 +256,16 @@ def texts_of(figure):
 
 
 def overlap(first, second):
-    """Return over how many pixels two boxes lie on one another, in the direction in which they do least."""
+    """Return the smaller overlap of two boxes, in pixels."""
     return min(min(first.x1, second.x1) - max(first.x0, second.x0), min(first.y1, second.y1) - max(first.y0, second.y0))
 
 
 def faults_of(figure):
-    """Return what is wrong with a drawn figure: texts on one another, cut texts, texts on images, legends on curves."""
-    # Of an annotation the text alone, without its line
+    """Return descriptions of overlapping or cut texts and legends."""
+    # For an annotation, the box of its text without its line
     boxes = {text: Text.get_window_extent(text) for text in texts_of(figure)}
     faults = [
-        f"{a.get_text()!r} lies on {b.get_text()!r}"
+        f"{a.get_text()!r} overlaps {b.get_text()!r}"
         for a, b in itertools.combinations(boxes, 2)
         if overlap(boxes[a], boxes[b]) > 1
     ]
@@ -273,58 +273,58 @@ def faults_of(figure):
         if min(box.x0, box.y0, figure.bbox.x1 - box.x1, figure.bbox.y1 - box.y1) < -1:
             faults.append(f"{text.get_text()!r} is cut off")
     for axes in figure.axes:
-        own = set(axes.findobj(Text)) - {axes.title}
+        inner_texts = set(axes.findobj(Text)) - {axes.title}
         for image in axes.images:
             place = image.get_window_extent()
             faults += [
-                f"{text.get_text()!r} lies on an image"
+                f"{text.get_text()!r} overlaps an image"
                 for text, box in boxes.items()
-                if (text not in own or not axes.axison) and overlap(box, place) > 1
+                if (text not in inner_texts or not axes.axison) and overlap(box, place) > 1
             ]
         legends = [legend for legend in (axes.get_legend(), *figure.legends) if legend]
         for legend, line in itertools.product(legends, axes.lines):
             path = line.get_path().transformed(line.get_transform())
             if path.intersects_bbox(legend.get_window_extent(), filled=False):
-                faults.append(f"a legend lies on a line of {axes.get_ylabel()!r}")
+                faults.append(f"a legend overlaps a line of {axes.get_ylabel()!r}")
     return faults
 
 
-def check(draw, kind, counts, drawn, path):
+def check_texts(draw, kind, counts, drawn, path):
     for count in counts:
         draw(path / "a.png", names_of(kind, count))
         faults = faults_of(drawn.pop())
         assert not faults, f"{count} of {kind}: " + "\n".join(faults[:5])
 
 
-@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
+@pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
 def test_texts_can_be_read(draw, drawn, tmp_path):
-    check(draw, "long", [2], drawn, tmp_path)
+    check_texts(draw, "long", [2], drawn, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind, counts", [("long", (1, 10, 100)), *((kind, (3,)) for kind in NAMES if kind != "long")])
-@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
+@pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
 @pytest.mark.filterwarnings("error:Glyph")
 def test_texts_of_any_script_and_number_can_be_read(draw, kind, counts, drawn, tmp_path):
-    check(draw, kind, counts, drawn, tmp_path)
+    check_texts(draw, kind, counts, drawn, tmp_path)
 
 
-def shown(figure):
+def all_text_of(figure):
     return "\n".join(text.get_text() for text in texts_of(figure))
 
 
-def test_names_stand_as_they_are(drawn, tmp_path):
-    """Dollar signs are no formulas, a leading underscore hides nothing, and nothing ends a line but we."""
+def test_names_are_drawn_literally(drawn, tmp_path):
+    """Dollar signs, leading underscores, backslashes and line feeds have no special meaning."""
     embedding_scatter(tmp_path / "a.png", NAMES["signs"])
     (figure,) = drawn
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
     for name in ("$x_1$ and $y^2$", "_hidden", "C:\\temp\\new", "line\\nfeed", "%d{}<b>"):
-        assert name in shown(figure)
+        assert name in all_text_of(figure)
 
 
 @pytest.fixture
 def few_fonts(monkeypatch):
-    """A machine with matplotlib's own fonts and no others."""
+    """Simulate a machine that has only the fonts of matplotlib."""
     own = [entry for entry in font_manager.fontManager.ttflist if "mpl-data" in entry.fname]
     caches = [_labels._visible, _labels._family, _labels._advance, _labels._other_fonts]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
@@ -336,27 +336,27 @@ def few_fonts(monkeypatch):
 
 
 @pytest.mark.filterwarnings("error:Glyph")
-def test_what_no_font_has_is_escaped(few_fonts, drawn, tmp_path):
+def test_characters_without_a_font_are_escaped(few_fonts, drawn, tmp_path):
     confusion_matrix(tmp_path / "a.png", ["猫", "🐕", "Größe"])
-    assert {"\\u732b", "\\U0001f415", "Größe"} <= set(shown(drawn[0]).split("\n"))
+    assert {"\\u732b", "\\U0001f415", "Größe"} <= set(all_text_of(drawn[0]).split("\n"))
     assert _labels.printable("a\x00b\udcffc\u2028") == "a\\x00b\\udcffc\\u2028"
     assert _labels.printable("\u2062") == '"\u2062"'
 
 
 @pytest.mark.filterwarnings("error:Glyph")
-def test_a_font_that_has_the_letters_is_used(drawn, tmp_path):
-    """Any installed font: where none has them, they are escaped, which is the other test."""
+def test_an_installed_font_with_the_letters_is_used(drawn, tmp_path):
+    """If no installed font has the letters, they are escaped."""
     family = _labels._family("猫")
     confusion_matrix(tmp_path / "a.png", ["猫", "dog"])
     (figure,) = drawn
-    assert ("猫" if family else "\\u732b") in shown(figure).split("\n")
+    assert ("猫" if family else "\\u732b") in all_text_of(figure).split("\n")
     assert figure.findobj(Text)[0].get_fontfamily()[1:] == ([family] if family else [])
 
 
-def test_no_other_font_is_opened_without_need(few_fonts, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(_labels, "_other_fonts", lambda: pytest.fail("looked for a font"))
+def test_other_fonts_are_opened_only_if_needed(few_fonts, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(_labels, "_other_fonts", lambda: pytest.fail("searched for a font"))
     prediction_grid(tmp_path / "a.png", NAMES["long"])
-    assert "\n" in shown(drawn[0])
+    assert "\n" in all_text_of(drawn[0])
 
 
 def test_fit_shortens_in_the_middle_and_keeps_the_tail():
