@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import platform
 import random
 import tempfile
 import time
@@ -14,6 +13,7 @@ import numpy as np
 
 from keras_cnns import _models
 from keras_cnns._deprecated import renamed
+from keras_cnns._machine import processor
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.export import inspection
 from keras_cnns.export._keras_runner import KERAS
@@ -265,10 +265,7 @@ def _timing(batch, seconds):
 
 def _machine():
     """Return cores and processor, in words."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} cores, {(names or [platform.processor() or platform.machine()])[0]}"
+    return f"{os.cpu_count()} cores, {processor()}"
 
 
 def _versions(subjects):

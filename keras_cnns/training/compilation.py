@@ -5,16 +5,13 @@ import functools
 import math
 import os
 import warnings
-from pathlib import Path
 
 import keras
 
-from keras_cnns import _models
+from keras_cnns import _machine, _models
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.training._callbacks import EXACT
 from keras_cnns.training.transfer import freeze
-
-CPUINFO = Path("/proc/cpuinfo")
 
 
 def policy_for(precision):
@@ -80,8 +77,7 @@ def _no_bfloat16():
     """Return why TensorFlow emulates bfloat16 on this CPU; None if oneDNN, which it uses, has kernels for it."""
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").strip().lower() in ("0", "false"):
         return "TF_ENABLE_ONEDNN_OPTS=0 switches the kernels for it off"
-    lines = CPUINFO.read_text("utf8", "replace").splitlines() if CPUINFO.is_file() else ()
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ())
+    flags = _machine.instructions()
     return None if {"amx_bf16", "avx512_bf16"} & set(flags) else "this CPU has neither AVX512-BF16 nor AMX"
 
 

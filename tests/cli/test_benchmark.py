@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from conftest import one_sentence
-from keras_cnns.cli.benchmark import _draw, _ms
+from keras_cnns.cli._reports import milliseconds
+from keras_cnns.cli.benchmark import _draw
 from PIL import Image
 
 from keras_cnns.export import Options, export_model
@@ -59,7 +60,7 @@ def test_artifacts_alone(cli, folder):
     assert list(rows) == ["nin.tflite", "four.tflite", "nin.onnx"]
     assert all("99.72%" in row for row in rows.values())
     assert rows["four.tflite"].count(" ms ") == 2 and rows["nin.tflite"].count(" ms ") == 4
-    assert "four.tflite takes 4 images per call and no other number." in out and "Accuracy was not" not in out
+    assert "four.tflite takes exactly 4 images per call." in out and "Accuracy was not" not in out
 
 
 def test_without_labels(cli, folder):
@@ -96,7 +97,7 @@ def test_charts(rows, missing, tmp_path, capsys):
 
 
 def test_milliseconds_have_three_digits():
-    assert [_ms(value) for value in (0.000234, 0.00234, 0.0234, 0.234, 12.3)] == [
+    assert [milliseconds(value) for value in (0.000234, 0.00234, 0.0234, 0.234, 12.3)] == [
         "0.234 ms",
         "2.34 ms",
         "23.4 ms",

@@ -68,7 +68,7 @@ def test_a_death_is_told_in_one_sentence(start, tmp_path):
     assert process.returncode == 1 and nothing_is_left(tmp_path)
     (line,) = err.splitlines()
     assert "ended by SIGABRT after 'writing nin.onnx', most likely because memory ran out" in line
-    assert "Raise its limit" in line
+    assert "Raise the memory limit" in line
 
 
 def test_what_else_is_in_the_folder_stays(start, tmp_path):

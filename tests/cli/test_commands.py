@@ -94,7 +94,7 @@ def test_predict_with_bad_options(cli, digit_images, tmp_path):
         found, out, err = cli("predict", "nin:digits", *arguments)
         assert (found, out) == (code, "") and one_sentence(err, part)
     found, out, err = cli("predict", paths[0], "nin:digits")
-    assert (found, out) == (2, "") and one_sentence(err, "MODEL, which comes first, is a .keras file and no image")
+    assert (found, out) == (2, "") and one_sentence(err, "MODEL, which comes first, is a .keras file, not an image")
 
 
 def test_predict_with_bad_images(cli, digit_images, tmp_path):
@@ -122,7 +122,7 @@ def test_predict_with_bad_images(cli, digit_images, tmp_path):
         ("NiNImageNet", 2, ["no weights ship with NiNImageNet"]),
         ("NiN", 2, ["MODEL needs weights: choose one of nin:cifar10, nin:digits"]),
         ("missing.keras", 2, ["there is no such model file"]),
-        ("https://example.org/model.keras", 2, ["MODEL is no address: download the file"]),
+        ("https://example.org/model.keras", 2, ["MODEL cannot be an address: download the file"]),
         ("/proc", 2, ["MODEL is a .keras file, and this is a folder: it holds no .keras file"]),
     ],
 )
@@ -518,7 +518,7 @@ def test_train_on_a_folder_of_photographs(cli, flowers, tmp_path):
         (("NiN", "--data", "digits", "--output", "/proc/run"), 5, ["/proc/run: cannot be written"]),
         (("NiN",), 2, ["Missing option '--data'"]),
         (("NiN", "--data", "digits", "--seed", 2**33), 2, ["--seed"]),
-        (("NiN", "--data", "digits", "--resume", "--force"), 2, ["--resume goes on with a run", "give one of them"]),
+        (("NiN", "--data", "digits", "--resume", "--force"), 2, ["--resume continues a run", "give one of them"]),
         (("NiN", "--data", "digits", "--max-minutes", 0), 2, ["--max-minutes"]),
         (("NiN", "--data", "digits", "--early-stopping", 0), 2, ["--early-stopping"]),
         (("NiN", "--data", "x" * 300), 3, ["cannot be read"]),

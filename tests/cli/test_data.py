@@ -65,7 +65,7 @@ def test_a_sample_is_said_to_be_one(cli, folder_of_images, monkeypatch):
 
     monkeypatch.setattr(summary, "SAMPLE", 5)
     code, out, _ = cli("data", folder_of_images)
-    assert code == 0 and "of the images examined: 5 of train, 4 of test; --all takes all" in out
+    assert code == 0 and "of the images examined: 5 of train, 4 of test; --all examines all" in out
     code, out, _ = cli("data", folder_of_images, "--all")
     assert code == 0 and "examined" not in out
 

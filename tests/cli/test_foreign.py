@@ -118,7 +118,7 @@ def test_a_layer_that_normalizes_is_respected_and_named(cli, image, tmp_path):
         (("--scale", "1/0"), "one number, or three with commas between"),
         (("--mean", "nan"), "one number, or three with commas between"),
         (("--mean", "1,2"), "one number, or three with commas between"),
-        (("--labels", "three.txt"), "tells 2 classes apart, and --labels must name each on a line of its own"),
+        (("--labels", "three.txt"), "has 2 classes, and --labels must name each of them, one per line"),
         (("--labels", "same.txt"), "must differ from each other. Received: 'a' more than once"),
         (("--import", "no_such_module"), "there is no such module"),
         (("--import", "none.py"), "there is no such file. Received: --import none.py"),

@@ -151,7 +151,7 @@ def test_recipes(cli, digits_file, tmp_path):
         (["missing.keras"], "there is no such model file"),
         (["LeNet5", "missing.keras"], "there is no such model file"),
         (["--recipe"], "--recipe takes one network or model"),
-        (["NiN", "--versions"], "--versions stands alone"),
+        (["NiN", "--versions"], "--versions goes with --json only"),
         (["https://example.org/model.keras"], "download the file"),
         (["NiN", "LeNet5", "--recipe"], "Received: NiN, LeNet5"),
         (["NiN", "--recipe", "--plot", "layers.png"], "Received: NiN, --plot"),

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT, one_sentence
-from keras_cnns.cli import _common, _model, _streams
+from keras_cnns.cli import _common, _model, _output, _streams
 from PIL import Image
 
 INFO = "from keras_cnns.cli.info import main; main()"
@@ -77,9 +77,9 @@ def console(monkeypatch):
 )
 def test_a_console_that_lacks_letters(console, encoding, cat):
     shown = console(encoding)
-    _common.table("猫:", [("class",), ("images", "right")], [("猫", 1), ("bad\udcff\x1b[2J\n.png", 2)])
-    _common.note("note on 猫")
-    _common.track(iter([1]), "猫")
+    _output.table("猫:", [("class",), ("images", "right")], [("猫", 1), ("bad\udcff\x1b[2J\n.png", 2)])
+    _output.note("note on 猫")
+    _output.track(iter([1]), "猫")
     out, err = shown()
     lines = out.splitlines()
     assert lines[0] == f"{cat}:" and lines[3].split() == [cat, "1"] and err == f"note on {cat}\n"
@@ -92,7 +92,7 @@ def test_a_console_that_lacks_letters(console, encoding, cat):
 def test_json_on_any_console(console, encoding, escaped):
     for values in ({"class": "猫"}, {"image": "bad\udcff.png"}):
         shown = console(encoding)
-        _common.print_json(values)
+        _output.print_json(values)
         out = shown()[0]
         assert json.loads(out) == values and ("\\u" in out) == (escaped or "image" in values)
 

@@ -88,7 +88,7 @@ def test_info_at_every_width(cli, monkeypatch, columns, arguments, names):
 
 def test_other_tables_at_every_width(capfd, monkeypatch):
     """Of the commands whose work takes longer than printing: their own columns, with names of the usual length."""
-    from keras_cnns.cli import benchmark, evaluate
+    from keras_cnns.cli import _reports
 
     from keras_cnns.evaluation import score
     from keras_cnns.export import _benchmark
@@ -103,8 +103,8 @@ def test_other_tables_at_every_width(capfd, monkeypatch):
     measured = _benchmark.Benchmark("360 images", 360, 0, 20, "2 cores", {}, rows)
     for columns in (40, 80, 200):
         monkeypatch.setenv("COLUMNS", str(columns))
-        evaluate._print("title", result, None)
-        benchmark.print_benchmark(measured)
+        _reports.print_result("title", result, None)
+        _reports.print_benchmark(measured)
         lines = capfd.readouterr().out.splitlines()
         printed = "\n".join(lines)
         assert max(map(len, (line for line in lines if line.startswith("  ")))) <= columns

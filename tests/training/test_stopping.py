@@ -240,7 +240,7 @@ def test_bfloat16_is_chosen_where_it_is_fast(tmp_path, monkeypatch, recwarn, cpu
         pytest.skip("the GPU has its own precision")
     if cpuinfo:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
-    monkeypatch.setattr(compilation, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("keras_cnns._machine.CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if switch:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", switch)
