@@ -165,7 +165,7 @@ def test_another_backend_than_tensorflow_is_told_about(capfd, monkeypatch):
 def test_help_on_a_narrow_terminal(cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     code, out, _ = cli("predict", "--help")
-    assert code == 0 and max(map(len, out.splitlines())) <= 40 and {"subfolders", "probability;"} <= set(out.split())
+    assert code == 0 and max(map(len, out.splitlines())) <= 40 and {"subfolders,", "probability;"} <= set(out.split())
 
 
 def test_completion_offers_names_without_a_framework():
