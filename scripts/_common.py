@@ -75,7 +75,7 @@ def random_images(shape: "Shape", classes: int) -> Path:
         Path of the file.
     """
     random = np.random.default_rng(0)
-    parts = {}
+    parts: dict[str, Any] = {}
     for part in ("train", "test"):
         labels = np.arange(8 * max(2, classes)) % classes
         parts[f"x_{part}"] = random.integers(0, 256, (len(labels), *shape), dtype="uint8")

@@ -30,7 +30,7 @@ RUNTIMES = (
     ("TFLite Micro", "tflm", ("tflite",)),
 )
 # Name on the page, format, options of the export
-ARTIFACTS = (
+ARTIFACTS: tuple[tuple[str, str, dict], ...] = (
     ("ONNX float32", "onnx", {}),
     ("ONNX float16", "onnx", {"quantize": "float16"}),
     ("ONNX int8", "onnx", {"quantize": "int8"}),
@@ -101,7 +101,7 @@ def run(runtime: str, path: str, images: np.ndarray) -> np.ndarray:
         if runtime == "web":
             images.tofile(given)
             shape = ",".join(map(str, (1, *images.shape[1:])))
-            command = ["node", PROGRAMS / "run.mjs", FOLDER / "node", path, given, images.dtype.name, shape, made]
+            command: list[str | Path] = ["node", PROGRAMS / "run.mjs", FOLDER / "node", path, given, images.dtype.name, shape, made]
         else:
             np.save(given, images)
             command = [FOLDER / "bin" / "python", PROGRAMS / "run.py", runtime, path, given, made]

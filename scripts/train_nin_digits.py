@@ -52,4 +52,4 @@ def main(output: str = "nin-digits.keras", seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1] if sys.argv[1:] else "nin-digits.keras")
