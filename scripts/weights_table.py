@@ -15,7 +15,7 @@ HEAD = """\
 | | top-1 on the test split | the paper's | made by |
 |---|---|---|---|
 """
-IMAGE = "![{name}: test images, what it says of them, and where the evidence lies]({place})\n"
+IMAGE = "![{name}: test images with predictions, and where their evidence lies]({place})\n"
 TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 ANY = re.sub(r"\\{\w+\\}", ".*", re.escape(IMAGE))
 IMAGES = re.compile(rf"{ANY}(?:\n{ANY})*")
