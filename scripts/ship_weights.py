@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     entries = {_shipped.full_name(entry): entry for entry in _shipped.entries()}
     full_name = f"{record.builder.lower()}:{given.name}"
     if full_name in entries and not (ships or given.replace):
-        parser.error(f"{full_name} ships already: give --replace to replace it by this file")
+        parser.error(f"{full_name} ships already: with --replace this file replaces it")
     license = given.license or entries.get(full_name, {}).get("license")
     if not license:
         parser.error(f"{full_name} needs --license: a sentence on its license, and what to cite")

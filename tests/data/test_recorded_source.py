@@ -116,7 +116,7 @@ def test_cnn_evaluate_measures_on_the_parts_of_the_training(cli, npz, tmp_path):
     other.write_bytes(npz.read_bytes())
     code, out, err = cli("evaluate", tmp_path / "model.keras", "--data", other, "--json")
     assert code == 0 and json.loads(out)["examples"] == 20
-    one_sentence(err, f"was trained on a part of {npz}, divided anew", f"{other} has its own splits")
+    one_sentence(err, f"was trained on a part of {npz}, which was divided for it", f"{other} has its own splits")
 
 
 def test_a_training_notes_the_division(npz, tmp_path):
