@@ -133,10 +133,13 @@ def is_model(text: str) -> bool:
 
 
 def read_record(place: Place) -> "ModelInfo | None":
-    """Return the record of a model, None for a file written by another program.
+    """Return the record of a model.
 
     Args:
         place: result of `locate`.
+
+    Returns:
+        The record; None for a file written by another program.
     """
     from keras_cnns import applications, saving
 
@@ -229,7 +232,10 @@ def _find(text: str) -> "tuple[Path | None, ModelInfo | None, str]":
 
 
 def _download(record: "ModelInfo | None") -> "keras.Model":
-    """Return the model of a record that has no file, which only named weights have."""
+    """Return the model of a record without a file.
+
+    Only records of named weights have none.
+    """
     from keras_cnns import applications
 
     record = cast("Weights", record)

@@ -101,7 +101,16 @@ def run(runtime: str, path: str, images: np.ndarray) -> np.ndarray:
         if runtime == "web":
             images.tofile(given)
             shape = ",".join(map(str, (1, *images.shape[1:])))
-            command: list[str | Path] = ["node", PROGRAMS / "run.mjs", FOLDER / "node", path, given, images.dtype.name, shape, made]
+            command: list[str | Path] = [
+                "node",
+                PROGRAMS / "run.mjs",
+                FOLDER / "node",
+                path,
+                given,
+                images.dtype.name,
+                shape,
+                made,
+            ]
         else:
             np.save(given, images)
             command = [FOLDER / "bin" / "python", PROGRAMS / "run.py", runtime, path, given, made]

@@ -101,7 +101,7 @@ def test_json_is_valid_on_any_console(console, encoding, escaped):
 
 
 def test_commands_on_a_console_that_lacks_characters(console, tmp_path):
-    """A class name is not in cp1252, and a file name not UTF-8."""
+    """A class name is not in cp1252, a file name not UTF-8."""
     from keras_cnns.cli.data import command as data
     from keras_cnns.cli.predict import command as predict
 
