@@ -232,9 +232,10 @@ def _find(text: str) -> "tuple[Path | None, ModelInfo | None, str]":
 
 
 def _download(record: "ModelInfo | None") -> "keras.Model":
-    """Return the model of a record without a file.
+    """Return the model of named weights, which Keras downloads.
 
-    Only records of named weights have none.
+    Args:
+        record: of the weights, as `read_record` returns it.
     """
     from keras_cnns import applications
 
