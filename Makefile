@@ -8,8 +8,7 @@ DATA ?= .
 KERNELS = $(shell grep -rl "mark.kernels" tests)
 # Tests that build no large network
 QUICK = tests/cli/test_child.py tests/cli/test_help.py tests/cli/test_streams.py tests/cli/test_tables.py \
-	tests/data tests/layers tests/render tests/test_deprecated.py tests/test_machine.py tests/test_package.py \
-	tests/test_recipes.py
+	tests/data tests/layers tests/render tests/test_deprecated.py tests/test_machine.py tests/test_package.py
 
 .PHONY: demo test quick test-all kernels bench accuracy pictures runtimes lint clean
 
