@@ -2,12 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROCESSES ?= 2
-# Folder of cifar10.npz, mnist.npz, ..., for accuracy and images
+# Folder of cifar10.npz, mnist.npz, ..., for accuracy and pictures
 DATA ?= .
-# Tests that hold some of the mark, so that `make kernels` need not collect the others
+# Files with tests marked `kernels`, so that `make kernels` need not collect all files
 KERNELS = $(shell grep -rl "mark.kernels" tests)
+# Tests that build no large network
+QUICK = tests/cli/test_child.py tests/cli/test_help.py tests/cli/test_streams.py tests/cli/test_tables.py \
+	tests/data tests/layers tests/render tests/test_deprecated.py tests/test_machine.py tests/test_package.py
 
-.PHONY: demo test test-all kernels bench accuracy pictures runtimes lint clean
+.PHONY: demo test quick test-all kernels bench accuracy pictures runtimes lint clean
 
 demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --epochs 15 --output runs/demo --force
@@ -19,14 +22,18 @@ test: lint
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope -m "not slow"
 	$(MAKE) kernels
 
-# In parts, each with fresh processes: TensorFlow gives back little memory, and every network adds to it.
+# For a look between two edits, in about two minutes on two cores
+quick: .venv/.installed-test
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope -m "not slow" $(QUICK)
+
+# In parts, each in fresh processes, as TensorFlow releases little of the memory that each network takes
 test-all: .venv/.installed-test-all .venv-runtimes/.installed lint
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/applications
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/export
 	$(BIN)/python -m pytest -n $(PROCESSES) --ignore=tests/applications --ignore=tests/export
 	$(MAKE) kernels
 
-# Numerics once more with the kernels that TensorFlow takes on other processors: without oneDNN, and oneDNN without AVX-512
+# Tests of numerics, with the kernels that TensorFlow uses on other processors: without oneDNN, and oneDNN without AVX-512
 kernels: .venv/.installed-test
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow" $(KERNELS)
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -n $(PROCESSES) -m "kernels and not slow" $(KERNELS)
@@ -41,15 +48,15 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/devices.py
 	$(BIN)/python benchmarks/exports.py
 
-# Every network that ships, on its test split once more
+# Measures every network that ships on its test split again
 accuracy: .venv/.installed
 	$(BIN)/python scripts/measure_accuracy.py "$(DATA)"
 
-# README's images of them
+# Draws README's images of the networks that ship
 pictures: .venv/.installed
 	$(BIN)/python scripts/draw_shipped.py "$(DATA)"
 
-# docs/runtimes.md: the networks that ship, in other runtimes
+# Writes docs/runtimes.md: the networks that ship, in other runtimes
 runtimes: .venv/.installed .venv-runtimes/.installed
 	$(BIN)/python scripts/runtimes_table.py
 
@@ -57,18 +64,18 @@ lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# --no-compile: Python compiles what is imported; pip would compile all of TensorFlow, which takes longer
+# --no-compile: pip would compile all of TensorFlow, which takes long; Python compiles only the imported modules
 .venv/.installed: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-compile -e .
 	touch $@
 
-# One stamp an extra: demo needs none of them
+# One stamp per extra, as demo needs none of them
 .venv/.installed-%: .venv/.installed
 	$(BIN)/python -m pip install --quiet --no-compile -e .[$*]
 	touch $@
 
-# Runtimes that run artifacts and are no dependencies, in an environment of their own; tests skip those that are missing
+# Runtimes that are not dependencies, in a separate environment; tests skip the missing ones
 .venv-runtimes/.installed:
 	test -x .venv-runtimes/bin/python || $(PYTHON) -m venv .venv-runtimes
 	for package in numpy openvino opencv-python-headless tflite-micro onnx; do \

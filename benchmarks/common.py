@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved rounds, ratios of medians, and a JSON file that says where they were taken."""
+"""Interleaved timing, ratios of medians, and result files."""
 
 import datetime
 import importlib.metadata
@@ -9,17 +9,31 @@ import shlex
 import statistics
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from keras_cnns import _machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("keras-cnns", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
-def interleave(functions, rounds):
-    """Return {name: seconds of each round}: every function once a round, so that a busy machine hits all alike."""
+def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Time functions in turns, once per round.
+
+    Other work of the machine then slows all of them equally.
+
+    Args:
+        functions: by name; each is called once more beforehand.
+        rounds: timed calls of each function.
+
+    Returns:
+        Seconds of each round, by name.
+    """
     for function in functions.values():
         function()  # compiles, and warms caches
-    times = {name: [] for name in functions}
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
             start = time.perf_counter()
@@ -28,10 +42,19 @@ def interleave(functions, rounds):
     return times
 
 
-def row(case, times, ours, theirs, goal):
-    """Return a line of the table, and print it: medians in seconds, how many times faster `ours` is than `theirs`.
+def row(
+    case: str, times: Mapping[str, Sequence[float]], ours: str, theirs: str, goal: float | str | None
+) -> dict[str, Any]:
+    """Print and return a row of the results.
 
-    `goal` is that number as it should be, None without one.
+    It has the medians in seconds, and how many times faster one function is than another.
+
+    Args:
+        case: name of the row.
+        times: result of `interleave`.
+        ours: name of the first function.
+        theirs: name of the second function.
+        goal: how many times faster `ours` should be, or None.
     """
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratios = [b / a for a, b in zip(times[ours], times[theirs], strict=True)]
@@ -48,13 +71,15 @@ def row(case, times, ours, theirs, goal):
     }
 
 
-def write(name, rows, partial=False):
-    """Write the rows with date, versions and machine to results/NAME.json.
+def write(name: str, rows: Sequence[dict[str, Any]], partial: bool = False) -> None:
+    """Write rows with date, versions and machine to results/NAME.json.
 
-    The rows of a partial run take the place of those that were there for the same cases. Others stay as they are, and
-    say when and where they were measured.
+    Args:
+        name: of the file, without suffix.
+        rows: results of `row`.
+        partial: whether rows of other cases stay in the file, with the date and machine of their measurement.
     """
-    record = {
+    record: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["python", *map(os.path.relpath, sys.argv[:1]), *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} cores, {_processor()}",
@@ -65,26 +90,23 @@ def write(name, rows, partial=False):
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     if partial and path.exists():
-        before = json.loads(path.read_text("utf8"))
+        earlier = json.loads(path.read_text("utf8"))
         measured = {row["case"] for row in rows}
-        then = {key: before[key] for key in ("date", "command", "machine")}
-        record["rows"] = [then | row for row in before["rows"] if row["case"] not in measured] + rows
+        origin = {key: earlier[key] for key in ("date", "command", "machine")}
+        kept = [origin | row for row in earlier["rows"] if row["case"] not in measured]
+        record["rows"] = [*kept, *rows]
     path.write_text(json.dumps(record, indent=1) + "\n", "utf8")
     print(f"written to {os.path.relpath(path)}")
 
 
-def _is_installed(package):
+def _is_installed(package: str) -> bool:
     try:
         return bool(importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
         return False
 
 
-def _processor():
-    """Return the processor's name and what it has of low precision."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return platform.processor()
-    text = path.read_text()
-    name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
-    return ", ".join([name, *(flag for flag in ("avx512_bf16", "amx_bf16") if flag in text.split())])
+def _processor() -> str:
+    """Return the processor's name and its instructions for bfloat16."""
+    instructions = _machine.instructions()
+    return ", ".join([_machine.processor(), *(name for name in ("avx512_bf16", "amx_bf16") if name in instructions)])

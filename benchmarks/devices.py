@@ -1,7 +1,9 @@
-"""How fast two devices or two processes train beside one that has all cores, and what the model of scaling expects.
+"""Training speed of two devices or processes, and the expected scaling.
 
-python benchmarks/devices.py            # writes results/devices.json
-python benchmarks/devices.py --scaling  # prints the table of expected scaling alone
+    python benchmarks/devices.py            # writes results/devices.json
+    python benchmarks/devices.py --scaling  # prints only the table of expected scaling
+
+Two devices or processes are compared with one that has all cores.
 """
 
 import argparse
@@ -11,44 +13,56 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import common
 
+if TYPE_CHECKING:
+    from keras_cnns.training import Distribution
+
 BATCH, GOAL = 64, 0.85
-STEPS = {"tensorflow": 6, "jax": 3}  # a round
+STEPS = {"tensorflow": 6, "jax": 3}  # per round
 NETWORKS = ("NiN", "ResNet20")
-# multiply-adds an image and parameters of the README's table; bytes of float32 gradients
+# Multiply-adds per image, and parameters, as in README's table
 SCALED = {"ResNet50": (3.858e9, 25.557e6), "VGG16": (15.470e9, 138.358e6), "ResNet20": (40.6e6, 0.270e6)}
-# (devices, bytes a second between two of them, what it is)
+# (devices, bytes per second between two of them, description)
 LINKS = [
     (8, 300e9, "8 in one host, NVLink, 300 GB/s"),
     (8, 20e9, "8 in one host, PCIe, 20 GB/s"),
     (64, 25e9, "64 in 8 hosts, 200 Gb/s"),
 ]
-FLOPS, PER_DEVICE = 50e12, 64  # operations a second that a device attains, in bfloat16; images of the batch on each
+FLOPS = 50e12  # operations per second that a device reaches in bfloat16
+PER_DEVICE = 64  # images of each batch per device
 
 
-def expected(macs, parameters, devices, link, flops=FLOPS, batch=PER_DEVICE):
-    """Return the expected share, 0 to 1, of the throughput of `devices` times one.
+def expected(macs: float, parameters: float, devices: int, link: float) -> float:
+    """Return the expected throughput of devices, as a share of perfect scaling.
 
-    A step computes 6 operations a multiply-add and image (forward, and twice that backward), then a ring all-reduce
-    sends 2 (n - 1) / n times the gradients' bytes over each link; nothing of it is hidden behind the computation.
+    A step computes 6 operations per multiply-add and image (2 forward, 4 backward). Then a ring all-reduce sends
+    2 (n - 1) / n times the bytes of the gradients over each link. Computation and communication do not overlap.
+
+    Args:
+        macs: multiply-adds per image.
+        parameters: of the network; their gradients are float32.
+        devices: number n of devices.
+        link: bytes per second between two devices.
     """
-    compute = 6 * macs * batch / flops
+    compute = 6 * macs * PER_DEVICE / FLOPS
     return compute / (compute + 2 * (devices - 1) / devices * 4 * parameters / link)
 
 
-def scaling():
-    """Return rows (network, devices, expected share) of the table."""
+def scaling() -> list[dict[str, Any]]:
+    """Return the rows of the table of expected scaling."""
     return [
-        {"network": name, "devices": what, "expected": round(expected(*costs, devices, link), 3)}
+        {"network": name, "devices": description, "expected": round(expected(*costs, devices, link), 3)}
         for name, costs in SCALED.items()
-        for devices, link, what in LINKS
+        for devices, link, description in LINKS
     ]
 
 
-def trainer(name, distribution, steps):
-    """Return a function that trains for some steps, on all devices of a distribution."""
+def trainer(name: str, distribution: "Distribution", steps: int) -> Callable[[], None]:
+    """Return a function that trains a network on a distribution."""
     import keras
     import numpy as np
 
@@ -66,15 +80,15 @@ def trainer(name, distribution, steps):
     record = data.Preprocessing((32, 32), 3)
     batches, _ = training.make_datasets(model, recipe, record, split, split, share=distribution.share)
 
-    def train():
+    def train() -> None:
         with distribution.scope():
             model.fit(batches, epochs=1, verbose=0, shuffle=False)
 
     return train
 
 
-def in_one_process(backend, rounds):
-    """Print the rows of two devices beside one, in this process, as JSON."""
+def in_one_process(backend: str, rounds: int) -> None:
+    """Print as JSON the rows that compare two devices with one."""
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -84,18 +98,28 @@ def in_one_process(backend, rounds):
 
     rows = []
     for name in NETWORKS:
-        one, two = training.distribution(1), training.distribution(2)
-        plain = training.Distribution(())
-        runs = {"no distribution": plain, "one device": one, "two devices": two}
-        runs = {label: trainer(name, distribution, STEPS[backend]) for label, distribution in runs.items()}
+        distributions = {
+            "no distribution": training.Distribution(()),
+            "one device": training.distribution(1),
+            "two devices": training.distribution(2),
+        }
+        runs = {label: trainer(name, distribution, STEPS[backend]) for label, distribution in distributions.items()}
         times = common.interleave(runs, rounds)
         rows.append((f"{backend}: {name}, two devices beside one", times, "two devices", "one device", GOAL))
         rows.append((f"{backend}: {name}, distribution(1) beside none", times, "one device", "no distribution", 0.97))
     print(json.dumps(rows))
 
 
-def in_processes(name, address, count, process, rounds):
-    """Print the seconds of each round of one of several processes as JSON."""
+def in_processes(name: str, address: str, count: int, process: int, rounds: int) -> None:
+    """Print as JSON the seconds of each round of one process.
+
+    Args:
+        name: of the network.
+        address: of process 0.
+        count: number of processes.
+        process: number of this process.
+        rounds: timed rounds.
+    """
     from keras_cnns import training
 
     join = {"coordinator": address, "num_processes": count, "process_id": process} if count > 1 else {}
@@ -109,7 +133,8 @@ def in_processes(name, address, count, process, rounds):
     print(json.dumps(times))
 
 
-def start(*arguments, backend):
+def start(*arguments: object, backend: str) -> subprocess.Popen:
+    """Start this script as a child process with a backend."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     if backend == "jax" and arguments[0] == "one":
         environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
@@ -117,41 +142,47 @@ def start(*arguments, backend):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def last_line(process):
+def last_line(process: subprocess.Popen) -> Any:
+    """Return the JSON on the last line that a child printed."""
     out = process.communicate()[0]
     if process.returncode:
         raise SystemExit(f"a child ended with {process.returncode}")
     return json.loads(out.splitlines()[-1])
 
 
-def free_port():
+def free_port() -> int:
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def processes(rounds):
-    """Return the rows of two processes beside one: started in turns, some rounds in each."""
-    found = []
+def processes(rounds: int) -> list[tuple]:
+    """Return the rows that compare two processes with one.
+
+    They are started in turns, `rounds` times, with two timed rounds in each.
+    """
+    rows = []
     for name in NETWORKS:
-        times = {"one process": [], "two processes": []}
+        times: dict[str, list[float]] = {"one process": [], "two processes": []}
         for _ in range(rounds):
             for count, label in ((1, "one process"), (2, "two processes")):
                 address = f"127.0.0.1:{free_port()}"
                 children = [start("many", name, address, count, k, 2, backend="jax") for k in range(count)]
                 times[label] += [max(both) for both in zip(*map(last_line, children), strict=True)]
-        found.append((f"jax: {name}, two processes beside one", times, "two processes", "one process", GOAL))
-    return found
+        rows.append((f"jax: {name}, two processes beside one", times, "two processes", "one process", GOAL))
+    return rows
 
 
-def main():
+def main() -> None:
+    """Measure and write the results, or work as a child process."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scaling", action="store_true", help="print the table of expected scaling alone")
+    parser.add_argument("--scaling", action="store_true", help="print only the table of expected scaling")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    found = parser.parse_args()
-    if found.child:
-        kind, *more = found.child
+    arguments = parser.parse_args()
+    if arguments.child:
+        kind, *more = arguments.child
         if kind == "one":
             in_one_process(more[0], int(more[1]))
         else:
@@ -160,16 +191,15 @@ def main():
     table = scaling()
     for row in table:
         print(f"{row['network']:<10} {row['devices']:<32} expected {row['expected']:.1%} of {PER_DEVICE} images each")
-    if found.scaling:
+    if arguments.scaling:
         return
-    raw = []
+    comparisons = []
     for backend in STEPS:
-        raw += last_line(start("one", backend, found.rounds, backend=backend))
-    raw += processes(found.rounds)
-    rows = [common.row(*one) for one in raw]
-    common.write(
-        "devices", [*rows, *({"case": f"expected: {one['network']}, {one['devices']}", **one} for one in table)]
-    )
+        comparisons += last_line(start("one", backend, arguments.rounds, backend=backend))
+    comparisons += processes(arguments.rounds)
+    rows = [common.row(*comparison) for comparison in comparisons]
+    rows += [{"case": f"expected: {row['network']}, {row['devices']}", **row} for row in table]
+    common.write("devices", rows)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""The protocols beside what they replace, and an occlusion map by the clock.
+"""Speed of the evaluation protocols and of an occlusion map.
 
     python benchmarks/evaluation.py [--rounds 5]
 
-Ten crops of AlexNet beside ten forward passes over the same number of images that are ready in memory (goal: at most
-1.1 times as long, so at least 0.91 times as fast); dense VGG-11 on an image of 384 pixels beside all windows of 224
-that its map stands for, 6x6 (goal: 5 times faster); the occlusion map of 15x15 positions of NiN at 32 pixels (goal: 3
-seconds).
+- Ten crops of AlexNet, compared with ten forward passes over as many images that are ready in memory (goal: at most 1.1
+  times as long, so at least 0.91 times as fast).
+- Dense VGG-11 on an image of 384 pixels, compared with all 6x6 windows of 224 pixels that its map covers (goal: 5 times
+  faster).
+- The occlusion map of 15x15 positions of NiN at 32 pixels (goal: 3 seconds).
 """
 
 import argparse
 import os
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -22,8 +24,8 @@ from keras_cnns.data import Preprocessing
 from keras_cnns.data.splits import ArraySplit
 
 
-def ten_crop(rounds):
-    """Ten crops of 96 images beside ten passes over 96 prepared ones."""
+def ten_crop(rounds: int) -> dict[str, Any]:
+    """Compare ten crops of 96 images with ten passes over prepared ones."""
     model = applications.AlexNet()
     record = Preprocessing((227, 227), shorter_side=256)
     images = np.random.default_rng(0).integers(0, 256, (96, 280, 320, 3), dtype="uint8")
@@ -37,8 +39,11 @@ def ten_crop(rounds):
     return common.row("AlexNet, ten crops of 96 images", times, "ten-crop", "ten passes", 0.91)
 
 
-def dense(rounds):
-    """The map of an image of 384 pixels beside the windows that it stands for, each 32 pixels on."""
+def dense(rounds: int) -> dict[str, Any]:
+    """Compare the class map of a large image with its windows.
+
+    The windows are 32 pixels apart.
+    """
     model = applications.VGG11()
     dense = evaluation.dense_model(model)
     image = np.random.default_rng(0).normal(size=(1, 384, 384, 3)).astype("float32")
@@ -53,8 +58,8 @@ def dense(rounds):
     return common.row("VGG-11 at 384 pixels", times, "dense", "windows", 5.0)
 
 
-def occlusion(rounds):
-    """225 images with a window hidden beside 225 prepared ones."""
+def occlusion(rounds: int) -> dict[str, Any]:
+    """Compare 225 occluded images with 225 prepared images."""
     model = applications.NiN()
     image = np.random.default_rng(0).normal(size=(32, 32, 3)).astype("float32")
     ready = np.repeat(image[None], 225, 0)
@@ -67,7 +72,8 @@ def occlusion(rounds):
     return common.row("NiN, occlusion map of 15x15", times, "occlusion map", "one pass", "3 seconds")
 
 
-def main():
+def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds

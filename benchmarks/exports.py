@@ -1,9 +1,10 @@
-"""Exports beside plain Keras and plain tf2onnx: seconds, peak memory and bytes, each in a process of its own.
+"""Time, memory and size of exports, compared with plain Keras and tf2onnx.
 
     python benchmarks/exports.py [--rounds 3] [--network ResNet50] [--all-formats VGG16] [--shipped nin:digits]
 
-`--all-formats` also exports that network, at its published size, to every format, and verifies it; `--shipped` runs the
-whole command `cnn-export` for weights that ship, and compares the bytes and the accuracy of int8 with float32's.
+Each export runs in a separate process. `--all-formats` also exports that network, at its published size, to every
+format, and verifies it. `--shipped` runs the whole command `cnn-export` for shipped weights, and compares the size and
+accuracy of int8 with float32's.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import common
 
@@ -51,13 +53,21 @@ print(json.dumps({
 """
 
 
-def run(format, way, name):
-    """Return what one export took, in a process of its own; the memory is that of all its processes together."""
+def run(format: str, way: str, name: str) -> dict[str, Any]:
+    """Return the time, memory and size of an export.
+
+    The export runs in a separate process; the memory is that of all its processes together.
+
+    Args:
+        format: name of a format, or "all".
+        way: "ours" or "plain".
+        name: of the network.
+    """
     line = [sys.executable, "-c", PROGRAM, format, way, name]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         peak, done = 0, threading.Event()
 
-        def watch():
+        def watch() -> None:
             nonlocal peak
             while not done.wait(0.02):
                 peak = max(peak, _memory_of(process.pid))
@@ -68,12 +78,18 @@ def run(format, way, name):
         done.set()
         watcher.join()
     if process.returncode:
-        return {"failed": process.returncode, "because": err.strip().splitlines()[-1:]}  # killed for memory, say
+        return {
+            "failed": process.returncode,
+            "because": err.strip().splitlines()[-1:],
+        }  # for example killed for its memory
     return {**json.loads(out.splitlines()[-1]), "peak GB": round(peak / 1e9, 2)}
 
 
-def _memory_of(pid):
-    """Return the bytes that a process and its children hold in memory, by Linux's /proc."""
+def _memory_of(pid: int | str) -> int:
+    """Return the resident memory of a process and its children, in bytes.
+
+    It is read from Linux's /proc.
+    """
     try:
         held = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -82,44 +98,61 @@ def _memory_of(pid):
     return held + sum(map(_memory_of, children))
 
 
-def beside(format, name, rounds, goal):
-    """Return the row of a format: ours and the plain way, in turns."""
-    found = [{way: run(format, way, name) for way in ("ours", "plain")} for _ in range(rounds)]
-    if any("failed" in one for both in found for one in both.values()):
-        print(f"{name} {format}: failed: {found}", flush=True)
-        return {"case": f"{name}, {format}", "failed": True, "rounds": found}
+def compare(format: str, name: str, rounds: int, goal: str) -> dict[str, Any]:
+    """Return the row that compares our export with the plain one.
+
+    Args:
+        format: name of a format.
+        name: of the network.
+        rounds: exports of each kind, in turns.
+        goal: in words.
+    """
+    pairs = [{way: run(format, way, name) for way in ("ours", "plain")} for _ in range(rounds)]
+    if any("failed" in result for pair in pairs for result in pair.values()):
+        print(f"{name} {format}: failed: {pairs}", flush=True)
+        return {"case": f"{name}, {format}", "failed": True, "rounds": pairs}
     median = {
-        key: statistics.median(one["plain"][key] / one["ours"][key] for one in found)
+        key: statistics.median(pair["plain"][key] / pair["ours"][key] for pair in pairs)
         for key in ("seconds", "peak GB", "bytes over weights")
     }
     texts = ", ".join(f"{key} {value:.2f} times ours" for key, value in median.items())
-    own = statistics.median(one["ours"]["bytes over weights"] for one in found)
-    print(f"{name} {format}, plain: {texts}; our bytes {own:.3f} times the weights (goal {goal})", flush=True)
+    ours = statistics.median(pair["ours"]["bytes over weights"] for pair in pairs)
+    print(f"{name} {format}, plain: {texts}; our bytes {ours:.3f} times the weights (goal {goal})", flush=True)
     return {
         "case": f"{name}, {format}",
         "plain / ours": {key: round(value, 2) for key, value in median.items()},
         "goal": goal,
-        "rounds": found,
+        "rounds": pairs,
     }
 
 
-def command(name, *options):
-    """Return (seconds, report) of a whole `cnn-export`, interpreter and imports included."""
+def command(name: str, *options: str) -> tuple[float, dict[str, Any]]:
+    """Return the seconds and the report of a `cnn-export`, imports included."""
     with tempfile.TemporaryDirectory() as folder:
-        line = [Path(sys.executable).with_name("cnn-export"), name, *options, "--output", folder, "--json"]
+        line: list[str | Path] = [
+            Path(sys.executable).with_name("cnn-export"),
+            name,
+            *options,
+            "--output",
+            folder,
+            "--json",
+        ]
         start = time.perf_counter()
         done = subprocess.run(line, capture_output=True, text=True, check=True)
         return time.perf_counter() - start, json.loads(done.stdout)
 
 
-def shipped(name, rounds):
-    """Return the row of weights that ship."""
-    taken = [command(name, "--format", "all") for _ in range(rounds)]
-    seconds = statistics.median(one for one, _ in taken)
-    whole = {one["format"]: one for one in taken[0][1]["artifacts"]}
-    _, eight = command(name, "--format", "tflite", "--format", "onnx", "--quantize", "int8")
-    shares = {one["format"]: round(one["bytes"] / whole[one["format"]]["bytes"], 4) for one in eight["artifacts"]}
-    kept = {one["format"]: round(one["parity"]["accuracy"] / eight["accuracy"], 4) for one in eight["artifacts"]}
+def shipped(name: str, rounds: int) -> dict[str, Any]:
+    """Return the row of shipped weights."""
+    runs = [command(name, "--format", "all") for _ in range(rounds)]
+    seconds = statistics.median(run_seconds for run_seconds, _ in runs)
+    float32_bytes = {artifact["format"]: artifact["bytes"] for artifact in runs[0][1]["artifacts"]}
+    _, int8 = command(name, "--format", "tflite", "--format", "onnx", "--quantize", "int8")
+    shares, kept = {}, {}
+    for artifact in int8["artifacts"]:
+        format = artifact["format"]
+        shares[format] = round(artifact["bytes"] / float32_bytes[format], 4)
+        kept[format] = round(artifact["parity"]["accuracy"] / int8["accuracy"], 4)
     print(f"cnn-export {name} --format all: {seconds:.1f} s (goal 25)")
     print(f"{name}, int8 over float32: bytes {shares} (goal 0.27), accuracy {kept} (goal 0.99)")
     return {
@@ -131,7 +164,8 @@ def shipped(name, rounds):
     }
 
 
-def main():
+def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--network", default="ResNet50")
@@ -139,11 +173,11 @@ def main():
     parser.add_argument("--shipped", default="nin:digits")
     arguments = parser.parse_args()
     rows = [shipped(arguments.shipped, arguments.rounds)]
-    rows.append(beside("saved_model", arguments.network, arguments.rounds, "ours at most 1.05 times the weights"))
-    rows.append(beside("onnx", arguments.network, arguments.rounds, "2.5 times the seconds, 4 times the peak GB"))
-    every = run("all", "ours", arguments.all_formats)
-    print(f"{arguments.all_formats}, every format, verified: {every} (goal under 8 GB)")
-    rows.append({"case": f"{arguments.all_formats}, every format, verified", "goal": "8 GB", **every})
+    rows.append(compare("saved_model", arguments.network, arguments.rounds, "ours at most 1.05 times the weights"))
+    rows.append(compare("onnx", arguments.network, arguments.rounds, "2.5 times the seconds, 4 times the peak GB"))
+    all_formats = run("all", "ours", arguments.all_formats)
+    print(f"{arguments.all_formats}, every format, verified: {all_formats} (goal under 8 GB)")
+    rows.append({"case": f"{arguments.all_formats}, every format, verified", "goal": "8 GB", **all_formats})
     common.write("exports", rows)
     sys.exit(any("failed" in row for row in rows))
 

@@ -1,17 +1,22 @@
-"""Images a second into a training step, beside the pipeline one writes first; and the wait for the first batch.
+"""Speed of the input pipeline, and the time until the first batch.
 
     python benchmarks/input_pipeline.py [--rounds 7] [--folder PHOTOGRAPHS]
 
-JPEG at 224 pixels, batch 64, shuffled, random crops, mirrored: whole decode, then crop, then resize, beside
-`make_dataset`; both normalize, or `make_dataset` leaves that to the step and gives uint8. 32-pixel images from
-memory, batch 128: a map over images beside one over batches. A folder of 100,000 small files: from `open_source` to
-the first training batch, in a process of its own.
+`make_dataset` is compared with a naive tf.data pipeline, which maps over images and then makes batches:
+
+- JPEG files at 224 pixels, batch 64, shuffled, randomly cropped and mirrored. The naive pipeline decodes the whole
+  image, then crops and resizes. Both normalize, or `make_dataset` outputs uint8 and leaves that to the training step.
+- Images of 32 pixels in memory, batch 128.
+
+Then the time from `open_source` to the first training batch is measured, for a folder of 100,000 small files, in a
+separate process.
 
 PHOTOGRAPHS is a folder of class folders of JPEG files, or of train/ and test/; without it 256 files of 500x375 pixels
 and 64 of 1000x750 are made.
 """
 
 import argparse
+import dataclasses
 import io
 import json
 import os
@@ -19,10 +24,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # input is the processor's work
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the input pipeline runs on the CPU
 
 import common
 import numpy as np
@@ -35,7 +42,7 @@ from keras_cnns.data.splits import ArraySplit
 LARGE = Preprocessing((224, 224), shorter_side=256, mean=(124.0, 117.0, 104.0), scale=(0.017,))
 SMALL = Preprocessing((32, 32), mean=(124.0, 117.0, 104.0), scale=(0.017,))
 FILES = 100_000
-PASS = 1024  # images of 224 pixels
+PASS = 1024  # images of 224 pixels per pass
 FIRST_BATCH = """
 import json, sys, time
 start = time.perf_counter()
@@ -52,12 +59,12 @@ print(json.dumps({"imports": imported - start, "seconds": done - imported, "byte
 """
 
 
-def photographs(folder, count, width, height):
-    """Write images with about the bytes a pixel that photographs have."""
+def photographs(folder: Path, count: int, width: int, height: int) -> Path:
+    """Write random images with about as many bytes per pixel as photographs."""
     random = np.random.default_rng(0)
     for k in range(count):
         coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype="uint8"))
-        pixels = np.asarray(coarse.resize((width, height), Image.BICUBIC)).astype("int16")
+        pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype("int16")
         pixels += random.integers(-12, 13, (height, width, 1), dtype="int16")
         path = folder / "ab"[k % 2] / f"{k}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,23 +72,24 @@ def photographs(folder, count, width, height):
     return folder
 
 
-def read_all(data):
+def read_all(data: tf.data.Dataset) -> Callable[[], None]:
     """Return a function that reads one pass."""
 
-    def read():
+    def read() -> None:
         for _ in data:
             pass
 
     return read
 
 
-def pipeline(split, image, batch):
-    """Return what one writes first: a map over images, in parallel, then batches."""
+def naive(split: Any, function: Callable, batch: int) -> tf.data.Dataset:
+    """Return a naive dataset, a parallel map over images followed by batches."""
     data = tf.data.Dataset.from_tensor_slices((split.items, split.labels)).shuffle(split.examples)
-    return data.map(image, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(tf.data.AUTOTUNE)
+    return data.map(function, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
-def resize_crop_flip(path, label):
+def resize_crop_flip(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resize a JPEG file, crop it randomly, and mirror it at random."""
     image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     image = tf.image.resize(image, tf.cast(tf.round(sides * 256 / tf.reduce_min(sides)), tf.int32))
@@ -89,7 +97,8 @@ def resize_crop_flip(path, label):
     return LARGE.normalize(image), label
 
 
-def area_crop_flip(path, label):
+def area_crop_flip(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Crop a JPEG file with random area and aspect, and mirror it."""
     image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
     begin, size, _ = tf.image.sample_distorted_bounding_box(
         tf.shape(image),
@@ -103,22 +112,59 @@ def area_crop_flip(path, label):
     return LARGE.normalize(tf.image.random_flip_left_right(image)), label
 
 
-def pad_crop_flip(image, label):
+def pad_crop_flip(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Pad a small image, crop it randomly, and mirror it at random."""
     image = tf.image.random_crop(tf.pad(image, [(4, 4), (4, 4), (0, 0)]), SMALL.shape)
     return SMALL.normalize(tf.cast(tf.image.random_flip_left_right(image), tf.float32)), label
 
 
-def compare(case, goal, rounds, split, record, batch, image, augmentation, normalize=True):
-    ours = make_dataset(split, record, batch, shuffle=True, augmentation=augmentation, normalize=normalize)
-    functions = {"make_dataset": read_all(ours), "naive": read_all(pipeline(split, image, batch))}
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Two pipelines to compare.
+
+    Attributes:
+        title: name of the row.
+        goal: how many times faster `make_dataset` should be.
+        split: images.
+        record: their `Preprocessing`.
+        batch: images per batch.
+        function: map of the naive pipeline.
+        augmentation: of `make_dataset`.
+        normalize: whether `make_dataset` normalizes.
+    """
+
+    title: str
+    goal: float
+    split: Any
+    record: Preprocessing
+    batch: int
+    function: Callable
+    augmentation: str
+    normalize: bool = True
+
+
+def compare(case: Case, rounds: int) -> dict[str, Any]:
+    """Return the row of a case."""
+    ours = make_dataset(
+        case.split,
+        case.record,
+        case.batch,
+        shuffle=True,
+        augmentation=case.augmentation,
+        normalize=case.normalize,
+    )
+    functions = {"make_dataset": read_all(ours), "naive": read_all(naive(case.split, case.function, case.batch))}
     times = common.interleave(functions, rounds)
-    line = common.row(case, times, "make_dataset", "naive", goal)
-    rate = {name: round(split.examples / seconds) for name, seconds in line["seconds"].items()}
-    return {**line, "images a second": rate}
+    row = common.row(case.title, times, "make_dataset", "naive", case.goal)
+    rate = {name: round(case.split.examples / seconds) for name, seconds in row["seconds"].items()}
+    return {**row, "images a second": rate}
 
 
-def first_batch(rounds, folder):
-    """Return a line of the table: seconds and peak memory until the first batch of a folder of many files."""
+def first_batch(rounds: int, folder: Path) -> dict[str, Any]:
+    """Return the row of a folder of many files.
+
+    It has the seconds and the peak memory until the first batch.
+    """
     random = np.random.default_rng(0)
     for label in range(10):
         (folder / f"class{label}").mkdir()
@@ -126,24 +172,25 @@ def first_batch(rounds, folder):
     Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype="uint8")).save(content, "JPEG")
     for k in range(FILES):
         (folder / f"class{k % 10}" / f"{k:06}.jpg").write_bytes(content.getvalue())
-    found = []
+    runs = []
     for _ in range(rounds):
         command = [sys.executable, "-c", FIRST_BATCH, str(folder)]
-        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    seconds = {name: round(statistics.median(one[name] for one in found), 3) for name in ("imports", "seconds")}
-    line = {
+        runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    seconds = {name: round(statistics.median(run[name] for run in runs), 3) for name in ("imports", "seconds")}
+    row = {
         "case": f"first batch of {FILES:,} files",
         "seconds": seconds["seconds"],
         "imports before that": seconds["imports"],
-        "each round": [round(one["seconds"], 3) for one in found],
-        "peak memory, MB": round(max(one["bytes"] for one in found) / 1e6),
+        "each round": [round(run["seconds"], 3) for run in runs],
+        "peak memory, MB": round(max(run["bytes"] for run in runs) / 1e6),
         "goal": "under 5 s and 1,000 MB",
     }
-    print(f"{line['case']:<40} {line['seconds']:>6.2f} s, {line['peak memory, MB']} MB (goal {line['goal']})")
-    return line
+    print(f"{row['case']:<40} {row['seconds']:>6.2f} s, {row['peak memory, MB']} MB (goal {row['goal']})")
+    return row
 
 
-def main():
+def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="photographs, JPEG files in class folders")
@@ -159,21 +206,21 @@ def main():
             }
         for name, folder in folders.items():
             split = open_source(folder).split("train")
-            split = split.take(np.resize(np.arange(split.examples), PASS))  # start and end of a pass should not count
-            for case, image, augmentation in (
+            split = split.take(
+                np.resize(np.arange(split.examples), PASS)
+            )  # long, so that its start and end do not count
+            for label, function, augmentation in (
                 ("area and aspect", area_crop_flip, "inception-crop"),
                 ("resize and crop", resize_crop_flip, "crop-flip"),
             ):
                 for out, normalize in (("uint8", False), ("normalized", True)):
-                    title = f"{name}, {case}, {out}"
-                    rows.append(
-                        compare(title, 1.25, arguments.rounds, split, LARGE, 64, image, augmentation, normalize)
-                    )
+                    title = f"{name}, {label}, {out}"
+                    case = Case(title, 1.25, split, LARGE, 64, function, augmentation, normalize)
+                    rows.append(compare(case, arguments.rounds))
     images = np.random.default_rng(0).integers(0, 256, (20_000, 32, 32, 3), dtype="uint8")
     split = ArraySplit(images, np.arange(20_000) % 10)
-    rows.append(
-        compare("32 px, pad-crop-flip", 3.0, arguments.rounds, split, SMALL, 128, pad_crop_flip, "pad-crop-flip")
-    )
+    case = Case("32 px, pad-crop-flip", 3.0, split, SMALL, 128, pad_crop_flip, "pad-crop-flip")
+    rows.append(compare(case, arguments.rounds))
     with tempfile.TemporaryDirectory() as temporary:
         rows.append(first_batch(3, Path(temporary)))
     common.write("input_pipeline", rows)

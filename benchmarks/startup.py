@@ -1,4 +1,4 @@
-"""How long one waits before anything happens: imports of the networks beyond `import keras`, and cnn-info.
+"""Import time of the networks beyond `import keras`, and of cnn-info.
 
 python benchmarks/startup.py [--rounds 7]
 """
@@ -12,7 +12,7 @@ import time
 
 import common
 
-# Within one process, behind the import that varies by seconds: what comes on top of it
+# In one process, as the time of `import keras` varies by seconds between processes
 IMPORTS = """
 import time
 a = time.perf_counter()
@@ -34,24 +34,26 @@ GOALS = {
 }
 
 
-def python(*arguments):
+def python(*arguments: str) -> tuple[float, str]:
+    """Run Python and return its seconds and its output."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     start = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], env=environment, check=True, capture_output=True, text=True)
     return time.perf_counter() - start, done.stdout
 
 
-def measure():
+def measure() -> list[float]:
     """Return the seconds of each row, measured once."""
     imports = [float(word) for word in python("-c", IMPORTS)[1].split()]
     command = "from keras_cnns.cli.info import main; main()"
     return [*imports, python("-c", command)[0], python("-c", command, "ResNet152")[0]]
 
 
-def main():
+def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
-    measure()  # reads everything from disk
+    measure()  # so that the disk cache holds everything
     rounds = [measure() for _ in range(parser.parse_args().rounds)]
     rows = []
     for (case, goal), seconds in zip(GOALS.items(), zip(*rounds, strict=True), strict=True):

@@ -1,17 +1,21 @@
-"""Whole training steps beside the same network built otherwise.
+"""Speed of training steps, compared with other builds of the same networks.
 
     python benchmarks/training_steps.py [--rounds 5] [--only alexnet]
 
-AlexNet with its split convolutions beside native `groups=2` (227 pixels, batch 32); ResNet50, VGG16 and InceptionV3
-beside those of keras.applications (their published sizes; batch 16, VGG16 8); Network in Network for CIFAR-10 in
-bfloat16 beside itself in float32 (batch 128). SGD with momentum, no dropout on either side. Where PyTorch is installed,
-a plain ResNet-50 of it takes its turn in the same rounds (torch_twin.py).
+- AlexNet with its split convolutions, compared with native `groups=2` (227 pixels, batch 32).
+- ResNet50, VGG16 and InceptionV3, compared with those of keras.applications (published sizes; batch 16, VGG16 8). If
+  PyTorch is installed, the plain ResNet-50 of torch_twin.py is measured in the same rounds.
+- Network in Network for CIFAR-10 in bfloat16, compared with float32 (batch 128).
+
+All train by SGD with momentum, without dropout.
 """
 
 import argparse
 import functools
 import importlib.util
 import os
+from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -23,8 +27,8 @@ import numpy as np
 from keras_cnns import applications
 
 
-def native_alexnet():
-    """AlexNet of Keras's own layers, its groups left to `keras.layers.Conv2D`."""
+def native_alexnet() -> keras.Model:
+    """Return AlexNet with Keras's own grouped convolutions."""
     ours = applications.AlexNet(dropout=0.0)
     x = inputs = keras.Input(ours.input_shape[1:])
     for layer in ours.layers[1:]:
@@ -34,7 +38,7 @@ def native_alexnet():
 
 
 CASES = {
-    # name: batch, ours, theirs, precisions with their goals
+    # Name: batch, our network, the other one, precisions with their goals
     "alexnet": (
         32,
         lambda: applications.AlexNet(dropout=0.0),
@@ -62,8 +66,14 @@ CASES = {
 }
 
 
-def step(build, batch, policy):
-    """Return a function that trains on one fixed batch."""
+def step(build: Callable[[], keras.Model], batch: int, policy: str) -> Callable[[], Any]:
+    """Return a function that trains for one step on a fixed batch.
+
+    Args:
+        build: returns the network.
+        batch: number of images.
+        policy: dtype policy of the network.
+    """
     keras.config.set_dtype_policy(policy)
     try:
         model = build()
@@ -76,8 +86,8 @@ def step(build, batch, policy):
     return lambda: model.train_on_batch(x, y)
 
 
-def beside_theirs(name, rounds):
-    """Return the lines of one of `CASES`."""
+def compare_networks(name: str, rounds: int) -> list[dict[str, Any]]:
+    """Return the rows of one of `CASES`."""
     batch, ours, theirs, goals = CASES[name]
     rows = []
     for policy, goal in goals.items():
@@ -97,8 +107,11 @@ def beside_theirs(name, rounds):
     return rows
 
 
-def beside_float32(rounds):
-    """Return the line of NiN in bfloat16; its goal is for processors with AMX."""
+def compare_precisions(rounds: int) -> list[dict[str, Any]]:
+    """Return the row of NiN in bfloat16.
+
+    Its goal is for processors with AMX.
+    """
     keras.backend.clear_session()
     policies = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
     functions = {name: step(lambda: applications.NiN(dropout=0.0), 128, policy) for name, policy in policies.items()}
@@ -106,8 +119,9 @@ def beside_float32(rounds):
     return [common.row("nin, bfloat16 beside float32, batch 128", times, "bfloat16", "float32", 2.3)]
 
 
-def main():
-    measures = {name: functools.partial(beside_theirs, name) for name in CASES} | {"nin": beside_float32}
+def main() -> None:
+    """Measure and write the results."""
+    measures = {name: functools.partial(compare_networks, name) for name in CASES} | {"nin": compare_precisions}
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=measures, action="append")

@@ -1,16 +1,20 @@
-"""What a shell offers for NETWORK, MODEL and SOURCE. Imports neither keras nor tensorflow."""
+"""Shell completion of NETWORK, MODEL and SOURCE, without importing keras or tensorflow."""
 
 import os
+from collections.abc import Iterable
 
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
 
 class _Bash(BashComplete):
-    """Bash takes the colon of NAME:WEIGHTS for a word of its own: joined here, and left out of what is offered."""
+    """Complete NAME:WEIGHTS in bash, which splits words at the colon.
 
-    def get_completion_args(self):
-        """Return (words before the cursor, the one at the cursor)."""
-        words = []
+    The parts are joined before completion, and the part up to the colon is removed from what is offered.
+    """
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words before the cursor and the word at the cursor."""
+        words: list[str] = []
         for word in os.environ["COMP_WORDS"].split("\n")[: int(os.environ["COMP_CWORD"]) + 1]:
             if words and (word == ":" or words[-1].endswith(":")):
                 words[-1] += word
@@ -20,41 +24,42 @@ class _Bash(BashComplete):
         self._typed = words[-1].rpartition(":")[0]
         return super().get_completion_args()
 
-    def format_completion(self, item):
-        """Return an item as the function in the shell reads it, without what the shell keeps."""
+    def format_completion(self, item: CompletionItem) -> str:
+        """Return an item for the shell function, without the typed part."""
         if self._typed and item.value.casefold().startswith(f"{self._typed}:".casefold()):
             item = CompletionItem(item.value[len(self._typed) + 1 :], item.type)
         return super().format_completion(item)
 
 
-def install():
-    """Let Click complete for bash as this module does."""
+def install() -> None:
+    """Use this module's completion for bash."""
     add_completion_class(_Bash)
 
 
-def networks(incomplete):
-    """Return networks and weights that have a name; where none begins so, any file."""
+def networks(incomplete: str) -> list[CompletionItem]:
+    """Return the networks and named weights that match, or else any file."""
     from keras_cnns import applications
     from keras_cnns.applications._registry import list_models
 
-    return _beginning_with([*list_models(), *applications.list_weights()], incomplete) or _any_file(incomplete)
+    return _starting_with([*list_models(), *applications.list_weights()], incomplete) or _any_file(incomplete)
 
 
-def models(incomplete):
-    """Return weights that have a name; where none begins so, any file."""
+def models(incomplete: str) -> list[CompletionItem]:
+    """Return the named weights that match, or else any file."""
     from keras_cnns import applications
 
-    return _beginning_with(applications.list_weights(), incomplete) or _any_file(incomplete)
+    return _starting_with(applications.list_weights(), incomplete) or _any_file(incomplete)
 
 
-def sources(incomplete):
-    """Return digits, if it begins so, else any file or folder."""
-    return (incomplete and _beginning_with(["digits"], incomplete)) or _any_file(incomplete)
+def sources(incomplete: str) -> list[CompletionItem]:
+    """Return "digits" if it matches, or else any file or folder."""
+    return (_starting_with(["digits"], incomplete) if incomplete else []) or _any_file(incomplete)
 
 
-def _any_file(incomplete):  # the shell lists them, and drops what else is offered beside
+def _any_file(incomplete: str) -> list[CompletionItem]:
+    """Let the shell list files; it ignores further items."""
     return [CompletionItem(incomplete, type="file")]
 
 
-def _beginning_with(names, incomplete):
+def _starting_with(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]

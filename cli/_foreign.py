@@ -1,24 +1,41 @@
-"""What the command line tells of a MODEL that another program wrote: preprocessing, class names, layers."""
+"""Options that describe a MODEL saved by another program."""
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from keras_cnns.cli import _options
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_cnns.data.preprocessing import Preprocessing
+    from keras_cnns.saving import ModelInfo
+
+SECTION = "Models of other programs"
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def _keep(context, parameter, value):
-    """Keep an option's value with the command's context, where `given` finds it."""
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Keep an option's value in the command's context, for `given`."""
     context.meta[f"keras_cnns.{parameter.name}"] = value
 
 
-def given(name):
-    """Return the value of one of the `model_options`; None or () if it was not given."""
+def given(name: str) -> Any:
+    """Return the value of one of the `model_options`.
+
+    It is None, or () for an option that may be repeated, if the option was not given.
+    """
     context = click.get_current_context(silent=True)
     return context and context.meta.get(f"keras_cnns.{name}")
 
 
-def _keep_numbers(context, parameter, text):
-    """Keep one number or three, commas between; fractions as 1/127.5 are numbers too."""
+def _keep_numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> None:
+    """Keep one number, or three separated by commas, such as 1/127.5."""
+    values: tuple[float, ...] | None = None
     if text is not None:
         try:
             parts = (number.partition("/") for number in text.split(","))
@@ -27,77 +44,76 @@ def _keep_numbers(context, parameter, text):
             values = ()
         if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
             raise click.BadParameter(f"must be one number, or three with commas between. Received: {text!r}")
-        text = values
-    _keep(context, parameter, text)
+    _keep(context, parameter, values)
 
 
-import_option = click.option(
+def _option(*names: str, callback: Callable[..., None] = _keep, **settings: Any) -> Callable[[Decorated], Decorated]:
+    return _options.option(*names, callback=callback, expose_value=False, section=SECTION, **settings)
+
+
+import_option = _option(
     "--import",
     "modules",
     multiple=True,
     metavar="MODULE",
-    expose_value=False,
-    callback=_keep,
-    help="Module, or path of a .py file, that defines layers of MODEL; may be given again. Its code is run.",
+    help="Module or .py file that defines layers of MODEL; may be repeated. Its code is run.",
 )
 _PREPROCESSING_OPTIONS = (
-    click.option(
+    _option(
         "--scale",
         metavar="NUMBER",
-        expose_value=False,
         callback=_keep_numbers,
-        help="For a MODEL without a preprocessing record: pixels, 0 to 255, are multiplied by it, as by 1/255.",
+        help="Factor for the pixels (0 to 255) of a MODEL without a preprocessing record, such as 1/255.",
     ),
-    click.option(
+    _option(
         "--mean",
         metavar="NUMBER",
-        expose_value=False,
         callback=_keep_numbers,
-        help="Likewise: subtracted before, in pixel units; one number, or R,G,B.",
+        help="Subtracted from the pixels first, in pixel units: one number, or R,G,B.",
     ),
-    click.option(
+    _option(
         "--deviation",
         metavar="NUMBER",
-        expose_value=False,
         callback=_keep_numbers,
-        help="In place of --scale: divided by, in pixel units; one number, or R,G,B.",
+        help="Divisor instead of --scale, in pixel units: one number, or R,G,B.",
     ),
-    click.option(
+    _option(
         "--labels",
         type=click.Path(),
         metavar="FILE",
-        expose_value=False,
-        callback=_keep,
-        help="Class names, one a line, instead of the model's.",
+        help="File of class names, one per line, used instead of the model's.",
     ),
     import_option,
 )
 
 
-def model_options(function):
-    """Add what tells a command about the MODEL of another program: its preprocessing, class names and layers."""
+def model_options(function: Decorated) -> Decorated:
+    """Add the options that describe a MODEL of another program."""
     for option in reversed(_PREPROCESSING_OPTIONS):
         function = option(function)
     return function
 
 
-def described(record, model, text, side=None, rename=True):
-    """Return a record with the preprocessing and class names that the options tell.
+def described(
+    record: "ModelInfo | None", model: "keras.Model", text: str, side: int | None = None, rename: bool = True
+) -> "ModelInfo | None":
+    """Return a record with the preprocessing and class names given as options.
 
     Args:
-        record: of `read_record`, or None.
+        record: result of `read_record`, or None.
         model: `keras.Model`.
         text: MODEL.
-        side: of the images in pixels, where the model's height and width are free.
-        rename: whether --labels takes the place of class names that the record has.
+        side: of the images in pixels, for a model of free height and width.
+        rename: whether --labels replaces class names that the record has.
 
     Raises:
-        ArgumentError: if the record has a preprocessing already, or the numbers cannot be meant.
+        ArgumentError: if the record already has a preprocessing, or the numbers make no sense.
         SourceError: if the file of class names cannot be read.
     """
     from keras_cnns import saving
 
-    known, changes = record or saving.ModelInfo(), {}
+    known = record or saving.ModelInfo()
+    changes: dict[str, Any] = {}
     numbers = {name: given(name) for name in ("scale", "mean", "deviation") if given(name)}
     if numbers:
         _check_numbers(numbers, known, text)
@@ -108,8 +124,8 @@ def described(record, model, text, side=None, rename=True):
     return dataclasses.replace(known, **changes) if changes else record
 
 
-def given_labels():
-    """Return the class names of the file that --labels names, None without it."""
+def given_labels() -> tuple[str, ...] | None:
+    """Return the class names in the file of --labels, if given."""
     if given("labels") is None:
         return None
     from keras_cnns.export.options import read_labels
@@ -117,7 +133,8 @@ def given_labels():
     return read_labels(given("labels"))
 
 
-def _check_names(names, model, text):
+def _check_names(names: Sequence[str], model: "keras.Model", text: str) -> None:
+    """Raise ArgumentError unless each class has its own name."""
     from keras_cnns._models import class_count
     from keras_cnns.errors import ArgumentError
 
@@ -125,15 +142,15 @@ def _check_names(names, model, text):
     classes = class_count(outputs[0]) if outputs else len(names)
     if len(names) != classes:
         raise ArgumentError(
-            f"{text} tells {classes} classes apart, and --labels must name each on a line of its own. "
+            f"{text} has {classes} classes, and --labels must name each of them, one per line. "
             f"Received: {len(names)} names, {', '.join(names[:5])}{', ...' if names[5:] else ''}"
         )
-    if twice := [name for k, name in enumerate(names) if name in names[:k]]:
-        raise ArgumentError(f"the class names must differ from each other. Received: {twice[0]!r} more than once")
+    if repeated := [name for k, name in enumerate(names) if name in names[:k]]:
+        raise ArgumentError(f"the class names must differ from each other. Received: {repeated[0]!r} more than once")
 
 
-def _check_numbers(numbers, record, text):
-    """Raise ArgumentError for numbers that contradict each other or the record, or that are not in pixel units."""
+def _check_numbers(numbers: Mapping[str, Sequence[float]], record: "ModelInfo", text: str) -> None:
+    """Raise ArgumentError for numbers that are inconsistent or not in pixel units."""
     from keras_cnns.errors import ArgumentError
 
     received = ", ".join(f"--{name} {','.join(f'{value:g}' for value in values)}" for name, values in numbers.items())
@@ -152,13 +169,19 @@ def _check_numbers(numbers, record, text):
     for name in ("mean", "deviation"):
         if 0 < max(map(abs, numbers.get(name, (0,)))) <= 1:
             raise ArgumentError(
-                f"--{name} is in pixel units, 0 to 255: multiply what was found on pixels / 255 by 255. "
+                f"--{name} is in pixel units, 0 to 255: multiply a value computed from pixels / 255 by 255. "
                 f"Received: {received}"
             )
 
 
-def _preprocessing(model, side, scale=None, mean=None, deviation=None):
-    """Return the `Preprocessing` that the options tell for a model."""
+def _preprocessing(
+    model: "keras.Model",
+    side: int | None,
+    scale: tuple[float, ...] | None = None,
+    mean: tuple[float, ...] | None = None,
+    deviation: tuple[float, ...] | None = None,
+) -> "Preprocessing":
+    """Return a `Preprocessing` for a model from the values of the options."""
     from keras_cnns import _models
     from keras_cnns.data.preprocessing import Preprocessing
     from keras_cnns.errors import ArgumentError

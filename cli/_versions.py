@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, processor, devices, settings. Imports no framework."""
+"""Versions, hardware and settings for a bug report; imports no framework."""
 
 import importlib.metadata
 import os
@@ -7,26 +7,30 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import Any
 
 from keras_cnns.cli import _common
 
 import keras_cnns
+from keras_cnns import _machine
 
 PACKAGES = (
     "keras tensorflow tensorflow-datasets jax jaxlib torch numpy scipy scikit-learn pillow pillow-heif matplotlib "
     "ai-edge-litert onnx onnxruntime openvino tf2onnx click rich"
 ).split()
-# Instructions that decide which kernels the runtimes choose, as Linux calls them
+# Linux's names of the instructions by which the runtimes choose their kernels
 INSTRUCTIONS = re.compile(r"(avx|avx2|fma|avx512f|avx512_bf16|avx_vnni|avx512_vnni|amx_.*|asimd|asimddp|bf16|i8mm|sve)")
 SETTINGS = re.compile(
     r"(?!TF_CPP_|TF_CLI_)(KERAS_|TF_|XLA_|JAX_|CUDA_VISIBLE_|OMP_NUM_|LC_ALL$|LANG$|PYTHONIOENCODING$|PYTHONUTF8$)"
 )
 
 
-def collect() -> dict:
-    """Return what a bug report needs, by name: texts, and a dictionary each of packages and settings."""
-    # As they were before the command chose its backend
+def collect() -> dict[str, Any]:
+    """Return the facts that a bug report needs, by name.
+
+    The values are strings, except "packages" and "settings", which are dictionaries of strings.
+    """
+    # `_common.run` has overwritten the user's backend
     environment = {**os.environ, "KERAS_BACKEND": _common.ASKED_BACKEND or ""}
     return {
         "keras_cnns": keras_cnns.__version__,
@@ -43,40 +47,30 @@ def collect() -> dict:
     }
 
 
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _cpuinfo(field):
-    """Return the first value of a field of Linux's list of processors, "" where there is none."""
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf8", "replace")
-    except OSError:
-        return ""
-    found = re.search(rf"^{field}\s*: (.*)$", text, re.MULTILINE)
-    return found[1] if found else ""
+def _processor() -> str:
+    return f"{_machine.cpuinfo('model name') or platform.processor() or 'not known'} ({platform.machine()})"
 
 
-def _processor():
-    return f"{_cpuinfo('model name') or platform.processor() or 'not known'} ({platform.machine()})"
+def _instructions() -> list[str]:
+    return [word for word in _machine.instructions() if INSTRUCTIONS.fullmatch(word)]
 
 
-def _instructions():
-    return [word for word in (_cpuinfo("flags") or _cpuinfo("Features")).split() if INSTRUCTIONS.fullmatch(word)]
-
-
-def _memory():
+def _memory() -> str:
     try:
         return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
     except (AttributeError, ValueError, OSError):
         return "not known"
 
 
-def _gpus():
-    """Return NVIDIA's GPUs as their own tool names them; whether TensorFlow sees them is another question."""
+def _gpus() -> list[str]:
+    """Return the GPUs that nvidia-smi lists, usable by TensorFlow or not."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

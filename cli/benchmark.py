@@ -1,22 +1,60 @@
-"""cnn-benchmark: a model and its artifacts side by side."""
+"""cnn-benchmark: a model and its artifacts compared."""
 
+import dataclasses
 import tempfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
-from keras_cnns.cli import _child, _common, _foreign, _model
-from keras_cnns.cli.export import DEFAULT_MODEL
+from keras_cnns.cli import _child, _common, _foreign, _model, _options, _output, _reports
+
+if TYPE_CHECKING:
+    from keras_cnns.export import Benchmark
+
+EXAMPLES = (
+    "cnn-benchmark nin:digits --plot chart.png",
+    "cnn-benchmark runs/digits/model.keras exports/nin.onnx --batch 1 --threads 2",
+)
 
 
-@click.command("cnn-benchmark", epilog=_common.EXIT_CODES)
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """The command line.
+
+    Attributes:
+        paths: MODEL, if given, and ARTIFACTs.
+        source: images to measure on, or None for those that the package chooses.
+        data_dir: folder of tensorflow-datasets.
+        batches: batch sizes.
+        threads: of each runtime, 0 for its own choice.
+        rounds: timed calls of each batch size.
+        plot: file of the drawing, or None.
+        force: whether to overwrite it.
+        as_json: whether to print JSON.
+    """
+
+    paths: tuple[str, ...]
+    source: str | None
+    data_dir: str | None
+    batches: tuple[int, ...]
+    threads: int
+    rounds: int
+    plot: str | None
+    force: bool
+    as_json: bool
+
+
+@_options.command("cnn-benchmark", examples=EXAMPLES)
 @click.argument("paths", nargs=-1, metavar="[MODEL] [ARTIFACT]...", shell_complete=_model.complete_model)
-@click.option(
+@_options.option(
     "--data",
     "source",
     metavar="SOURCE",
-    help="Images to measure on; by default those that the model was tested on, or some of scikit-learn's.",
+    section="Data",
+    help="Images to measure on; by default the model's test images, or else samples from scikit-learn.",
 )
-@_common.data_dir_option
-@click.option(
+@_options.data_dir_option
+@_options.option(
     "--batch",
     "batches",
     type=click.IntRange(1),
@@ -24,33 +62,54 @@ from keras_cnns.cli.export import DEFAULT_MODEL
     default=(1, 32),
     show_default=True,
     metavar="N",
-    help="Images a call; may be given several times.",
+    section="Measurement",
+    help="Images per call; may be repeated.",
 )
-@click.option(
-    "--threads", type=click.IntRange(0), default=0, show_default=True, help="Of each runtime; 0: its own choice."
+@_options.option(
+    "--threads",
+    type=click.IntRange(0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    section="Measurement",
+    help="Threads of each runtime; 0: its own choice.",
 )
-@click.option(
-    "--rounds", type=click.IntRange(1), default=20, show_default=True, help="Calls of each batch size that count."
+@_options.option(
+    "--rounds",
+    type=click.IntRange(1),
+    metavar="N",
+    default=20,
+    show_default=True,
+    section="Measurement",
+    help="Timed calls of each batch size.",
 )
-@click.option(
+@_options.option(
     "--plot",
     type=click.Path(dir_okay=False),
     metavar="FILE.png",
-    help="Draw accuracy by latency, with the file size as area.",
+    section="Output",
+    help="Draw accuracy against latency, with the file size as area.",
 )
-@_common.force_option
+@_options.force_option
 @_foreign.model_options
-@_common.options
-def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_json):
-    """Measure MODEL (a .keras file, or NAME:WEIGHTS) and ARTIFACTs: size, memory, accuracy, latency, throughput.
+@_options.output_options
+def command(**options: Any) -> None:
+    """Measure size, memory, accuracy and speed of MODEL and ARTIFACTs.
 
-    Each runs on the processor in a process of its own, in turns. Without an ARTIFACT, MODEL is exported for it in every
-    format, in float32 and int8. Latency is the median of the rounds; nine of ten calls stayed below p90.
+    MODEL is a .keras file, or NAME:WEIGHTS such as nin:digits; an ARTIFACT is a file or folder of cnn-export.
+
+    Each runs on the CPU in a separate process, and they take turns. Without an ARTIFACT, MODEL is exported in every
+    format, in float32 and int8. Latency is the median over the rounds; nine of ten calls took less than p90.
     """
-    if plot:
-        _common.prepare_plot(plot, force)
-    model, artifacts = _model_and_artifacts(paths)
-    loaded = record = None
+    _benchmark(_Request(**options))
+
+
+def _benchmark(request: _Request) -> None:
+    """Measure as requested, and print or draw the results."""
+    if request.plot:
+        _common.prepare_plot(request.plot, request.force)
+    model, artifacts = _model_and_artifacts(request.paths)
+    loaded = record = stem = None
     if model is not None:
         loaded, record, stem = _model.open_model(model)
         _model.preprocessing_note(record, model, loaded)
@@ -59,38 +118,42 @@ def command(paths, source, data_dir, batches, threads, rounds, plot, force, as_j
         _model.load_keras()
     from keras_cnns.export import _benchmark, _usual_exports
 
+    note = _child.noted(_output.note)
     with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
         if not artifacts:
             artifacts = _usual_exports.export_usual(
-                loaded, folder, record, stem=stem, data_dir=data_dir, progress=_child.noted(_common.note)
+                loaded, folder, record, stem=stem, data_dir=request.data_dir, progress=note
             )
         measured = _benchmark.benchmark(
             loaded,
             artifacts,
-            source,
+            request.source,
             info=record,
-            batches=batches,
-            threads=threads,
-            rounds=rounds,
-            data_dir=data_dir,
-            progress=_child.noted(_common.note),
+            batches=request.batches,
+            threads=request.threads,
+            rounds=request.rounds,
+            data_dir=request.data_dir,
+            progress=note,
         )
-    if as_json:
-        _common.print_json(measured.to_json())
+    if request.as_json:
+        _output.print_json(measured.to_json())
     else:
-        print_benchmark(measured)
-    if plot:
-        _draw(measured, plot, model)
+        _reports.print_benchmark(measured)
+    if request.plot:
+        _draw(measured, request.plot, model)
 
 
-def _model_and_artifacts(paths):
-    """Return (MODEL or None, ARTIFACTs); the default MODEL if neither was given."""
+def _model_and_artifacts(paths: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """Return MODEL or None, and the ARTIFACTs.
+
+    If nothing is given, it is the default MODEL.
+    """
     from keras_cnns.errors import ArgumentError
     from keras_cnns.export.runtimes import format_of
 
     if not paths:
-        _common.note(f"no MODEL was given: measuring {DEFAULT_MODEL}, which ships with keras_cnns")
-        return DEFAULT_MODEL, ()
+        _output.note(f"no MODEL was given: measuring {_model.DEFAULT_MODEL}, which ships with keras_cnns")
+        return _model.DEFAULT_MODEL, ()
     try:
         format_of(paths[0])
     except ArgumentError:
@@ -98,61 +161,33 @@ def _model_and_artifacts(paths):
     return None, paths
 
 
-def _refuse_model_options():
-    """Raise UsageError for options that tell about a MODEL, where there is none."""
+def _refuse_model_options() -> None:
+    """Raise UsageError for options that describe a MODEL, if there is none."""
     for name in ("scale", "mean", "deviation", "labels"):
         if _foreign.given(name):
-            raise click.UsageError(f"--{name} tells about a MODEL: give one before the artifacts.")
+            raise click.UsageError(f"--{name} describes a MODEL: give one before the artifacts.")
 
 
-def print_benchmark(measured):
-    """Print a `Benchmark` as a table."""
-    batches = sorted({one.batch for row in measured.rows for one in row.timings})
-    columns = [("name", "left", 0), ("runtime", "left", 6), ("quantize", "left", 7), ("size", "right", 3)]
-    columns += [("memory", "right", 5), ("accuracy", "right", 2)]
-    for batch in batches:
-        columns += [(f"batch {batch}", "right", 1), ("p90", "right", 8), ("images/s", "right", 4)]
-    rows = []
-    for row in measured.rows:
-        accuracy = "-" if row.accuracy is None else f"{row.accuracy:.2%}"
-        shown = [row.name, row.runtime, row.quantize or "-", f"{row.bytes / 1e6:,.2f} MB"]
-        shown += [f"{row.peak_memory / 1e6:,.0f} MB", accuracy]
-        for one in map(row.timing, batches):
-            shown += [_ms(one.median), _ms(one.p90), f"{one.throughput:,.0f}"] if one else ["-"] * 3
-        rows.append(shown)
-    threads = f"{_common.counted(measured.threads, 'thread')} each, " if measured.threads else ""
-    calls = f"medians of {_common.counted(measured.rounds, 'call')}, {threads}{measured.machine}"
-    _common.table(f"On {measured.images}; {calls}", columns, rows)
-    for row in measured.rows:
-        if row.fixed_batch:
-            click.echo(f"{row.name} takes {_common.counted(row.fixed_batch, 'image')} per call and no other number.")
-    if all(row.accuracy is None for row in measured.rows):
-        click.echo("Accuracy was not measured: these images have no labels that the model knows.")
+def _draw(benchmark: "Benchmark", path: str, model: str | None) -> None:
+    """Draw the rows at a batch size that most of them have.
 
-
-def _ms(seconds):
-    """Return milliseconds with three digits: 0.234, 18.9, 1,230."""
-    value = 1e3 * seconds
-    return f"{value:,.{3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0}f} ms"
-
-
-def _draw(measured, path, model):
-    """Draw the rows by the smallest batch size that most of them have."""
+    Of several such sizes it is the smallest.
+    """
     from keras_cnns import _render
 
-    sizes = sorted(one.batch for row in measured.rows for one in row.timings)
+    sizes = sorted(timing.batch for row in benchmark.rows for timing in row.timings)
     batch = max(dict.fromkeys(sizes), key=sizes.count)
-    drawn = [row for row in measured.rows if row.timing(batch)]
+    drawn = [row for row in benchmark.rows if row.timing(batch)]
     _render.benchmark_chart(
         [(row.name, row.runtime, row.accuracy, row.timing(batch).median, row.bytes) for row in drawn],
         path,
-        f"{model}: {measured.images}" if model else measured.images,
+        f"{model}: {benchmark.images}" if model else benchmark.images,
         batch,
     )
-    if missing := [row.name for row in measured.rows if row not in drawn]:
-        _common.note(f"{path}: not measured with a batch of {batch}, so not drawn: {', '.join(missing)}")
+    if missing := [row.name for row in benchmark.rows if row not in drawn]:
+        _output.note(f"{path}: not measured with a batch of {batch}, so not drawn: {', '.join(missing)}")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; as a program, in a child process."""
     _child.run(command, __name__, arguments)

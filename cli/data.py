@@ -1,99 +1,167 @@
-"""cnn-data: what a source of images holds, and what is wrong with it."""
+"""cnn-data: what a source of images contains, and its problems."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
-from keras_cnns.cli import _common, _model
+from keras_cnns.cli import _common, _model, _options, _output
+
+if TYPE_CHECKING:
+    from keras_cnns.data import Source
+    from keras_cnns.data.summary import Summary
 
 PREVIEWED = 32  # images
-PREVIEW_SIZE = 224  # pixels a side, where the images have no size in common
+PREVIEW_SIZE = 224  # pixels per side, if the images have different sizes
+EXAMPLES = (
+    "cnn-data photographs/ --all",
+    "cnn-data photographs/ --preview grid.png --augmentation inception-crop",
+)
 
 
 class _Unreadable(Exception):
-    """Images that cannot be read: the check failed."""
+    """Images that cannot be read, so that the check failed."""
 
     exit_code = 1
 
 
-@click.command("cnn-data", epilog=_common.EXIT_CODES)
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """The command line.
+
+    Attributes:
+        source: SOURCE.
+        every: whether to examine all images instead of a sample.
+        preview: file of the drawing, or None.
+        augmentation: of the previewed images, or None.
+        input_size: side of the previewed images in pixels, or None.
+        seed: of the sample and the preview.
+        data_dir: folder of tensorflow-datasets.
+        download: whether to download a dataset.
+        force: whether to overwrite the drawing.
+        as_json: whether to print JSON.
+    """
+
+    source: str
+    every: bool
+    preview: str | None
+    augmentation: str | None
+    input_size: int | None
+    seed: int
+    data_dir: str | None
+    download: bool
+    force: bool
+    as_json: bool
+
+
+@_options.command("cnn-data", examples=EXAMPLES)
 @click.argument("source", shell_complete=_model.complete_source)
-@click.option("--all", "every", is_flag=True, help="Open every image, not a sample of 1,000 of each split.")
-@click.option(
+@_options.option(
+    "--all", "every", is_flag=True, section="Data", help="Examine every image, not a sample of 1,000 per split."
+)
+@_options.option(
     "--preview",
     type=click.Path(dir_okay=False),
     metavar="FILE.png",
+    section="Preview",
     help="Draw training images as a network gets them, with their labels.",
 )
-@click.option("--augmentation", metavar="NAME", help="Of the preview, as in a recipe.  [default: shift]")
-@click.option(
+@_options.option(
+    "--augmentation",
+    metavar="NAME",
+    section="Preview",
+    help="Augmentation of the preview, as in a recipe.  [default: shift]",
+)
+@_options.option(
     "--input-size",
     type=click.IntRange(4, 4096),
     metavar="N",
+    section="Preview",
     help="Side of the previewed images in pixels; by default their own or 224.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the sample and the preview."
+@_options.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    default=0,
+    show_default=True,
+    section="Preview",
+    help="Seed of the sample and of the preview.",
 )
-@_common.data_dir_option
-@_common.download_option
-@_common.force_option
-@_common.options
-def command(source, every, preview, augmentation, input_size, seed, data_dir, download, force, as_json):
-    """Show what SOURCE holds (as cnn-train --data): classes, counts, sizes, means, and what is wrong with it.
+@_options.data_dir_option
+@_options.download_option
+@_options.force_option
+@_options.output_options
+def command(**options: Any) -> None:
+    """Show classes, counts, sizes, means and problems of a SOURCE.
 
-    Warnings do not fail; images that cannot be read do.
+    SOURCE is digits, FILE.npz, FILE.csv, a folder, or tfds:NAME, as for cnn-train --data.
+
+    Problems are warnings, except unreadable images: these make the exit code 1.
     """
-    if preview:
-        _common.prepare_plot(preview, force)
-    elif augmentation or input_size:
-        option = "--augmentation" if augmentation else "--input-size"
-        raise click.UsageError(f"{option} is of the preview: give --preview FILE.png too.")
+    request = _Request(**options)
+    if request.preview:
+        _common.prepare_plot(request.preview, request.force)
+    elif request.augmentation or request.input_size:
+        option = "--augmentation" if request.augmentation else "--input-size"
+        raise click.UsageError(f"{option} is for the preview: give --preview FILE.png too.")
     _model.load_keras()
     from keras_cnns.data import open_source, summarize
     from keras_cnns.data.summary import SAMPLE
 
-    opened = open_source(source, data_dir=data_dir, download=download)
-    if preview:
-        _draw(opened, preview, augmentation or "shift", input_size, seed)
-    summary = summarize(opened, sample=None if every else SAMPLE, seed=seed, progress=_common.track)
-    if as_json:
-        _common.print_json(summary.to_json())
+    source = open_source(request.source, data_dir=request.data_dir, download=request.download)
+    if request.preview:
+        _draw(source, request.preview, request.augmentation or "shift", request.input_size, request.seed)
+    sample = None if request.every else SAMPLE
+    summary = summarize(source, sample=sample, seed=request.seed, progress=_output.track)
+    if request.as_json:
+        _output.print_json(summary.to_json())
     else:
-        _show(summary)
+        _print_summary(summary)
     if count := len(summary.unreadable):
         raise _Unreadable(f"{count:,} of the images examined cannot be read. Replace or remove them.")
 
 
-def _show(summary):
-    """Print a summary."""
-    lines = [f"{summary.source}: {_common.counted(len(summary.class_names), 'class')}"]
-    lines += [f"{name}: {_common.counted(count, 'image')}" for name, count in summary.examples.items()]
+def _print_summary(summary: "Summary") -> None:
+    """Print counts and sizes, a table of classes, notes and problems."""
+    splits = list(summary.counts)
+    rows = list(zip(summary.class_names, *(map("{:,}".format, summary.counts[name]) for name in splits), strict=True))
+    columns = [("class", "left"), *((name, "right", 0) for name in splits)]
+    _output.table("\n".join(_summary_lines(summary)), columns, rows)
+    for skipped in summary.skipped:
+        _output.echo(f"left out: {skipped}")
+    findings = {finding.text for finding in summary.findings}
+    for sentence in summary.notes:
+        if sentence not in findings:
+            _output.echo(f"note: {sentence}")
+    for finding in summary.findings:
+        click.echo(f"{'error' if finding.kind == 'unreadable' else 'warning'}: {finding.text}")
+
+
+def _summary_lines(summary: "Summary") -> list[str]:
+    """Return the lines above the table."""
+    lines = [f"{summary.source}: {_output.counted(len(summary.class_names), 'class')}"]
+    lines += [f"{name}: {_output.counted(count, 'image')}" for name, count in summary.examples.items()]
     if summary.examined != summary.examples:
         parts = (f"{count:,} of {name}" for name, count in summary.examined.items())
-        lines.append(f"sizes, means and warnings are of the images examined: {', '.join(parts)}; --all takes all")
+        lines.append(f"sizes, means and warnings are of the images examined: {', '.join(parts)}; --all examines all")
     if summary.sizes:
         sizes = (f"{name} {width}x{height}" for name, (height, width) in summary.sizes.items())
         lines.append(f"width x height: {', '.join(sizes)}")
         lines.append(f"modes: {', '.join(f'{mode} {count:,}' for mode, count in summary.modes.items())}")
     if summary.mean:
-        mean, deviation = (", ".join(f"{value:.1f}" for value in one) for one in (summary.mean, summary.deviation))
+        mean, deviation = (
+            ", ".join(f"{value:.1f}" for value in channels) for channels in (summary.mean, summary.deviation)
+        )
         lines.append(f"training pixels, 0 to 255: mean {mean}; deviation {deviation}")
     for name, counts in summary.counts.items():
         if sum(counts) != summary.examples[name]:
-            lines.append(f"the classes of {name} were counted in {_common.counted(sum(counts), 'image')}")
-    splits = list(summary.counts)
-    rows = list(zip(summary.class_names, *(map("{:,}".format, summary.counts[name]) for name in splits), strict=True))
-    _common.table("\n".join(lines), [("class", "left"), *((name, "right", 0) for name in splits)], rows)
-    for skipped in summary.skipped:
-        _common.echo(f"left out: {skipped}")
-    warned = {finding.text for finding in summary.findings}
-    for sentence in summary.notes:
-        if sentence not in warned:
-            _common.echo(f"note: {sentence}")
-    for one in summary.findings:
-        click.echo(f"{'error' if one.kind == 'unreadable' else 'warning'}: {one.text}")
+            lines.append(f"the classes of {name} were counted in {_output.counted(sum(counts), 'image')}")
+    return lines
 
 
-def _draw(source, path, augmentation, input_size, seed):
-    """Write a grid of training images that went through a pipeline; broken ones are left out."""
+def _draw(source: "Source", path: str, augmentation: str, input_size: int | None, seed: int) -> None:
+    """Draw a grid of training images after augmentation, leaving out unreadable ones."""
     import numpy as np
 
     from keras_cnns import _render
@@ -101,29 +169,30 @@ def _draw(source, path, augmentation, input_size, seed):
     from keras_cnns.data.pipeline import reading
 
     height, width, channels = source.image_shape
-    alike = None not in (height, width)
-    if input_size or not alike:
+    same_size = None not in (height, width)
+    if input_size or not same_size:
         height = width = input_size or PREVIEW_SIZE
-    # As training does it: images all alike are stretched, others keep their aspect
-    preprocessing = Preprocessing((height, width), channels, shorter_side=None if alike else height)
+    # As in training, images of one size are stretched, and others keep their aspect ratio
+    preprocessing = Preprocessing((height, width), channels, shorter_side=None if same_size else height)
     split = source.split("train")
     if split.labels is None:
         split = split.sample(PREVIEWED)
     else:
         split = split.take(np.random.default_rng(seed).permutation(split.examples)[:PREVIEWED])
-    data = make_dataset(
+    dataset = make_dataset(
         split, preprocessing, PREVIEWED, augmentation=augmentation, seed=seed, normalize=False, skip_broken=True
     )
     with reading(split):
-        images, labels = next(iter(data), (None, None))
-    if images is None:
-        _common.note(f"{path}: not written, as none of the images chosen for it can be read")
+        batch = next(iter(dataset), None)
+    if batch is None:
+        _output.note(f"{path}: not written, as none of the images chosen for it can be read")
         return
+    images, labels = batch
     names = [source.class_names[label] if label >= 0 else "no label" for label in labels.numpy()]
     title = f"{source.name}, training images at {width}x{height}, augmentation {augmentation}"
     _render.image_grid(images.numpy(), names, path, title)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     _common.run(command, arguments)

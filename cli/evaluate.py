@@ -1,14 +1,106 @@
-"""cnn-evaluate: how well models do on a split of images."""
+"""cnn-evaluate: how well models classify a split of images."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
-from keras_cnns.cli import _common, _foreign, _model
+from keras_cnns.cli import _common, _foreign, _model, _options, _output, _reports
 
 from keras_cnns.evaluation.protocols import PROTOCOLS
 
+if TYPE_CHECKING:
+    import keras
+
+    from keras_cnns.data import Preprocessing, Source
+    from keras_cnns.data.splits import Split
+    from keras_cnns.evaluation import Result, Robustness
+    from keras_cnns.saving import ModelInfo
+    from keras_cnns.typing import Labels, Probabilities
+
 RECIPE = "recipe"
+EXAMPLES = (
+    "cnn-evaluate nin:digits --data digits --plot digits.png",
+    "cnn-evaluate first.keras second.keras --data photos/ --protocol recipe",
+)
 
 
-def _scales(context, parameter, text):
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """The command line.
+
+    Attributes:
+        models: MODELs, whose probabilities are averaged.
+        source: SOURCE.
+        split: part of it.
+        protocol: name of a protocol, or "recipe".
+        scales: shorter sides in pixels, or None for the protocol's.
+        batch_size: views at a time, or None.
+        corruptions: whether to measure on corrupted images too.
+        output: folder to write to, or None.
+        plot: file of the drawing, or None.
+        force: whether to overwrite files.
+        data_dir: folder of tensorflow-datasets.
+        download: whether to download a dataset.
+        as_json: whether to print JSON.
+    """
+
+    models: tuple[str, ...]
+    source: str
+    split: str
+    protocol: str
+    scales: list[int] | None
+    batch_size: int | None
+    corruptions: bool
+    output: str | None
+    plot: str | None
+    force: bool
+    data_dir: str | None
+    download: bool
+    as_json: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Loaded:
+    """The models, the images, and what belongs to them.
+
+    Attributes:
+        models: classifiers.
+        preprocessing: of each model.
+        source: with the classes of the first model.
+        split: that is measured on.
+        protocol: name of the protocol.
+    """
+
+    models: "list[keras.Model]"
+    preprocessing: "list[Preprocessing]"
+    source: "Source"
+    split: "Split"
+    protocol: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """The results.
+
+    Attributes:
+        title: one line for tables and drawings.
+        probabilities: float32 (images, classes).
+        labels: of the images, int64.
+        result: `evaluation.Result`.
+        robustness: `evaluation.Robustness`, or None.
+    """
+
+    title: str
+    probabilities: "Probabilities"
+    labels: "Labels"
+    result: "Result"
+    robustness: "Robustness | None"
+
+
+def _scales(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
+    """Return the whole numbers in a text, which are separated by commas."""
     if text is None:
         return None
     try:
@@ -17,153 +109,177 @@ def _scales(context, parameter, text):
         raise click.BadParameter(f"must be pixels with commas between, as 256,384,512. Received: {text!r}") from None
 
 
-@click.command("cnn-evaluate", epilog=_common.EXIT_CODES)
+@_options.command("cnn-evaluate", examples=EXAMPLES)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=_model.complete_model)
-@click.option(
+@_options.option(
     "--data",
     "source",
     required=True,
     metavar="SOURCE",
     shell_complete=_model.complete_source,
+    section="Data",
     help="Images: digits, FILE.npz, FILE.csv, a folder, or tfds:NAME.",
 )
-@click.option("--split", default="test", show_default=True, help="Which part of them; all: every image.")
-@click.option(
+@_options.option(
+    "--split",
+    metavar="NAME",
+    default="test",
+    show_default=True,
+    section="Data",
+    help="Split to measure on; all: every image.",
+)
+@_options.option(
     "--protocol",
     type=click.Choice([*PROTOCOLS, RECIPE]),
     default="center",
     show_default=True,
-    help="Which views of an image are shown; recipe: as the paper of the model's recipe did.",
+    section="Measurement",
+    help="Views of an image that the model gets; recipe: the protocol of the model's recipe.",
 )
-@click.option(
+@_options.option(
     "--scales",
     callback=_scales,
     metavar="PIXELS,...",
-    help="Shorter sides that images are resized to, in place of the protocol's; several are averaged.",
+    section="Measurement",
+    help="Shorter sides to which images are resized, instead of the protocol's; the results of several are averaged.",
 )
-@click.option("--batch-size", type=click.IntRange(1), help="Views at a time.  [default: by the input's size]")
-@click.option("--corruptions", is_flag=True, help="Measure on corrupted images too; one model.")
-@click.option(
+@_options.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    section="Measurement",
+    help="Views at a time; by default it depends on the input's size.",
+)
+@_options.option(
+    "--corruptions", is_flag=True, section="Measurement", help="Measure on corrupted images too (one MODEL)."
+)
+@_options.option(
     "--output",
     type=click.Path(file_okay=False),
     metavar="DIR",
+    section="Output",
     help="Write evaluation.json, confusion.png, reliability.png and mistakes.png there.",
 )
-@click.option(
+@_options.option(
     "--plot",
     type=click.Path(dir_okay=False),
     metavar="FILE.png",
-    help="Draw some of the images with their predicted classes; one model.",
+    section="Output",
+    help="Draw some of the images with their predicted classes (one MODEL).",
 )
-@_common.force_option
-@_common.data_dir_option
-@_common.download_option
+@_options.force_option
+@_options.data_dir_option
+@_options.download_option
 @_foreign.model_options
-@_common.options
-def command(
-    models,
-    source,
-    split,
-    protocol,
-    scales,
-    batch_size,
-    corruptions,
-    output,
-    plot,
-    force,
-    data_dir,
-    download,
-    as_json,
-):
-    """Measure MODEL (a .keras file, or NAME:WEIGHTS as nin:digits): top-1, top-5, loss, calibration, each class.
+@_options.output_options
+def command(**options: Any) -> None:
+    """Measure accuracy, loss and calibration of MODEL on images.
+
+    MODEL is a .keras file, or NAME:WEIGHTS such as nin:digits. A table shows recall, precision and F1 of each class.
 
     The probabilities of several models are averaged.
     """
-    if len(models) > 1 and (corruptions or plot):
-        raise click.UsageError(f"{'--corruptions' if corruptions else '--plot'} goes with one MODEL.")
-    if plot:
-        _common.prepare_plot(plot, force)
-    written = _written(output, corruptions, force) if output else {}
-    opened_models = [_model.open_model(model) for model in models]
-    from keras_cnns.errors import ArgumentError
-    from keras_cnns.evaluation import draw_predictions, predict_split, robustness, score
-    from keras_cnns.evaluation.evaluator import check_outputs
+    _evaluate(_Request(**options))
 
-    records = [record for _, record, _ in opened_models]
-    loaded = [model for model, _, _ in opened_models]
-    preprocessing = [_model.preprocessing_of(*one) for one in zip(loaded, records, models, strict=True)]
-    opened = _model.reopen(records[0], source, data_dir, download)
-    _say_division(models[0], records[0], opened, source)
-    _model.tell(opened, split)
-    for model, record in zip(models[1:], records[1:], strict=True):
-        if record and record.class_names and opened.class_names not in (record.class_names, record.class_ids):
-            raise ArgumentError(
-                f"models whose probabilities are averaged must have the same classes in the same order; measure "
-                f"{model} by itself. Received: {model!r} with {', '.join(record.class_names[:10])}"
-            )
-    protocol = _recipes(records[0], models[0]) if protocol == RECIPE else protocol
-    images = opened.split(split)
 
-    def track(batches):
-        return _common.track(batches, "images")
-
-    options = {"protocol": protocol, "scales": scales, "batch_size": batch_size, "progress": track}
-    loaded = [
-        check_outputs(_model.classifier(member, opened.class_names, text), opened.class_names)
-        for member, text in zip(loaded, models, strict=True)
-    ]
-    probabilities, labels = predict_split(loaded, images, preprocessing, **options)
-    result = score(probabilities, labels, opened.class_names)
-    spoiled = None
-    if corruptions:
-        spoiled = robustness(loaded[0], images, preprocessing[0], batch_size=batch_size, progress=track)
-
-    how = "" if protocol == "center" else f", {protocol}"
-    how += f" at {', '.join(map(str, scales))}" if scales else ""
-    # Among five classes or fewer the five best are all
-    top5 = f" top-5 {result.top5:.2%}," if len(result.per_class) > 5 else ""
-    title = f"{' + '.join(models)} on {split} of {source}{how}: top-1 {result.top1:.2%},{top5} loss {result.loss:.4f}"
-    values = {
-        **({"model": models[0]} if len(models) == 1 else {"models": models}),
-        **{"data": source, "split": split, "protocol": protocol, "scales": scales},
-        **result.to_json(),
-        **({"robustness": spoiled.to_json()} if spoiled else {}),
-    }
-    if as_json:
-        _common.print_json(values)
+def _evaluate(request: _Request) -> None:
+    """Measure as requested, then print, write and draw the results."""
+    if len(request.models) > 1 and (request.corruptions or request.plot):
+        raise click.UsageError(f"{'--corruptions' if request.corruptions else '--plot'} goes with one MODEL.")
+    if request.plot:
+        _common.prepare_plot(request.plot, request.force)
+    files = _output_files(request.output, request) if request.output else {}
+    loaded = _load(request)
+    measured = _measure(request, loaded)
+    values = _to_json(request, loaded, measured)
+    if request.as_json:
+        _output.print_json(values)
     else:
-        _print(title, result, spoiled)
-    if output:
-        _write(written, values, title, result, spoiled, (probabilities, labels), images, preprocessing[0])
-    if plot:
-        draw_predictions(loaded[0], images, preprocessing[0], opened.class_names, plot, title)
+        _reports.print_result(measured.title, measured.result, measured.robustness)
+    if files:
+        _write(files, values, loaded, measured)
+    if request.plot:
+        from keras_cnns.evaluation import draw_predictions
 
-
-def _written(output, corruptions, force):
-    """Return the files to write by their stems, after a check that they can be."""
-    from pathlib import Path
-
-    names = ["evaluation.json", "confusion.png", "reliability.png", "mistakes.png"]
-    paths = [Path(output) / name for name in [*names, *(["robustness.png"] if corruptions else [])]]
-    for path in paths:
-        _common.prepare_plot(path, force)
-    return {path.stem: path for path in paths}
-
-
-def _say_division(model, record, opened, source):
-    """Say which part of a divided source is measured on."""
-    trained_on = (record and record.data) or {}
-    if opened.divisions:
-        _common.note(f"{source} is divided as it was for the training of {model}")
-    elif trained_on.get("divisions"):
-        _common.note(
-            f"{model} was trained on a part of {trained_on['source']}, divided anew; {source} has its own splits: if "
-            f"these are the same images, some were trained on"
+        draw_predictions(
+            loaded.models[0],
+            loaded.split,
+            loaded.preprocessing[0],
+            loaded.source.class_names,
+            request.plot,
+            measured.title,
         )
 
 
-def _recipes(record, model):
-    """Return the protocol of the recipe that a model was trained by."""
+def _output_files(folder: str, request: _Request) -> dict[str, Path]:
+    """Check that the files can be written, and return them by stem."""
+    names = ["evaluation.json", "confusion.png", "reliability.png", "mistakes.png"]
+    if request.corruptions:
+        names.append("robustness.png")
+    paths = [Path(folder) / name for name in names]
+    for path in paths:
+        _common.prepare_plot(path, request.force)
+    return {path.stem: path for path in paths}
+
+
+def _load(request: _Request) -> _Loaded:
+    """Open the models and the images, and check that they fit together."""
+    opened = [_model.open_model(text) for text in request.models]
+    from keras_cnns.evaluation.evaluator import check_outputs
+
+    models, records = [model for model, _, _ in opened], [record for _, record, _ in opened]
+    preprocessing = [
+        _model.preprocessing_of(model, record, text)
+        for model, record, text in zip(models, records, request.models, strict=True)
+    ]
+    source = _model.reopen(records[0], request.source, request.data_dir, request.download)
+    _note_division(request.models[0], records[0], source, request.source)
+    _model.print_notes(source, request.split)
+    _check_classes(request.models, records, source)
+    protocol = request.protocol
+    if protocol == RECIPE:
+        protocol = _recipe_protocol(records[0], request.models[0])
+    split = source.split(request.split)
+    classifiers = [
+        check_outputs(_model.classifier(model, source.class_names, text), source.class_names)
+        for model, text in zip(models, request.models, strict=True)
+    ]
+    return _Loaded(classifiers, preprocessing, source, split, protocol)
+
+
+def _check_classes(texts: Sequence[str], records: "Sequence[ModelInfo | None]", source: "Source") -> None:
+    """Raise ArgumentError unless all models have the classes of the first one."""
+    from keras_cnns.errors import ArgumentError
+
+    for text, record in zip(texts[1:], records[1:], strict=True):
+        if record and record.class_names and source.class_names not in (record.class_names, record.class_ids):
+            raise ArgumentError(
+                f"models whose probabilities are averaged must have the same classes in the same order; measure "
+                f"{text} by itself. Received: {text!r} with {', '.join(record.class_names[:10])}"
+            )
+
+
+def _note_division(model: str, record: "ModelInfo | None", source: "Source", name: str) -> None:
+    """Say how a source's division relates to that of the training.
+
+    Args:
+        model: MODEL.
+        record: of the model.
+        source: as opened.
+        name: SOURCE.
+    """
+    trained_on = (record and record.data) or {}
+    if source.divisions:
+        _output.note(f"{name} is divided as it was for the training of {model}")
+    elif trained_on.get("divisions"):
+        _output.note(
+            f"{model} was trained on a part of {trained_on['source']}, which was divided for it; {name} has its own "
+            "splits: if these are the same images, the model was trained on some of them"
+        )
+
+
+def _recipe_protocol(record: "ModelInfo | None", model: str) -> str:
+    """Return the protocol of the recipe that a model was trained with."""
     from keras_cnns.errors import ArgumentError
 
     if not (record and record.recipe):
@@ -174,44 +290,88 @@ def _recipes(record, model):
     return record.recipe.get("protocol", "center")
 
 
-def _print(title, result, spoiled):
-    measures = [result.recall, result.precision, result.f1]
-    rows = [
-        (name, f"{sum(row):,}", *("" if measure[name] is None else f"{measure[name]:.2%}" for measure in measures))
-        for name, row in zip(result.per_class, result.confusion, strict=True)
-    ]
-    rows.append(("all", f"{result.examples:,}", f"{result.top1:.2%}", "", ""))
-    columns = [
-        ("class",),
-        ("images", "right", 0),
-        ("recall", "right", 0),
-        ("precision", "right", 1),
-        ("F1", "right", 2),
-    ]
-    _common.table(title, columns, rows)
-    _common.echo(f"expected calibration error {result.calibration_error:.2%}")
-    if spoiled:
-        rows = [(name, *(f"{value:.1%}" for value in values)) for name, values in spoiled.corrupted.items()]
-        ranks = {1: 1, 5: 2, 3: 3, 2: 4, 4: 5}
-        columns = [("corruption",), *((f"severity {k}", "right", ranks[k]) for k in range(1, 6))]
-        _common.table(f"top-1 on corrupted images: mean {spoiled.mean:.2%}", columns, rows)
+def _measure(request: _Request, loaded: _Loaded) -> _Measured:
+    """Return the results of the models on the split."""
+    from keras_cnns.evaluation import predict_split, robustness, score
+
+    def track(batches: Iterable) -> Iterable:
+        return _output.track(batches, "images")
+
+    probabilities, labels = predict_split(
+        loaded.models,
+        loaded.split,
+        loaded.preprocessing,
+        protocol=loaded.protocol,
+        scales=request.scales,
+        batch_size=request.batch_size,
+        progress=track,
+    )
+    result = score(probabilities, labels, loaded.source.class_names)
+    corrupted = None
+    if request.corruptions:
+        corrupted = robustness(
+            loaded.models[0],
+            loaded.split,
+            loaded.preprocessing[0],
+            batch_size=request.batch_size,
+            progress=track,
+        )
+    return _Measured(_title(request, loaded.protocol, result), probabilities, labels, result, corrupted)
 
 
-def _write(written, values, title, result, spoiled, predicted, images, preprocessing):
+def _title(request: _Request, protocol: str, result: "Result") -> str:
+    how = "" if protocol == "center" else f", {protocol}"
+    how += f" at {', '.join(map(str, request.scales))}" if request.scales else ""
+    # With five classes or fewer, top-5 is always 100 %
+    top5 = f" top-5 {result.top5:.2%}," if len(result.per_class) > 5 else ""
+    return (
+        f"{' + '.join(request.models)} on {request.split} of {request.source}{how}: "
+        f"top-1 {result.top1:.2%},{top5} loss {result.loss:.4f}"
+    )
+
+
+def _to_json(request: _Request, loaded: _Loaded, measured: _Measured) -> dict[str, Any]:
+    models: dict[str, Any] = {"models": request.models}
+    if len(request.models) == 1:
+        models = {"model": request.models[0]}
+    values = {
+        **models,
+        "data": request.source,
+        "split": request.split,
+        "protocol": loaded.protocol,
+        "scales": request.scales,
+        **measured.result.to_json(),
+    }
+    if measured.robustness:
+        values["robustness"] = measured.robustness.to_json()
+    return values
+
+
+def _write(files: Mapping[str, Path], values: Mapping[str, Any], loaded: _Loaded, measured: _Measured) -> None:
     """Write the JSON file and the drawings."""
     from keras_cnns import _files, _render
     from keras_cnns.evaluation import draw_mistakes, draw_result
 
-    folder = written["evaluation"].parent
-    _files.write_json(written["evaluation"], values)
-    draw_result(result, folder, title)
-    if not draw_mistakes(*predicted, images, preprocessing, list(result.per_class), written["mistakes"], title):
-        written["mistakes"].unlink(missing_ok=True)  # of the run that is overwritten
-        _common.note(f"{written['mistakes']}: not written, as there was no mistake")
-    if spoiled:
-        _render.robustness_curves(spoiled.clean, spoiled.corrupted, written["robustness"], title)
+    result, title = measured.result, measured.title
+    _files.write_json(files["evaluation"], values)
+    draw_result(result, files["evaluation"].parent, title)
+    was_drawn = draw_mistakes(
+        measured.probabilities,
+        measured.labels,
+        loaded.split,
+        loaded.preprocessing[0],
+        list(result.per_class),
+        files["mistakes"],
+        title,
+    )
+    if not was_drawn:
+        files["mistakes"].unlink(missing_ok=True)  # a drawing of the run that --force overwrites
+        _output.note(f"{files['mistakes']}: not written, as there was no mistake")
+    if measured.robustness:
+        clean, corrupted = measured.robustness.clean, measured.robustness.corrupted
+        _render.robustness_curves(clean, corrupted, files["robustness"], title)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     _common.run(command, arguments)

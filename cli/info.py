@@ -1,43 +1,96 @@
-"""cnn-info: what the networks are, and what each layer costs and sees."""
+"""cnn-info: tables of networks, and of their layers' costs."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
-from keras_cnns.cli import _common, _foreign, _model
+from keras_cnns.cli import _common, _foreign, _model, _options, _output
+
+if TYPE_CHECKING:
+    from keras_cnns.analysis import Account, ReceptiveField
+    from keras_cnns.saving import ModelInfo
+
+EXAMPLES = ("cnn-info ResNet50 --plot resnet50.png", "cnn-info AlexNet VGG16 nin:digits")
+ALL_COLUMNS = (
+    ("network",),
+    ("paper", "left", 6, 30),
+    ("input", "left", 3),
+    ("parameters", "right", 1),
+    ("multiply-adds", "right", 2),
+    ("published error", "left", 5, 30),
+    ("weights", "left", 4, 12),
+)
+LAYER_COLUMNS = (
+    ("layer",),
+    ("kind", "left", 5),
+    ("output", "left", 3),
+    ("parameters", "right", 1),
+    ("multiply-adds", "right", 2),
+    ("receptive field", "right", 4),
+)
+COMPARISON_COLUMNS = (
+    ("model",),
+    ("input", "left", 5),
+    ("parameters", "right", 1),
+    ("multiply-adds", "right", 2),
+    ("activations", "right", 4),
+    ("error", "left", 3, 24),
+)
+
+Point = tuple[str, int, int, Mapping[str, float]]  # name, multiply-adds, parameters, errors in percent
 
 
-@click.command("cnn-info", epilog=_common.EXIT_CODES)
+@_options.command("cnn-info", examples=EXAMPLES)
 @click.argument("models", nargs=-1, metavar="[NETWORK|MODEL]...", shell_complete=_model.complete_network)
-@click.option(
+@_options.option(
     "--input-size",
     type=click.IntRange(1, 4096),
     metavar="N",
+    section="Contents",
     help="Side of the images in pixels; by default the network's.",
 )
-@click.option("--recipe", is_flag=True, help="How the network is trained, instead of its layers.")
-@click.option(
+@_options.option("--recipe", is_flag=True, section="Contents", help="Show how the network is trained, not its layers.")
+@_options.option(
+    "--versions",
+    is_flag=True,
+    section="Contents",
+    help="Show versions, processor, devices and settings, for a bug report.",
+)
+@_options.option(
     "--plot",
     type=click.Path(dir_okay=False),
     metavar="FILE.png",
-    help="Draw one network as a bar a layer, several as bubbles: multiply-adds, parameters, published error.",
+    section="Output",
+    help="Draw one network with one bar per layer, or several as bubbles by multiply-adds, parameters and published "
+    "error.",
 )
-@click.option("--versions", is_flag=True, help="Versions, processor, devices, settings: what a bug report needs.")
-@_common.force_option
+@_options.force_option
 @_foreign.import_option
-@_common.options
-def command(models, input_size, recipe, plot, versions, force, as_json):
-    """Show all networks, or the layers of one (NETWORK as ResNet50, MODEL as in cnn-export), or compare several.
+@_options.output_options
+def command(
+    models: tuple[str, ...],
+    input_size: int | None,
+    recipe: bool,
+    plot: str | None,
+    versions: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Show all networks, the layers of one, or compare several.
+
+    NETWORK is a name such as ResNet50; MODEL is a .keras file, or NAME:WEIGHTS such as nin:digits.
 
     Parameters are the trained ones, multiply-adds those of convolutions and dense layers for one image. A receptive
-    field is the part of the image that one position of a map sees, behind it the distance of two such fields.
+    field is the part of the image that one position of a feature map sees; it is followed by the distance between two
+    neighboring fields.
     """
-    from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError
 
     if versions:
         if models or recipe or plot or input_size:
-            raise ArgumentError(f"--versions stands alone, or with --json. Received: models={models}")
-        _show_versions(as_json)
+            raise ArgumentError(f"--versions goes with --json only. Received: models={models}")
+        _print_versions(as_json)
         return
     if plot:
         _common.prepare_plot(plot, force)
@@ -48,46 +101,46 @@ def command(models, input_size, recipe, plot, versions, force, as_json):
                 "--recipe takes one network or model, and neither --plot nor --input-size. Received: "
                 f"{', '.join([*models, *others]) or 'none'}"
             )
-        _show_recipe(models[0], as_json)
+        from keras_cnns.cli import _recipe_table
+
+        _recipe_table.print_recipes(models[0], as_json)
     elif not models:
         if input_size:
             raise ArgumentError(f"--input-size takes a network or model. Received: --input-size {input_size}")
-        _show_all(plot, as_json)
+        _print_all(plot, as_json)
     else:
-        for text in models:  # a misspelt one is answered at once
-            _model.locate(text) if _is_model(text) else canonical_name(text)
-        _model.load_keras()
-        shown = [_look_at(text, input_size) for text in models]
-        if len(shown) == 1:
-            _show_layers(shown[0], plot, as_json)
-        else:
-            _compare(shown, plot, as_json)
+        _print_models(models, input_size, plot, as_json)
 
 
-def _is_model(text):
-    """Return whether the argument is a MODEL, a file or NAME:WEIGHTS, and not just a network's name."""
-    return ":" in text or _model.is_file_name(text)
+def _print_models(models: Sequence[str], input_size: int | None, plot: str | None, as_json: bool) -> None:
+    """Print the layers of one model, or compare several."""
+    from keras_cnns.applications._registry import canonical_name
+
+    for text in models:  # finds a misspelled name before keras is imported, which takes seconds
+        _model.locate(text) if _model.is_model(text) else canonical_name(text)
+    _model.load_keras()
+    subjects = [_examine(text, input_size) for text in models]
+    if len(subjects) == 1:
+        _print_layers(subjects[0], plot, as_json)
+    else:
+        _print_comparison(subjects, plot, as_json)
 
 
-def _show_versions(as_json):
+def _print_versions(as_json: bool) -> None:
     """Print versions, processor, devices and settings."""
     from keras_cnns.cli import _versions
 
-    found = _versions.collect()
+    facts = _versions.collect()
     if as_json:
-        _common.print_json(found)
+        _output.print_json(facts)
         return
-    packages, settings = found.pop("packages"), found.pop("settings")
-    rows = [*found.items(), *packages.items(), *(settings.items() or [("settings", "none")])]
-    _common.table("What a bug report needs:", [("name",), ("value", "left", 0, 20)], rows)
+    packages, settings = facts.pop("packages"), facts.pop("settings")
+    rows = [*facts.items(), *packages.items(), *(settings.items() or [("settings", "none")])]
+    _output.table("For a bug report:", [("name",), ("value", "left", 0, 20)], rows)
 
 
-def _shape(shape):
-    return "x".join(map(str, shape))
-
-
-def _show_all(plot, as_json):
-    """All networks, from the facts alone."""
+def _print_all(plot: str | None, as_json: bool) -> None:
+    """Print all networks, from the recorded facts alone."""
     from keras_cnns import applications
     from keras_cnns.applications._facts import FACTS
 
@@ -96,19 +149,10 @@ def _show_all(plot, as_json):
         points = [(name, facts.macs, facts.parameters, facts.errors) for name, facts in FACTS.items()]
         _plot_bubbles(points, plot, "The networks as published")
     if as_json:
-        _common.print_json(
+        _output.print_json(
             [{"name": name, **dataclasses.asdict(facts), "weights": weights[name]} for name, facts in FACTS.items()]
         )
         return
-    columns = [
-        ("network",),
-        ("paper", "left", 6, 30),
-        ("input", "left", 3),
-        ("parameters", "right", 1),
-        ("multiply-adds", "right", 2),
-        ("published error", "left", 5, 30),
-        ("weights", "left", 4, 12),
-    ]
     rows = [
         (
             name,
@@ -121,77 +165,90 @@ def _show_all(plot, as_json):
         )
         for name, facts in FACTS.items()
     ]
-    _common.table(f"{len(rows)} networks", columns, rows)
+    _output.table(f"{len(rows)} networks", ALL_COLUMNS, rows)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Shown:
-    """What is shown of a network or model.
+class _Subject:
+    """A network or model, and its measures.
 
     Attributes:
-        title: as the user called it.
-        citation: of its paper, None for a model of another kind.
+        title: the name on the command line.
+        citation: of its paper; None for a model of another kind.
         account: `keras_cnns.analysis.Account`.
-        fields: the receptive field or None of each row.
-        errors: in percent, those published of a network, those measured of a model.
+        fields: for each row of the account, the receptive field or None.
+        errors: in percent; published for a network, measured for a model.
     """
 
     title: str
     citation: str | None
-    account: object
-    fields: list
-    errors: dict
+    account: "Account"
+    fields: "Sequence[ReceptiveField | None]"
+    errors: Mapping[str, float]
+
+    @property
+    def inputs(self) -> str:
+        """Return the shapes of the inputs, in words."""
+        return ", ".join(map(_shape, self.account.input_shapes))
+
+    @property
+    def activations(self) -> str:
+        """Return the size of all activations, in words."""
+        return f"{self.account.activation_bytes / 1e6:,.3g} MB"
 
 
-def _look_at(text, input_size):
-    """Return `_Shown` of a network or model."""
+def _examine(text: str, input_size: int | None) -> _Subject:
+    """Build or open a network or model, and count its layers' costs."""
     from keras_cnns import applications
     from keras_cnns.analysis import account, receptive_fields
     from keras_cnns.applications._facts import FACTS
     from keras_cnns.applications._registry import canonical_name
 
     shape = None
-    if _is_model(text):
+    if _model.is_model(text):
         model, record, _ = _model.open_model(text)
-        title, facts = text, FACTS.get(record and record.builder)
+        title, facts = text, FACTS.get(record.builder) if record and record.builder else None
         errors = _measured_errors(record) if record else {}
         if input_size:
             shape = (input_size, input_size, model.inputs[0].shape[-1])
     else:
         title = canonical_name(text)
-        facts, errors = FACTS[title], FACTS[title].errors
+        facts, errors = FACTS[title], dict(FACTS[title].errors)
         sized = {"input_shape": (input_size, input_size, facts.input_shape[-1])} if input_size else {}
-        # Random numbers would take most of the time
+        # Zeros, because drawing random weights would take most of the time
         model = applications.create_model(title, kernel_initializer="zeros", **sized)
-    found = account(model, shape)
+    costs = account(model, shape)
     takes_images = len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
-    fields = receptive_fields(model, shape) if takes_images else [None] * len(found.rows)
-    return _Shown(title, facts and facts.citation, found, fields, dict(errors))
+    fields = receptive_fields(model, shape) if takes_images else [None] * len(costs.rows)
+    return _Subject(title, facts.citation if facts else None, costs, fields, errors)
 
 
-def _measured_errors(record):
-    """Return the test error that a model's record tells, in percent, named as published ones are."""
-    source, measured = (record.data or {}).get("source", "images"), record.metrics.get("test", {})
-    return {f"{source} test, top-1": round(100 * (1 - measured["top1"]), 2)} if "top1" in measured else {}
+def _measured_errors(record: "ModelInfo") -> dict[str, float]:
+    """Return the test error in a model's record, in percent.
+
+    Its name has the form of published ones.
+    """
+    source, metrics = (record.data or {}).get("source", "images"), record.metrics.get("test", {})
+    return {f"{source} test, top-1": round(100 * (1 - metrics["top1"]), 2)} if "top1" in metrics else {}
 
 
-def _show_layers(shown, plot, as_json):
-    """The layers of one network."""
-    found = shown.account
+def _print_layers(subject: _Subject, plot: str | None, as_json: bool) -> None:
+    """Print the layers of one network or model."""
+    account = subject.account
     if plot:
         from keras_cnns import _render
 
         bars = [
             (row.layer, row.output_shape, row.macs, row.trainable + row.fixed)
-            for row in found.rows
+            for row in account.rows
             if row.macs is None or row.connections
         ]
-        _render.network_bars(bars, plot, f"{shown.title}, input {_inputs(found)}")
+        _render.network_bars(bars, plot, f"{subject.title}, input {subject.inputs}")
     if as_json:
-        values = found.to_json()
-        for row, field in zip(values["rows"], shown.fields, strict=True):
+        values = account.to_json()
+        for row, field in zip(values["rows"], subject.fields, strict=True):
             row["receptive_field"] = field and dataclasses.asdict(field)
-        _common.print_json({"model": shown.title, "errors": shown.errors, **values})
+        _output.print_json({"model": subject.title, "errors": subject.errors, **values})
         return
     rows = [
         (
@@ -202,135 +259,94 @@ def _show_layers(shown, plot, as_json):
             "not counted" if row.macs is None else f"{row.macs:,}",
             "-" if field is None else f"{_shape(field.size)} / {field.stride[0]}",
         )
-        for row, field in zip(found.rows, shown.fields, strict=True)
+        for row, field in zip(account.rows, subject.fields, strict=True)
     ]
-    columns = [
-        ("layer",),
-        ("kind", "left", 5),
-        ("output", "left", 3),
-        ("parameters", "right", 1),
-        ("multiply-adds", "right", 2),
-        ("receptive field", "right", 4),
-    ]
-    lines = [f"{shown.title}: {shown.citation}" if shown.citation else shown.title]
+    lines = [f"{subject.title}: {subject.citation}" if subject.citation else subject.title]
     lines.append(
-        f"input {_inputs(found)}; {found.trainable:,} parameters trained, {found.fixed:,} fixed; {found.macs:,} "
-        f"multiply-adds; {found.connections:,} connections; {_megabytes(found)} of activations an image"
+        f"input {subject.inputs}; {account.trainable:,} parameters trained, {account.fixed:,} fixed; "
+        f"{account.macs:,} multiply-adds; {account.connections:,} connections; {subject.activations} of activations "
+        "per image"
     )
-    if found.not_counted:
-        lines.append(f"not counted, and not in these sums: {', '.join(found.not_counted)}")
-    lines += [f"error, {key}: {value} %" for key, value in shown.errors.items()]
-    _common.table("\n".join(lines), columns, rows)
+    if account.not_counted:
+        lines.append(f"not counted, and not in these sums: {', '.join(account.not_counted)}")
+    lines += [f"error, {key}: {value} %" for key, value in subject.errors.items()]
+    _output.table("\n".join(lines), LAYER_COLUMNS, rows)
 
 
-def _inputs(found):
-    return ", ".join(map(_shape, found.input_shapes))
-
-
-def _megabytes(found):
-    return f"{found.activation_bytes / 1e6:,.3g} MB"
-
-
-def _compare(several, plot, as_json):
-    """Several networks side by side."""
+def _print_comparison(subjects: Sequence[_Subject], plot: str | None, as_json: bool) -> None:
+    """Print several networks or models, one per row."""
     if plot:
-        points = [(one.title, one.account.macs, one.account.trainable, one.errors) for one in several]
-        _plot_bubbles(points, plot, ", ".join(one.title for one in several))
+        points = [
+            (subject.title, subject.account.macs, subject.account.trainable, subject.errors) for subject in subjects
+        ]
+        _plot_bubbles(points, plot, ", ".join(subject.title for subject in subjects))
     if as_json:
-        totals = [{key: value for key, value in one.account.to_json().items() if key != "rows"} for one in several]
-        _common.print_json(
-            [{"model": one.title, "errors": one.errors, **total} for one, total in zip(several, totals, strict=True)]
-        )
+        values: list[dict[str, Any]] = []
+        for subject in subjects:
+            totals = {key: value for key, value in subject.account.to_json().items() if key != "rows"}
+            values.append({"model": subject.title, "errors": subject.errors, **totals})
+        _output.print_json(values)
         return
     rows = [
         (
-            one.title,
-            _inputs(one.account),
-            f"{one.account.trainable:,}",
-            f"{one.account.macs / 1e6:,.1f} M" + (" and what is not counted" if one.account.not_counted else ""),
-            _megabytes(one.account),
-            "; ".join(f"{key} {value} %" for key, value in list(one.errors.items())[:2]) or "-",
+            subject.title,
+            subject.inputs,
+            f"{subject.account.trainable:,}",
+            f"{subject.account.macs / 1e6:,.1f} M"
+            + (" and what is not counted" if subject.account.not_counted else ""),
+            subject.activations,
+            "; ".join(f"{key} {value} %" for key, value in list(subject.errors.items())[:2]) or "-",
         )
-        for one in several
+        for subject in subjects
     ]
-    columns = [
-        ("model",),
-        ("input", "left", 5),
-        ("parameters", "right", 1),
-        ("multiply-adds", "right", 2),
-        ("activations", "right", 4),
-        ("error", "left", 3, 24),
-    ]
-    _common.table(f"{len(rows)} models", columns, rows)
+    _output.table(f"{len(rows)} models", COMPARISON_COLUMNS, rows)
 
 
-def _plot_bubbles(points, path, title):
-    """Draw (name, multiply-adds, parameters, errors) by the error that the most of them have in common."""
+def _shape(shape: Iterable[int | None]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _plot_bubbles(points: Sequence[Point], path: str, title: str) -> None:
+    """Draw networks by the error that is known for most of them.
+
+    Args:
+        points: (name, multiply-adds, parameters, errors) of each network.
+        path: of the PNG file.
+        title: of the drawing.
+    """
     from keras_cnns import _render
 
-    def measures(errors):
-        """The errors by data set and rank, each under the first condition named."""
-        found = {}
-        for key, value in errors.items():
-            data, *conditions = key.split(", ")
-            rank = conditions[-1] if conditions and conditions[-1].startswith("top-") else ""
-            found.setdefault(f"{data}, {rank}".rstrip(", "), value)
-        return found
-
-    known = [measures(errors) for *_, errors in points]
-    names = dict.fromkeys(name for one in known for name in one)
-    if not names:
-        _render.network_bubbles([(n, m, p, p) for n, m, p, _ in points], path, title, "parameters")
+    all_errors = [_errors_by_dataset(errors) for *_, errors in points]
+    kinds = dict.fromkeys(kind for errors in all_errors for kind in errors)
+    if not kinds:
+        sizes = [(name, macs, parameters, parameters) for name, macs, parameters, _ in points]
+        _render.network_bubbles(sizes, path, title, "parameters")
         return
-    best = max(names, key=lambda name: sum(name in one for one in known))
-    drawn = [(n, m, p, one[best]) for (n, m, p, _), one in zip(points, known, strict=True) if best in one]
-    _render.network_bubbles(drawn, path, title, f"error, %: {best}")
-    missing = [n for (n, *_), one in zip(points, known, strict=True) if best not in one]
+    shared = max(kinds, key=lambda kind: sum(kind in errors for errors in all_errors))
+    bubbles, missing = [], []
+    for (name, macs, parameters, _), errors in zip(points, all_errors, strict=True):
+        if shared in errors:
+            bubbles.append((name, macs, parameters, errors[shared]))
+        else:
+            missing.append(name)
+    _render.network_bubbles(bubbles, path, title, f"error, %: {shared}")
     if missing:
-        _common.note(f"{path}: no error on {best} is known, so they are not drawn: {', '.join(missing)}")
+        _output.note(f"{path}: no error on {shared} is known, so they are not drawn: {', '.join(missing)}")
 
 
-ALWAYS = "builder optimizer learning_rate schedule batch_size epochs preprocessing augmentation protocol".split()
+def _errors_by_dataset(errors: Mapping[str, float]) -> dict[str, float]:
+    """Return the first error of each dataset and rank.
+
+    A name such as "ILSVRC-2012 validation, 10 crops, top-1" loses its conditions: "ILSVRC-2012 validation, top-1".
+    """
+    by_dataset: dict[str, float] = {}
+    for key, value in errors.items():
+        dataset, *conditions = key.split(", ")
+        rank = conditions[-1] if conditions and conditions[-1].startswith("top-") else ""
+        by_dataset.setdefault(f"{dataset}, {rank}".rstrip(", "), value)
+    return by_dataset
 
 
-def _show_recipe(text, as_json):
-    """The recipe in a model file, or those for a network."""
-    from keras_cnns import recipes
-    from keras_cnns.applications._registry import canonical_name
-    from keras_cnns.errors import ArgumentError
-
-    if _is_model(text):
-        record = _model.read_record(*_model.locate(text))
-        if not record or not record.recipe:
-            raise ArgumentError(f"the model carries no recipe. Received: MODEL={text!r}")
-        found = [dict(record.recipe)]
-    else:
-        builder = canonical_name(text)
-        found = [one.to_json() for one in recipes.RECIPES.values() if one.suits(builder)]
-    if as_json:
-        _common.print_json(found)
-        return
-    names, unset = [one["name"] for one in found], recipes.Recipe("").to_json()
-    # What no recipe sets says nothing, but for what every training has
-    shown = [f for f in unset if f in ALWAYS or any(one.get(f, unset[f]) != unset[f] for one in found)]
-    rows = [(field, *(_plain(one.get(field)) for one in found)) for field in shown if field != "name"]
-    title = f"{text}: {_common.counted(len(found), 'recipe')}"
-    _common.table(title, [("", "left"), *((name, "left", 0, 16) for name in names)], rows, below=True)
-
-
-def _plain(value):
-    """Return a value of a recipe as text."""
-    if isinstance(value, dict) and set(value) == {"class_name", "config"}:  # of an initializer
-        return f"{value['class_name']}({', '.join(f'{key}={setting}' for key, setting in value['config'].items())})"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(setting)}" for key, setting in value.items()) or "-"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_plain, value)) or "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "-" if value is None else str(value)
-
-
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     _common.run(command, arguments)

@@ -1,137 +1,209 @@
-"""cnn-predict: what is in an image."""
+"""cnn-predict: the most probable classes of images."""
 
+import dataclasses
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
-from keras_cnns.cli import _common, _foreign, _model
+from keras_cnns.cli import _common, _foreign, _model, _options, _output
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_cnns.data import Preprocessing
+    from keras_cnns.typing import Probabilities
 
 CHUNK = 256  # images read at a time, so that a folder of any size fits into memory
+EXAMPLES = (
+    "cnn-predict nin:digits digit.png",
+    "cnn-predict runs/digits/model.keras photos/ --csv --output table.csv",
+)
+
+Prediction = tuple[str, list[tuple[str, float]]]  # path of an image; its classes and probabilities, best first
 
 
-@click.command("cnn-predict", epilog=_common.EXIT_CODES)
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """The command line.
+
+    Attributes:
+        model: MODEL.
+        images: files and folders.
+        top: number of classes per image.
+        as_csv: whether to print CSV.
+        output: file to write, or None.
+        skip_broken: whether to leave out unreadable images.
+        force: whether to overwrite the file.
+        as_json: whether to print JSON.
+    """
+
+    model: str
+    images: tuple[str, ...]
+    top: int
+    as_csv: bool
+    output: str | None
+    skip_broken: bool
+    force: bool
+    as_json: bool
+
+
+@_options.command("cnn-predict", examples=EXAMPLES)
 @click.argument("model", shell_complete=_model.complete_model)
 @click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGE...")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to show.")
-@click.option(
-    "--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability; --top 1: a row per image."
+@_options.skip_broken_option
+@_options.option(
+    "--top",
+    type=click.IntRange(1),
+    metavar="N",
+    default=5,
+    show_default=True,
+    section="Output",
+    help="Number of classes shown.",
 )
-@click.option(
+@_options.option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    section="Output",
+    help="Print CSV: path, rank, class, probability; with --top 1, one row per image.",
+)
+@_options.option(
     "--output",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Write what --csv or --json gives to FILE, whole or not at all.",
+    section="Output",
+    help="Write the result of --csv or --json to FILE, which is complete or not written.",
 )
-@click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read; each is named.")
-@_common.force_option
+@_options.force_option
 @_foreign.model_options
-@_common.options
-def command(model, images, top, as_csv, output, skip_broken, force, as_json):
-    """Show the most probable classes of each IMAGE, by MODEL (a .keras file, or NAME:WEIGHTS as nin:digits).
+@_options.output_options
+def command(**options: Any) -> None:
+    """Show the most probable classes of each IMAGE.
+
+    MODEL is a .keras file, or NAME:WEIGHTS such as nin:digits.
 
     IMAGE is a file of any size and common format, gray, colored or partly transparent (shown on white); or a folder,
-    of which all images are taken, those in its subfolders too.
+    whose images, including those in its subfolders, are all used.
     """
-    if as_csv and as_json:
+    request = _Request(**options)
+    if request.as_csv and request.as_json:
         raise click.UsageError("--csv and --json are two forms of the result: give one of them.")
-    if output and not (as_csv or as_json):
-        raise click.UsageError("--output goes with --csv or --json.")
-    if output:
-        _common.prepare_plot(output, force)
-    loaded, record, _ = _model.open_model(model)
-    paths = _files(images)
+    if request.output:
+        if not (request.as_csv or request.as_json):
+            raise click.UsageError("--output goes with --csv or --json.")
+        _common.prepare_plot(request.output, request.force)
+    _write(request, _predictions(request))
+
+
+def _predictions(request: _Request) -> list[Prediction]:
+    """Return the predictions for the images of the command line."""
+    model, record, _ = _model.open_model(request.model)
+    paths = _image_files(request.images)
     from keras_cnns._models import main_output, names_of_classes
     from keras_cnns.applications import decode_predictions
 
-    loaded = _model.classifier(loaded, record and record.class_names, model)
-    preprocessing = _model.preprocessing_of(loaded, record, model)
-    paths, probabilities = _predict(main_output(loaded), paths, preprocessing, skip_broken)
+    model = _model.classifier(model, record and record.class_names, request.model)
+    preprocessing = _model.preprocessing_of(model, record, request.model)
+    if request.skip_broken:
+        paths = _without_broken(paths)
+    probabilities = _probabilities(main_output(model), paths, preprocessing)
     names = names_of_classes(record and record.class_names, probabilities.shape[1])
-    found = list(zip(paths, decode_predictions(probabilities, names, top=top), strict=True))
-    if as_csv:
-        text = _csv(found)
-    elif as_json:
-        text = [
-            {"image": path, "predictions": [{"class": name, "probability": p} for name, p in pairs]}
-            for path, pairs in found
-        ]
-    if output:
-        from keras_cnns import _files as files
-
-        if as_json:
-            files.write_json(output, text)
-        else:
-            with files.writing(output) as temporary:  # names of files may hold bytes that are no UTF-8
-                temporary.write_text(text, "utf8", "backslashreplace", newline="")
-        _common.note(f"{output}: {_common.counted(len(found), 'image')}")
-    elif as_json:
-        _common.print_json(text)
-    elif as_csv:
-        _common.echo(text.removesuffix("\n"))
-    else:
-        rows = [
-            (path if k == 0 else "", name, f"{probability:.2%}")
-            for path, pairs in found
-            for k, (name, probability) in enumerate(pairs)
-        ]
-        _common.table(model, [("image",), ("class", "left", 0), ("probability", "right", 0)], rows)
+    return list(zip(paths, decode_predictions(probabilities, names, top=request.top), strict=True))
 
 
-def _files(images):
-    """Return the paths of the images, in the given order, those of a folder by name.
+def _image_files(images: Sequence[str]) -> list[str]:
+    """Return the paths of the images, in the given order.
 
-    Folders are searched as deep as they go. What is no image is counted and named on stderr; hidden files and folders
-    are passed over, as other programs keep their own there.
+    Those of a folder and its subfolders are ordered by name. Other files are counted and named on stderr. Hidden files
+    and folders are skipped, as other programs keep their own files there.
 
     Raises:
-        SourceError: if there is no such file, or no image in a folder.
+        SourceError: if a file does not exist, or a folder has no image.
     """
     from keras_cnns.data.image_listing import Listing
     from keras_cnns.errors import SourceError, nearest
 
-    paths = []
-    for given in images:
-        if "://" in given and not os.path.lexists(given):
-            raise SourceError(f"{given}: an address is not fetched. Download the image and name its file.")
-        if not os.path.lexists(given):
-            folder = os.path.dirname(given)
-            near = nearest(os.path.basename(given), os.listdir(folder or ".") if os.path.isdir(folder or ".") else [])
-            raise SourceError(f"{given}: No such file or folder.{near}")
-        if not os.path.isdir(given):
-            paths.append(given)
+    paths: list[str] = []
+    for image in images:
+        if "://" in image and not os.path.lexists(image):
+            raise SourceError(f"{image}: an address is not fetched. Download the image and name its file.")
+        if not os.path.lexists(image):
+            folder = os.path.dirname(image) or "."
+            near = nearest(os.path.basename(image), os.listdir(folder) if os.path.isdir(folder) else [])
+            raise SourceError(f"{image}: No such file or folder.{near}")
+        if not os.path.isdir(image):
+            paths.append(image)
             continue
         listing = Listing()
-        found = listing.images_below(given)
+        inside = listing.images_below(image)
         for skipped in listing.skipped:
-            _common.note(f"{given}: left out {skipped}")
-        if not found:
-            raise SourceError(f"{given}: holds no images{listing.hint()}. Add some, or name another folder.")
-        paths += found
+            _output.note(f"{image}: left out {skipped}")
+        if not inside:
+            raise SourceError(f"{image}: holds no images{listing.hint()}. Add some, or name another folder.")
+        paths += inside
     return paths
 
 
-def _predict(model, paths, preprocessing, skip_broken):
-    """Return (paths, probabilities of each), without those that cannot be read if these are to be skipped."""
-    import numpy as np
-
+def _without_broken(paths: Sequence[str]) -> list[str]:
+    """Return the paths of readable images, and name the others on stderr."""
     from keras_cnns.data.broken_images import unreadable
     from keras_cnns.errors import SourceError
+
+    broken = unreadable(paths)
+    for error in broken.values():
+        _output.note(f"left out: {error}")
+    _output.note(f"left out because they cannot be read: {_output.counted(len(broken), 'image')}")
+    readable = [path for path in paths if path not in broken]
+    if not readable:
+        raise SourceError("none of the images can be read. Replace them.")
+    return readable
+
+
+def _probabilities(model: "keras.Model", paths: Sequence[str], preprocessing: "Preprocessing") -> "Probabilities":
+    """Return the probabilities (images, classes) of image files."""
+    import numpy as np
+
     from keras_cnns.evaluation import predict_images
 
-    if skip_broken:
-        broken = unreadable(paths)
-        for error in broken.values():
-            _common.note(f"left out: {error}")
-        _common.note(f"{_common.counted(len(broken), 'image')} that cannot be read left out")
-        paths = [path for path in paths if path not in broken]
-        if not paths:
-            raise SourceError("none of the images can be read. Replace them.")
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    shown = _common.track(chunks, "images") if len(chunks) > 1 else chunks
-    return paths, np.concatenate([predict_images(model, chunk, preprocessing) for chunk in shown])
+    tracked = _output.track(chunks, "images") if len(chunks) > 1 else chunks
+    return np.concatenate([predict_images(model, chunk, preprocessing) for chunk in tracked])
 
 
-def _csv(found):
-    """Return the predictions as CSV."""
+def _write(request: _Request, predictions: list[Prediction]) -> None:
+    """Print the predictions, or write them to a file."""
+    if request.output:
+        from keras_cnns import _files
+
+        if request.as_json:
+            _files.write_json(request.output, _to_json(predictions))
+        else:
+            with _files.writing(request.output) as temporary:
+                # Names of files may contain bytes that are not UTF-8
+                temporary.write_text(_to_csv(predictions), "utf8", "backslashreplace", newline="")
+        _output.note(f"{request.output}: {_output.counted(len(predictions), 'image')}")
+    elif request.as_json:
+        _output.print_json(_to_json(predictions))
+    elif request.as_csv:
+        _output.echo(_to_csv(predictions).removesuffix("\n"))
+    else:
+        rows = [
+            (path if k == 0 else "", name, f"{probability:.2%}")
+            for path, pairs in predictions
+            for k, (name, probability) in enumerate(pairs)
+        ]
+        _output.table(request.model, [("image",), ("class", "left", 0), ("probability", "right", 0)], rows)
+
+
+def _to_json(predictions: list[Prediction]) -> list[dict[str, Any]]:
+    return [
+        {"image": path, "predictions": [{"class": name, "probability": probability} for name, probability in pairs]}
+        for path, pairs in predictions
+    ]
+
+
+def _to_csv(predictions: list[Prediction]) -> str:
     import csv
     import io
 
@@ -140,12 +212,12 @@ def _csv(found):
     writer.writerow(["path", "rank", "class", "probability"])
     writer.writerows(
         (path, rank, name, probability)
-        for path, pairs in found
+        for path, pairs in predictions
         for rank, (name, probability) in enumerate(pairs, start=1)
     )
     return text.getvalue()
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     _common.run(command, arguments)

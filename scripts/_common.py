@@ -1,70 +1,130 @@
-"""What the training scripts share: arguments, images made up for --smoke, and the end; each trains by itself."""
+"""Arguments, random images and measurement for the training scripts."""
 
 import argparse
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_cnns import data, evaluation, saving
 
+if TYPE_CHECKING:
+    import keras
 
-def arguments(doc, *more):
+    from keras_cnns.recipes import Recipe
+    from keras_cnns.typing import Shape
+
+
+def arguments(
+    doc: str, *options: tuple[str, Mapping[str, Any]], runs: Iterable[str] | None = None
+) -> argparse.Namespace:
     """Return the parsed command line of a script.
 
     Args:
-        doc: its docstring, whose first line is the help.
-        more: further (option, settings of `add_argument`).
+        doc: docstring of the script, which is its help.
+        options: further (option, settings of `add_argument`).
+        runs: choices for a first argument; None: there is no such argument.
     """
-    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if runs is not None:
+        parser.add_argument("run", choices=list(runs), help="what to train")
     parser.add_argument("source", nargs="?", help="FILE.npz, a folder of images or tfds:NAME")
-    parser.add_argument("--data-dir", help="where tensorflow-datasets keeps its data sets")
+    parser.add_argument("--data-dir", help="folder of tensorflow-datasets' datasets")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--output", default="model.keras", help="file to write")
-    parser.add_argument("--smoke", action="store_true", help="one short epoch on a few images that are made up")
-    for option, settings in more:
+    parser.add_argument("--smoke", action="store_true", help="train for one short epoch on a few random images")
+    for option, settings in options:
         parser.add_argument(option, **settings)
-    found = parser.parse_args()
-    if not found.source and not found.smoke:
+    parsed = parser.parse_args()
+    if not parsed.source and not parsed.smoke:
         parser.error("SOURCE is needed, unless --smoke is given")
-    return found
+    return parsed
 
 
-def source_and_recipe(found, recipe, shape, classes):
-    """Return (`Source`, `Recipe`) as the command line says; of images that are made up: few, in one short epoch.
+def source_and_recipe(
+    arguments: argparse.Namespace, recipe: "Recipe", shape: "Shape", classes: int
+) -> "tuple[data.Source, Recipe]":
+    """Return the source and recipe that the command line asks for.
+
+    With --smoke these are a few random images and one short epoch.
 
     Args:
-        found: what `arguments` returned.
+        arguments: result of `arguments`.
         recipe: `Recipe`.
-        shape: (height, width, channels) of images that are made up.
-        classes: how many classes they have.
+        shape: (height, width, channels) of random images.
+        classes: number of their classes.
     """
-    if not found.smoke:
-        recipe = recipe.replace(epochs=found.epochs or recipe.epochs)
-        return data.open_source(found.source, data_dir=found.data_dir), recipe
-    # A rate for few images, none of a schedule's warm-up
+    if not arguments.smoke:
+        recipe = recipe.replace(epochs=arguments.epochs or recipe.epochs)
+        return data.open_source(arguments.source, data_dir=arguments.data_dir), recipe
+    # Few images need a low learning rate and no warm-up
     changes = {"epochs": 1, "batch_size": 8, "warmup_steps": 0, "learning_rate": recipe.learning_rate / 100}
-    return data.open_source(made_up(shape, classes)), recipe.replace(**changes)
+    return data.open_source(str(random_images(shape, classes))), recipe.replace(**changes)
 
 
-def made_up(shape, classes):
-    """Return the path of an `.npz` of a few random images, as `open_source` takes it."""
-    random, parts = np.random.default_rng(0), {}
+def random_images(shape: "Shape", classes: int) -> Path:
+    """Write a few random images to an `.npz` file for `open_source`.
+
+    Args:
+        shape: (height, width, channels).
+        classes: number of classes.
+
+    Returns:
+        Path of the file.
+    """
+    random = np.random.default_rng(0)
+    parts: dict[str, Any] = {}
     for part in ("train", "test"):
         labels = np.arange(8 * max(2, classes)) % classes
-        parts |= {f"x_{part}": random.integers(0, 256, (len(labels), *shape), dtype="uint8"), f"y_{part}": labels}
+        parts[f"x_{part}"] = random.integers(0, 256, (len(labels), *shape), dtype="uint8")
+        parts[f"y_{part}"] = labels
     path = Path(tempfile.mkdtemp()) / "smoke.npz"
     np.savez(path, **parts)
     return path
 
 
-def save_and_measure(path, model, preprocessing, builder, network, recipe, source):
-    """Write the model file, and print how many images of the test split it tells rightly.
+def on_device(
+    model: "keras.Model", recipe: "Recipe", preprocessing: "data.Preprocessing", train: Any, validation: Any
+) -> "tuple[keras.Model, dict[str, Any]]":
+    """Put all images into the device's memory for training.
+
+    Args:
+        model: `keras.Model`.
+        recipe: `Recipe`.
+        preprocessing: `Preprocessing`.
+        train: `Split`.
+        validation: `Split`.
+
+    Returns:
+        A model with the same weights that takes the numbers of images, and the arguments of its `fit`.
+    """
+    parts = [data.read_pixels(split, preprocessing) for split in (train, validation)]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    trained = data.keep_on_device(model, images, preprocessing, augmentation=recipe.augmentation)
+    first, last = np.split(np.arange(len(images)), [train.examples])
+    fitted = {"x": first, "y": labels[first], "batch_size": recipe.batch_size}
+    return trained, {**fitted, "validation_data": (last, labels[last])}
+
+
+def save_and_measure(
+    path: str,
+    model: "keras.Model",
+    preprocessing: "data.Preprocessing",
+    builder: str,
+    network: Mapping[str, Any],
+    recipe: "Recipe",
+    source: "data.Source",
+) -> None:
+    """Write the model file, and print the accuracy on the test split.
 
     Args:
         path: of the `.keras` file.
-        model, preprocessing: as trained.
-        builder, network: name of the network and its arguments.
+        model: trained `keras.Model`.
+        preprocessing: `Preprocessing` that it was trained with.
+        builder: name of the network.
+        network: its arguments.
         recipe: `Recipe`.
         source: `Source`.
     """

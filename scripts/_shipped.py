@@ -1,9 +1,11 @@
-"""What the scripts about the weights that ship share: their entries, their images, and how they are measured."""
+"""The entries of the shipped weights, their data, and their measurement."""
 
 import argparse
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +14,13 @@ from keras_cnns._quiet import quiet
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.errors import nearest
 
-with quiet():  # TensorFlow's start-up
+if TYPE_CHECKING:
+    import keras
+
+    from keras_cnns.data import Preprocessing, Source
+    from keras_cnns.typing import Pixels, Shape
+
+with quiet():  # hides TensorFlow's startup messages
     from keras_cnns.data.splits import ArraySplit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,49 +28,60 @@ SHIPPED = ROOT / "saved_models"
 MANIFEST = SHIPPED / "manifest.json"
 FIXED_POINTS = ROOT / "tests" / "fixed_points"
 
-# Another processor, or float32 for bfloat16, turns over images whose two best classes are all but equal: of 10,000
-# CIFAR-10 images 21 changed class and 6 more were right, of MNIST 4 and 2 fewer (November 2026). Ten of 10,000 leave
-# room for that; what is wrong with a network or its pixels costs more.
+# On another processor, or in float32 instead of bfloat16, images whose two best classes are nearly tied can change
+# class: 21 of 10,000 CIFAR-10 images did (6 more were right), and 4 of MNIST (2 fewer were right; November 2026). Ten
+# of 10,000 leave room for that, and an error in a network or its pixels costs more.
 TOLERANCE = 0.001
 
 
-def entries():
-    """Return what manifest.json says of each file, in its order."""
+def entries() -> list[dict[str, Any]]:
+    """Return the entries of manifest.json, in its order."""
     return json.loads(MANIFEST.read_text("utf8"))["weights"]
 
 
-def arguments(doc, given=None):
-    """Return (folder of the .npz files, {name: entry} of the weights asked for) of a command line; exit if it is wrong.
+def arguments(doc: str, given: Sequence[str] | None = None) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Return the folder and the weights that a command line names.
 
     Args:
-        doc: the script's docstring.
-        given: list of strings; None: those of the process.
+        doc: docstring of the script.
+        given: command-line arguments; None: those of this process.
+
+    Returns:
+        Folder of the .npz files, and the entries by name.
     """
     parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="of the .npz files; default: this one")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of weights, as nin:digits; default: all")
-    found, every = parser.parse_args(given), {full_name(entry): entry for entry in entries()}
-    for name in found.names:
-        if name not in every:
-            parser.error(f"there are {', '.join(every)}.{nearest(name, every)} Received: NAME={name!r}")
-    return found.folder, {name: every[name] for name in found.names or every}
+    parser.add_argument(
+        "folder", nargs="?", default=".", metavar="FOLDER", help="folder of the .npz files; default: this one"
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="weights such as nin:digits; default: all")
+    parsed, known = parser.parse_args(given), {full_name(entry): entry for entry in entries()}
+    for name in parsed.names:
+        if name not in known:
+            parser.error(f"there are {', '.join(known)}.{nearest(name, known)} Received: NAME={name!r}")
+    return parsed.folder, {name: known[name] for name in parsed.names or known}
 
 
-def full_name(entry):
-    """Return the name of an entry's weights as the commands take it: "nin:digits"."""
+def full_name(entry: Mapping[str, Any]) -> str:
+    """Return the name of an entry's weights, such as "nin:digits"."""
     return f"{entry['builder'].lower()}:{entry['name']}"
 
 
-def data_place(name, folder):
-    """Return what `open_source` takes for a recorded source: "digits" as it is, a file as its path in `folder`."""
+def data_place(name: str, folder: str) -> str:
+    """Return the argument of `open_source` for a recorded source.
+
+    Args:
+        name: "digits", or the name of a file.
+        folder: of the file.
+    """
     return name if name == "digits" else str(Path(folder) / name)
 
 
-def data_sha256(source):
-    """Return the sha256 of a source's labels (int64), then its pixels (uint8), training images before test ones.
+def data_sha256(source: "Source") -> str:
+    """Return the sha256 of a source's labels and pixels.
 
-    It is that of the arrays and not of a file, whose bytes depend on the program that packed it, and whose labels may
-    be of any type. Of scikit-learn's digits it is that of all 1,797 as they lie there, 8x8, however they are enlarged.
+    First come all labels (int64), then all pixels (uint8), each with training images before test images. The bytes of
+    a file would also depend on the program that packed it and on the type of its labels. For scikit-learn's digits, it
+    is the sha256 of all 1,797 images as scikit-learn has them, 8x8, whatever size they are enlarged to.
 
     Args:
         source: `Source` of images in memory.
@@ -78,53 +97,58 @@ def data_sha256(source):
     return parts[0].joined(parts[1:]).fingerprint().hex()
 
 
-def protocols(entry):
-    """Return {key in an entry's metrics: protocol}: a single view, and what else the recipe measures by."""
-    papers = entry["recipe"].get("protocol", "center")
-    return {"test": "center"} if papers == "center" else {"test": "center", f"test, {papers}": papers}
+def protocols(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the protocols that an entry is measured by.
+
+    They are "center" and, if it differs, that of the recipe. The keys are those of the entry's metrics.
+    """
+    recipe_protocol = entry["recipe"].get("protocol", "center")
+    if recipe_protocol == "center":
+        return {"test": "center"}
+    return {"test": "center", f"test, {recipe_protocol}": recipe_protocol}
 
 
-def accuracies(entry):
-    """Return {protocol: top-1 on the test split} of an entry, the recipe's protocol last."""
+def accuracies(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Return an entry's top-1 by protocol, the recipe's last."""
     return {protocol: entry["metrics"][key]["top1"] for key, protocol in protocols(entry).items()}
 
 
-def image(entry):
-    """Return where the image is that README shows of an entry."""
+def image(entry: Mapping[str, Any]) -> Path:
+    """Return the path of the image that README shows for an entry."""
     return ROOT / "docs" / f"{Path(entry['file']).stem}.png"
 
 
-def measure(file, source, protocol):
-    """Return what an entry says of a measurement on the test split: the numbers, and the protocol.
+def measure(file: str | Path, source: "Source", protocol: str) -> dict[str, Any]:
+    """Return the metrics of a network on the test split.
 
-    The network computes in float32, as in `cnn-evaluate`; the numbers that its file records may be those of bfloat16.
+    The network computes in float32, as in `cnn-evaluate`; the metrics in its file may have been measured in bfloat16.
 
     Args:
         file: path of a `.keras` file.
         source: `Source`.
-        protocol: as `evaluate` takes it.
+        protocol: name of a protocol, as for `evaluate`.
     """
-    with quiet():  # TensorFlow complains that one network after another is compiled
+    with quiet():  # hides TensorFlow's warning about compiling one network after another
         model, record = saving.load_with_info(file)
         if source.class_names == tuple(map(str, range(len(record.class_names)))):
-            # Files of keras.datasets have no names; `data_sha256` tells whether their labels are those of the training
+            # Files of keras.datasets have no class names; `data_sha256` shows whether their labels are the training's
             source = dataclasses.replace(source, class_names=record.class_names)
         split = source.split("test")
         result = evaluation.evaluate(model, split, record.preprocessing, record.class_names, protocol=protocol)
     return {"protocol": protocol, **result.summary()}
 
 
-def agree(measured, recorded):
-    """Return whether two measurements' top-1 differ by no more than `TOLERANCE`, or by one image."""
-    differ = abs(measured["top1"] - recorded["top1"])
-    return measured["examples"] == recorded["examples"] and differ < max(1.5 / recorded["examples"], TOLERANCE)
+def agree(measured: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
+    """Return whether two accuracies differ by `TOLERANCE` or one image at most."""
+    difference = abs(measured["top1"] - recorded["top1"])
+    return measured["examples"] == recorded["examples"] and difference < max(1.5 / recorded["examples"], TOLERANCE)
 
 
-def published_error(entry):
-    """Return the paper's test error on an entry's data, in percent; None if it has none.
+def published_error(entry: Mapping[str, Any]) -> float | None:
+    """Return the paper's test error on an entry's data, in percent.
 
-    A network whose training images were shifted, mirrored or distorted is held against the paper's figure for such a
-    training, where there is one.
+    If the paper has errors with and without augmentation (shifted, mirrored or distorted images), it is the one whose
+    training is like the entry's. It is None if the paper has no error on these data.
     """
     stem = Path(entry["data"]["source"]).stem
     errors = {}
@@ -136,10 +160,17 @@ def published_error(entry):
     return errors.get(augmented, errors.get(not augmented))
 
 
-def verification_images(shape, count=16):
-    """Return images that are in no data set and the same everywhere, uint8 (count, *shape).
+def verification_images(shape: "Shape", count: int = 16) -> "Pixels":
+    """Return images of random blocks, identical on every machine.
 
-    Blocks of chance colors, from large ones to small ones: of a generator that NumPy keeps as it is.
+    NumPy guarantees the stream of the old generator used here.
+
+    Args:
+        shape: (height, width, channels).
+        count: number of images; four sizes of blocks take turns.
+
+    Returns:
+        uint8 array (count, height, width, channels).
     """
     random, (height, width, channels) = np.random.RandomState(0), shape
     images = []
@@ -150,8 +181,8 @@ def verification_images(shape, count=16):
     return np.array(images, "uint8")
 
 
-def verification_logits(model, preprocessing):
-    """Return the float32 logits (images, classes) of a network that ends with them, for the verification images.
+def verification_logits(model: "keras.Model", preprocessing: "Preprocessing") -> np.ndarray:
+    """Return a network's float32 logits (images, classes) for the verification images.
 
     Args:
         model: `keras.Model` built with `classifier_activation=None`.

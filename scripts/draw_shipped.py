@@ -1,9 +1,10 @@
-"""Draw what each network that ships says of twelve of its test images, and where it looks, into docs/.
+"""Draw twelve test images with each shipped network's predictions into docs/.
 
     python scripts/draw_shipped.py [FOLDER] [NAME ...]
 
-FOLDER holds cifar10.npz, mnist.npz and so on, as for measure_accuracy.py; NAME is as nin:digits, without one all are
-drawn. It calls `cnn-visualize NAME --data SOURCE --what cam --count 12`, and says so.
+FOLDER holds cifar10.npz, mnist.npz and so on, as for measure_accuracy.py. NAME is a name such as nin:digits; without
+one, all are drawn. The script runs `cnn-visualize NAME --data SOURCE --what cam --count 12`, which also draws where the
+evidence lies, and prints each command.
 """
 
 import shlex
@@ -11,20 +12,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import _shipped
 
 
-def main(arguments=None):
-    """Draw them, one file each."""
-    folder_of_data, entries = _shipped.arguments(__doc__, arguments)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw one file per network."""
+    data_folder, entries = _shipped.arguments(__doc__, arguments)
     for name, entry in entries.items():
-        source = _shipped.data_place(entry["data"]["source"], folder_of_data)
+        source = _shipped.data_place(entry["data"]["source"], data_folder)
         with tempfile.TemporaryDirectory() as folder:
             command = ["cnn-visualize", name, "--data", source, "--what", "cam", "--count", "12", "--output", folder]
             print(shlex.join(command), flush=True)
-            # The one that is installed beside this Python
+            # The command that is installed with this Python
             done = subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]])
             if done.returncode:
                 sys.exit(done.returncode)

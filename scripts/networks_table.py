@@ -1,4 +1,4 @@
-"""Print README's table of networks from the facts; with --write, put it into README.md."""
+"""Print README's table of networks, or put it into README.md (--write)."""
 
 import argparse
 import re
@@ -15,8 +15,8 @@ HEAD = """\
 TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 
 
-def table():
-    """Return the table, a row a network in the order of the papers."""
+def table() -> str:
+    """Return the table, one row per network in order of publication."""
     rows = []
     for name in applications._BUILDERS:
         facts = FACTS[name]
@@ -32,7 +32,7 @@ def table():
     return HEAD + "".join(rows)
 
 
-def main():
+def main() -> None:
     """Print the table, or write it into README."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")

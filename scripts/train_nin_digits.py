@@ -1,8 +1,9 @@
-"""NiN on scikit-learn's 1,797 handwritten digits: what `cnn-train NiN --data digits` does, by hand. No download.
+"""Train NiN on scikit-learn's 1,797 handwritten digits, with every step written out.
 
     python scripts/train_nin_digits.py [nin-digits.keras]
 
-About two minutes on two CPU cores in bfloat16. Last line: 99.72% of 360 test images (November 2026).
+`cnn-train NiN --data digits` takes the same steps. Nothing is downloaded. The run takes about two minutes on two CPU
+cores in bfloat16. Last line: 99.72% of 360 test images (November 2026).
 """
 
 import sys
@@ -12,8 +13,8 @@ import keras
 from keras_cnns import applications, data, evaluation, recipes, saving, training
 
 
-def main(output="nin-digits.keras", seed=0):
-    """Train, save, measure on the test split."""
+def main(output: str = "nin-digits.keras", seed: int = 0) -> None:
+    """Train the network, save it, and measure it on the test split."""
     source = data.open_source("digits")
     train, validation = source.split("train").divide(0.1, seed)
     recipe = recipes.NIN_DIGITS
@@ -25,13 +26,13 @@ def main(output="nin-digits.keras", seed=0):
     model = applications.NiN(**network)
     training.set_biases(model, recipe)
 
-    batches, held_out = training.make_datasets(model, recipe, preprocessing, train, validation, seed)
+    batches, validation_batches = training.make_datasets(model, recipe, preprocessing, train, validation, seed)
     training.compile_model(model, recipe, steps_per_epoch=len(batches))
     model.fit(
         batches,
-        validation_data=held_out,
+        validation_data=validation_batches,
         epochs=recipe.epochs,
-        shuffle=False,  # the pipeline does
+        shuffle=False,  # the pipeline shuffles
         verbose=2,
         callbacks=training.callbacks(None, recipe),
     )
@@ -51,4 +52,4 @@ def main(output="nin-digits.keras", seed=0):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1] if sys.argv[1:] else "nin-digits.keras")

@@ -1,4 +1,7 @@
-"""The wheel in an empty environment, outside the repository. `make test-all` only: it installs everything anew."""
+"""The wheel works in an empty environment outside the repository.
+
+These tests install all dependencies, so only `make test-all` runs them.
+"""
 
 import json
 import os
@@ -23,7 +26,7 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
-def test_what_the_wheel_holds(wheel):
+def test_the_wheel_contains_only_the_package(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {"keras_cnns/cli/export.py", "keras_cnns/saved_models/manifest.json"} <= set(names)

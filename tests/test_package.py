@@ -13,7 +13,7 @@ import keras_cnns
 
 COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info", "data", "visualize"]
 
-EVERY_ROOM_MAY_IMPORT = {"_deprecated", "_keras", "typing"}  # each of them imports no part of the package
+EVERY_ROOM_MAY_IMPORT = {"_deprecated", "_keras", "_machine", "typing"}  # each of them imports no part of the package
 # Room: the parts of the package that it may import besides; any part of its own room is allowed.
 MAY_IMPORT = {
     "errors": {"_lazy"},
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "_files": {"errors"},
     "_quiet": set(),
     "_text": set(),
+    "_machine": set(),
     "_render": {"_files", "_lazy", "_text"},
     "layers": {"_lazy", "_quiet", "errors"},
     "recipes": {"_lazy", "errors"},
@@ -98,6 +99,7 @@ TENSORFLOW_AT_TOP = {
 LIGHT = (
     "click",
     "keras_cnns.cli",
+    "keras_cnns._machine",
     "keras_cnns._text",
     "keras_cnns.errors",
     "keras_cnns.export.formats",

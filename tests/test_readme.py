@@ -1,4 +1,4 @@
-"""README tells the truth: its numbers are those of the records, and its programs run."""
+"""README's numbers are those of the records, and its programs run."""
 
 import os
 import re
@@ -16,8 +16,8 @@ from keras_cnns.applications._facts import FACTS
 README = (ROOT / "README.md").read_text("utf8")
 
 
-def test_the_table_of_networks():
-    """It is the one that `python scripts/networks_table.py --write` puts there."""
+def test_the_table_of_networks_is_up_to_date():
+    """`python scripts/networks_table.py --write` updates it."""
     script = runpy.run_path(str(ROOT / "scripts" / "networks_table.py"))
     assert script["table"]() in README
     rows = [line for line in script["table"]().splitlines() if line.startswith("| `")]
@@ -27,19 +27,19 @@ def test_the_table_of_networks():
         assert f"| {record.parameters:,} | {record.macs / 1e6:,.1f} M |" in row and str(record.year) in row
 
 
-def test_the_table_of_weights_and_their_images():
-    """They are what `python scripts/weights_table.py --write` puts there."""
+def test_the_table_and_images_of_weights_are_up_to_date():
+    """`python scripts/weights_table.py --write` updates them."""
     assert weights_table.table() in README and f"{weights_table.images()}\n## Commands" in README
 
 
 @pytest.mark.parametrize("name", applications.list_weights(shipped=True))
-def test_a_row_of_the_table_of_weights(name):
+def test_each_row_of_weights_equals_its_record(name):
     row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
     record = applications.weights_info(*name.split(":"))
     assert f"{record.metrics['test']['top1']:.2%}".replace("%", " %") in row
     command = record.training["command"].removesuffix(" --force").removesuffix(" --resume")
     assert f" of {record.metrics['test']['examples']:,} " in row and f"`{command}`" in row
-    # Beside its paper's figure for such a training, where it was on these data
+    # The paper's figure must be the one with or without augmentation, like the training
     errors = FACTS[record.builder].errors
     names = {key: key.partition(",")[0].replace("-", "").lower() + ".npz" for key in errors}
     papers = [100 - errors[key] for key, name in names.items() if name == record.data["source"]]
@@ -51,28 +51,28 @@ def test_a_row_of_the_table_of_weights(name):
         assert " | - | " in row
 
 
-def test_the_table_of_expected_scaling(monkeypatch):
-    """It is the one that `python benchmarks/devices.py --scaling` prints."""
+def test_the_table_of_expected_scaling_is_up_to_date(monkeypatch):
+    """`python benchmarks/devices.py --scaling` prints its numbers."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     rows = runpy.run_path(str(ROOT / "benchmarks" / "devices.py"))["scaling"]()
     assert len(rows) == 9
     for name in {row["network"] for row in rows}:
         shares = " | ".join(f"{row['expected']:.0%}".replace("%", " %") for row in rows if row["network"] == name)
         assert f"| `{name}` | {shares} |" in README
-    for what in {row["devices"] for row in rows}:
-        assert what in README
+    for devices in {row["devices"] for row in rows}:
+        assert devices in README
 
 
-def test_the_images_are_there():
+def test_linked_files_exist():
     for path in re.findall(r"\]\((?!https:)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(README.count("```python")))
-def test_the_programs_run(number, tmp_path):
+def test_programs_run(number, tmp_path):
     program = re.findall(r"```python\n(.*?)```", README, re.S)[number]
-    if "read_image" in program:  # uses what the shell lines above it have made
+    if "read_image" in program:  # it uses files that the shell commands before it make
         from PIL import Image
 
         from keras_cnns import data, export
@@ -97,7 +97,7 @@ def test_the_programs_run(number, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_training_by_hand_says_what_its_docstring_says(tmp_path):
+def test_train_nin_digits_is_as_accurate_as_its_docstring_says(tmp_path):
     script = ROOT / "scripts" / "train_nin_digits.py"
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

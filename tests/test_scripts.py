@@ -1,5 +1,7 @@
-"""The training scripts: each runs, on a few images, and is short enough to be read."""
+"""The training scripts run on a few images, and are short."""
 
+import re
+import runpy
 import subprocess
 import sys
 
@@ -10,6 +12,14 @@ from conftest import ROOT
 from keras_cnns.saving import read_info
 
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.py") if path.name.startswith(("train_", "finetune_")))
+RUNS = [
+    ("finetune_folder",),
+    *(("train_imagenet", name) for name in ("AlexNet", "VGG16", "GoogLeNet", "InceptionV3", "ResNet50")),
+    *(
+        ("train_small_images", name)
+        for name in ("lenet5-mnist", "nin-cifar10", "nin-fashion_mnist", "resnet20-cifar10")
+    ),
+]  # train_nin_digits, which has no --smoke, is run in full by test_readme
 
 
 def run(name, folder, *arguments):
@@ -21,23 +31,21 @@ def run(name, folder, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [path.stem for path in SCRIPTS if path.stem != "train_nin_digits"],  # whose whole training is its own test
-)
-def test_it_runs(name, tmp_path):
-    last = run(name, tmp_path, "--smoke").splitlines()[-1]
+@pytest.mark.parametrize("arguments", RUNS, ids="-".join)
+def test_scripts_train_on_random_images(arguments, tmp_path):
+    script, *names = arguments
+    last = run(script, tmp_path, *names, "--smoke").splitlines()[-1]
     assert "test images" in last and (tmp_path / "model.keras").is_file()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["train_resnet20_cifar10", "train_nin_cifar10"])
-def test_images_on_the_device(name, tmp_path):
-    assert "test images" in run(name, tmp_path, "--smoke", "--on-device")
+@pytest.mark.parametrize("name", ["resnet20-cifar10", "nin-cifar10"])
+def test_images_can_be_kept_on_the_device(name, tmp_path):
+    assert "test images" in run("train_small_images", tmp_path, name, "--smoke", "--on-device")
 
 
 @pytest.mark.slow
-def test_a_set_of_tensorflow_datasets_on_the_device(tmp_path):
+def test_a_dataset_of_tensorflow_datasets_can_be_kept_on_the_device(tmp_path):
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -57,12 +65,19 @@ def test_a_set_of_tensorflow_datasets_on_the_device(tmp_path):
         split_datasets={name: tf.data.Dataset.from_tensor_slices(arrays) for name in ("train", "test")},
         data_dir=tmp_path,
     )
-    arguments = ("tfds:shades", "--data-dir", tmp_path, "--epochs", "1", "--on-device")
-    assert "of 40 test images" in run("train_resnet20_cifar10", tmp_path, *arguments)
+    arguments = ("resnet20-cifar10", "tfds:shades", "--data-dir", tmp_path, "--epochs", "1", "--on-device")
+    assert "of 40 test images" in run("train_small_images", tmp_path, *arguments)
     assert read_info(tmp_path / "model.keras").data == {"source": "tfds:shades"}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_it_is_short_and_says_how_it_is_called(path):
+def test_scripts_are_short_and_show_their_command(path):
     text = path.read_text("utf8")
     assert len(text.splitlines()) <= 60 and f"python scripts/{path.name}" in text
+
+
+@pytest.mark.parametrize("script", ["train_imagenet", "train_small_images"])
+def test_the_docstring_lists_every_run(script):
+    module = runpy.run_path(str(ROOT / "scripts" / f"{script}.py"))
+    listed = re.findall(r"^\| ([\w-]+) \|", module["__doc__"], re.MULTILINE)[1:]
+    assert listed == list(module["RUNS"]) == [run[1] for run in RUNS if run[0] == script]

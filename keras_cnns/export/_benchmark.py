@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import platform
 import random
 import tempfile
 import time
@@ -16,6 +15,7 @@ import numpy as np
 
 from keras_cnns import typing
 from keras_cnns._deprecated import renamed
+from keras_cnns._machine import processor
 from keras_cnns.errors import ArgumentError
 from keras_cnns.export import inspection
 from keras_cnns.export._benchmark_subjects import Subject, find_common_input, save_for_process
@@ -267,10 +267,7 @@ def _timing(batch, seconds):
 
 def _describe_machine():
     """Return the number of cores and the processor's name, in words."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} cores, {(names or [platform.processor() or platform.machine()])[0]}"
+    return f"{os.cpu_count()} cores, {processor()}"
 
 
 def _versions(subjects):

@@ -2,11 +2,10 @@
 
 import os
 import warnings
-from pathlib import Path
 
 import keras
 
-CPUINFO = Path("/proc/cpuinfo")
+from keras_cnns import _machine
 
 
 def policy_for(precision: str) -> str:
@@ -48,9 +47,8 @@ def _no_bfloat16():
     """Return why TensorFlow emulates bfloat16 on this CPU, or None."""
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").strip().lower() in ("0", "false"):
         return "TF_ENABLE_ONEDNN_OPTS=0 switches the kernels for it off"
-    lines = CPUINFO.read_text("utf8", "replace").splitlines() if CPUINFO.is_file() else ()
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ())
-    return None if {"amx_bf16", "avx512_bf16"} & set(flags) else "this CPU has neither AVX512-BF16 nor AMX"
+    has_bfloat16 = {"amx_bf16", "avx512_bf16"} & set(_machine.instructions())
+    return None if has_bfloat16 else "this CPU has neither AVX512-BF16 nor AMX"
 
 
 def _automatic():

@@ -1,12 +1,11 @@
-"""cnn-benchmark: the table, JSON and image; what is measured by default; one clear sentence for each bad input."""
+"""cnn-benchmark prints a table or JSON, draws, and refuses bad input."""
 
 import json
 
-import numpy as np
 import pytest
 from conftest import one_sentence
-from keras_cnns.cli.benchmark import _draw, _ms
-from PIL import Image
+from keras_cnns.cli._reports import milliseconds
+from keras_cnns.cli.benchmark import _draw
 
 from keras_cnns.export import Options, export_model
 from keras_cnns.export._benchmark import Benchmark, BenchmarkRow, Timing
@@ -14,7 +13,7 @@ from keras_cnns.export._benchmark import Benchmark, BenchmarkRow, Timing
 
 @pytest.fixture(scope="module")
 def folder(digits_model, tmp_path_factory):
-    """TFLite and ONNX files of the network that ships, and a TFLite file that takes four images at a time."""
+    """Return a folder of artifacts, one of which takes four images."""
     folder = tmp_path_factory.mktemp("exports")
     model, record = digits_model
     for stem, formats, batch in (("nin", ("tflite", "onnx"), None), ("four", ("tflite",), 4)):
@@ -22,14 +21,8 @@ def folder(digits_model, tmp_path_factory):
     return folder
 
 
-def ink(path):
-    """The size of an image, and the share of its pixels that are not white."""
-    with Image.open(path) as image:
-        return image.size, (np.asarray(image.convert("RGB")) < 250).any(-1).mean()
-
-
 @pytest.mark.slow
-def test_without_arguments_a_model_is_exported_and_measured(cli, tmp_path):
+def test_without_arguments_the_default_model_is_exported_and_measured(cli, ink, tmp_path):
     plot = tmp_path / "new" / "chart.png"
     code, out, err = cli("benchmark", "--rounds", 1, "--batch", 2, "--json", "--plot", plot)
     assert code == 0 and "no MODEL was given: measuring nin:digits" in err
@@ -42,12 +35,12 @@ def test_without_arguments_a_model_is_exported_and_measured(cli, tmp_path):
         ("nin-digits-int8.tflite", "LiteRT", "int8"),
         ("nin-digits-int8.onnx", "ONNX Runtime", "int8"),
     ]
-    assert all([one["batch"] for one in row["timings"]] == [2] and row["accuracy"] > 0.98 for row in rows)
+    assert all([timing["batch"] for timing in row["timings"]] == [2] and row["accuracy"] > 0.98 for row in rows)
     size, share = ink(plot)
     assert min(size) > 200 and 0.01 < share < 0.5
 
 
-def test_artifacts_alone(cli, folder):
+def test_artifacts_are_measured_without_a_model(cli, folder):
     paths = [folder / "nin.tflite", folder / "four.tflite", folder / "nin.onnx"]
     arguments = ("--data", "digits", "--rounds", 2, "--batch", 1, "--batch", 8, "--threads", 1, "--wide")
     code, out, err = cli("benchmark", *paths, *arguments)
@@ -59,10 +52,10 @@ def test_artifacts_alone(cli, folder):
     assert list(rows) == ["nin.tflite", "four.tflite", "nin.onnx"]
     assert all("99.72%" in row for row in rows.values())
     assert rows["four.tflite"].count(" ms ") == 2 and rows["nin.tflite"].count(" ms ") == 4
-    assert "four.tflite takes 4 images per call and no other number." in out and "Accuracy was not" not in out
+    assert "four.tflite takes exactly 4 images per call." in out and "Accuracy was not" not in out
 
 
-def test_without_labels(cli, folder):
+def test_accuracy_is_not_measured_without_labels(cli, folder):
     code, out, _ = cli("benchmark", folder / "nin.tflite", "--rounds", 1, "--batch", 1)
     assert code == 0 and "On 64 digits of scikit-learn" in out
     assert "Accuracy was not measured: these images have no labels that the model knows." in out
@@ -81,13 +74,13 @@ def row(name, batches, accuracy=0.9, size=1e6, runtime="LiteRT"):
     "rows, missing",
     [
         ([row("a.tflite", (1, 8)), row("four.tflite", (4,)), row("b.onnx", (1, 8), 0.5, 1e8, "ONNX Runtime")], "four"),
-        ([row("a.tflite", (8,), None)], ""),  # no accuracy: the file size stands upwards
-        ([row(f"one of the many names {k}.tflite", (1,)) for k in range(12)], ""),  # all in one place
+        ([row("a.tflite", (8,), None)], ""),  # without an accuracy the vertical axis shows the file size
+        ([row(f"a long name with a number {k}.tflite", (1,)) for k in range(12)], ""),  # all points coincide
         ([row("模型.tflite", (1,), 0.0), row("b.onnx", (1,), 1.0, 1e3, "another runtime")], ""),
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_charts(rows, missing, tmp_path, capsys):
+def test_a_chart_is_drawn_and_missing_rows_are_named(ink, rows, missing, tmp_path, capsys):
     _draw(measured(*rows), tmp_path / "chart.png", "nin:digits")
     err = capsys.readouterr().err
     assert (f"so not drawn: {missing}" in err) if missing else not err
@@ -96,7 +89,7 @@ def test_charts(rows, missing, tmp_path, capsys):
 
 
 def test_milliseconds_have_three_digits():
-    assert [_ms(value) for value in (0.000234, 0.00234, 0.0234, 0.234, 12.3)] == [
+    assert [milliseconds(value) for value in (0.000234, 0.00234, 0.0234, 0.234, 12.3)] == [
         "0.234 ms",
         "2.34 ms",
         "23.4 ms",
@@ -119,12 +112,12 @@ def test_milliseconds_have_three_digits():
         (["--rounds", "0"], "'--rounds'"),
     ],
 )
-def test_wrong_usage(cli, arguments, part):
+def test_wrong_usage_is_exit_code_2(cli, arguments, part):
     code, out, err = cli("benchmark", *arguments)
     assert code == 2 and not out and one_sentence(err, part)
 
 
-def test_a_source_that_is_not_there(cli, folder):
+def test_a_missing_source_is_named(cli, folder):
     code, out, err = cli("benchmark", folder / "nin.tflite", "--data", "digit")
     assert code == 2 and not out and one_sentence(err, "digit")
 
@@ -136,7 +129,7 @@ def test_a_broken_file_is_exit_code_1(cli, folder, tmp_path):
     assert code == 1 and not out and one_sentence(err, "cut.tflite: LiteRT cannot run it", "Export the model again")
 
 
-def test_a_image_that_is_there_is_kept(cli, folder, tmp_path):
+def test_an_existing_drawing_is_kept_without_force(cli, ink, folder, tmp_path):
     path = tmp_path / "chart.png"
     path.write_text("an older one")
     code, out, err = cli("benchmark", folder / "nin.tflite", "--plot", path)

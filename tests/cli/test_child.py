@@ -1,4 +1,4 @@
-"""A command whose work is done in a child process: how its death, Ctrl-C and its parent's death end."""
+"""A command's child process: its death, Ctrl-C, and its parent's death."""
 
 import os
 import signal
@@ -32,7 +32,10 @@ def main():
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a parent whose child does what the source says, and wait until the child has started to work."""
+    """Return a function that starts a parent whose child runs some source.
+
+    It returns the parent when the child has begun to work.
+    """
     started = []
 
     def run(source):
@@ -56,22 +59,22 @@ def start(tmp_path):
 
 
 def nothing_is_left(folder):
-    """Return whether a command has removed all that it made but for what the test itself needs."""
+    """Return whether only the test's own files are left."""
     scratch = (folder / "scratch").read_text()
     names = {path.name for path in folder.iterdir()} - {"work.py", "scratch", "__pycache__"}
     return not names and not os.path.exists(scratch)
 
 
-def test_a_death_is_told_in_one_sentence(start, tmp_path):
-    process = start("os.kill(os.getpid(), signal.SIGABRT)")  # as std::bad_alloc ends a process
+def test_the_death_of_a_child_is_reported_in_one_sentence(start, tmp_path):
+    process = start("os.kill(os.getpid(), signal.SIGABRT)")  # std::bad_alloc ends a process like this
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and nothing_is_left(tmp_path)
     (line,) = err.splitlines()
     assert "ended by SIGABRT after 'writing nin.onnx', most likely because memory ran out" in line
-    assert "Raise its limit" in line
+    assert "Raise the memory limit" in line
 
 
-def test_what_else_is_in_the_folder_stays(start, tmp_path):
+def test_other_files_in_the_folder_are_kept(start, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".nin-0123456789ab.tflite").write_text("another export is writing it")
     process = start("os.kill(os.getpid(), signal.SIGKILL)")
@@ -80,7 +83,7 @@ def test_what_else_is_in_the_folder_stays(start, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_conversion_that_does_not_listen_is_stopped(start, tmp_path, number):
+def test_a_child_that_ignores_signals_is_killed(start, tmp_path, number):
     process = start("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)")
     begun = time.monotonic()
     time.sleep(0.1)
@@ -91,7 +94,7 @@ def test_a_conversion_that_does_not_listen_is_stopped(start, tmp_path, number):
     assert time.monotonic() - begun < 20
 
 
-def test_a_second_ctrl_c_does_not_wait(start, tmp_path):
+def test_a_second_ctrl_c_kills_at_once(start, tmp_path):
     process = start("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)")
     process.send_signal(signal.SIGINT)
     process.stderr.readline()

@@ -1,4 +1,4 @@
-"""cnn-data: what it prints, its exit codes, and the image it draws."""
+"""cnn-data prints a summary, draws a preview, and has its exit codes."""
 
 import json
 
@@ -10,7 +10,7 @@ from PIL import Image
 from keras_cnns.data import open_source, summarize
 
 
-def test_digits(cli):
+def test_a_summary_of_digits(cli):
     code, out, err = cli("data", "digits")
     assert code == 0 and not err
     assert out.startswith("digits: 10 classes\ntrain: 1,437 images\ntest: 360 images\n")
@@ -34,7 +34,7 @@ def test_warnings_do_not_fail(cli, folder_of_images):
     assert "a side of less than 32 pixels" in warnings[1]
 
 
-def test_what_is_left_out_is_told_once_on_stderr_and_in_a_row(cli, folder_of_images):
+def test_skipped_files_are_named_on_stderr_and_in_the_summary(cli, folder_of_images):
     deeper = folder_of_images / "red" / "more"
     deeper.mkdir()
     for k in range(3):
@@ -54,24 +54,24 @@ def test_unreadable_images_fail(cli, folder_of_images, tmp_path):
     code, out, err = cli("data", folder_of_images, "--preview", preview, "--input-size", "16")
     assert code == 1 and one_sentence(err, "1 of the images examined cannot be read")
     assert f"error: 1 image cannot be read, the first: {bad}" in out and "  red" in out
-    assert preview.is_file()  # of the others
+    assert preview.is_file()  # it shows the other images
     code, out, _ = cli("data", folder_of_images, "--json")
-    (found,) = (one for one in json.loads(out)["findings"] if one["kind"] == "unreadable")
-    assert code == 1 and found["names"] == [str(bad)]
+    (finding,) = (finding for finding in json.loads(out)["findings"] if finding["kind"] == "unreadable")
+    assert code == 1 and finding["names"] == [str(bad)]
 
 
-def test_a_sample_is_said_to_be_one(cli, folder_of_images, monkeypatch):
+def test_a_summary_says_if_it_is_of_a_sample(cli, folder_of_images, monkeypatch):
     from keras_cnns.data import summary
 
     monkeypatch.setattr(summary, "SAMPLE", 5)
     code, out, _ = cli("data", folder_of_images)
-    assert code == 0 and "of the images examined: 5 of train, 4 of test; --all takes all" in out
+    assert code == 0 and "of the images examined: 5 of train, 4 of test; --all examines all" in out
     code, out, _ = cli("data", folder_of_images, "--all")
     assert code == 0 and "examined" not in out
 
 
 @pytest.mark.parametrize("augmentation", ["none", "distort"])
-def test_preview(cli, tmp_path, augmentation):
+def test_a_preview_shows_augmented_images(cli, tmp_path, augmentation):
     path = tmp_path / "new" / "preview.png"
     code, _, _ = cli("data", "digits", "--preview", path, "--augmentation", augmentation)
     assert code == 0
@@ -83,7 +83,7 @@ def test_preview(cli, tmp_path, augmentation):
         assert (np.asarray(image.convert("L")) != pixels).mean() > 0.05
 
 
-def test_preview_of_photographs_and_of_what_cannot_be_read(cli, flowers, folder_of_images, tmp_path):
+def test_a_preview_needs_readable_images(cli, flowers, folder_of_images, tmp_path):
     code, _, _ = cli("data", flowers, "--preview", tmp_path / "f.png", "--augmentation", "inception-crop")
     with Image.open(tmp_path / "f.png") as image:
         colors = np.asarray(image.convert("RGB")).astype(int)
@@ -94,7 +94,7 @@ def test_preview_of_photographs_and_of_what_cannot_be_read(cli, flowers, folder_
     assert code == 1 and "not written" in err and "24 of the images" in err and not (tmp_path / "none.png").exists()
 
 
-def test_wrong_usage(cli, tmp_path):
+def test_wrong_usage_is_exit_code_2(cli, tmp_path):
     taken = tmp_path / "taken.png"
     taken.write_bytes(b"mine")
     for arguments, part in (

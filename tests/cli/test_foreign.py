@@ -1,6 +1,7 @@
-"""Models of other programs on a command line: their scaling, their class names, their layers."""
+"""Options that describe models of other programs: scaling, class names, layers."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,7 +24,10 @@ print("said by the module")
 
 @pytest.fixture
 def model(tmp_path):
-    """Of its own `model.fit` on pixels / 255: two classes, told apart by the mean of red."""
+    """Save and return a model of pixels / 255.
+
+    Its second class means that the image is red.
+    """
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Dense(2, "softmax", name="fc")(keras.layers.GlobalAveragePooling2D()(inputs))
     model = keras.Model(inputs, x, name="own")
@@ -34,7 +38,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def image(tmp_path):
-    """(path, its pixels): of little red."""
+    """Return the path and the pixels of an image with little red."""
     pixels = np.full((8, 8, 3), (60, 0, 0), "uint8")
     Image.fromarray(pixels).save(tmp_path / "image.png")
     return tmp_path / "image.png", pixels
@@ -43,10 +47,21 @@ def image(tmp_path):
 def predicted(cli, *arguments):
     code, out, err = cli("predict", *arguments, "--json")
     assert code == 0, err
-    return {one["class"]: one["probability"] for one in json.loads(out)[0]["predictions"]}, err
+    predictions = json.loads(out)[0]["predictions"]
+    return {prediction["class"]: prediction["probability"] for prediction in predictions}, err
 
 
-def test_raw_pixels_get_a_warning_and_the_options_are_its_cure(cli, model, image, tmp_path):
+def save_model_with_own_layer(module):
+    """Save own.keras with a layer of a module, which is written too."""
+    Path(f"{module}.py").write_text(LAYER, "utf8")
+    defined = {"__name__": module}
+    exec(LAYER, defined)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Dense(2, "softmax")(keras.layers.GlobalAveragePooling2D()(defined["Doubled"]()(inputs)))
+    keras.Model(inputs, x).save("own.keras")
+
+
+def test_a_warning_about_raw_pixels_names_the_options_that_help(cli, model, image, tmp_path):
     path, pixels = image
     found, err = predicted(cli, tmp_path / "own.keras", path)
     assert found["class 1"] > 0.999 and "no layer of it normalizes them" in err and "--scale 1/255" in err
@@ -61,7 +76,7 @@ def test_raw_pixels_get_a_warning_and_the_options_are_its_cure(cli, model, image
     assert found["red"] == pytest.approx(model.predict_on_batch(moved)[0, 1], abs=1e-6)
 
 
-def test_every_command_that_takes_a_model_takes_them(cli, model, image, tmp_path):
+def test_every_command_that_takes_a_model_has_the_options(cli, model, image, tmp_path):
     Image.fromarray(np.full((8, 8, 3), (250, 0, 0), "uint8")).save(tmp_path / "red.png")
     for name, file in (("dark", image[0]), ("red", tmp_path / "red.png")):
         (tmp_path / "set" / "test" / name).mkdir(parents=True)
@@ -83,7 +98,7 @@ def test_every_command_that_takes_a_model_takes_them(cli, model, image, tmp_path
 
 
 @pytest.mark.slow
-def test_exports_and_benchmarks_hold_the_preprocessing_that_was_told(cli, model, image, tmp_path):
+def test_exports_and_benchmarks_use_the_given_preprocessing(cli, model, image, tmp_path):
     from keras_cnns import export
 
     given = (tmp_path / "own.keras", "--scale", "1/255", "--output", tmp_path / "out", "--format", "onnx")
@@ -98,7 +113,7 @@ def test_exports_and_benchmarks_hold_the_preprocessing_that_was_told(cli, model,
     assert code == 0, err
 
 
-def test_a_layer_that_normalizes_is_respected_and_named(cli, image, tmp_path):
+def test_a_normalizing_layer_is_named_without_a_warning(cli, image, tmp_path):
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.RandomFlip("horizontal")(inputs)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255, name="to_one")(x))
@@ -118,14 +133,14 @@ def test_a_layer_that_normalizes_is_respected_and_named(cli, image, tmp_path):
         (("--scale", "1/0"), "one number, or three with commas between"),
         (("--mean", "nan"), "one number, or three with commas between"),
         (("--mean", "1,2"), "one number, or three with commas between"),
-        (("--labels", "three.txt"), "tells 2 classes apart, and --labels must name each on a line of its own"),
+        (("--labels", "three.txt"), "has 2 classes, and --labels must name each of them, one per line"),
         (("--labels", "same.txt"), "must differ from each other. Received: 'a' more than once"),
         (("--import", "no_such_module"), "there is no such module"),
         (("--import", "none.py"), "there is no such file. Received: --import none.py"),
         (("--import", "broken.py"), "the module fails while it is imported (ValueError: no good)"),
     ],
 )
-def test_options_that_cannot_be_meant(cli, model, image, arguments, part, tmp_path, monkeypatch):
+def test_implausible_options_are_refused(cli, model, image, arguments, part, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, text in (
         ("three.txt", "a\nb\nc\n"),
@@ -137,7 +152,7 @@ def test_options_that_cannot_be_meant(cli, model, image, arguments, part, tmp_pa
     assert (code, out) == (2, "") and part in err
 
 
-def test_a_record_is_not_contradicted(cli, model, image, tmp_path):
+def test_options_cannot_contradict_a_record(cli, model, image, tmp_path):
     saving.save_model(model, tmp_path / "ours.keras", saving.ModelInfo(("a", "b"), Preprocessing((8, 8), 3)))
     found, err = predicted(cli, tmp_path / "ours.keras", image[0])
     assert set(found) == {"a", "b"} and err == ""
@@ -146,13 +161,9 @@ def test_a_record_is_not_contradicted(cli, model, image, tmp_path):
 
 
 @pytest.mark.slow
-def test_benchmarks_import_them_in_the_models_process(cli, tmp_path, monkeypatch):
+def test_benchmarks_import_layers_in_the_models_process(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own_layers_benchmark.py").write_text(LAYER, "utf8")
-    exec(LAYER, defined := {"__name__": "own_layers_benchmark"})
-    inputs = keras.Input((8, 8, 3))
-    x = keras.layers.Dense(2, "softmax")(keras.layers.GlobalAveragePooling2D()(defined["Doubled"]()(inputs)))
-    keras.Model(inputs, x).save("own.keras")
+    save_model_with_own_layer("own_layers_benchmark")
     given = ("--import", "own_layers_benchmark.py", "--scale", "1/255")
     try:
         code, out, err = cli("export", "own.keras", "--format", "tflite", *given)
@@ -164,16 +175,11 @@ def test_benchmarks_import_them_in_the_models_process(cli, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("way", ["module", "file"])
-def test_layers_of_ones_own_are_imported(cli, image, way, tmp_path, monkeypatch):
-    """Registered or not; what the module prints does not come between the results."""
+def test_own_layers_are_imported(cli, image, way, tmp_path, monkeypatch):
+    """The layers are not registered, and the module's output goes to stderr."""
     monkeypatch.chdir(tmp_path)
     name = f"own_layers_{way}"
-    (tmp_path / f"{name}.py").write_text(LAYER, "utf8")
-    defined = {"__name__": name}
-    exec(LAYER, defined)
-    inputs = keras.Input((8, 8, 3))
-    x = keras.layers.Dense(2, "softmax")(keras.layers.GlobalAveragePooling2D()(defined["Doubled"]()(inputs)))
-    keras.Model(inputs, x).save("own.keras")
+    save_model_with_own_layer(name)
     code, out, err = cli("predict", "own.keras", image[0])
     assert code == 3 and "own.keras: needs the class" in err and "--import MODULE" in err
     try:

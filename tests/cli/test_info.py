@@ -1,18 +1,16 @@
-"""cnn-info: the table of networks, the layers of one, comparisons, recipes, images."""
+"""cnn-info prints networks, layers, comparisons and recipes, and draws them."""
 
 import json
 import sys
 
 import keras
-import numpy as np
 import pytest
 from conftest import one_sentence
-from PIL import Image
 
 from keras_cnns.applications._facts import FACTS
 
 
-def test_all_networks(cli):
+def test_all_networks_are_listed(cli):
     code, out, _ = cli("info", "--wide")
     assert code == 0
     for name, facts in FACTS.items():
@@ -22,12 +20,12 @@ def test_all_networks(cli):
     assert "nin:digits" in out
     code, out, _ = cli("info", "--json")
     values = json.loads(out)
-    assert [one["name"] for one in values] == list(FACTS)
-    nin = next(one for one in values if one["name"] == "NiN")
+    assert [value["name"] for value in values] == list(FACTS)
+    nin = next(value for value in values if value["name"] == "NiN")
     assert "nin:digits" in nin["weights"] and nin["errors"]["CIFAR-10"] == 10.41 and nin["macs"] == 222_486_528
 
 
-def test_all_networks_need_no_framework(python):
+def test_the_list_of_networks_needs_no_framework(python):
     source = """
 import sys
 class Block:
@@ -61,7 +59,7 @@ def test_versions_need_no_framework(python):
     assert ["keras", values["packages"]["keras"]] in [line.split() for line in lines] and max(map(len, lines)) <= 80
 
 
-def test_layers_of_one(cli):
+def test_the_layers_of_a_network(cli):
     code, out, _ = cli("info", "lenet5", "--wide")
     assert code == 0 and out.startswith("LeNet5: LeCun et al. 1998")
     assert "60,000 parameters trained, 840 fixed; 326,520 multiply-adds; 340,908 connections" in out
@@ -74,7 +72,7 @@ def test_layers_of_one(cli):
     assert values["connections"] == 340_908 and values["rows"][0]["receptive_field"]["size"] == [5, 5]
 
 
-def test_another_size(cli):
+def test_another_input_size(cli):
     _, out, _ = cli("info", "NiN", "--input-size", "64", "--json")
     assert json.loads(out)["macs"] == 4 * FACTS["NiN"].macs
     code, out, err = cli("info", "NiN", "--input-size", "4")
@@ -83,10 +81,10 @@ def test_another_size(cli):
     assert code == 2 and not out and one_sentence(err, "`input_shape` must be that of the model's input")
 
 
-def test_models_from_files(cli, digits_file, tmp_path):
+def test_the_layers_of_a_model_file(cli, digits_file, tmp_path):
     code, out, _ = cli("info", digits_file)
     assert code == 0 and "349,674 parameters trained" in out and "error, digits test, top-1: 0.28 %" in out
-    assert "10.41" not in out  # of the paper's network, not of this one
+    assert "10.41" not in out  # the error of the paper's network does not apply
     x, y = keras.Input((5,), name="x"), keras.Input((8, 8, 1), name="y")
     z = keras.layers.Concatenate()([x, keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(y))])
     keras.Model([x, y], keras.layers.Dense(2, name="last")(z)).save(tmp_path / "two inputs.keras")
@@ -94,25 +92,18 @@ def test_models_from_files(cli, digits_file, tmp_path):
     assert code == 0 and "input 5, 8x8x1" in out and "last" in out
 
 
-def test_comparison(cli):
+def test_a_comparison_has_one_row_per_model(cli):
     code, out, _ = cli("info", "LeNet5", "NiN", "nin:digits", "--wide")
     rows = [line for line in out.splitlines() if line.startswith("  ") and "%" in line]
     assert code == 0 and [row.split()[0] for row in rows] == ["LeNet5", "NiN", "nin:digits"]
     assert "966,986" in rows[1] and "CIFAR-10 10.41 %" in rows[1] and "digits test, top-1 0.28 %" in rows[2]
     code, out, _ = cli("info", "LeNet5", "ResNet20", "--json")
     values = json.loads(out)
-    assert [one["macs"] for one in values] == [326_520, 40_551_040] and "rows" not in values[0]
+    assert [value["macs"] for value in values] == [326_520, 40_551_040] and "rows" not in values[0]
     assert values[1]["errors"] == {"CIFAR-10, augmented": 8.75}
 
 
-def ink(path):
-    """The share of an image's pixels that are not white."""
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return image.size, (pixels < 250).any(-1).mean()
-
-
-def test_images(cli, tmp_path):
+def test_drawings_name_what_they_leave_out(cli, ink, tmp_path):
     for arguments, words in (
         ([], "not drawn: LeNet5, "),
         (["LeNet5"], ""),
@@ -128,15 +119,15 @@ def test_images(cli, tmp_path):
     assert code == 2 and not out and one_sentence(err, f"{path}", "--force")
 
 
-def test_recipes(cli, digits_file, tmp_path):
+def test_recipes_of_networks_and_models(cli, digits_file, tmp_path):
     code, out, _ = cli("info", "NiN", "--recipe")
     assert code == 0 and "nin-cifar10" in out and "learning_rate" in out and "short" in out
-    assert "weight_decay" in out and "clip_norm" not in out  # no recipe for it sets that
+    assert "weight_decay" in out and "clip_norm" not in out  # no recipe of NiN sets it
     code, out, _ = cli("info", "VGG16", "--recipe", "--json")
-    assert [one["name"] for one in json.loads(out)] == ["short", "photographs", "fine-tuning", "vgg-imagenet"]
+    assert [recipe["name"] for recipe in json.loads(out)] == ["short", "photographs", "fine-tuning", "vgg-imagenet"]
     for model in ("nin:digits", digits_file):
         code, out, _ = cli("info", model, "--recipe", "--json")
-        assert code == 0 and [one["name"] for one in json.loads(out)] == ["nin-digits"]
+        assert code == 0 and [recipe["name"] for recipe in json.loads(out)] == ["nin-digits"]
     plain = tmp_path / "plain.keras"
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(plain)
     code, _, err = cli("info", plain, "--recipe")
@@ -151,7 +142,7 @@ def test_recipes(cli, digits_file, tmp_path):
         (["missing.keras"], "there is no such model file"),
         (["LeNet5", "missing.keras"], "there is no such model file"),
         (["--recipe"], "--recipe takes one network or model"),
-        (["NiN", "--versions"], "--versions stands alone"),
+        (["NiN", "--versions"], "--versions goes with --json only"),
         (["https://example.org/model.keras"], "download the file"),
         (["NiN", "LeNet5", "--recipe"], "Received: NiN, LeNet5"),
         (["NiN", "--recipe", "--plot", "layers.png"], "Received: NiN, --plot"),
@@ -159,12 +150,12 @@ def test_recipes(cli, digits_file, tmp_path):
         (["--input-size", "32"], "--input-size takes a network or model"),
     ],
 )
-def test_wrong_usage(cli, arguments, part):
+def test_wrong_usage_is_exit_code_2(cli, arguments, part):
     code, out, err = cli("info", *arguments)
     assert code == 2 and not out and one_sentence(err, part)
 
 
-def test_a_cut_off_file(cli, digits_file, tmp_path):
+def test_a_truncated_file_is_exit_code_3(cli, digits_file, tmp_path):
     path = tmp_path / "cut.keras"
     path.write_bytes(digits_file.read_bytes()[:5000])
     for arguments in ([], ["--recipe"]):

@@ -1,4 +1,4 @@
-"""What a console cannot show, and standard streams that are closed or full: a defined end, never a traceback."""
+"""Poor consoles and closed or full streams never cause a traceback."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT, one_sentence
-from keras_cnns.cli import _common, _model, _streams
+from keras_cnns.cli import _common, _model, _output, _streams
 from PIL import Image
 
 INFO = "from keras_cnns.cli.info import main; main()"
@@ -30,26 +30,26 @@ def ended(redirection, *arguments, source=INFO):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"], ["--help"], ["LeNet51"]])
-def test_a_closed_stdout_is_told_before_the_work(arguments):
+def test_a_closed_stdout_is_reported_before_the_work(arguments):
     code, _, err = ended(">&-", *arguments)
     assert code == 5 and one_sentence(err, "stdout is closed", "Redirect it")
     assert ended(">&- 2>&-", *arguments)[0] == 5
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "<&-"])
-def test_the_other_streams_do_not_matter(redirection):
+def test_unusable_stdin_and_stderr_change_nothing(redirection):
     code, out, _ = ended(redirection, "--json")
     assert code == 0 and len(json.loads(out)) == 33
     assert ended(redirection, "LeNet51")[:2] == (2, "")
 
 
-def test_stdout_that_is_full():
+def test_a_full_stdout_is_exit_code_5():
     for arguments in ([], ["--json"], ["--version"]):
         code, _, err = ended(">/dev/full", *arguments)
         assert code == 5 and one_sentence(err, "cannot be written (No space left on device). Free some space")
 
 
-def test_no_file_gets_the_number_of_a_closed_stream():
+def test_no_new_file_gets_the_number_of_a_closed_stream():
     source = (
         "import os\nfrom keras_cnns.cli import _streams\n_streams.prepare()\n"
         "assert os.open('/dev/null', os.O_RDONLY) > 2\nprint('note', file=__import__('sys').stderr)"
@@ -59,7 +59,10 @@ def test_no_file_gets_the_number_of_a_closed_stream():
 
 @pytest.fixture
 def console(monkeypatch):
-    """Make stdout and stderr those of a console: console("cp1252") -> function that returns what it was shown."""
+    """Return a function from an encoding to a console of it.
+
+    The console replaces stdout and stderr; calling it returns what was written to both.
+    """
 
     def make(encoding):
         raw = {name: io.BytesIO() for name in ("stdout", "stderr")}
@@ -75,30 +78,30 @@ def console(monkeypatch):
     "encoding, cat",
     [("utf8", "猫"), ("cp1252", r"\u732b"), ("ascii", r"\u732b"), ("cp932", "猫"), ("latin1", r"\u732b")],
 )
-def test_a_console_that_lacks_letters(console, encoding, cat):
+def test_characters_that_a_console_lacks_are_escaped(console, encoding, cat):
     shown = console(encoding)
-    _common.table("猫:", [("class",), ("images", "right")], [("猫", 1), ("bad\udcff\x1b[2J\n.png", 2)])
-    _common.note("note on 猫")
-    _common.track(iter([1]), "猫")
+    _output.table("猫:", [("class",), ("images", "right")], [("猫", 1), ("bad\udcff\x1b[2J\n.png", 2)])
+    _output.note("note on 猫")
+    _output.track(iter([1]), "猫")
     out, err = shown()
     lines = out.splitlines()
     assert lines[0] == f"{cat}:" and lines[3].split() == [cat, "1"] and err == f"note on {cat}\n"
     assert lines[4].split()[0] == r"bad\udcff\x1b[2J\n.png"
-    if cat != "猫":  # the escapes count as the letters that they are
+    if cat != "猫":  # escapes count with their length
         assert len(lines[3]) == len(lines[4]) == len(lines[1])
 
 
 @pytest.mark.parametrize("encoding, escaped", [("utf8", False), ("cp1252", True), ("ascii", True)])
-def test_json_on_any_console(console, encoding, escaped):
+def test_json_is_valid_on_any_console(console, encoding, escaped):
     for values in ({"class": "猫"}, {"image": "bad\udcff.png"}):
         shown = console(encoding)
-        _common.print_json(values)
+        _output.print_json(values)
         out = shown()[0]
         assert json.loads(out) == values and ("\\u" in out) == (escaped or "image" in values)
 
 
-def test_a_whole_command_on_a_console_that_lacks_letters(console, tmp_path):
-    """The case: two classes, of whose names one has no letter of cp1252; and a file name that is no UTF-8."""
+def test_commands_on_a_console_that_lacks_characters(console, tmp_path):
+    """A class name is not in cp1252, a file name not UTF-8."""
     from keras_cnns.cli.data import command as data
     from keras_cnns.cli.predict import command as predict
 
@@ -127,15 +130,15 @@ def test_a_whole_command_on_a_console_that_lacks_letters(console, tmp_path):
 
 @pytest.mark.parametrize("taken_over", [False, True])
 def test_ctrl_c_is_acknowledged_while_a_library_computes(taken_over):
-    """A key derivation stands for it: Python runs no handler of a signal until it returns."""
+    """Python handles no signal during a key derivation."""
     source = f"""
 import hashlib, signal, click
 from keras_cnns.cli import _common
 @click.command("cnn-compute")
 def command():
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it at first
     if {taken_over}:
-        signal.signal(signal.SIGINT, lambda *_: None)  # as the training, which says itself what it does
+        signal.signal(signal.SIGINT, lambda *_: None)  # training replaces the handler like this
     print("computing", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 3_000_000)
 _common.run(command, [])
@@ -154,7 +157,7 @@ _common.run(command, [])
     assert process.communicate(timeout=60)[1].strip() == "cnn-compute: interrupted" and process.returncode == 130
 
 
-def test_another_backend_than_tensorflow_is_told_about(capfd, monkeypatch):
+def test_a_note_names_a_backend_that_is_not_used(capfd, monkeypatch):
     for asked, told in (("torch", "KERAS_BACKEND=torch is not used"), (keras.backend.backend(), ""), (None, "")):
         monkeypatch.setattr(_common, "ASKED_BACKEND", asked)
         _model.load_keras()
@@ -162,14 +165,14 @@ def test_another_backend_than_tensorflow_is_told_about(capfd, monkeypatch):
         assert told in err if told else not err
 
 
-def test_help_on_a_narrow_terminal(cli, monkeypatch):
+def test_help_breaks_no_word_on_a_narrow_terminal(cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     code, out, _ = cli("predict", "--help")
-    assert code == 0 and max(map(len, out.splitlines())) <= 40 and {"subfolders", "probability;"} <= set(out.split())
+    assert code == 0 and max(map(len, out.splitlines())) <= 40 and {"subfolders,", "probability;"} <= set(out.split())
 
 
 def test_completion_offers_names_without_a_framework():
-    """As bash asks: words of the line, the colon of NAME:WEIGHTS among them."""
+    """Bash splits NAME:WEIGHTS at the colon before it passes the words."""
 
     def offered(*words):
         environment = {

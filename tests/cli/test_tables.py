@@ -1,4 +1,4 @@
-"""Tables fit the terminal, names are never broken, and what is left out is said."""
+"""Tables fit the terminal without breaking a name."""
 
 import os
 import pty
@@ -31,16 +31,16 @@ ROWS = [("a_long_name.tflite", "some words that wrap", "1.20 MB", "99.72%"), ("�
     "width, left_out",
     [(200, []), (51, []), (50, ["note"]), (39, ["note"]), (38, ["note", "size"]), (30, ["note", "size"])],
 )
-def test_what_has_no_room_is_left_out_by_rank(width, left_out):
+def test_columns_that_do_not_fit_are_left_out_by_rank(width, left_out):
     lines, missing = _tables.layout(COLUMNS, ROWS, width)
     assert missing == left_out and max(map(cell_len, lines)) <= width
     text = "\n".join(lines)
     assert all(name in text for name, *_ in ROWS) and ("1.20 MB" in text) == ("size" not in left_out)
-    # A wide letter takes two cells: the right edges agree
+    # With wide characters the right edges still agree
     assert len({cell_len(line) for line in lines if line.endswith(("%", "accuracy"))}) == 1
 
 
-def test_a_name_wider_than_the_terminal_stands_alone_and_whole():
+def test_a_name_wider_than_the_terminal_gets_its_own_line():
     columns = [Column("image"), Column("class", rank=0), Column("probability", "right", rank=0)]
     rows = [("a folder/a long name.png", "cat", "90.00%"), ("", "dog", "10.00%"), ("b.png", "cat", "1.00%")]
     assert _tables.layout(columns, rows, 24) == (
@@ -75,7 +75,7 @@ def test_long_texts_wrap_in_their_own_column():
         (["VGG16", "--recipe"], ["vgg-imagenet", "learning_rate"]),
     ],
 )
-def test_info_at_every_width(cli, monkeypatch, columns, arguments, names):
+def test_tables_of_cnn_info_fit_every_width(cli, monkeypatch, columns, arguments, names):
     monkeypatch.setenv("COLUMNS", str(columns))
     code, out, err = cli("info", *arguments)
     body = out[out.index(" ──") :]
@@ -86,9 +86,9 @@ def test_info_at_every_width(cli, monkeypatch, columns, arguments, names):
         assert len(out.splitlines()) < 75 and ("(--wide prints all columns" in err) == (columns < 200)
 
 
-def test_other_tables_at_every_width(capfd, monkeypatch):
-    """Of the commands whose work takes longer than printing: their own columns, with names of the usual length."""
-    from keras_cnns.cli import benchmark, evaluate
+def test_other_tables_fit_every_width(capfd, monkeypatch):
+    """Only the tables are printed, as the commands would take long."""
+    from keras_cnns.cli import _reports
 
     from keras_cnns.evaluation import score
     from keras_cnns.export import _benchmark
@@ -103,8 +103,8 @@ def test_other_tables_at_every_width(capfd, monkeypatch):
     measured = _benchmark.Benchmark("360 images", 360, 0, 20, "2 cores", {}, rows)
     for columns in (40, 80, 200):
         monkeypatch.setenv("COLUMNS", str(columns))
-        evaluate._print("title", result, None)
-        benchmark.print_benchmark(measured)
+        _reports.print_result("title", result, None)
+        _reports.print_benchmark(measured)
         lines = capfd.readouterr().out.splitlines()
         printed = "\n".join(lines)
         assert max(map(len, (line for line in lines if line.startswith("  ")))) <= columns
@@ -113,8 +113,8 @@ def test_other_tables_at_every_width(capfd, monkeypatch):
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_on_a_terminal(columns):
-    """The size is the terminal's own, not only that of the variable COLUMNS."""
+def test_tables_fit_a_terminal(columns):
+    """Without the variable COLUMNS, the width is that of the terminal."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
@@ -127,7 +127,7 @@ def test_on_a_terminal(columns):
     try:
         while part := os.read(ours, 10_000):
             shown += part
-    except OSError:  # Linux ends a terminal so
+    except OSError:  # Linux reports the end of a terminal like this
         pass
     lines = shown.decode().replace("\r\n", "\n").splitlines()
     err = process.communicate(timeout=60)[1].decode()
@@ -136,7 +136,7 @@ def test_on_a_terminal(columns):
     assert ("no room for: paper" in err) == (columns < 200)
 
 
-def test_through_a_pipe(python):
+def test_tables_have_80_columns_through_a_pipe(python):
     environment = {"COLUMNS": "", "PYTHONIOENCODING": "utf8"}
     narrow = python("from keras_cnns.cli.info import main; main([])", **environment)
     wide = python("from keras_cnns.cli.info import main; main(['--wide'])", **environment)

@@ -1,4 +1,4 @@
-"""cnn-visualize: what it draws, says and refuses."""
+"""cnn-visualize draws, reports, and refuses bad arguments."""
 
 import json
 
@@ -30,20 +30,19 @@ def test_a_report_of_everything(cli, digit, tmp_path):
     arguments = ["--data", "digits", "--count", 40, "--report", "--output", tmp_path / "out", "--json"]
     code, out, err = cli("visualize", "nin:digits", digit, *arguments)
     assert code == 0, err
-    found = json.loads(out)
-    assert [one["what"] for one in found["drawings"]] == list(VISUALIZATIONS)
-    assert all(one["file"] for one in found["drawings"])
-    assert "40 images" in next(one["says"] for one in found["drawings"] if one["what"] == "embedding")
+    drawings = {drawing["what"]: drawing for drawing in json.loads(out)["drawings"]}
+    assert list(drawings) == list(VISUALIZATIONS) and all(drawing["file"] for drawing in drawings.values())
+    assert "40 images" in drawings["embedding"]["says"]
     page = (tmp_path / "out" / "report.html").read_text("utf8")
     assert all(kind.title in page for kind in VISUALIZATIONS.values()) and "digit.png" in page
 
 
 @pytest.mark.slow
-def test_what_cannot_be_drawn_is_said(cli, digit, tmp_path):
+def test_a_report_says_what_cannot_be_drawn(cli, digit, tmp_path):
     code, out, _ = cli("visualize", "lenet5:mnist", digit, "--report", "--output", tmp_path / "out")
     assert code == 0
-    assert "guided: not drawn. " in out and "ReLU" in out  # it has none
-    assert "gradients: not drawn. " in out  # images without classes
+    assert "guided: not drawn. " in out and "ReLU" in out  # LeNet-5 has none
+    assert "gradients: not drawn. " in out  # these images have no labels
 
 
 @pytest.mark.parametrize(
@@ -61,8 +60,8 @@ def test_what_cannot_be_drawn_is_said(cli, digit, tmp_path):
         (["--what", "guided", "--data", "digits", "IMAGE"], None),
     ],
 )
-def test_arguments(cli, digit, tmp_path, arguments, part):
-    arguments = [digit if one == "IMAGE" else one for one in arguments]
+def test_arguments_are_checked(cli, digit, tmp_path, arguments, part):
+    arguments = [digit if argument == "IMAGE" else argument for argument in arguments]
     code, out, err = cli("visualize", "nin:digits", *arguments, "--output", tmp_path / "out")
     assert (code == 0) if part is None else (code == 2 and out == "" and part in err), err
 

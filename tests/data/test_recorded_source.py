@@ -117,7 +117,7 @@ def test_cnn_evaluate_measures_on_the_recorded_splits(cli, npz, tmp_path):
     other.write_bytes(npz.read_bytes())
     code, out, err = cli("evaluate", tmp_path / "model.keras", "--data", other, "--json")
     assert code == 0 and json.loads(out)["examples"] == 20
-    one_sentence(err, f"was trained on a part of {npz}, divided anew", f"{other} has its own splits")
+    one_sentence(err, f"was trained on a part of {npz}, which was divided for it", f"{other} has its own splits")
 
 
 def test_training_records_the_division(npz, tmp_path):

@@ -238,7 +238,7 @@ def test_bfloat16_is_chosen_on_processors_with_kernels_for_it(tmp_path, monkeypa
         pytest.skip("the GPU has its own precision")
     if cpuinfo:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
-    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("keras_cnns._machine.CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if switch:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", switch)

@@ -1,0 +1,98 @@
+"""Training steps with each of TensorFlow's sets of CPU kernels.
+
+    python benchmarks/kernels.py [--rounds 5] [--only nin] [--isa AVX2]
+
+TensorFlow has two: Eigen's, and oneDNN's (TF_ENABLE_ONEDNN_OPTS=1), which it takes by itself only on processors with
+AVX512-VNNI, AVX512-BF16 or AMX. `--isa` limits oneDNN to what an older processor has (ONEDNN_MAX_CPU_ISA); Eigen's
+kernels are those of every x86 processor in any case. Each set runs in a process of its own, and all take turns.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+
+# name: network, batch size
+CASES = {"nin": ("NiN", 128), "alexnet": ("AlexNetOneTower", 32), "resnet50": ("ResNet50", 16)}
+
+
+def serve(name):
+    """Run one training step for each line on stdin, and print its seconds."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import keras
+    import numpy as np
+
+    from keras_cnns import applications
+
+    network, batch = CASES[name]
+    model = getattr(applications, network)()
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy")
+    random = np.random.default_rng(0)
+    images = random.normal(size=(batch, *model.input_shape[1:])).astype("float32")
+    labels = random.integers(0, model.output_shape[-1], batch)
+    for _ in range(2):  # compile, and warm the caches
+        model.train_on_batch(images, labels)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        model.train_on_batch(images, labels)
+        print(json.dumps(time.perf_counter() - start), flush=True)
+
+
+class Steps:
+    """A process that runs training steps with one set of kernels."""
+
+    def __init__(self, name, environment):
+        command = [sys.executable, __file__, "--serve", name]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
+
+    def __call__(self):
+        """Run one step."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self.process.stdout.readline()
+
+    def close(self):
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(name, rounds, isa):
+    """Return the line of one of `CASES`."""
+    import common
+
+    limit = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
+    kernels = {"Eigen": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1", **limit}}
+    steps = {kind: Steps(name, environment) for kind, environment in kernels.items()}
+    try:
+        times = common.interleave(steps, rounds)
+    finally:
+        for process in steps.values():
+            process.close()
+    network, batch = CASES[name]
+    case = f"{network}, float32, batch {batch}" + (f", oneDNN limited to {isa}" if isa else "")
+    return common.row(case, times, "oneDNN", "Eigen", None)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=CASES, action="append")
+    parser.add_argument("--isa", help="of an older processor, as AVX2 or AVX512_CORE")
+    parser.add_argument("--serve", choices=CASES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve)
+        return
+    import common
+
+    rows = [measure(name, arguments.rounds, arguments.isa) for name in arguments.only or CASES]
+    common.write("kernels", rows, partial=bool(arguments.only or arguments.isa))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The processor of this machine, as Linux describes it. Standard library only."""
+
+import platform
+import re
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def cpuinfo(field: str) -> str:
+    """Return the first value of a field of /proc/cpuinfo, "" if it has none.
+
+    Args:
+        field: name of the field, such as "model name".
+    """
+    try:
+        text = CPUINFO.read_text("utf8", "replace")
+    except OSError:  # other systems have no such file
+        return ""
+    match = re.search(rf"^{field}[ \t]*:(.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def instructions() -> list[str]:
+    """Return Linux's names of the processor's instruction sets, such as "avx2".
+
+    On other systems the list is empty.
+    """
+    return (cpuinfo("flags") or cpuinfo("Features")).split()  # "Features" is the field on Arm
+
+
+def processor() -> str:
+    """Return the processor's name, or else its architecture."""
+    return cpuinfo("model name") or platform.processor() or platform.machine()
