@@ -63,6 +63,8 @@ runtimes: .venv/.installed .venv-runtimes/.installed
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell cli keras_cnns scripts benchmarks tests examples docs README.md CHANGELOG.md Makefile setup.cfg
+	$(BIN)/mypy
 
 # --no-compile: pip would compile all of TensorFlow, which takes long; Python compiles only the imported modules
 .venv/.installed: setup.cfg pyproject.toml

@@ -8,7 +8,9 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def cpuinfo(field: str) -> str:
-    """Return the first value of a field of /proc/cpuinfo, "" if it has none.
+    """Return the first value of a field of /proc/cpuinfo.
+
+    "" if there is none.
 
     Args:
         field: name of the field, such as "model name".

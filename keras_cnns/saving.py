@@ -169,7 +169,7 @@ def save_model(
                 import numpy as np
 
                 with archive.open(_archive.ARRAYS, "w", force_zip64=True) as file:
-                    np.savez(file, **arrays)
+                    np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes one for `allow_pickle`
 
 
 def load_model(path: "PathLike", *, compile: bool = False) -> "keras.Model":

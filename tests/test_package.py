@@ -2,7 +2,9 @@
 
 import ast
 import configparser
+import graphlib
 import importlib
+import inspect
 import re
 import sys
 
@@ -140,7 +142,61 @@ def test_rooms_import_only_what_they_may(path):
         target = module.removeprefix("keras_cnns.")
         if target == "__version__" or room_of(target) == room_of(name):
             continue
-        assert any(f"{target}.".startswith(f"{one}.") for one in allowed), f"{relative} imports {module}"
+        assert any(f"{target}.".startswith(f"{part}.") for part in allowed), f"{relative} imports {module}"
+
+
+def test_no_module_imports_itself_through_others():
+    """Neither at the top of modules nor inside functions; packages are lazy, and types are no dependency."""
+    places = {"keras_cnns": ROOT / "keras_cnns", "keras_cnns.cli": ROOT / "cli"}
+    files = {
+        ".".join((package, *path.relative_to(folder).with_suffix("").parts)): path
+        for package, folder in places.items()
+        for path in folder.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    edges = {}
+    for name, path in files.items():
+        tree = ast.parse(path.read_text("utf8"))
+        for block in [node for node in ast.walk(tree) if isinstance(node, ast.If)]:
+            if getattr(block.test, "id", "") == "TYPE_CHECKING":
+                block.body = []
+        found = {module for module, _ in imports(tree, everywhere=True)}
+        edges[name] = {module if module in files else module.rpartition(".")[0] for module in found} & files.keys()
+    try:
+        graphlib.TopologicalSorter(edges).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("folder", ["keras_cnns", "cli", "scripts"])
+def test_first_lines_of_docstrings_are_short(folder):
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf8"))):
+            text = ast.get_docstring(node) if isinstance(node, documented) else None
+            first = (text or "").partition("\n")[0]
+            assert len(first.split()) <= 12, f"{path.name}: {first}"
+
+
+def lacking_annotations(function):
+    """Return the arguments of a function that lack an annotation, and "return" if the result does."""
+    signature = inspect.signature(function)
+    empty = inspect.Signature.empty
+    lacking = [name for name, value in signature.parameters.items() if value.annotation is empty and name != "self"]
+    return lacking + ["return"] * (signature.return_annotation is empty)
+
+
+@pytest.mark.parametrize("part", keras_cnns._PARTS)
+def test_public_functions_are_annotated(part):
+    module = importlib.import_module(f"keras_cnns.{part}")
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.isfunction(value):
+            assert lacking_annotations(value) == [], name
+        elif inspect.isclass(value):
+            for method, function in vars(value).items():
+                if inspect.isfunction(function) and not method.startswith("_"):
+                    assert lacking_annotations(function) == [], f"{name}.{method}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "cli").glob("*.py")), ids=lambda p: p.name)

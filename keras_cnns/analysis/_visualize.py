@@ -107,7 +107,7 @@ def visualize(
         model=model,
         path=path,
         images=images,
-        class_names=_models.names_of_classes(class_names, classes),
+        class_names=_models.names_of_classes(class_names or (), classes),
         layer=None if layer is None else _graph.check_layer(model, layer),
         units=units,
         target=target,

@@ -101,7 +101,8 @@ def image_reader(
             lambda element, label: (prepare(split.decode(element, channels), preprocessing), label), **PARALLEL
         )
 
-    stored, source, skips = None, split, skip_broken
+    source: ImageDecoder = split
+    stored, skips = None, skip_broken
     in_memory = cache is None and window is None and split.examples * math.prod(preprocessing.shape) <= CACHE_BYTES
     if cache is not None:
         fields = (channels,) if window else (channels, size, preprocessing.shorter_side)

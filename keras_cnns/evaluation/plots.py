@@ -114,8 +114,9 @@ def draw_result(result: Result, folder: typing.Path, title: str) -> None:
 def _images_at(split: "Split", places: NDArray[np.int64], preprocessing: Preprocessing) -> typing.Pixels:
     """Return the uint8 images at indices of a split, in their order."""
     from keras_cnns.data.pipeline import make_dataset, read_pixels, reading
+    from keras_cnns.data.splits import LabeledSplit
 
-    if split.labels is not None:
+    if isinstance(split, LabeledSplit):
         return read_pixels(split.take(places), preprocessing)[0]
     # A dataset without labels in memory cannot be indexed, so that all of it is read
     images_by_place: dict[int, NDArray[np.uint8]] = {}

@@ -35,7 +35,7 @@ def open_keras(path: "str | Path", threads: int = 0, modules: Sequence[str] = ()
     _runner.limit_tensorflow(threads)
     for module in modules:
         _custom.import_layers(module)
-    info, model = saving.read_info(path), saving.load_model(path)
+    info, model = saving.read_info(path) or saving.ModelInfo(), saving.load_model(path)
     preprocessing = info.preprocessing
     if _models.gives_probabilities(model):
         output = PROBABILITIES

@@ -103,7 +103,9 @@ def make_datasets(
 
 def balanced(split: Split, recipe: Recipe, seed: int = 0) -> Split:
     """Repeat scarce images of the training split, if the recipe says so."""
-    return repeat_scarce(split, seed) if recipe.balance == "repeat" else split
+    if recipe.balance != "repeat":
+        return split
+    return repeat_scarce(split, seed)  # type: ignore[arg-type]  # it refuses a split whose labels are not known
 
 
 def holds_photographs(source: Source) -> bool:

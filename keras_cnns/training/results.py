@@ -135,6 +135,7 @@ def _measure(fit: "Fit", info: ModelInfo) -> dict[str, Any]:
     before their moving average.
     """
     model, metrics = fit.network.twin, {}
+    assert info.preprocessing is not None  # every training run has one
     with active().stage(MEASURING):
         active().check()
         _check_alive(fit)
