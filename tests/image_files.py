@@ -1,4 +1,4 @@
-"""Image files of every common kind, to compare the ways of reading them."""
+"""Image files of every common kind, to compare ways of reading them."""
 
 import io
 import struct

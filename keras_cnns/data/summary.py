@@ -108,12 +108,12 @@ def summarize(
             )
         splits[name] = split
     examined: dict[str, list[ExaminedImage]] = {}
-    counts, moments = {}, []
+    counts: dict[str, tuple[int, ...]] = {}
+    moments: list[Moments] = []
     for name, split in splits.items():
         examined[name], moments_of_split = _examine_split(split, name, source.image_shape[2], sample, seed, progress)
         counts[name] = _class_counts(split, examined[name], len(source.class_names), sample)
-        if name == "train":
-            moments = moments_of_split
+        moments += moments_of_split
     examples = {name: split.examples for name, split in splits.items()}
     examined_counts = {name: len(images) for name, images in examined.items()}
     mean, deviation = _mean_and_deviation(moments)
@@ -138,7 +138,7 @@ def summarize(
 def _examine_split(
     split: PlainSplit, name: str, channels: int, sample: int | None, seed: int, progress: Progress | None
 ) -> tuple[list[ExaminedImage], list[Moments]]:
-    """Return the examined images of a split, and their moments.
+    """Return the examined images of a split, and moments of training images.
 
     Images that cannot be read have no moments.
     """
@@ -148,7 +148,7 @@ def _examine_split(
     for image_name, label, content in _contents(split, name, steps, len(chosen)):
         image, pixels = examine(image_name, label, content, channels)
         images.append(image)
-        if pixels is not None:
+        if name == "train" and pixels is not None:
             moments.append((pixels.mean(0, dtype="float64"), np.square(pixels, dtype="float64").mean(0)))
     return images, moments
 

@@ -69,9 +69,9 @@ def test_a_source_takes_the_classes_of_a_model():
 
 @pytest.fixture
 def numbered(tmp_path):
-    """A folder of the classes 0 to 11, and an .npz file without class names.
+    """A folder of the classes 0 to 11, and an unnamed .npz file.
 
-    Both hold the same images.
+    Both hold the same images; the .npz file has no class names.
     """
     images, labels = [], []
     for label in range(12):

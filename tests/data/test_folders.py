@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and which are left out and named."""
+"""Which files of a folder are images; others are left out and named."""
 
 import sys
 from pathlib import Path

@@ -25,7 +25,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def decode():
-    """decode(content, channels, name) -> uint8 array, in a graph that is traced once."""
+    """decode(content, channels, name) -> uint8 array, in a graph traced once."""
     text = tf.TensorSpec((), tf.string)
     graphs = {
         channels: tf.function(

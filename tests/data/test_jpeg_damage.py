@@ -13,9 +13,9 @@ from keras_cnns.errors import SourceError, SourceWarning
 
 @pytest.fixture
 def damaged(tmp_path):
-    """A good JPEG, one with bytes missing in its middle, and one with a stray marker.
+    """A folder with a good JPEG and two damaged ones.
 
-    Decoders show all three.
+    One lacks bytes in its middle, the other has a stray marker too. Decoders show all three.
     """
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (64, 96, 3), dtype="uint8")

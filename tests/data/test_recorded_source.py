@@ -20,7 +20,7 @@ SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
 
 @pytest.fixture
 def npz(tmp_path):
-    """An .npz file of 100 images in three classes, each encoding its number."""
+    """An .npz file of 100 images, each encoding its number."""
     images = np.arange(100, dtype="<u4").view("uint8").reshape(100, 2, 2, 1)
     labels = np.arange(100) % 3
     path = tmp_path / "numbers.npz"

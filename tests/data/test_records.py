@@ -44,7 +44,7 @@ def test_records_of_many_files_are_mixed_by_the_seed(shards, monkeypatch):
 
 @pytest.fixture(scope="module", params=["tfrecord", "array_record"])
 def stored(request, tmp_path_factory):
-    """A dataset in five files; the pixels of each image are its number."""
+    """A dataset in five files, with each image's number as its pixels."""
     import tensorflow_datasets as tfds
 
     images = np.broadcast_to(np.arange(COUNT, dtype="uint8")[:, None, None, None], (COUNT, 4, 4, 3))

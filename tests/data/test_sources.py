@@ -14,7 +14,7 @@ from keras_cnns.errors import ArgumentError, SourceError, SourceWarning
 
 
 def arrays(**changes):
-    """Return the members of a good .npz file with changes; None removes one."""
+    """Return the members of an .npz file with changes; None removes one."""
     random = np.random.default_rng(0)
     members = {
         "x_train": random.integers(0, 256, (20, 8, 8), dtype="uint8"),

@@ -16,7 +16,7 @@ SHARES = {"train": 0.65, "validation": 0.25, "test": 0.10}
 
 
 def numbered(counts, start=0):
-    """Return a split with these counts per class, each image encoding its number."""
+    """Return a split with these counts per class; images encode their numbers."""
     examples = sum(counts)
     images = np.arange(start, start + examples, dtype="<u4").view("uint8").reshape(examples, 2, 2, 1)
     return ArraySplit(images, np.repeat(np.arange(len(counts)), counts))

@@ -68,7 +68,7 @@ def test_photographs(flowers):
 
 @pytest.fixture
 def parts(tmp_path):
-    """A folder of two classes with 12 training and 3 test images each."""
+    """A folder of two classes with 12 training and 3 test images."""
     random = np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 3)):
         for name in ("a", "b"):
