@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_cnns._deprecated import renamed
 from keras_cnns.data.preprocessing import Preprocessing
-from keras_cnns.evaluation.protocols import Position, Protocol, shorter_sides
+from keras_cnns.evaluation.protocols import CropPosition, Protocol, shorter_sides
 from keras_cnns.typing import Size
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _squares(image: "tf.Tensor", side: int) -> list["tf.Tensor"]:
     return [_crop(image, (side, side), (along, along)) for along in (0.0, 0.5, 1.0)]
 
 
-def _crop(image: "tf.Tensor", size: Size, position: Position, is_mirrored: bool = False) -> "tf.Tensor":
+def _crop(image: "tf.Tensor", size: Size, position: CropPosition, is_mirrored: bool = False) -> "tf.Tensor":
     """Return the crop of an image at a position.
 
     In a mirrored image, it is the mirror image of the crop at this position of the original.

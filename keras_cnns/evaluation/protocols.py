@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from keras_cnns.errors import ArgumentError, nearest
 
-Position = tuple[float, float]  # down and across, each from 0 (top or left edge) to 1 (bottom or right edge)
+CropPosition = tuple[float, float]  # down and across, each from 0 (top or left edge) to 1 (bottom or right edge)
 
 CENTER = ((0.5, 0.5),)
 FIVE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # the corners and the center
 
 
-def grid(rows: int, columns: int) -> tuple[Position, ...]:
+def grid(rows: int, columns: int) -> tuple[CropPosition, ...]:
     """Return positions spread evenly over an image, row by row.
 
     Args:
@@ -61,7 +61,7 @@ class Protocol:
     name: str
     scales: tuple[float, ...] = ()
     squares: bool = False
-    positions: tuple[Position, ...] = CENTER
+    positions: tuple[CropPosition, ...] = CENTER
     whole: bool = False
     mirror: bool = False
     dense: bool = False
