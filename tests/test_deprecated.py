@@ -1,11 +1,14 @@
 """Old names work, with a warning that says the new one; the page lists them all."""
 
+import ast
 import dataclasses
+import re
 
 import pytest
+from conftest import ROOT
 
 import keras_cnns
-from keras_cnns._deprecated import gathered, renamed
+from keras_cnns._deprecated import REMOVED_IN, gathered, renamed
 
 
 @renamed(picture="image")
@@ -81,3 +84,23 @@ def test_public_names(part, old, new):
     with pytest.warns(DeprecationWarning, match=f"`keras_cnns.{part}.{old}` is now called"):
         assert getattr(module, old) is getattr(module, new)
     assert old not in dir(module)
+
+
+def deprecated_names():
+    """Yield the old names that decorators and lazy packages accept, from the source."""
+    for path in (ROOT / "keras_cnns").rglob("*.py"):
+        for call in [node for node in ast.walk(ast.parse(path.read_text("utf8"))) if isinstance(node, ast.Call)]:
+            function = getattr(call.func, "id", "")
+            for keyword in call.keywords:
+                if function == "renamed":
+                    yield keyword.arg
+                elif (function, keyword.arg) in (("lazy", "renamed"), ("gathered", "names")):
+                    yield from ast.literal_eval(keyword.value)
+
+
+def test_the_page_lists_every_deprecated_name():
+    page = (ROOT / "docs" / "deprecations.md").read_text("utf8")
+    names = set(deprecated_names())
+    assert {"read_picture", "picture_size", "mixup"} <= names
+    assert [name for name in names if not re.search(rf"\b{name}\b", page)] == []
+    assert f"removed in version {REMOVED_IN}" in page
