@@ -257,7 +257,7 @@ def cut(pixels: NDArray[np.uint8], window: Window, size: Size | None) -> NDArray
 
 
 def _divisor(window: Window, size: Size | None) -> int:
-    """Return the factor, 1 to 8, by which a window may be reduced."""
+    """Return how many times, 1 to 8, a window may be reduced."""
     factor = min(window[2] // size[0], window[3] // size[1]) if size else 1
     return max(divisor for divisor in DIVISORS if divisor <= max(factor, 1))
 
