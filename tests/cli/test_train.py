@@ -76,10 +76,10 @@ def test_train_starts_from_trained_weights(cli, small_npz, tmp_path, monkeypatch
     info = json.loads(out)
     assert code == 0 and info["training"]["weights"] == "mnist" and info["network"]["classes"] == 2
     assert "NiN from mnist on small.npz: 80 training images, 2 classes; recipe fine-tuning" in err
-    assert "cccp6 must be trained anew" in err and "UserWarning" not in err
+    assert "cccp6 must be trained from scratch" in err and "UserWarning" not in err
     path = "runs/nin-small/model.keras"
     code, out, err = cli("train", path, "--data", "small.npz", "--epochs", 1, "--output", "next")
-    assert code == 0 and f"NiN from {path} on small.npz" in err and "anew" not in err
+    assert code == 0 and f"NiN from {path} on small.npz" in err and "from scratch" not in err
     inputs = keras.Input((12, 12, 1))
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     model.save("theirs.keras")
