@@ -16,7 +16,7 @@ TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 
 
 def table() -> str:
-    """Return the table, one row per network in order of publication."""
+    """Return the table, one row per network in the order of `_BUILDERS`."""
     rows = []
     for name in applications._BUILDERS:
         facts = FACTS[name]

@@ -1,9 +1,9 @@
 """Facts about the networks, counted independently of this package's code.
 
-Counts and layers were computed from the papers' tables by another program, and agree with the authors' Caffe and
-cuda-convnet files, keras.applications and torchvision where those have the network. Lines marked "derived" follow from
-the others by the arithmetic next to them. Keras allows no slash in a layer's name: inception_3a/1x1 is
-inception_3a_1x1.
+Counts and layers were computed from the papers' tables by another program, which is not in this repository. They agree
+with the authors' Caffe and cuda-convnet files, keras.applications and torchvision where those have the network. Lines
+marked "derived" follow from the others by the arithmetic next to them. Keras allows no slash in a layer's name:
+inception_3a/1x1 is inception_3a_1x1.
 """
 
 # (builder, options): trainable parameters, fixed ones (moving statistics, LeNet-5's codes)
@@ -212,7 +212,7 @@ KERAS = {
     "ResNet50": (25_583_592, 3_857_973_248),
 }
 
-# (builder, options): layer to (height, width, channels) of its output, or (units,), and its parameters, fixed ones too
+# (builder, options): {layer: (shape of its output without the batch, parameters including fixed ones)}
 LAYERS = [
     (
         "LeNet5",

@@ -7,7 +7,7 @@ import pytest
 from keras_cnns import applications
 from keras_cnns.applications._facts import FACTS
 
-# A network for each difference in the builders' code
+# Networks that quick tests build, one for each difference in the builders' code; all others are built by slow tests
 FAMILIES = [
     ("LeNet5", {}),
     ("LeNet5Modern", {}),
@@ -50,7 +50,10 @@ FILES = [
 
 
 def _slow_unless(quick):
-    """Return every network and option, as slow tests unless in `quick`."""
+    """Return every network and option of `FAMILIES` and the facts, as slow tests unless in `quick`.
+
+    Those with `classes` or `widths` are left out, because `small` sets them.
+    """
     others = [
         (name, options)
         for name, options in [*FAMILIES, *((name, options) for name, options, *_ in facts.PARAMETERS)]

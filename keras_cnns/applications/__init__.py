@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # For editors; at run time `__getattr__` imports a name when 
     from keras_cnns.applications.vgg import VGG19 as VGG19
     from keras_cnns.applications.zfnet import ZFNet as ZFNet
 
-# Public name of each builder: the file that holds it. This table is the only registry of networks.
+# Public name of each builder: the file that holds it. Other places that name it: docs/contributing/add_a_network.md
 _BUILDERS = {
     "LeNet5": "lenet",
     "LeNet5Modern": "lenet",

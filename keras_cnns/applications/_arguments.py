@@ -99,8 +99,8 @@ def check(
         dropout: share of values to drop while training.
         options: the network's own options by name.
         defaults: function from the values of the options to `Defaults`. None: those of the facts.
-        needs_size_unless: for a network with a layer that sees a whole map, so that height and width must be known:
-            the argument that leaves the layer out, as the caller would write it. None: there is no such layer.
+        needs_size_unless: for networks that flatten a map, and therefore must know its height and width: the argument
+            that leaves this layer out, such as "include_top=False". None for networks with global pooling.
 
     Raises:
         ArgumentError: if an argument cannot be used, or contradicts the weights.

@@ -13,10 +13,11 @@ class Facts:
     """A network as published.
 
     Attributes:
-        paper: authors, title, place and year.
+        paper: "AUTHORS: TITLE, PLACE YEAR"; what stands before the colon becomes the citation.
         year: year of publication.
         input_shape: (height, width, channels) by default.
-        minimum: the smallest height and width that the builder takes, in pixels.
+        minimum: the smallest height and width that the builder takes, in pixels. One pixel less would leave no map
+            after the last pool.
         classes: number of classes by default.
         parameters: number of trainable parameters with the default arguments.
         macs: multiply-adds of convolutions and dense layers for one image, with the default arguments.

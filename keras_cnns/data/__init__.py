@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from keras_cnns._lazy import lazy
 
 if TYPE_CHECKING:
+    from keras_cnns.data.augment import Augment as Augment
     from keras_cnns.data.augment import ColorComponents as ColorComponents
     from keras_cnns.data.balance import class_weights as class_weights
     from keras_cnns.data.balance import drop_surplus as drop_surplus

@@ -47,7 +47,7 @@ def on_disk(data: tf.data.Dataset, folder: typing.Path, name: str, split: Split)
 
 
 def _write(data: tf.data.Dataset, folder: Path, stem: str, split: Split) -> Path:
-    """Write the elements to a file named by their number; return its path."""
+    """Write elements to a file named by their number; return it."""
     temporary, count = folder / f".{stem}.{os.getpid()}", 0
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def make_dataset(
     share: Share | None = None,
     counting: bool = False,
 ) -> tf.data.Dataset:
-    """Return a dataset of the batches of a split, ready for a network.
+    """Return a dataset of a split's batches, ready for a network.
 
     Args:
         split: `Split` of a source.

@@ -40,23 +40,21 @@ def slow_if(condition, *case):
     return pytest.param(*case, marks=[pytest.mark.slow] if condition else [])
 
 
+# Of deep networks only the defaults are quick
 @pytest.mark.parametrize(
     "name, options, trainable, fixed",
-    [
-        slow_if(case[0] in DEEP and case[1], *case) for case in facts.PARAMETERS
-    ],  # the defaults of each builder are never slow
+    [slow_if(case[0] in DEEP and case[1], *case) for case in facts.PARAMETERS],
     ids=str,
 )
 def test_counts_and_shapes_are_those_of_the_facts(name, options, trainable, fixed):
-    zeros = {
-        "kernel_initializer": "zeros",
-        "bias_initializer": "zeros",
-    }  # drawing random numbers would take most of the time
+    # Drawing random numbers would take most of the time
+    zeros = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
     codes = {"codes": np.ones((100, 84))} if options.get("classes") == 100 and has_codes(name, options) else {}
     model = getattr(applications, name)(**zeros, **codes, **options)
     counts = [sum(int(np.prod(w.shape)) for w in ws) for ws in (model.trainable_weights, model.non_trainable_weights)]
     assert counts == [trainable, fixed] and model.count_params() == trainable + fixed
-    macs = next(macs for other, conditions, macs in facts.MACS if (other, conditions) == (name, options))
+    macs = next((macs for *case, macs in facts.MACS if case == [name, options]), None)
+    assert macs is not None, f"add the multiply-adds of {name} with {options} to MACS in tests/facts.py"
     counted = account(model)
     assert (counted.macs, counted.trainable, counted.fixed, counted.not_counted) == (macs, trainable, fixed, ())
     for other, conditions, layers in facts.LAYERS:
@@ -70,7 +68,8 @@ def test_counts_and_shapes_are_those_of_the_facts(name, options, trainable, fixe
 
 def test_every_public_builder_and_option_has_facts_and_tests():
     names = set(applications.list_models())
-    assert names == set(FACTS) == {name for name, *_ in facts.LAYERS}
+    assert list(FACTS) == list(applications._BUILDERS), "FACTS of _facts.py has the builders in the same order"
+    assert names == {name for name, *_ in facts.LAYERS}, "add the layers to LAYERS in tests/facts.py"
     for name, record in FACTS.items():
         assert (name, {}, record.parameters) in [row[:3] for row in facts.PARAMETERS]
         assert (name, {}, record.macs) in facts.MACS
@@ -210,6 +209,19 @@ STAGES = {
     "ResNet56": ("conv2_9_out", "conv3_9_out", "conv4_9_out"),
     "ResNet110": ("conv2_18_out", "conv3_18_out", "conv4_18_out"),
 }
+
+
+@pytest.mark.parametrize(
+    "table, covered",
+    [
+        ("FAMILIES in tests/families.py", {name for name, _ in FAMILIES}),
+        ("STAGES in tests/applications/test_networks.py", set(STAGES)),
+    ],
+)
+def test_every_file_of_networks_is_tested(table, covered):
+    """A network that is missing there is built by slow tests alone."""
+    files = {applications._BUILDERS[name] for name in covered}
+    assert set(applications._BUILDERS.values()) - files == set(), f"add a network of these files to {table}"
 
 
 @pytest.mark.parametrize("name, stages", [slow_if(name in DEEP, name, stages) for name, stages in STAGES.items()])
