@@ -8,6 +8,10 @@ Importing this package imports neither keras nor tensorflow; its parts do so whe
 
 When a part imports TensorFlow, the lines that TensorFlow writes about its start are suppressed, and
 TF_CPP_MIN_LOG_LEVEL is set to 3. Set the variable yourself (0 shows everything), and nothing is changed.
+
+On x86 processors with AVX2, importing this package sets TF_ENABLE_ONEDNN_OPTS=1, with which TensorFlow trains faster;
+newer processors have it on anyway. TensorFlow reads the variable when it is imported: import keras_cnns before keras,
+or set it in the environment. A value of your own is kept.
 """
 
 import importlib
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from keras_cnns import recipes as recipes
     from keras_cnns import saving as saving
     from keras_cnns import training as training
+
+_quiet.choose_kernels()
 
 __version__ = "0.1.0"
 

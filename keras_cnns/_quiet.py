@@ -1,4 +1,7 @@
-"""Suppressing messages that are not for users. Standard library only."""
+"""The start of TensorFlow, and messages that are not for users.
+
+Standard library only.
+"""
 
 import contextlib
 import logging
@@ -7,6 +10,8 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+
+from keras_cnns import _machine
 
 # Lines that TensorFlow writes while it starts, before its logging obeys TF_CPP_MIN_LOG_LEVEL
 CHATTER = re.compile(
@@ -56,6 +61,17 @@ def starting() -> Iterator[None]:
         for line in "".join(texts).splitlines(keepends=True):
             if not CHATTER.match(line) and sys.stderr is not None:
                 sys.stderr.write(line)
+
+
+def choose_kernels() -> None:
+    """Let TensorFlow use its oneDNN kernels on any x86 processor with AVX2.
+
+    By itself it does so only where there is AVX512-VNNI, AVX512-BF16 or AMX, but they are faster on older processors
+    too: benchmarks/kernels.py measures how much. TensorFlow reads the variable once, when it is imported; after that,
+    and if the variable is set, nothing is changed.
+    """
+    if "tensorflow" not in sys.modules and "avx2" in _machine.instructions():
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def import_keras() -> None:

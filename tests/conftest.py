@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import keras_cnns  # noqa: F401  before keras, so that it chooses TensorFlow's kernels
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -70,6 +70,7 @@ def test_a_compiled_model_is_saved_without_its_optimizer(model, tmp_path):
     assert model.optimizer is not None
 
 
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 def test_files_of_plain_keras_are_read(model, tmp_path):
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.save(tmp_path / "plain.keras")
@@ -230,6 +231,7 @@ def test_a_damaged_record_is_refused_but_the_model_loads(file):
         load_model(file)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_of_another_network_are_refused(file):
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
     other.save(file.parent / "other.keras")

@@ -325,6 +325,7 @@ def test_a_network_trains_as_well_in_bfloat16():
     assert 0 < deviation(moves) < 1.2 * deviation(keras_moves) < 0.5 * length
 
 
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 def test_fit_leaves_a_frozen_network_unchanged(fused):
     model = small("ResNet20", {})
     for layer in model.layers[:-1]:
