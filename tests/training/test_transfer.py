@@ -117,9 +117,9 @@ def test_a_training_starts_from_trained_weights(class_names, kept, tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         info = train(*run, weights=weights, quiet=True)
-    assert sum(
-        bool(re.search("cccp6 must be trained from scratch", str(warning.message))) for warning in caught
-    ) == (not kept)
+    assert sum(bool(re.search("cccp6 must be trained from scratch", str(warning.message))) for warning in caught) == (
+        not kept
+    )
     begun, shipped = load_model(tmp_path / "model.keras"), load_model(weights.path)
     layers = [layer.name for layer in begun.layers if layer.weights]
     differing = [name for name in layers if not same(begun, shipped, name)]
