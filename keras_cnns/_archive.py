@@ -37,7 +37,7 @@ def as_keras_reads_it(path: "PathLike") -> Iterator["PathLike"]:
     Keras unpacks an archive with further members into a temporary folder, and leaves the folder behind if that fails.
 
     Args:
-        path: of the `.keras` file.
+        path: path of the `.keras` file.
 
     Raises:
         ModelFileError: for a member that is damaged or expands beyond `EXPANSION`.
@@ -82,8 +82,8 @@ def read_member(path: "PathLike", member: str, **default: Any) -> Any:
     """Return the bytes of a JSON member of the archive.
 
     Args:
-        path: of the `.keras` file.
-        member: its name in the archive.
+        path: path of the `.keras` file.
+        member: name of the member in the archive.
         **default: `missing=VALUE`, to be returned if the archive has no such member.
 
     Raises:

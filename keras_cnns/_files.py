@@ -36,7 +36,7 @@ def make_folder(path: PathLike, room: int = 0) -> None:
     """Make a folder and its parents, and check that it is writable.
 
     Args:
-        path: of the folder, which may exist.
+        path: path of the folder, which may exist.
         room: bytes for which there must be space.
 
     Raises:
@@ -113,7 +113,7 @@ def claimed(path: PathLike) -> Iterator[None]:
     output is removed. On a system without locks, nothing is done.
 
     Args:
-        path: of the output, in an existing folder.
+        path: path of the output, in an existing folder.
 
     Raises:
         OutputExistsError: if another process holds it.
@@ -198,7 +198,7 @@ def writing(path: PathLike) -> Iterator[Path]:
     body fails or is interrupted, it is removed, and `path` is as it was.
 
     Args:
-        path: of the output.
+        path: path of the output.
 
     Raises:
         OutputError: instead of an OSError; it names `path`.
@@ -235,7 +235,7 @@ def write_json(path: PathLike, values: Any) -> None:
     """Write a file of indented JSON atomically.
 
     Args:
-        path: of the file.
+        path: path of the file.
         values: JSON values.
     """
     with writing(path) as temporary:

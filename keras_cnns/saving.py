@@ -139,7 +139,7 @@ def save_model(
 
     Args:
         model: functional or sequential `keras.Model`.
-        path: of the file; ends in ".keras".
+        path: path of the file; ends in ".keras".
         info: `ModelInfo`. Its preprocessing tells every command how to read images; for a model that `model.fit`
             trained on pixels / 255 it is `Preprocessing((64, 64), 3, scale=(1 / 255,))`.
         overwrite: whether a file at `path` may be replaced.
@@ -180,7 +180,7 @@ def load_model(path: "PathLike", *, compile: bool = False) -> "keras.Model":
     sandbox: load files that you trust. Batch normalization becomes `keras_cnns.layers.BatchNormalization`.
 
     Args:
-        path: of the file.
+        path: path of the file.
         compile: whether to compile the model as the file says.
 
     Returns:
@@ -292,7 +292,7 @@ def read_info(path: "PathLike") -> ModelInfo | None:
     """Read the `ModelInfo` of a `.keras` file without importing keras.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         `ModelInfo`, or None if another program wrote the file.
@@ -324,7 +324,7 @@ def load_with_info(path: "PathLike") -> "tuple[keras.Model, ModelInfo | None]":
     """Load the model and the record of a `.keras` file.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         (model, its `ModelInfo` or None), checked to fit each other.
@@ -345,9 +345,9 @@ def check_info(path: "PathLike", model: "keras.Model", info: ModelInfo) -> None:
     """Check that a file's record describes the network in the file.
 
     Args:
-        path: of the file, to be named in errors.
+        path: path of the file, named in errors.
         model: the network.
-        info: its record.
+        info: record of the model.
 
     Raises:
         ModelFileError: if it describes another network.

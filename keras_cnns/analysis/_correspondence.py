@@ -64,7 +64,7 @@ def correspondence(
         layer: the layer whose features are compared, or its name.
         random_parts: number of random boxes in each image.
         permutations: number of permutations.
-        seed: of the random boxes and of the permutations.
+        seed: seed of the random boxes and of the permutations.
         fill: value of hidden pixels, one number or one per channel, normalized as the model takes pixels.
 
     Returns:

@@ -55,7 +55,7 @@ def embed(vectors: ArrayLike, method: str = "pca", seed: int = 0) -> np.ndarray:
             meaningful. "tsne": neighbors stay neighbors, but distances between groups and sizes of groups mean
             nothing. If there are more than 50 values, t-SNE gets the first 50 principal components (section 4 of its
             paper uses 30).
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Returns:
         float32 (vectors, 2).

@@ -64,8 +64,8 @@ def invariance_curve(
         model: functional or sequential `keras.Model` from images to one vector per image; auxiliary heads are ignored.
         images: float32 (images, height, width, channels), as the model takes them.
         kind: "translation", "scale" or "rotation", as in `transform_images`.
-        values: of the transformation. None: about the paper's, which are shifts by up to a quarter of the height
-            (60 of 224 pixels), factors of 1 to 1.8, and a full turn in steps of 15 degrees.
+        values: amounts of the transformation, in the unit of `transform_images`. None: about those of the paper, shifts
+            by up to a quarter of the height (60 of 224 pixels), factors of 1 to 1.8, or a full turn in 15-degree steps.
         target: one class number for all images, or one per image; None: the most probable class of each original.
         first: the first layer whose features are compared, or its name; None: the first with a kernel.
         last: the last layer whose features are compared, or its name; None: the layer whose output vectors the logits

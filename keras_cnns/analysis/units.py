@@ -19,7 +19,7 @@ from keras_cnns.typing import Images
 class UnitActivity:
     """Statistics of the units of one layer over images.
 
-    A unit of maps is a channel, at all positions.
+    In a layer that outputs maps, a unit is one channel with all its positions.
 
     Attributes:
         layer: name of the layer.

@@ -108,21 +108,20 @@ def check(
     """
     options = options or {}
     _check_top(builder, arguments)
-    for name, option in options.items():
-        if option.choices:
-            choose(builder, name, option.value, (None, *option.choices))
+    given = {
+        name: choose(builder, name, option.value, (None, *option.choices)) if option.choices else option.value
+        for name, option in options.items()
+    }
     choose(builder, "pooling", arguments.pooling, (None, "avg", "max"))
     _check_numbers(builder, arguments.classes, dropout)
     given_shape = _check_shape(builder, arguments.input_shape, arguments.input_tensor)
 
     record = _weights.find(builder, arguments.weights)
     trained = record.network if record else {}
-    given = {name: option.value for name, option in options.items()}
-    if arguments.include_top:
-        given["input_shape"] = given_shape
-    _check_agreement(builder, arguments.weights, trained, given)
+    compared = {**given, "input_shape": given_shape} if arguments.include_top else given
+    _check_agreement(builder, arguments.weights, trained, compared)
 
-    values = {name: _first_known(option.value, trained.get(name), option.default) for name, option in options.items()}
+    values = {name: _first_known(given[name], trained.get(name), option.default) for name, option in options.items()}
     facts = FACTS[builder]
     default = defaults(values) if defaults else Defaults(facts.input_shape, facts.classes, facts.minimum)
     input_shape = given_shape or trained.get("input_shape") or default.input_shape

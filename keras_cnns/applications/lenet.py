@@ -88,8 +88,8 @@ def LeNet5(
 ) -> keras.Model:
     """Build LeNet-5 as published (LeCun et al. 1998).
 
-    It recognizes digits in 32x32 pixels with 60,000 trained parameters and 840 fixed ones. C1 to F6 end with the
-    activation 1.7159 tanh(2x / 3), except pools without weights. `rbf` computes the squared distance of F6 to the code
+    It recognizes digits in 32x32 pixels with 60,000 trained parameters and 840 fixed ones. Every layer from C1 to F6
+    that has weights ends with the activation 1.7159 tanh(2x / 3). `rbf` computes the squared distance of F6 to the code
     of each class; the logits are minus that distance. Height and width may be None only without top.
 
     Layers: C1, S2, C3, S4, C5, flatten, drop, F6, rbf, minus, predictions. Without top, the network ends at C5.
@@ -111,7 +111,8 @@ def LeNet5(
         codes: array (classes, 84) of +1 and -1, needed by head "rbf" for classes other than the ten digits. None: the
             weights', else images of the digits.
         dropout: share of F6's inputs to drop while training; the paper has none.
-        kernel_initializer: initializer of all kernels; the paper draws uniformly from +-2.4 / fan-in, a narrower range.
+        kernel_initializer: initializer of all kernels; the paper draws uniformly from +-2.4 / fan-in, which is
+            narrower than the default.
         bias_initializer: initializer of all biases.
 
     Returns:

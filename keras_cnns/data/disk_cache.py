@@ -47,7 +47,10 @@ def on_disk(data: tf.data.Dataset, folder: typing.Path, name: str, split: Split)
 
 
 def _write(data: tf.data.Dataset, folder: Path, stem: str, split: Split) -> Path:
-    """Write elements to a file named by their number; return it."""
+    """Write the elements to a file; return its path.
+
+    The file's name ends with the number of elements.
+    """
     temporary, count = folder / f".{stem}.{os.getpid()}", 0
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Resized and cropped images of a split, in order."""
+"""Prepared images of a split, in the order of a pass."""
 
 import math
 from collections.abc import Callable
@@ -157,7 +157,7 @@ def _window_draws(seed: int | tf.Tensor, skipped_images: tf.Tensor | None, selec
 def _windows(
     data: tf.data.Dataset, split: Split, preprocessing: Preprocessing, window: Callable, skip_broken: bool
 ) -> tf.data.Dataset:
-    """Cut a random window from each image; mirror half of them.
+    """Cut a random window out of each image; mirror half of them.
 
     Windows are resized to the input size.
 

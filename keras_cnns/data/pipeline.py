@@ -73,7 +73,7 @@ def make_dataset(
     share: Share | None = None,
     counting: bool = False,
 ) -> tf.data.Dataset:
-    """Return a dataset of a split's batches, ready for a network.
+    """Return the batches of a split, ready for a network.
 
     Args:
         split: `Split` of a source.
@@ -214,7 +214,7 @@ def fit_color(split: Split, preprocessing: Preprocessing) -> ColorComponents:
     """Return the `ColorComponents` of a training split, after resize and crop.
 
     Args:
-        split: the training `Split`, and never another.
+        split: the training `Split`; other splits must not influence the training.
         preprocessing: `Preprocessing`; only its size, channels and resize rule are used.
 
     Returns:

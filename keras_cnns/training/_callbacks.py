@@ -169,7 +169,7 @@ class Best(keras.callbacks.Callback):
     The file is written when `flush` is called.
 
     Args:
-        path: of the `.keras` file.
+        path: path of the `.keras` file.
         info: `ModelInfo`, to which the epoch and its validation are added.
         twin: the same network outside any distribution, which takes the weights to be saved; None: the network that
             trains.

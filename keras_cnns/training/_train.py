@@ -84,7 +84,7 @@ def train(
         input_size: height and width of the network's input, in pixels. None: the size of the source's images if all
             have one size, otherwise the network's default. With `weights` None means their size, and most accept no
             other.
-        seed: of the weights, the order of the images, the augmentation and the validation split.
+        seed: seed of the weights, the order of the images, the augmentation and the validation split.
         overwrite: whether files of an earlier run in `output` may be replaced.
         resume: whether to continue the run in `output`. A complete run is left as it is, or extended if only
             `recipe.epochs` is larger now; its schedule is then that of the new length. Without a run there, one starts.

@@ -39,7 +39,7 @@ class Checkpoint(keras.callbacks.Callback):
     takes at most `SHARE` of the time.
 
     Args:
-        path: of the file, ".npz".
+        path: path of the file, ".npz".
         run: JSON values that identify this run; a file with other values is refused.
         position: `data.Position` of the training data, which lets a run resume within an epoch, with the same images in
             the same order. None: the file is written only after epochs.
@@ -230,7 +230,7 @@ def read(
     """Return the state and the arrays of a checkpoint.
 
     Args:
-        path: of the file.
+        path: path of the file.
         run: JSON values that identify the run; None: the file of any run.
         but: names of values of `run`, as "recipe.epochs", that may differ.
 
@@ -275,7 +275,7 @@ def restore(
     """Assign the variables of a checkpoint to a compiled model.
 
     Args:
-        path: of the file, to be named in errors.
+        path: path of the file, named in errors.
         model: compiled `keras.Model` whose optimizer is built.
         state: what `read` returned first.
         arrays: what `read` returned second.

@@ -47,7 +47,7 @@ def make_datasets(
         preprocessing: `Preprocessing`, fitted.
         training: `Split`; its colors are measured here, if the recipe has color noise.
         validation: `Split`, which is neither augmented nor mixed.
-        seed: of the order and of everything random.
+        seed: seed of the order and of everything random.
         position: `Position` at which each pass over the training data starts, so that a run can resume within an epoch.
         share: `Share` of a `Distribution`, this process's part of each batch, made divisible by its devices. The
             validation data then has weights if needed, with which a weighted metric counts every image once.

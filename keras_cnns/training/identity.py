@@ -20,7 +20,7 @@ class RunIdentity:
         recipe: the recipe as JSON.
         classes: class names in the order of the outputs.
         images: fingerprint of the training images, as hexadecimal digits.
-        seed: of the weights, the order of the images, the augmentation and the validation split.
+        seed: seed of the weights, the order of the images, the augmentation and the validation split.
         precision: name of the dtype policy.
         weights: name of the weights that the run starts from; None for random ones.
         restore_best: whether the complete run takes the weights of its best epoch.

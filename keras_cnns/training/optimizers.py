@@ -101,7 +101,7 @@ def optimizer_by_part(model: keras.Model, recipe: Recipe, steps: int) -> keras.o
     Args:
         model: the network, whose layers the patterns of `recipe.rates` name.
         recipe: `Recipe`.
-        steps: of the whole run.
+        steps: number of steps of the whole run.
 
     Raises:
         ArgumentError: if a pattern fits no layer with trainable weights.

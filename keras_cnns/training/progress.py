@@ -25,7 +25,7 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         batch_size: images per step.
-        epochs: of the whole run.
+        epochs: number of epochs of the whole run.
         steps: per epoch. None: what `fit` knows, otherwise the steps of the first whole epoch, before whose end no time
             left is shown.
         waited: function that returns the seconds spent waiting for input so far; None: not known.

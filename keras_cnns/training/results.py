@@ -25,7 +25,7 @@ def finish(fit: "Fit", info: ModelInfo, identity: "RunIdentity", stopped: str | 
     Args:
         fit: after its `run`.
         info: as it is known before training.
-        identity: of the run.
+        identity: `RunIdentity` of the run.
         stopped: what `Fit.run` returned.
 
     Returns:

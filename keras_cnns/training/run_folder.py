@@ -70,7 +70,7 @@ def complete_run(output: Path, identity: RunIdentity) -> ModelInfo | None:
 
     Args:
         output: the folder.
-        identity: of the run that is asked for.
+        identity: `RunIdentity` of the run that is asked for.
 
     Raises:
         ArgumentError: if the folder holds another run, one without a checkpoint, or one that cannot be extended.
@@ -159,9 +159,9 @@ def write_results(
     Args:
         output: the folder.
         model: the trained network.
-        info: its record.
+        info: record of the model.
         history: the values of each epoch, by name.
-        identity: of the run.
+        identity: `RunIdentity` of the run.
     """
     save_model(model, output / "model.keras", info, overwrite=True)
     _files.write_json(output / "run.json", {**info.to_json(), "history": history, "run": identity.to_json()})

@@ -702,3 +702,8 @@ def test_numbers_of_numpy_can_be_saved(name, options, tmp_path):
     loaded = saving.load_model(tmp_path / "model.keras")
     assert [weight.shape for weight in loaded.weights] == [weight.shape for weight in model.weights]
     assert {layer.rate for layer in loaded.layers if isinstance(layer, keras.layers.Dropout)} == {0.25}
+
+
+def test_an_option_that_equals_a_choice_becomes_that_choice():
+    model = applications.InceptionV3(scale=1, stem="79", kernel_initializer="zeros")
+    assert model.get_layer("conv1a_bn").get_config()["scale"] is True

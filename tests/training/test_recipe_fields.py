@@ -274,7 +274,7 @@ def test_a_recipe_of_crops_is_measured_at_their_scale(tmp_path, passed):
     source = colors(size=(20, 26), shape=(None, None))
     info = train(Tiny, source, PLAIN.replace(augmentation="crop-flip", epochs=8), tmp_path, input_size=14)
     assert info.preprocessing.size == (14, 14) and info.preprocessing.shorter_side == 16
-    assert passed[0]["augmentation"] == "crop-flip" and info.metrics["test"]["top1"] == 1.0
+    assert passed[0]["augmentation"].geometry == "crop-flip" and info.metrics["test"]["top1"] == 1.0
 
 
 def test_misspelt_fields_are_reported_before_training(tmp_path):
