@@ -16,6 +16,7 @@ import gc
 import subprocess
 import sys
 import tarfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,9 @@ def cli(capfd):
         from keras_cnns.cli import _common
 
         capfd.readouterr()
-        code = _common._exit_code(command, [str(argument) for argument in arguments])
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # commands print them, and are tested for it
+            code = _common._exit_code(command, [str(argument) for argument in arguments])
         out, err = capfd.readouterr()
         assert "Traceback" not in err, err
         return code, out, err
