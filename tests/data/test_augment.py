@@ -448,8 +448,10 @@ def test_a_name_is_short_for_an_augment(split):
 
 
 def test_settings_are_accepted_as_arguments_of_make_dataset_until_they_are_removed(split):
-    with pytest.warns(DeprecationWarning, match=r"`make_dataset\(augmentation=Augment\(color=...\)\)`"):
+    with pytest.warns(DeprecationWarning) as caught:
         old = make_dataset(split, RECORD, 40, seed=3, augmentation="shift", color=COMPONENTS, color_deviation=0.3)
+    told = [str(warning.message) for warning in caught]
+    assert len(told) == 2 and "`make_dataset(augmentation=Augment(color=...))`" in told[0]
     new = make_dataset(split, RECORD, 40, seed=3, augmentation=Augment("shift", color=COMPONENTS, color_deviation=0.3))
     np.testing.assert_array_equal(next(iter(old))[0], next(iter(new))[0])
 
