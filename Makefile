@@ -40,6 +40,7 @@ kernels: .venv/.installed-test
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/kernels.py --isa AVX2
 	$(BIN)/python benchmarks/training_steps.py
 	$(BIN)/python benchmarks/training_engine.py
 	$(BIN)/python benchmarks/input_pipeline.py

@@ -20,11 +20,11 @@ CASES = {"nin": ("NiN", 128), "alexnet": ("AlexNetOneTower", 32), "resnet50": ("
 
 def serve(name):
     """Run one training step for each line on stdin, and print its seconds."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from keras_cnns import _quiet, applications
+
+    _quiet.import_keras()
     import keras
     import numpy as np
-
-    from keras_cnns import applications
 
     network, batch = CASES[name]
     model = getattr(applications, network)()
