@@ -284,3 +284,24 @@ def test_the_package_imports_nothing_heavy(python):
 def test_help_and_version_need_no_framework(python, name, option, text):
     done = python(BLOCKED + f"from keras_cnns.cli.{name} import main; main([{option!r}])")
     assert done.returncode == 0 and text in done.stdout, done.stderr
+
+
+WITHOUT_TENSORFLOW = {
+    "analysis": None,  # all names
+    "applications": None,
+    "layers": None,
+    "recipes": None,
+    "saving": None,
+    "training": ("callbacks", "compile_model", "freeze", "policy_for", "set_biases", "targets", "transfer_weights"),
+}
+
+
+def test_networks_and_training_functions_need_no_tensorflow_under_jax(python):
+    program = BLOCKED.replace('("keras", "tensorflow", "jax", "numpy")', '("tensorflow",)') + (
+        "import keras_cnns\n"
+        f"for part, names in {WITHOUT_TENSORFLOW}.items():\n"
+        "    module = getattr(keras_cnns, part)\n"
+        "    [getattr(module, name) for name in names or module.__all__]\n"
+    )
+    done = python(program, KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr[-2000:]

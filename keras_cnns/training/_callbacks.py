@@ -5,22 +5,24 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_cnns import _files
-from keras_cnns.data.dataset_state import Position
 from keras_cnns.recipes import Recipe
 from keras_cnns.saving import ModelInfo, save_model
 from keras_cnns.training._processes import SharedStop
 from keras_cnns.training._variables import put_back
 from keras_cnns.training.checkpoint import Checkpoint
 from keras_cnns.training.compilation import EXACT
-from keras_cnns.training.devices import Distribution
 from keras_cnns.training.run_folder import BEST, CHECKPOINT, FINAL
 from keras_cnns.training.stops import FiniteLoss, FiniteWeights, Logs, TimeBudget
 from keras_cnns.typing import Path as PathLike
+
+if TYPE_CHECKING:  # these import TensorFlow, which JAX does not need
+    from keras_cnns.data.dataset_state import Position
+    from keras_cnns.training.devices import Distribution
 
 
 def callbacks(
@@ -29,13 +31,13 @@ def callbacks(
     *,
     resume: bool = False,
     run: Mapping[str, Any] | None = None,
-    position: Position | None = None,
+    position: "Position | None" = None,
     steps: int | None = None,
     info: ModelInfo | None = None,
     minutes: float = 5.0,
     max_minutes: float | None = None,
     tensorboard: bool = False,
-    distribution: Distribution | None = None,
+    distribution: "Distribution | None" = None,
     twin: keras.Model | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Return the Keras callbacks of a training run.

@@ -8,18 +8,21 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_cnns import _files, _keras
-from keras_cnns.data.dataset_state import Position
 from keras_cnns.errors import ArgumentError, ModelFileError
 from keras_cnns.training._variables import array, assign, finite
 from keras_cnns.training.identity import LENGTH, differences
 from keras_cnns.training.stops import Logs
 from keras_cnns.typing import Path as PathLike
+
+if TYPE_CHECKING:  # these import TensorFlow, which JAX does not need
+    from keras_cnns.data.dataset_state import Position
+
 
 FORMAT = 1
 SHARE = 0.02  # at most this part of the time goes into writing
@@ -66,7 +69,7 @@ class Checkpoint(keras.callbacks.Callback):
         path: PathLike,
         run: Mapping[str, Any] | None = None,
         *,
-        position: Position | None = None,
+        position: "Position | None" = None,
         steps: int | None = None,
         others: Sequence[keras.callbacks.Callback] = (),
         history: keras.callbacks.History | None = None,

@@ -2,19 +2,22 @@
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_cnns import _models
 from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
-from keras_cnns.training.devices import Distribution
 
 # Compiled models that earlier versions saved look for InverseDecay in this module
 from keras_cnns.training.optimizers import InverseDecay as InverseDecay
 from keras_cnns.training.optimizers import optimizer, optimizer_by_part
 from keras_cnns.training.transfer import freeze
+
+if TYPE_CHECKING:  # these import TensorFlow, which JAX does not need
+    from keras_cnns.training.devices import Distribution
+
 
 EXACT = "_exactly"  # end of the names of weighted metrics, which replace others in validation
 
@@ -49,7 +52,7 @@ def compile_model(
     steps_per_epoch: int,
     *,
     steps_per_execution: int | None = None,
-    distribution: Distribution | None = None,
+    distribution: "Distribution | None" = None,
 ) -> keras.Model:
     """Compile a classifier with the recipe's optimizer, cross-entropy and accuracy.
 

@@ -4,13 +4,15 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
-from keras_cnns.data.sharding import Share
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.training import _processes
+
+if TYPE_CHECKING:
+    from keras_cnns.data.sharding import Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +54,13 @@ class Distribution:
             keras.distribution.set_distribution(before)
 
     @property
-    def share(self) -> Share | None:
+    def share(self) -> "Share | None":
         """`Share` of this process, for `make_datasets`; None for one device."""
-        return None if self.engine is None else Share(len(self.devices), self.process, self.processes)
+        if self.engine is None:
+            return None
+        from keras_cnns.data.sharding import Share  # it imports TensorFlow
+
+        return Share(len(self.devices), self.process, self.processes)
 
     @property
     def writes(self) -> bool:
