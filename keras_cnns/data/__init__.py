@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from keras_cnns.data.dataset_state import Position as Position
     from keras_cnns.data.folders import open_images as open_images
     from keras_cnns.data.image_files import read_image as read_image
+    from keras_cnns.data.image_reader import prepare as prepare
     from keras_cnns.data.on_device import keep_on_device as keep_on_device
     from keras_cnns.data.pipeline import fit_color as fit_color
     from keras_cnns.data.pipeline import make_dataset as make_dataset
-    from keras_cnns.data.pipeline import prepare as prepare
     from keras_cnns.data.pipeline import read_pixels as read_pixels
     from keras_cnns.data.preprocessing import Preprocessing as Preprocessing
     from keras_cnns.data.recorded_source import reopen_source as reopen_source

@@ -79,7 +79,7 @@ def verify(
     baseline = measure_baseline(prepared, opened.info, say)
     say(f"running {artifact.name} with {FORMATS[format].runtime} on {baseline.images.description}")
     verification = verify_artifact(artifact, format, prepared, baseline, name=artifact.name, is_kept=True)
-    verified = Artifact.of(format, artifact, artifact, None, verification)
+    verified = Artifact.of(format, artifact, artifact, sha256, None, verification)
     name = artifact.name.removesuffix(FORMATS[format].suffix)
     return make_report(name, prepared, baseline, [verified], entry and entry.get("calibration"))
 

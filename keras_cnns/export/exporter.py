@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_cnns import _files, typing
-from keras_cnns.export import manifest
+from keras_cnns.export import inspection, manifest
 from keras_cnns.export._baseline import Baseline, measure_baseline
 from keras_cnns.export._destination import choose_destination
 from keras_cnns.export._opening import need_tensorflow, open_model
@@ -136,4 +136,4 @@ def _write_artifact(job: Job, format: str, path: Path, target: Path, baseline: B
     if baseline:
         say(f"running {target.name} with {FORMATS[format].runtime} on {baseline.images.description}")
     verification = verify_artifact(path, format, job.prepared, baseline, name=target.name)
-    return Artifact.of(format, path, target, seconds, verification)
+    return Artifact.of(format, path, target, inspection.sha256(path), seconds, verification)

@@ -41,13 +41,22 @@ class Artifact:
     parity: Parity | None
 
     @classmethod
-    def of(cls, format: str, path: Path, target: Path, seconds: float | None, verification: Verification) -> "Artifact":
+    def of(
+        cls,
+        format: str,
+        path: Path,
+        target: Path,
+        sha256: str,
+        seconds: float | None,
+        verification: Verification,
+    ) -> "Artifact":
         """Return the record of an artifact.
 
         Args:
             format: a name of `FORMATS`.
             path: where the artifact is now.
             target: where it will be.
+            sha256: hash of the artifact, as `inspection.sha256` returns it.
             seconds: time that writing it took.
             verification: what its verification found out.
         """
@@ -55,7 +64,7 @@ class Artifact:
             format=format,
             path=target,
             bytes=inspection.size(path),
-            sha256=inspection.sha256(path),
+            sha256=sha256,
             seconds=seconds,
             inputs=verification.inputs,
             outputs=verification.outputs,
