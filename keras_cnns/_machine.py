@@ -1,7 +1,6 @@
 """The processor of this machine, as Linux describes it. Standard library only."""
 
 import platform
-import re
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -16,11 +15,14 @@ def cpuinfo(field: str) -> str:
         field: name of the field, such as "model name".
     """
     try:
-        text = CPUINFO.read_text("utf8", "replace")
+        with CPUINFO.open(encoding="utf8", errors="replace") as lines:  # one block per core: the first one is enough
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() == field:
+                    return value.strip()
     except OSError:  # other systems have no such file
-        return ""
-    match = re.search(rf"^{field}[ \t]*:(.*)$", text, re.MULTILINE)
-    return match[1].strip() if match else ""
+        pass
+    return ""
 
 
 def instructions() -> list[str]:

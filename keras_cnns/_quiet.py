@@ -70,8 +70,10 @@ def choose_kernels() -> None:
     too: benchmarks/kernels.py measures how much. TensorFlow reads the variable once, when it is imported; after that,
     and if the variable is set, nothing is changed.
     """
-    if "tensorflow" not in sys.modules and "avx2" in _machine.instructions():
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if "tensorflow" in sys.modules or "TF_ENABLE_ONEDNN_OPTS" in os.environ:
+        return
+    if "avx2" in _machine.instructions():
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 
 
 def import_keras() -> None:
