@@ -132,6 +132,18 @@ def python():
     return run
 
 
+def without(*packages):
+    """Return Python source after which importing one of these packages fails."""
+    return f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {packages}:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Block())
+"""
+
+
 def one_sentence(err, *parts):
     """Return the last line of stderr, which must contain the parts."""
     last = err.strip().splitlines()[-1]

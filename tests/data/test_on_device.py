@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from conftest import without
 
 from keras_cnns.data import Preprocessing, keep_on_device
 from keras_cnns.data.on_device import ImagesOnDevice
@@ -85,13 +86,8 @@ def test_wrong_arguments_are_refused(images, options, message):
 @pytest.mark.slow
 def test_jax_trains_without_tensorflow(python):
     done = python(
-        """
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "tensorflow":
-            raise ImportError("blocked")
-sys.meta_path.insert(0, Block())
+        without("tensorflow")
+        + """
 import keras, numpy as np
 from keras_cnns import applications, data, recipes, training
 keras.utils.set_random_seed(0)
