@@ -5,6 +5,7 @@ import configparser
 import graphlib
 import importlib
 import inspect
+import itertools
 import re
 import sys
 
@@ -15,65 +16,19 @@ import keras_cnns
 
 COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info", "data", "visualize"]
 
-EVERY_ROOM_MAY_IMPORT = {"_deprecated", "_keras", "_machine", "typing"}  # each of them imports no part of the package
+
+def table_of_rooms():
+    """Return what each room may import, from the table of the page on design; "every room" is a row."""
+    text = (ROOT / "docs" / "contributing" / "design.md").read_text("utf8")
+    head = "| room | holds | may import |"
+    lines = text[text.index(head) :].partition("\n\n")[0].splitlines()[2:]
+    cells = [line.strip("|").split(" | ") for line in lines]
+    return {room.strip(" `"): set(re.findall("`(.*?)`", allowed)) for room, _, allowed in cells}
+
+
 # Room: the parts of the package that it may import besides; any part of its own room is allowed.
-MAY_IMPORT = {
-    "errors": {"_lazy"},
-    "_deprecated": set(),
-    "typing": set(),
-    "_lazy": {"_deprecated", "_quiet"},
-    "_files": {"errors"},
-    "_quiet": set(),
-    "_text": set(),
-    "_machine": set(),
-    "_render": {"_files", "_lazy", "_text"},
-    "layers": {"_lazy", "_quiet", "errors"},
-    "recipes": {"_lazy", "errors"},
-    "data.whitening": set(),
-    "data.preprocessing": {"data.whitening"},
-    "_keras": set(),
-    "_models": {"_graph", "data.preprocessing", "errors"},
-    "_graph": {"errors"},
-    "_custom": {"errors"},
-    "_archive": {"_files", "errors"},
-    "saving": {"_archive", "_files", "_lazy", "_quiet", "layers", "data.preprocessing", "errors"},
-    "data": {"_lazy", "_quiet", "_text", "data", "errors"},
-    "applications._facts": set(),
-    "applications._registry": {"applications", "errors"},
-    "applications._imagenet": {"_files", "_models", "errors"},
-    "applications._weights": {
-        "saving",
-        "data.preprocessing",
-        "saved_models",
-        "errors",
-        "applications._imagenet",
-        "applications._registry",
-    },
-    "applications._arguments": {"applications._imagenet", "applications._weights", "applications._facts", "errors"},
-    "applications._loading": {
-        "saving",
-        "_models",
-        "errors",
-        "applications._arguments",
-        "applications._imagenet",
-        "applications._weights",
-    },
-    "applications._blocks": {"applications._arguments", "layers"},
-    "applications": {
-        "_lazy",
-        "applications._arguments",
-        "applications._blocks",
-        "applications._loading",
-        "applications._registry",
-        "applications._weights",
-        "layers",
-        "errors",
-    },
-    "training": {"_lazy", "_files", "_models", "_render", "data", "recipes", "saving", "evaluation", "errors"},
-    "evaluation": {"_lazy", "_files", "_graph", "_models", "_render", "saving", "data", "layers", "errors"},
-    "analysis": {"_lazy", "_files", "_graph", "_models", "_render", "_text", "saving", "data", "layers", "errors"},
-    "export": {"_lazy", "_files", "_quiet", "_custom", "_models", "_text", "saving", "data", "layers", "errors"},
-}
+MAY_IMPORT = table_of_rooms()
+EVERY_ROOM_MAY_IMPORT = MAY_IMPORT.pop("every room")
 TENSORFLOW_AT_TOP = {
     "data/_tf_data.py",
     "data/_tfds_split.py",
@@ -143,6 +98,18 @@ def test_rooms_import_only_what_they_may(path):
         if target == "__version__" or room_of(target) == room_of(name):
             continue
         assert any(f"{target}.".startswith(f"{part}.") for part in allowed), f"{relative} imports {module}"
+
+
+def test_the_page_on_design_names_rooms_and_folders_that_exist():
+    rooms = {*MAY_IMPORT, *EVERY_ROOM_MAY_IMPORT, *itertools.chain(*MAY_IMPORT.values())}
+    assert len(MAY_IMPORT) > 30
+    for room in rooms - {"saved_models"}:
+        path = ROOT.joinpath("keras_cnns", *room.split("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), room
+    parts = {path.stem for path in (ROOT / "keras_cnns").glob("[!_]*") if path.suffix in ("", ".py")}
+    assert parts - MAY_IMPORT.keys() == set(), "give each part a row in docs/contributing/design.md"
+    folders = re.findall(r"^    (\w+)/ ", (ROOT / "docs" / "contributing" / "design.md").read_text("utf8"), re.M)
+    assert len(folders) == 8 and all((ROOT / folder).is_dir() for folder in folders)
 
 
 def test_no_module_imports_itself_through_others():
