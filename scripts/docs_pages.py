@@ -114,7 +114,7 @@ def constant(room: str, name: str, place: Place) -> str:
         first -= 1
     comment = " ".join(line.removeprefix("#").strip() for line in lines[first:start])
     code = "\n".join(lines[start:end])
-    return f"## `{name}` {{ #keras_cnns.{room}.{name} }}\n\n{escaped(comment)}\n\n```python\n{code}\n```\n"
+    return f"## {name} {{ #keras_cnns.{room}.{name} }}\n\n{escaped(comment)}\n\n```python\n{code}\n```\n"
 
 
 def reference(room: str) -> str:

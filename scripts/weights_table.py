@@ -45,9 +45,7 @@ NETWORK = """\
 {image}
 {commands}
 
-| | |
-|---|---|
-{rows}"""
+{record}"""
 
 
 def table() -> str:
@@ -82,7 +80,7 @@ def network(entry: Mapping[str, Any]) -> str:
         name=f"{name} {{ #{anchor(name)} }}",
         image=IMAGE.format(name=name, place=image.relative_to(_shipped.ROOT / "docs").as_posix()),
         commands="\n".join(f"    {command}" for command in commands(entry)),
-        rows="".join(f"| {key} | {value} |\n" for key, value in record.items()),
+        record="".join(f"- **{key}**: {value}\n" for key, value in record.items()),
     )
 
 
