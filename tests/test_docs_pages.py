@@ -132,3 +132,26 @@ def test_links_leave_docs_only_for_files_of_the_repository():
     text = "[a](../../scripts/train_imagenet.py) [b](data.md) [c](../missing.py) [d](https://x.org/a)"
     found = docs_pages.outside("guides/recipes.md", text)
     assert [str(path) for _, path in found] == ["scripts/train_imagenet.py"]
+
+
+CLAIMS = [
+    ("lenet5:mnist", "MNIST, distorted"),
+    ("nin:mnist", "MNIST"),
+    ("nin:cifar10", "CIFAR-10, augmented"),
+    ("resnet20:cifar10", "CIFAR-10, augmented"),
+]
+
+
+@pytest.mark.parametrize("name, key", CLAIMS)
+def test_the_page_of_claims_has_the_recorded_errors(name, key):
+    record = applications.weights_info(*name.split(":"))
+    claimed, measured = FACTS[record.builder].errors[key], 100 * (1 - record.metrics["test"]["top1"])
+    page = (ROOT / "docs" / "claims.md").read_text("utf8")
+    (row,) = [line for line in page.splitlines() if f" {claimed} % error on {key.partition(',')[0]}" in line]
+    assert f"| {measured:.2f} %: {'reached' if measured <= claimed else 'missed'}" in row
+
+
+def test_the_page_of_claims_has_the_counts_of_the_networks():
+    page = (ROOT / "docs" / "claims.md").read_text("utf8")
+    counts = "; ".join(f"{FACTS[f'ResNet{depth}'].parameters:,}" for depth in (20, 32, 44, 56, 110))
+    assert f"| {counts} |" in page and f"{FACTS['AlexNet'].parameters:,}" in page
