@@ -6,11 +6,13 @@ PROCESSES ?= 2
 DATA ?= .
 # Files with tests marked `kernels`, so that `make kernels` need not collect all files
 KERNELS = $(shell grep -rl "mark.kernels" tests)
+# The variable silences an advertisement of mkdocs-material for another program
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 # Tests that build no large network
 QUICK = tests/cli/test_child.py tests/cli/test_help.py tests/cli/test_streams.py tests/cli/test_tables.py \
 	tests/data tests/layers tests/render tests/test_deprecated.py tests/test_machine.py tests/test_package.py
 
-.PHONY: demo test quick test-all kernels bench accuracy pictures runtimes lint clean
+.PHONY: demo test quick test-all kernels bench accuracy pictures runtimes docs docs-serve lint clean
 
 demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --epochs 15 --output runs/demo --force
@@ -27,7 +29,7 @@ quick: .venv/.installed-test
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope -m "not slow" $(QUICK)
 
 # In parts, each in fresh processes, as TensorFlow releases little of the memory that each network takes
-test-all: .venv/.installed-test-all .venv-runtimes/.installed lint
+test-all: .venv/.installed-test-all .venv-runtimes/.installed lint docs
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/applications
 	$(BIN)/python -m pytest -n $(PROCESSES) tests/export
 	$(BIN)/python -m pytest -n $(PROCESSES) --ignore=tests/applications --ignore=tests/export
@@ -53,9 +55,17 @@ bench: .venv/.installed
 accuracy: .venv/.installed
 	$(BIN)/python scripts/measure_accuracy.py "$(DATA)"
 
-# Draws README's images of the networks that ship
+# Draws docs/images of the networks that ship
 pictures: .venv/.installed
 	$(BIN)/python scripts/draw_shipped.py "$(DATA)"
+
+# Builds the documentation into site/; a broken link, anchor or reference fails (mkdocs.yml)
+docs: .venv/.installed-docs
+	$(MKDOCS) build --quiet
+
+# Shows the documentation at http://127.0.0.1:8000, and again after each edit
+docs-serve: .venv/.installed-docs
+	$(MKDOCS) serve
 
 # Writes docs/runtimes.md: the networks that ship, in other runtimes
 runtimes: .venv/.installed .venv-runtimes/.installed
@@ -89,4 +99,4 @@ lint: .venv/.installed-test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-runtimes build dist runs exports *.egg-info .ruff_cache
+	rm -rf .venv .venv-runtimes build dist runs exports site *.egg-info .ruff_cache

@@ -83,14 +83,19 @@ class Command(click.Command):
         super().__init__(*arguments, **{"epilog": EXIT_CODES, **settings})
         self.examples, self.lists = examples, lists or {}
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, one list per section."""
+    def sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """Return the (name, description) pairs of the options by section, "Other" last."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record and isinstance(parameter, click.Option):
                 sections.setdefault(getattr(parameter, "section", OTHER), []).append(record)
         sections[OTHER] = sections.pop(OTHER)
+        return sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, one list per section."""
+        sections = self.sections(ctx)
         # All sections share the width of the left column
         width = min(LEFT_COLUMN, max(len(name) for records in sections.values() for name, _ in records))
         if isinstance(formatter, _Formatter) and formatter.is_narrow:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_cnns import evaluation, saving
 from keras_cnns._quiet import quiet
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.errors import nearest
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     from keras_cnns.data import Preprocessing, Source
     from keras_cnns.typing import Pixels, Shape
-
-with quiet():  # hides TensorFlow's startup messages
-    from keras_cnns.data.splits import ArraySplit
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "saved_models"
@@ -86,6 +82,8 @@ def data_sha256(source: "Source") -> str:
     Args:
         source: `Source` of images in memory.
     """
+    with quiet():  # hides TensorFlow's startup messages
+        from keras_cnns.data.splits import ArraySplit
     if source.name == "digits":
         from sklearn.datasets import load_digits
 
@@ -114,8 +112,8 @@ def accuracies(entry: Mapping[str, Any]) -> dict[str, float]:
 
 
 def image(entry: Mapping[str, Any]) -> Path:
-    """Return the path of the image that README shows for an entry."""
-    return ROOT / "docs" / f"{Path(entry['file']).stem}.png"
+    """Return the path of the image that the documentation shows for an entry."""
+    return ROOT / "docs" / "images" / f"{Path(entry['file']).stem}.png"
 
 
 def measure(file: str | Path, source: "Source", protocol: str) -> dict[str, Any]:
@@ -128,7 +126,9 @@ def measure(file: str | Path, source: "Source", protocol: str) -> dict[str, Any]
         source: `Source`.
         protocol: name of a protocol, as for `evaluate`.
     """
-    with quiet():  # hides TensorFlow's warning about compiling one network after another
+    with quiet():  # hides TensorFlow's startup messages, and its warning about compiling one network after another
+        from keras_cnns import evaluation, saving
+
         model, record = saving.load_with_info(file)
         if source.class_names == tuple(map(str, range(len(record.class_names)))):
             # Files of keras.datasets have no class names; `data_sha256` shows whether their labels are the training's

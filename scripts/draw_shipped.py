@@ -1,4 +1,4 @@
-"""Draw twelve test images with each shipped network's predictions into docs/.
+"""Draw twelve test images with each shipped network's predictions into docs/images/.
 
     python scripts/draw_shipped.py [FOLDER] [NAME ...]
 

@@ -7,48 +7,11 @@ import subprocess
 import sys
 
 import pytest
-import weights_table
 from conftest import ROOT
 
 from keras_cnns import applications
-from keras_cnns.applications._facts import FACTS
 
 README = (ROOT / "README.md").read_text("utf8")
-
-
-def test_the_table_of_networks_is_up_to_date():
-    """`python scripts/networks_table.py --write` updates it."""
-    script = runpy.run_path(str(ROOT / "scripts" / "networks_table.py"))
-    assert script["table"]() in README
-    rows = [line for line in script["table"]().splitlines() if line.startswith("| `")]
-    assert [row.split("`")[1] for row in rows] == list(applications._BUILDERS)
-    for row in rows:
-        record = FACTS[row.split("`")[1]]
-        assert f"| {record.parameters:,} | {record.macs / 1e6:,.1f} M |" in row and str(record.year) in row
-
-
-def test_the_table_and_images_of_weights_are_up_to_date():
-    """`python scripts/weights_table.py --write` updates them."""
-    assert weights_table.table() in README and f"{weights_table.images()}\n## Commands" in README
-
-
-@pytest.mark.parametrize("name", applications.list_weights(shipped=True))
-def test_each_row_of_weights_equals_its_record(name):
-    row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
-    record = applications.weights_info(*name.split(":"))
-    assert f"{record.metrics['test']['top1']:.2%}".replace("%", " %") in row
-    command = record.training["command"].removesuffix(" --force").removesuffix(" --resume")
-    assert f" of {record.metrics['test']['examples']:,} " in row and f"`{command}`" in row
-    # The paper's figure must be the one with or without augmentation, like the training
-    errors = FACTS[record.builder].errors
-    names = {key: key.partition(",")[0].replace("-", "").lower() + ".npz" for key in errors}
-    papers = [100 - errors[key] for key, name in names.items() if name == record.data["source"]]
-    if papers:
-        paper = (min if record.recipe["augmentation"] == "none" else max)(papers)
-        assert f" | {paper:.2f} %" in row
-        assert ("which this misses" in row) == (100 * record.metrics["test"]["top1"] < paper)
-    else:
-        assert " | - | " in row
 
 
 def test_the_table_of_expected_scaling_is_up_to_date(monkeypatch):
