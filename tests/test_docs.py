@@ -195,7 +195,9 @@ def test_the_chinese_readme_keeps_step():
     assert FENCE.findall(english) == FENCE.findall(chinese)
     indented = [re.findall(r"^ {4}\S.*?(?=  +#|$)", text, re.M) for text in (english, chinese)]
     assert indented[0] == indented[1]
-    others = [[link for link in re.findall(r"\]\(([^)]+)\)", text) if "README" not in link] for text in (english, chinese)]
+    others = [
+        [link for link in re.findall(r"\]\(([^)]+)\)", text) if "README" not in link] for text in (english, chinese)
+    ]
     assert collections.Counter(others[0]) == collections.Counter(others[1])
     tables = [re.findall(r"^\| [^`].*`.*$", text, re.M) for text in (english, chinese)]
     assert [row.replace(" to ", " 至 ") for row in tables[0]] == tables[1]  # the networks
