@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BATCH, GOAL = 64, 0.85
 STEPS = {"tensorflow": 6, "jax": 3}  # per round
 NETWORKS = ("NiN", "ResNet20")
-# Multiply-adds per image, and parameters, as in README's table
+# Multiply-adds per image, and parameters, as in FACTS
 SCALED = {"ResNet50": (3.858e9, 25.557e6), "VGG16": (15.470e9, 138.358e6), "ResNet20": (40.6e6, 0.270e6)}
 # (devices, bytes per second between two of them, description)
 LINKS = [

@@ -19,7 +19,7 @@ RUNS = [
         ("train_small_images", name)
         for name in ("lenet5-mnist", "nin-cifar10", "nin-fashion_mnist", "resnet20-cifar10")
     ),
-]  # train_nin_digits, which has no --smoke, is run in full by test_readme
+]  # train_nin_digits, which has no --smoke, is run in full below
 
 
 def run(name, folder, *arguments):
@@ -81,3 +81,13 @@ def test_the_docstring_lists_every_run(script):
     module = runpy.run_path(str(ROOT / "scripts" / f"{script}.py"))
     listed = re.findall(r"^\| ([\w-]+) \|", module["__doc__"], re.MULTILINE)[1:]
     assert listed == list(module["RUNS"]) == [run[1] for run in RUNS if run[0] == script]
+
+
+@pytest.mark.slow
+def test_train_nin_digits_is_as_accurate_as_its_docstring_says(tmp_path):
+    script = ROOT / "scripts" / "train_nin_digits.py"
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    share = float(re.search(r"([0-9.]+)% of 360 test images", done.stdout.splitlines()[-1])[1])
+    assert share >= 98 and (tmp_path / "nin-digits.keras").is_file()
+    assert re.search(r"Last line: [0-9.]+% of 360 test images", script.read_text("utf8"))

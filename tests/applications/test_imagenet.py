@@ -144,9 +144,9 @@ def test_imagenet_weights_give_keras_logits_and_are_downloaded_once(resnet50, pu
         applications.ResNet50(weights="imagenet", stride_on="3x3")
     with pytest.warns(UserWarning, match="fc must be trained from scratch"):
         assert applications.ResNet50(weights="imagenet", classes=5).output_shape == (None, 5)
-    code, out, err = cli("predict", "resnet50:imagenet", ROOT / "docs" / "demo.png", "--json")
+    code, out, err = cli("predict", "resnet50:imagenet", ROOT / "docs" / "images" / "demo.png", "--json")
     assert code == 0 and json.loads(out)[0]["predictions"][0]["class"] in NAMES, err
-    code, out, err = cli("predict", "resnet50", ROOT / "docs" / "demo.png")
+    code, out, err = cli("predict", "resnet50", ROOT / "docs" / "images" / "demo.png")
     assert code == 2 and one_sentence(err, "MODEL needs weights: choose one of resnet50:imagenet")
     assert publisher.requests == [FILE.format("resnet50", "")]
 
@@ -244,7 +244,7 @@ def test_without_a_network_connection_the_error_says_where_to_put_the_file(publi
         applications.ResNet50(weights="imagenet")
     monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX", None)
     monkeypatch.setattr("keras.src.applications.imagenet_utils.CLASS_INDEX_PATH", publisher.url + "names.json")
-    code, out, err = cli("predict", "resnet50:imagenet", ROOT / "docs" / "demo.png")
+    code, out, err = cli("predict", "resnet50:imagenet", ROOT / "docs" / "images" / "demo.png")
     assert code == 3 and out == "" and one_sentence(err, "the names of ImageNet's classes: cannot be fetched")
 
 
