@@ -230,7 +230,8 @@ def _read_weights_h5(path: Path) -> dict[str, list[np.ndarray]]:
                 datasets = [variables[str(k)] for k in range(len(variables))]
                 # HDF5 can refer to any file on this machine, whose contents would become weights
                 if any(data.external or data.is_virtual or data.file.filename != file.filename for data in datasets):
-                    raise ModelFileError(path, f"takes the weights of {name} from another file", "Do not use this file.")
+                    fault = f"takes the weights of {name} from another file"
+                    raise ModelFileError(path, fault, "Do not use this file.")
                 arrays[name] = [_array(data) for data in datasets]
             return arrays
     except (OSError, KeyError, AttributeError, RuntimeError) as error:
