@@ -84,7 +84,7 @@ def test_the_hooks_run_the_tools_of_make_lint():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md", "docs/versions.md"])
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/versions.md"])
 def test_linked_files_exist(name):
     page = ROOT / name
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf8"))

@@ -103,7 +103,10 @@ def _plot(kind: str, file: Path | None, sentence: str) -> str:
 
 
 def _count_correct(images: "ImageSet", probabilities: Probabilities) -> str:
-    """Return a sentence about the predictions; "" if the true classes are unknown."""
+    """Return how many predictions are correct, as a paragraph.
+
+    It is "" if the true classes are unknown.
+    """
     if images.labels is None:
         return ""
     wrong = int((probabilities.argmax(axis=1) != images.labels).sum())
