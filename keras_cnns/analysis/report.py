@@ -109,9 +109,10 @@ def _count_correct(images: "ImageSet", probabilities: Probabilities) -> str:
     """
     if images.labels is None:
         return ""
+    count = len(images.labels)
     wrong = int((probabilities.argmax(axis=1) != images.labels).sum())
-    marked = " The wrong ones are marked in red." if wrong else ""
-    return f"<p>{len(images.labels) - wrong} of {counted(len(images.labels), 'prediction')} correct.{marked}</p>"
+    marked = " Wrong predictions are marked in red." if wrong else ""
+    return f"<p>Predicted correctly: {count - wrong} of {counted(count, 'image')}.{marked}</p>"
 
 
 def _predictions(

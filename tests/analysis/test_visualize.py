@@ -141,7 +141,7 @@ def test_what_people_look_for_comes_first_and_the_rest_is_folded(sample, tmp_pat
     others = [kind.title for kind in reversed(VISUALIZATIONS.values()) if kind.title not in first]
     assert folded[:-1] == others and folded[-1].endswith("layers") and "<details open" not in page
     count = len(sample.images)
-    assert f"{count - len(wrong)} of {count} predictions correct." in open_part
+    assert f"Predicted correctly: {count - len(wrong)} of {count} images." in open_part
     assert page.count('<figure class="wrong">') == len(wrong)
 
 
@@ -156,7 +156,7 @@ def test_wrong_predictions_are_marked(labels, sample, tmp_path):
     page, count = (tmp_path / "a.html").read_text("utf8"), len(best)
     is_wrong = labels is not None and labels[0] != best[0]
     assert page.count('<figure class="wrong">') == count * is_wrong
-    assert ("marked in red" in page) == is_wrong and ("predictions correct" in page) == (labels is not None)
+    assert ("marked in red" in page) == is_wrong and ("Predicted correctly" in page) == (labels is not None)
 
 
 def test_the_page_in_a_browser(sample, tmp_path):
