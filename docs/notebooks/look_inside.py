@@ -60,18 +60,18 @@ for layer in ("conv1", "conv2", "conv3"):
 # ## Class maps
 #
 # Network in Network ends with one map per class and a global average pool. The mean of a class's map, plus its
-# bias, is exactly the class's logit. So the map says where the evidence lies: red speaks for the class, blue
-# against it.
+# bias, is exactly the class's logit. So the map says where the evidence lies. The last layer ends with a ReLU, as in
+# the paper: a position can speak for a class, and never against it.
 
 # %%
 found = analysis.class_activation_map(model, images)
 print("largest difference from the logits:", np.abs(found.maps.mean(axis=(1, 2)) + found.bias - found.scores).max())
 
-limit = np.abs(found.on_images()).max()
+limit = found.on_images().max()
 figure, axes = plt.subplots(2, 8, figsize=(11, 3))
 for above, below, image, heat, target in zip(*axes, pixels, found.on_images(), found.targets, strict=True):
     show(above, image)
-    show(below, heat, f"for class {target}", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    show(below, heat, f"for class {target}", cmap="Reds", vmin=0, vmax=limit)
 
 # %% [markdown]
 # Any class can be asked for. The evidence in one image for each of the ten classes:
@@ -79,27 +79,28 @@ for above, below, image, heat, target in zip(*axes, pixels, found.on_images(), f
 # %%
 repeated = np.repeat(images[:1], 10, axis=0)
 per_class = analysis.class_activation_map(model, repeated, target=np.arange(10))
-limit = np.abs(per_class.on_images()).max()
+limit = per_class.on_images().max()
 figure, axes = plt.subplots(1, 11, figsize=(11, 1.5))
 show(axes[0], pixels[0], "image")
 for axis, heat, target, score in zip(axes[1:], per_class.on_images(), range(10), per_class.scores, strict=True):
-    show(axis, heat, f"{target}: {score:.1f}", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    show(axis, heat, f"{target}: {score:.1f}", cmap="Reds", vmin=0, vmax=limit)
 
 # %% [markdown]
 # ## Occlusion
 #
-# A gray window hides a part of the image, at each place in turn. Where the probability of the class falls, the
-# network needs that part. The last column shows the class that is predicted with the window at each place.
+# A window of the mean gray hides a part of the image, at each place in turn. Where the probability of the class
+# falls, the network needs that part. The last column shows the class that is predicted with the window at each place.
 
 # %%
 occluded = analysis.occlusion_map(model, images[:4])
-figure, axes = plt.subplots(4, 3, figsize=(5, 6.5))
+figure, axes = plt.subplots(4, 3, figsize=(6.5, 8))
 for row, image, heat, classes, target in zip(
     axes, pixels, occluded.on_images(), occluded.predictions, occluded.targets, strict=False
 ):
     show(row[0], image, "image")
     show(row[1], heat, f"probability of {target}", cmap="viridis", vmin=0, vmax=1)
-    show(row[2], classes, f"predicted: {sorted(set(classes.flat))}", cmap="tab10", vmin=0, vmax=9)
+    names = ", ".join(map(str, np.unique(classes)))
+    show(row[2], classes, f"predicted: {names}", cmap="tab10", vmin=0, vmax=9)
 figure.tight_layout()
 
 # %% [markdown]
@@ -113,10 +114,11 @@ every_image = info.preprocessing.normalize(test.items.astype("float32"))
 unit = int(analysis.feature_maps(model, images[:1], "conv2").max(axis=(0, 1, 2)).argmax())
 top = analysis.top_activations(model, every_image, "conv2", unit, count=8)
 projections = analysis.DeconvNet(model).project(every_image[top.indices], "conv2", unit=unit)
+limit = np.abs(projections).max()
 figure, axes = plt.subplots(2, 8, figsize=(11, 3))
 for above, below, index, projection in zip(*axes, top.indices, projections, strict=True):
     show(above, test.items[index], f"image {index}")
-    show(below, projection)
+    show(below, projection, vmin=-limit, vmax=limit)
 
 # %% [markdown]
 # The command `cnn-visualize nin:digits --data digits --report` draws all of this, and more, on one page.
