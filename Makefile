@@ -10,7 +10,7 @@ KERNELS = $(shell grep -rl "mark.kernels" tests)
 QUICK = tests/cli/test_child.py tests/cli/test_help.py tests/cli/test_streams.py tests/cli/test_tables.py \
 	tests/data tests/layers tests/render tests/test_deprecated.py tests/test_machine.py tests/test_package.py
 
-.PHONY: demo test quick test-all kernels bench accuracy pictures runtimes notebooks lint clean
+.PHONY: demo test quick test-all kernels bench accuracy pictures runtimes lint clean
 
 demo: .venv/.installed
 	$(BIN)/cnn-train NiN --data digits --epochs 15 --output runs/demo --force
@@ -62,6 +62,7 @@ runtimes: .venv/.installed .venv-runtimes/.installed
 	$(BIN)/python scripts/runtimes_table.py
 
 # Writes the notebooks, docs/notebooks/*.ipynb, from their sources
+.PHONY: notebooks
 notebooks: .venv/.installed-notebooks
 	$(BIN)/jupytext --quiet --to ipynb docs/notebooks/*.py
 
