@@ -71,10 +71,15 @@ docs-serve: .venv/.installed-docs
 runtimes: .venv/.installed .venv-runtimes/.installed
 	$(BIN)/python scripts/runtimes_table.py
 
+# Writes the notebooks, docs/notebooks/*.ipynb, from their sources
+.PHONY: notebooks
+notebooks: .venv/.installed-notebooks
+	$(BIN)/jupytext --quiet --to ipynb docs/notebooks/*.py
+
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell cli keras_cnns scripts benchmarks tests examples docs README.md CHANGELOG.md Makefile setup.cfg
+	$(BIN)/codespell cli keras_cnns scripts benchmarks tests examples docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md .github Makefile setup.cfg
 	$(BIN)/mypy
 
 # --no-compile: pip would compile all of TensorFlow, which takes long; Python compiles only the imported modules

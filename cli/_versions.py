@@ -16,7 +16,7 @@ from keras_cnns import _machine
 
 PACKAGES = (
     "keras tensorflow tensorflow-datasets jax jaxlib torch numpy scipy scikit-learn pillow pillow-heif matplotlib "
-    "ai-edge-litert onnx onnxruntime openvino tf2onnx click rich"
+    "ai-edge-litert onnx onnxruntime openvino tf2onnx h5py ml-dtypes protobuf safetensors click rich"
 ).split()
 # Linux's names of the instructions by which the runtimes choose their kernels
 INSTRUCTIONS = re.compile(r"(avx|avx2|fma|avx512f|avx512_bf16|avx_vnni|avx512_vnni|amx_.*|asimd|asimddp|bf16|i8mm|sve)")

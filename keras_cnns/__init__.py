@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _quiet.choose_kernels()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PARTS = (
     "analysis",

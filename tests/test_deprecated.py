@@ -104,3 +104,9 @@ def test_the_page_lists_every_deprecated_name():
     assert {"read_picture", "picture_size", "mixup"} <= names
     assert [name for name in names if not re.search(rf"\b{name}\b", page)] == []
     assert f"removed in version {REMOVED_IN}" in page
+
+
+def test_old_names_go_with_the_next_minor_version():
+    """When the version becomes that one, this test says that the names are to be removed."""
+    major, minor, _ = map(int, keras_cnns.__version__.split("."))
+    assert REMOVED_IN == f"{major}.{minor + 1}"

@@ -32,9 +32,12 @@ summary { font-weight: bold; cursor: pointer }
 table { border-collapse: collapse; font-size: 13px } td, th { padding: 2px 10px; text-align: right }
 th { border-bottom: 1px solid #888 } td:first-child, th:first-child { text-align: left }
 td:nth-child(2), th:nth-child(2) { text-align: left }
-img { max-width: 100% } .images { display: flex; flex-wrap: wrap; gap: 14px }
+img { max-width: 100% } .plot { overflow-x: auto } .result { color: #666; font-size: 13px }
+.images { display: flex; flex-wrap: wrap; gap: 14px }
 figure { margin: 0; width: 150px; font-size: 13px } figcaption span { unicode-bidi: isolate }
 figure img { width: 150px } .small { image-rendering: pixelated } .skipped { color: #666 }
+.wrong img { outline: 3px solid #c00 } .wrong b { color: #c00 }
+@media (max-width: 700px) { .plot img { max-width: none; width: 700px } figure, figure img { width: 108px } }
 """
 
 
@@ -67,6 +70,7 @@ def write_report(
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         "<h2>What it predicts</h2>",
+        _count_correct(images, probabilities),
         f'<div class="images">{"".join(_predictions(images, probabilities, class_names))}</div>',
     ]
     parts += [f"<h2>{VISUALIZATIONS[kind].title}</h2>{_plot(kind, *shown[kind])}" for kind in FIRST if kind in shown]
@@ -80,8 +84,9 @@ def write_report(
         f"{'x'.join(map(str, shape))}.</p><div>{_layer_table(cost, fields)}</div></details>"
     )
     page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
     with _files.writing(path) as temporary:
         temporary.write_text(page, "utf8")
@@ -93,7 +98,21 @@ def _plot(kind: str, file: Path | None, sentence: str) -> str:
     if file is None:
         return f'{shows}<p class="skipped">Not drawn: {html.escape(sentence)}</p>'
     with open(file, "rb") as png:
-        return f"{shows}<p>{html.escape(sentence)}</p>{_img_tag(png.read(), VISUALIZATIONS[kind].title)}"
+        plot = f'<div class="plot">{_img_tag(png.read(), VISUALIZATIONS[kind].title)}</div>'
+    return f'{shows}{plot}<p class="result">{html.escape(sentence)}</p>'
+
+
+def _count_correct(images: "ImageSet", probabilities: Probabilities) -> str:
+    """Return how many predictions are correct, as a paragraph.
+
+    It is "" if the true classes are unknown.
+    """
+    if images.labels is None:
+        return ""
+    count = len(images.labels)
+    wrong = int((probabilities.argmax(axis=1) != images.labels).sum())
+    marked = " Wrong predictions are marked in red." if wrong else ""
+    return f"<p>Predicted correctly: {count - wrong} of {counted(count, 'image')}.{marked}</p>"
 
 
 def _predictions(
@@ -103,14 +122,16 @@ def _predictions(
     from PIL import Image
 
     known = "true class: " if images.labels is not None else ""
-    for pixels, name, row in zip(images.pixels[:count], images.names, probabilities, strict=False):
+    labels = [None] * len(images.pixels) if images.labels is None else images.labels
+    for pixels, name, row, label in zip(images.pixels[:count], images.names, probabilities, labels, strict=False):
         file = io.BytesIO()
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
         best = np.argsort(-row, kind="stable")[:top]
         first, *others = (f"<span>{html.escape(class_names[k])}</span> {row[k]:.1%}" for k in best)
         caption = "<br>".join([f"<b>{first}</b>", *others, f'<span class="skipped">{known}{html.escape(name)}</span>'])
         image = _img_tag(file.getvalue(), name, small=max(pixels.shape[:2]) < 150)
-        yield f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+        mark = ' class="wrong"' if label is not None and best[0] != label else ""
+        yield f"<figure{mark}>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _layer_table(cost: Account, fields: Sequence[ReceptiveField | None]) -> str:

@@ -227,7 +227,12 @@ def _read_weights_h5(path: Path) -> dict[str, list[np.ndarray]]:
                 if "name" not in variables.attrs:
                     raise ModelFileError(path, "does not name its layers, as files of older Keras do not", cure)
                 name = str(variables.attrs["name"])
-                arrays[name] = [_array(variables[str(k)]) for k in range(len(variables))]
+                datasets = [variables[str(k)] for k in range(len(variables))]
+                # HDF5 can refer to any file on this machine, whose contents would become weights
+                if any(data.external or data.is_virtual or data.file.filename != file.filename for data in datasets):
+                    fault = f"takes the weights of {name} from another file"
+                    raise ModelFileError(path, fault, "Do not use this file.")
+                arrays[name] = [_array(data) for data in datasets]
             return arrays
     except (OSError, KeyError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -126,6 +126,39 @@ def test_the_page_contains_everything(sample, tmp_path):
     assert places == sorted(places) and page.count("<details>") == page.count("</details>") == 3
 
 
+def test_what_people_look_for_comes_first_and_the_rest_is_folded(sample, tmp_path):
+    net, path = model("pooled"), tmp_path / "report.html"
+    probabilities = np.asarray(net.predict_on_batch(sample.images))
+    wrong = np.flatnonzero(probabilities.argmax(1) != sample.labels)
+    shown = {kind: (None, f"{kind} was left out") for kind in reversed(VISUALIZATIONS)}
+    write_report(path, net, sample, probabilities, NAMES, shown, "small")
+    page = path.read_text("utf8")
+    open_part, *folds = page.split("<details>")
+    titles = re.findall("<h2>(.*?)</h2>", open_part)
+    first = [VISUALIZATIONS[kind].title for kind in ("cam", "occlusion", "saliency")]
+    assert titles == ["What it predicts", *first, "Details"]
+    folded = [re.match("<summary>(.*?)</summary>", fold)[1] for fold in folds]
+    others = [kind.title for kind in reversed(VISUALIZATIONS.values()) if kind.title not in first]
+    assert folded[:-1] == others and folded[-1].endswith("layers") and "<details open" not in page
+    count = len(sample.images)
+    assert f"Predicted correctly: {count - len(wrong)} of {count} images." in open_part
+    assert page.count('<figure class="wrong">') == len(wrong)
+
+
+@pytest.mark.parametrize("labels", [None, "right", "wrong"])
+def test_wrong_predictions_are_marked(labels, sample, tmp_path):
+    net = model("pooled")
+    probabilities = np.asarray(net.predict_on_batch(sample.images))
+    best = probabilities.argmax(1)
+    labels = {None: None, "right": best, "wrong": (best + 1) % 3}[labels]
+    images = ImageSet(sample.pixels, sample.images, sample.names, labels)
+    write_report(tmp_path / "a.html", net, images, probabilities, NAMES, {}, "small")
+    page, count = (tmp_path / "a.html").read_text("utf8"), len(best)
+    is_wrong = labels is not None and labels[0] != best[0]
+    assert page.count('<figure class="wrong">') == count * is_wrong
+    assert ("marked in red" in page) == is_wrong and ("Predicted correctly" in page) == (labels is not None)
+
+
 def test_the_page_in_a_browser(sample, tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:

@@ -138,6 +138,30 @@ def test_one_message_lists_everything_that_does_not_fit(tmp_path):
     assert message.endswith(f"Received: weights={str(path)!r}")
 
 
+@pytest.mark.parametrize("kind", ["link", "external", "virtual"])
+def test_weights_from_another_file_are_refused(kind, tmp_path):
+    """An HDF5 file can refer to any file of the machine that reads it."""
+    secret = tmp_path / "secret.h5"
+    path = write(applications.LeNet5Modern(), tmp_path / "mine.weights.h5")
+    with h5py.File(path, "a") as file, h5py.File(secret, "w") as other:
+        variables = next(group["vars"] for group in file["layers"].values() if len(group.get("vars", ())))
+        name, values = variables.attrs["name"], np.asarray(variables["0"])
+        other["kernel"] = values
+        del variables["0"]
+        if kind == "link":
+            variables["0"] = h5py.ExternalLink(secret, "kernel")
+        elif kind == "external":
+            values.tofile(tmp_path / "secret.raw")
+            raw = [(str(tmp_path / "secret.raw"), 0, values.nbytes)]
+            variables.create_dataset("0", values.shape, values.dtype, external=raw)
+        else:
+            layout = h5py.VirtualLayout(values.shape, values.dtype)
+            layout[...] = h5py.VirtualSource(secret, "kernel", values.shape)
+            variables.create_virtual_dataset("0", layout)
+    with pytest.raises(ModelFileError, match=f"takes the weights of {name} from another file"):
+        applications.LeNet5Modern(weights=path)
+
+
 @pytest.mark.parametrize("kind", ["weights.h5", "safetensors"])
 def test_damaged_files_are_errors(kind, tmp_path):
     path = write(applications.NiN(variant="mnist"), tmp_path / f"mine.{kind}")

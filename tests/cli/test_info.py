@@ -7,6 +7,8 @@ import keras
 import pytest
 from conftest import one_sentence, without
 
+import keras_cnns
+from keras_cnns import _machine
 from keras_cnns.applications._facts import FACTS
 
 
@@ -44,6 +46,11 @@ def test_versions_need_no_framework(python):
     assert {name: importlib.metadata.version(name) for name in values["packages"]} == values["packages"]
     assert {"keras", "tensorflow", "onnxruntime", "ai-edge-litert"} <= set(values["packages"])
     assert values["settings"]["KERAS_BACKEND"] == "torch" and values["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert {"keras_cnns", "system", "processor", "instructions", "memory", "gpus", "console"} <= set(values)
+    assert values["keras_cnns"] == keras_cnns.__version__
+    assert {"h5py", "protobuf", "ml-dtypes"} <= set(values["packages"])
+    if "avx2" in _machine.instructions():
+        assert "avx2" in values["instructions"].split() and "avx" in values["instructions"].split()
     assert int(values["cores"]) >= 1 and values["python"].startswith(sys.version.split()[0])
     lines = python(source).stdout.splitlines()
     assert ["keras", values["packages"]["keras"]] in [line.split() for line in lines] and max(map(len, lines)) <= 80
