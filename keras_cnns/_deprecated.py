@@ -35,7 +35,7 @@ def renamed(**names: str) -> Callable[[T], T]:
     Args:
         **names: from each old name to the new one.
 
-    Example:
+    Examples:
         >>> @renamed(picture="image")
         ... def shape_of(image):
         ...     return image.shape
@@ -77,7 +77,7 @@ def gathered(into: str, record: type, names: tuple[str, ...]) -> Callable[[T], T
         record: frozen dataclass that holds the old arguments.
         names: the old arguments, which are fields of the record.
 
-    Example:
+    Examples:
         >>> @gathered(into="augmentation", record=Augment, names=("mixup", "cutmix"))
         ... def make_dataset(split, *, augmentation="none"):
         ...     return augmentation

@@ -145,7 +145,7 @@ def nearest(name: Any, names: Iterable[str]) -> str:
     Returns:
         The question with the closest of `names`, or "" if none is close.
 
-    Example:
+    Examples:
         >>> nearest("conv", ["conv1", "fc"])
         " Did you mean 'conv1'?"
     """

@@ -63,7 +63,7 @@ class ModelInfo:
         class_ids: other names of the classes in a source of images, as ImageNet's n01440764 for tench; () if there
             are none.
 
-    Example:
+    Examples:
         >>> ModelInfo(class_names=("cat", "dog"), preprocessing=Preprocessing((64, 64), 3, scale=(1 / 255,)))
     """
 
@@ -149,7 +149,7 @@ def save_model(
         OutputExistsError: if the file exists and `overwrite` is False.
         OutputError: if it cannot be written; a file at `path` is as it was.
 
-    Example:
+    Examples:
         >>> save_model(model, "cats.keras", ModelInfo(class_names=("cat", "dog")))
     """
     path = Path(path)
@@ -190,7 +190,7 @@ def load_model(path: "PathLike", *, compile: bool = False) -> "keras.Model":
         ModelFileError: for a file that cannot be used; it names the file, the fault and the cure.
         OutputError: if the temporary folder, into which some archives are unpacked, is full.
 
-    Example:
+    Examples:
         >>> load_model("runs/nin-digits/model.keras").predict(images)
     """
     _quiet.import_keras()
@@ -300,7 +300,7 @@ def read_info(path: "PathLike") -> ModelInfo | None:
     Raises:
         ModelFileError: as `load_model`, and if the record is damaged.
 
-    Example:
+    Examples:
         >>> read_info("runs/nin-digits/model.keras").class_names
     """
     text = _archive.read_member(path, MEMBER, missing=None)
@@ -332,7 +332,7 @@ def load_with_info(path: "PathLike") -> "tuple[keras.Model, ModelInfo | None]":
     Raises:
         ModelFileError: as `load_model` and `read_info`, and if the record describes another network.
 
-    Example:
+    Examples:
         >>> model, info = load_with_info("runs/nin-digits/model.keras")
     """
     info, model = read_info(path), load_model(path)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def list_models() -> list[str]:
     """Return the public names of all networks.
 
-    Example:
+    Examples:
         >>> "VGG16" in list_models()
         True
     """
@@ -52,7 +52,7 @@ def create_model(name: str, /, **kwargs: Any) -> "keras.Model":
     Raises:
         ArgumentError: if there is no network of that name.
 
-    Example:
+    Examples:
         >>> model = create_model("resnet20", classes=100)
     """
     return getattr(applications, canonical_name(name))(**kwargs)
@@ -75,7 +75,7 @@ def decode_predictions(
     Raises:
         ArgumentError: (a ValueError) if the number of names is not the number of columns, or `top` is below 1.
 
-    Example:
+    Examples:
         >>> decode_predictions([[0.25, 0.75]], ["cat", "dog"], top=1)
         [[('dog', 0.75)]]
     """

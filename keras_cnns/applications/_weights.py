@@ -99,7 +99,7 @@ def list_weights(builder: str | None = None, *, shipped: bool = False) -> list[s
     Raises:
         ArgumentError: if there is no such network.
 
-    Example:
+    Examples:
         >>> list_weights("LeNet5")
         ['lenet5:mnist']
     """
@@ -125,7 +125,7 @@ def weights_info(name: str, weights: Path) -> Weights:
         ArgumentError: if there is no such network, or no such weights.
         ModelFileError: if the class names cannot be fetched, or the file cannot be read.
 
-    Example:
+    Examples:
         >>> weights_info("NiN", "digits").preprocessing.shape
         (32, 32, 1)
     """

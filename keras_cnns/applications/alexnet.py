@@ -80,7 +80,7 @@ def AlexNet(
     Reference:
         Krizhevsky et al. 2012, section 3 and figure 2.
 
-    Example:
+    Examples:
         >>> model = AlexNet(classes=10)
         >>> model.output_shape
         (None, 10)
@@ -154,7 +154,7 @@ def CaffeNet(
     Reference:
         Y. Jia et al.: Caffe, models/bvlc_reference_caffenet, 2014.
 
-    Example:
+    Examples:
         >>> model = CaffeNet(classes=10)
         >>> model.output_shape
         (None, 10)
@@ -227,7 +227,7 @@ def AlexNetOneTower(
     Reference:
         Krizhevsky 2014, footnote 1. Dropout is that of torchvision's `alexnet`, which is the same network.
 
-    Example:
+    Examples:
         >>> model = AlexNetOneTower(classes=10)
         >>> model.output_shape
         (None, 10)

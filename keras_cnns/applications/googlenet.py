@@ -108,7 +108,7 @@ def GoogLeNet(
         Szegedy et al. 2015, table 1, figures 2(b) and 3, section 5. The normalization and its constants (k 1, alpha
         1e-4 divided by n 5) are those of Caffe's models/bvlc_googlenet.
 
-    Example:
+    Examples:
         >>> model = GoogLeNet(classes=10, batch_norm=True)
         >>> model.output_shape
         (None, 10)

@@ -92,7 +92,7 @@ def InceptionV2(
     Reference:
         Ioffe and Szegedy 2015, figure 5. The first convolution is an ordinary 7x7.
 
-    Example:
+    Examples:
         >>> model = InceptionV2(classes=10)
         >>> model.output_shape
         (None, 10)

@@ -117,7 +117,7 @@ def InceptionV3(
     Reference:
         Szegedy et al. 2016, table 1, figures 5 to 8 and 10, section 8; widths from the authors' released code.
 
-    Example:
+    Examples:
         >>> model = InceptionV3(classes=10, stem="79")
         >>> model.input_shape
         (None, 79, 79, 3)

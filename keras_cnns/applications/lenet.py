@@ -126,7 +126,7 @@ def LeNet5(
     Reference:
         LeCun et al. 1998, section II.B, figure 2 and table I; appendix A for the activation.
 
-    Example:
+    Examples:
         >>> model = LeNet5(weights="mnist")
         >>> letters = LeNet5(classes=26, head="softmax")
     """
@@ -226,7 +226,7 @@ def LeNet5Modern(
     Reference:
         The layers of LeCun et al. 1998, with later conventions.
 
-    Example:
+    Examples:
         >>> model = LeNet5Modern(activation="tanh")
         >>> model.output_shape
         (None, 10)

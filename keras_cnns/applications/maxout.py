@@ -94,7 +94,7 @@ def Maxout(
     Reference:
         Goodfellow et al. 2013, section 5; sizes from the authors' pylearn2 files.
 
-    Example:
+    Examples:
         >>> model = Maxout(variant="mnist")
         >>> model.input_shape
         (None, 28, 28, 1)

@@ -101,7 +101,7 @@ def NiN(
     Reference:
         Lin et al. 2014, section 3 and figure 2; widths from the author's cuda-convnet and Caffe files.
 
-    Example:
+    Examples:
         >>> model = NiN(weights="digits")
         >>> model.input_shape
         (None, 32, 32, 1)
@@ -198,7 +198,7 @@ def NiNImageNet(
     Reference:
         M. Lin: NIN-Imagenet, Caffe model zoo, 2014.
 
-    Example:
+    Examples:
         >>> model = NiNImageNet(classes=10)
         >>> model.output_shape
         (None, 10)

@@ -46,7 +46,7 @@ def ResNet18(
     Stages end at conv2_2_out, conv3_2_out, conv4_2_out, conv5_2_out.
     The arguments, result and errors are those of `ResNet50`; `stride_on` must be None.
 
-    Example:
+    Examples:
         >>> model = ResNet18(classes=10)
     """
     arguments = Arguments(
@@ -79,7 +79,7 @@ def ResNet34(
     Stages end at conv2_3_out, conv3_4_out, conv4_6_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50`; `stride_on` must be None.
 
-    Example:
+    Examples:
         >>> model = ResNet34(classes=10)
     """
     arguments = Arguments(
@@ -147,7 +147,7 @@ def ResNet50(
         K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, table 1, figure 5 and
         section 3.3.
 
-    Example:
+    Examples:
         >>> model = ResNet50(weights="imagenet")
         >>> features = ResNet50(include_top=False, input_shape=(None, None, 3), pooling="avg")
     """
@@ -181,7 +181,7 @@ def ResNet101(
     Stages end at conv2_3_out, conv3_4_out, conv4_23_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50`.
 
-    Example:
+    Examples:
         >>> model = ResNet101(classes=10)
     """
     arguments = Arguments(
@@ -214,7 +214,7 @@ def ResNet152(
     Stages end at conv2_3_out, conv3_8_out, conv4_36_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50`.
 
-    Example:
+    Examples:
         >>> model = ResNet152(classes=10)
     """
     arguments = Arguments(

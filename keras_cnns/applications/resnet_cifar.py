@@ -70,7 +70,7 @@ def ResNet20(
         K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2 and table
         6.
 
-    Example:
+    Examples:
         >>> model = ResNet20(weights="cifar10")
         >>> model = ResNet20(classes=100, shortcut="B")
     """
@@ -104,7 +104,7 @@ def ResNet32(
     Stages end at conv2_5_out, conv3_5_out, conv4_5_out.
     The arguments, result and errors are those of `ResNet20`.
 
-    Example:
+    Examples:
         >>> model = ResNet32(classes=10)
     """
     arguments = Arguments(
@@ -137,7 +137,7 @@ def ResNet44(
     Stages end at conv2_7_out, conv3_7_out, conv4_7_out.
     The arguments, result and errors are those of `ResNet20`.
 
-    Example:
+    Examples:
         >>> model = ResNet44(classes=10)
     """
     arguments = Arguments(
@@ -170,7 +170,7 @@ def ResNet56(
     Stages end at conv2_9_out, conv3_9_out, conv4_9_out.
     The arguments, result and errors are those of `ResNet20`.
 
-    Example:
+    Examples:
         >>> model = ResNet56(classes=10)
     """
     arguments = Arguments(
@@ -203,7 +203,7 @@ def ResNet110(
     Stages end at conv2_18_out, conv3_18_out, conv4_18_out.
     The arguments, result and errors are those of `ResNet20`.
 
-    Example:
+    Examples:
         >>> model = ResNet110(classes=10)
     """
     arguments = Arguments(

@@ -37,7 +37,7 @@ def ResNet18V2(
     Stages end at conv2_2_out, conv3_2_out, conv4_2_out, conv5_2_out.
     The arguments, result and errors are those of `ResNet50V2`; `stride_on` must be None.
 
-    Example:
+    Examples:
         >>> model = ResNet18V2(classes=10)
     """
     arguments = Arguments(
@@ -70,7 +70,7 @@ def ResNet34V2(
     Stages end at conv2_3_out, conv3_4_out, conv4_6_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50V2`; `stride_on` must be None.
 
-    Example:
+    Examples:
         >>> model = ResNet34V2(classes=10)
     """
     arguments = Arguments(
@@ -138,7 +138,7 @@ def ResNet50V2(
         K. He, X. Zhang, S. Ren, J. Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, figure 4(e) and the
         appendix; the stem and first unit are those of the authors' code.
 
-    Example:
+    Examples:
         >>> model = ResNet50V2(classes=10)
         >>> model.output_shape
         (None, 10)
@@ -173,7 +173,7 @@ def ResNet101V2(
     Stages end at conv2_3_out, conv3_4_out, conv4_23_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50V2`.
 
-    Example:
+    Examples:
         >>> model = ResNet101V2(classes=10)
     """
     arguments = Arguments(
@@ -206,7 +206,7 @@ def ResNet152V2(
     Stages end at conv2_3_out, conv3_8_out, conv4_36_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50V2`.
 
-    Example:
+    Examples:
         >>> model = ResNet152V2(classes=10)
     """
     arguments = Arguments(

@@ -55,7 +55,7 @@ def VGG11(
     Column A of table 1: 8 convolutions and 3 dense layers; 132,863,336 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
+    Examples:
         >>> model = VGG11(classes=10)
     """
     arguments = Arguments(
@@ -83,7 +83,7 @@ def VGG11LRN(
     Column A-LRN of table 1: column A with AlexNet's normalization, `norm1`, after conv1_1; 132,863,336 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
+    Examples:
         >>> model = VGG11LRN(classes=10)
     """
     arguments = Arguments(
@@ -111,7 +111,7 @@ def VGG13(
     Column B of table 1: 10 convolutions and 3 dense layers; 133,047,848 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
+    Examples:
         >>> model = VGG13(classes=10)
     """
     arguments = Arguments(
@@ -139,7 +139,7 @@ def VGG16C(
     Column C of table 1: column D with 1x1 kernels in the third convolution of a block; 133,638,952 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
+    Examples:
         >>> model = VGG16C(classes=10)
     """
     arguments = Arguments(
@@ -196,7 +196,7 @@ def VGG16(
     Reference:
         Simonyan and Zisserman 2015, table 1.
 
-    Example:
+    Examples:
         >>> model = VGG16(weights="imagenet", classes=5)  # all layers but fc8 are trained
         >>> features = VGG16(include_top=False, input_shape=(None, None, 3))
     """
@@ -225,7 +225,7 @@ def VGG19(
     Column E of table 1: 16 convolutions and 3 dense layers; 143,667,240 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
+    Examples:
         >>> model = VGG19(classes=10)
     """
     arguments = Arguments(

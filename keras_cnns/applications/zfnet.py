@@ -75,7 +75,7 @@ def ZFNet(
     Reference:
         Zeiler and Fergus 2014, figure 3 and section 5.1.
 
-    Example:
+    Examples:
         >>> model = ZFNet(classes=10)
         >>> model.output_shape
         (None, 10)

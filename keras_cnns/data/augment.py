@@ -25,7 +25,7 @@ class ColorComponents:
         eigenvalues: variances along the components, one per channel, largest first, for pixels from 0 to 1.
         eigenvectors: the directions, of unit length: for each eigenvalue a tuple of one value per channel.
 
-    Example:
+    Examples:
         >>> components = data.fit_color(split, preprocessing)
         >>> augment = data.Augment("crop-flip", color=components)
     """
@@ -157,7 +157,7 @@ class Augment:
         cutmix: alpha of `keras.layers.CutMix`, 0 to 1; 0: none. With `mixup` as well, each batch gets one of the two,
             with equal probability.
 
-    Example:
+    Examples:
         >>> augment = data.Augment("pad-crop-flip", mixup=0.2, erasing=0.25)
         >>> batches = data.make_dataset(split, preprocessing, 128, augmentation=augment, one_hot=10)
     """

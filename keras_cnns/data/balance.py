@@ -25,7 +25,7 @@ def class_weights(split: Split) -> dict[int, float]:
     Returns:
         Dictionary from each label, from 0 to the largest, to its weight. A class without images has weight 1.
 
-    Example:
+    Examples:
         >>> model.fit(batches, class_weight=class_weights(split))
     """
     # Only a TfdsSplit has no labels in memory, and only that one has this method
@@ -75,7 +75,7 @@ def repeat_scarce(split: LabeledSplit, seed: int = 0, noise: float = 0.0) -> "Re
     Raises:
         ArgumentError: for a split whose labels are not known, or noise below 0.
 
-    Example:
+    Examples:
         >>> source = split_source(open_source("photos/"), {"train": 0.9, "validation": 0.1})
         >>> train = repeat_scarce(source.split("train"), noise=4.0)
     """
@@ -105,7 +105,7 @@ def drop_surplus(split: LabeledSplit, seed: int = 0) -> LabeledSplit:
     Raises:
         ArgumentError: for a split whose labels are not known.
 
-    Example:
+    Examples:
         >>> balanced = drop_surplus(open_source("photos/").split("train"))
     """
     _need_labels(split)

@@ -31,7 +31,7 @@ def without_broken(source: "Source") -> tuple["Source", dict[str, SourceError]]:
     Raises:
         SourceError: if a class has no readable image left to train on.
 
-    Example:
+    Examples:
         >>> source, broken = without_broken(open_source("photos"))
         >>> list(broken)
         ['photos/cat/17.jpg']

@@ -21,7 +21,7 @@ def sort_classes(names: Collection[str]) -> list[str]:
     Args:
         names: different class names.
 
-    Example:
+    Examples:
         >>> sort_classes(["10", "9", "1"])
         ['1', '9', '10']
     """
@@ -62,7 +62,7 @@ def match_classes(
     Raises:
         ArgumentError: if a class of the source has no counterpart.
 
-    Example:
+    Examples:
         >>> match_classes(["dog", "cat"], ["cat", "cow", "dog"])
         array([2, 0])
     """

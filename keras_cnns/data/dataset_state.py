@@ -14,7 +14,7 @@ class Position:
     Each iteration moves the position to the start of the next epoch. After `stay()` the position remains where it was
     last assigned, for iterators that may start late or are made and never used.
 
-    Example:
+    Examples:
         >>> position = Position()
         >>> batches = make_dataset(split, preprocessing, 32, shuffle=True, position=position)
         >>> position.assign(epoch=3, step=100)

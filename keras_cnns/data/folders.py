@@ -37,7 +37,7 @@ def open_images(folder: Path) -> FileSplit:
     Warns:
         SourceWarning: naming the files that are left out.
 
-    Example:
+    Examples:
         >>> split = open_images("photos")
         >>> images, _ = read_pixels(split.sample(100), preprocessing)
     """

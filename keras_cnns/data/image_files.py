@@ -46,7 +46,7 @@ def read_image(path: Path | IO[bytes], channels: int = 3) -> NDArray[np.uint8]:
     Raises:
         SourceError: if the file is missing, not an image, damaged, or has a side of fewer than 4 pixels.
 
-    Example:
+    Examples:
         >>> read_image("cat.jpg").shape
         (480, 640, 3)
     """

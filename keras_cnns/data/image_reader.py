@@ -34,7 +34,7 @@ def prepare(image: ArrayLike | tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     Returns:
         uint8 tensor of shape `preprocessing.shape`.
 
-    Example:
+    Examples:
         >>> prepare(read_image("cat.jpg"), Preprocessing((224, 224), shorter_side=256)).shape
         TensorShape([224, 224, 3])
     """

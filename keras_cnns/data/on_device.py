@@ -40,7 +40,7 @@ def keep_on_device(
     Raises:
         ArgumentError: if the images do not have this dtype and shape, or the augmentation is another one.
 
-    Example:
+    Examples:
         >>> trainer = keep_on_device(model, np.concatenate([x_train, x_held_out]), preprocessing)
         >>> trainer.compile("adam", "sparse_categorical_crossentropy")
         >>> trainer.fit(np.arange(45_000), y_train, validation_data=(np.arange(45_000, 50_000), y_held_out))

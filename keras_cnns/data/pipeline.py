@@ -108,7 +108,7 @@ def make_dataset(
         SourceError: if the cache must be written and an image cannot be read.
         OutputError: if the cache folder cannot be used.
 
-    Example:
+    Examples:
         >>> split = open_source("digits").split("train")
         >>> augment = Augment("shift", erasing=0.25)
         >>> batches = make_dataset(split, Preprocessing((8, 8), 1), 32, shuffle=True, augmentation=augment)
@@ -201,7 +201,7 @@ def read_pixels(split: Split, preprocessing: Preprocessing) -> tuple[Pixels, Lab
     Raises:
         SourceError: if an image cannot be read.
 
-    Example:
+    Examples:
         >>> images, labels = read_pixels(open_source("digits").split("test"), Preprocessing((8, 8), 1))
     """
     with reading(split):
@@ -223,7 +223,7 @@ def fit_color(split: Split, preprocessing: Preprocessing) -> ColorComponents:
     Raises:
         SourceError: if an image cannot be read.
 
-    Example:
+    Examples:
         >>> augment = Augment("crop-flip", color=fit_color(split, preprocessing))
     """
     with reading(split):

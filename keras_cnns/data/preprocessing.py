@@ -50,7 +50,7 @@ class Preprocessing:
     Raises:
         ValueError: for a value out of range, or an array that does not have the shape of the input.
 
-    Example:
+    Examples:
         >>> preprocessing = Preprocessing((224, 224), shorter_side=256, mean=(123.7, 116.8, 103.9), scale=(1.0,))
         >>> images = preprocessing.normalize(pixels)
     """

@@ -23,7 +23,7 @@ def reading(*splits: Split) -> Iterator[None]:
         SourceError: naming the image file, the dataset or the damaged cache file. An error that none of the splits
             can explain is raised as it is.
 
-    Example:
+    Examples:
         >>> with reading(split):
         ...     model.fit(make_dataset(split, preprocessing, 64))
     """

@@ -34,7 +34,7 @@ def reopen_source(
         ArgumentError: if there is no such source, or the record cannot be used.
         SourceError: if the contents of the source cannot be used.
 
-    Example:
+    Examples:
         >>> info = keras_cnns.saving.read_info("model.keras")
         >>> source = reopen_source(info.data)
     """

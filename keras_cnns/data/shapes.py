@@ -81,7 +81,7 @@ def make_shapes(
     Raises:
         ArgumentError: if there is no such kind, or an object would not fit into the image.
 
-    Example:
+    Examples:
         >>> shapes = make_shapes(6, kinds=("disc", "square"))
         >>> shapes.images.shape, shapes.labels.tolist()
         ((6, 32, 32, 3), [0, 1, 0, 1, 0, 1])

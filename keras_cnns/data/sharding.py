@@ -24,7 +24,7 @@ class Share:
         process: number of this process, from 0.
         processes: number of processes.
 
-    Example:
+    Examples:
         >>> share = Share(devices=4, process=0, processes=2)
         >>> batches = make_dataset(split, preprocessing, 128, shuffle=True, share=share)
     """

@@ -37,7 +37,7 @@ class Source:
         skipped: `Skipped` files that were left out, one record per reason.
         notes: dictionary from the name of a split to sentences on how it was made; "" for the whole source.
 
-    Example:
+    Examples:
         >>> shapes = make_shapes(100)
         >>> train = ArraySplit(shapes.images, shapes.labels)
         >>> source = Source("shapes", shapes.class_names, (32, 32, 3), {"train": train})
@@ -141,7 +141,7 @@ def open_source(name: Path, *, data_dir: Path | None = None, download: bool = Fa
     Warns:
         SourceWarning: if files of a folder are left out; it counts and names them, like `Source.skipped`.
 
-    Example:
+    Examples:
         >>> source = open_source("digits")
         >>> {name: split.examples for name, split in source.splits.items()}
         {'train': 1437, 'test': 360}

@@ -46,7 +46,7 @@ def split_source(source: "Source", shares: Mapping[str, float], seed: int = 0) -
         ArgumentError: for other names, or shares that do not add up to 1.
         SourceError: if a class is too small to leave an image for training.
 
-    Example:
+    Examples:
         >>> source = split_source(open_source("photos"), {"train": 0.7, "validation": 0.15, "test": 0.15})
         >>> list(source.splits)
         ['train', 'validation', 'test']

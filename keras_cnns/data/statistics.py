@@ -40,7 +40,7 @@ def fit_preprocessing(split: Split, preprocessing: Preprocessing, kind: str = "s
         ArgumentError: for an unknown kind.
         SourceError: if an image cannot be read.
 
-    Example:
+    Examples:
         >>> source = open_source("digits")
         >>> preprocessing = fit_preprocessing(source.split("train"), Preprocessing((32, 32), 1))
     """

@@ -95,7 +95,7 @@ def summarize(
         SourceError: if the files of tensorflow-datasets are damaged. A single image that cannot be read is a
             finding.
 
-    Example:
+    Examples:
         >>> summary = summarize(open_source("photos"))
         >>> [finding.text for finding in summary.findings]
         ['3 gray images among color ones: photos/cat/4.jpg, photos/cat/9.jpg, photos/dog/2.jpg']

@@ -20,7 +20,7 @@ class Whitening:
         mean: float32 (values,), subtracted first.
         matrix: float32 (values, values), multiplied from the right.
 
-    Example:
+    Examples:
         >>> whitening = fit_components(batches).zca(epsilon=0.1)
         >>> preprocessing = Preprocessing((32, 32), contrast_bias=10.0, whitening=whitening)
     """
@@ -46,7 +46,7 @@ class PrincipalComponents:
         variances: float64 (components,), the variance of the images along each component.
         total: sum of the variances along all directions, including those left out.
 
-    Example:
+    Examples:
         >>> components = fit_components(batches).keep(100)
         >>> coordinates = components.compress(images)
         >>> approximations = components.restore(coordinates)
@@ -157,7 +157,7 @@ def fit_components(batches: "Iterable[NDArray[Any]]") -> PrincipalComponents:
     Raises:
         ValueError: if there are fewer than two images.
 
-    Example:
+    Examples:
         >>> images, _ = read_pixels(split, preprocessing)
         >>> components = fit_components([images / 255])
     """

@@ -37,7 +37,7 @@ def views(
     Raises:
         ArgumentError: if a scale is smaller than the input.
 
-    Example:
+    Examples:
         >>> views(image, Preprocessing((224, 224)), PROTOCOLS["ten-crop"]).shape
         TensorShape([10, 224, 224, 3])
     """

@@ -33,7 +33,7 @@ class Robustness:
         clean: top-1 on the unchanged images, 0 to 1.
         corrupted: dictionary from the name of a corruption to top-1 at severity 1, 2, 3, 4 and 5, each 0 to 1.
 
-    Example:
+    Examples:
         >>> result = robustness(model, split, preprocessing, corruptions=["noise", "blur"])
         >>> result.corrupted["blur"][4]  # top-1 at severity 5
     """
@@ -86,7 +86,7 @@ def robustness(
         ICLR 2019. The severities are those of the paper for ImageNet; lengths are in proportion to an image of 224
         pixels.
 
-    Example:
+    Examples:
         >>> robustness(model, split, info.preprocessing, corruptions=["noise"]).mean
     """
     from keras_cnns.data.pipeline import make_dataset, reading
@@ -137,7 +137,7 @@ def corrupt(images: Pixels, name: str, severity: int, random: np.random.Generato
     Raises:
         ArgumentError: (a ValueError) for an unknown corruption or severity.
 
-    Example:
+    Examples:
         >>> blurred = corrupt(images, "blur", 3)
     """
     _check(name)

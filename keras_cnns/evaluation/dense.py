@@ -58,7 +58,7 @@ def dense_model(model: keras.Model) -> keras.Model:
         K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
         section 3.2; P. Sermanet et al.: OverFeat, ICLR 2014, section 3.5.
 
-    Example:
+    Examples:
         >>> maps = dense_model(model).predict(images)
         >>> logits = maps.mean((1, 2))
     """

@@ -64,7 +64,7 @@ def evaluate(
             model cannot be made dense.
         SourceError: if an image cannot be read.
 
-    Example:
+    Examples:
         >>> model, info = saving.load_with_info("model.keras")
         >>> split = data.open_source("digits").split("test")
         >>> result = evaluate(model, split, info.preprocessing, info.class_names, protocol="ten-crop")
@@ -137,7 +137,7 @@ def predict_split(
         ArgumentError: as `evaluate`, or if there is not one record for all models or one for each.
         SourceError: if an image cannot be read.
 
-    Example:
+    Examples:
         >>> probabilities, labels = predict_split(model, split, preprocessing)
         >>> top1 = (probabilities.argmax(1) == labels).mean()
     """
@@ -264,7 +264,7 @@ def predict_images(
         ArgumentError: if the model is not a classifier, or outputs NaN or infinite values.
         SourceError: naming the first file that cannot be read; nothing is predicted then.
 
-    Example:
+    Examples:
         >>> probabilities = predict_images(model, ["cat.jpg", "dog.png"], info.preprocessing)
         >>> [info.class_names[k] for k in probabilities.argmax(1)]
     """

@@ -43,7 +43,7 @@ class Result:
             over all images.
         reliability: one `Bin` for each fifteenth of the confidence that has images, from low to high.
 
-    Example:
+    Examples:
         >>> result = evaluate(model, split, preprocessing, class_names)
         >>> print(f"{result.top1:.2%} of {result.examples} images")
 
@@ -118,7 +118,7 @@ def score(probabilities: ArrayLike, labels: ArrayLike, class_names: Sequence[str
     Raises:
         ArgumentError: (a ValueError) if there is no image, or a probability is NaN or infinite.
 
-    Example:
+    Examples:
         >>> score([[0.9, 0.1], [0.4, 0.6]], [0, 0], ["cat", "dog"]).top1
         0.5
     """

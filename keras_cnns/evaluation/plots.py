@@ -39,7 +39,7 @@ def draw_predictions(
         title: title of the plot.
         count: largest number of images.
 
-    Example:
+    Examples:
         >>> draw_predictions(model, split, info.preprocessing, info.class_names, "predictions.png", "Digits")
     """
     from keras_cnns.data.pipeline import read_pixels
@@ -78,7 +78,7 @@ def draw_mistakes(
     Returns:
         Whether there was a mistake.
 
-    Example:
+    Examples:
         >>> probabilities, labels = predict_split(model, split, preprocessing)
         >>> draw_mistakes(probabilities, labels, split, preprocessing, class_names, "mistakes.png", "Digits")
     """
@@ -102,7 +102,7 @@ def draw_result(result: Result, folder: typing.Path, title: str) -> None:
     Raises:
         OutputError: if they cannot be written.
 
-    Example:
+    Examples:
         >>> draw_result(evaluate(model, split, preprocessing, class_names), "evaluation/", "Digits")
     """
     folder = Path(folder)

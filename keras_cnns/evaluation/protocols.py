@@ -21,7 +21,7 @@ def grid(rows: int, columns: int) -> tuple[CropPosition, ...]:
     Returns:
         (down, across) for each position, as `Protocol.positions` takes them.
 
-    Example:
+    Examples:
         >>> grid(2, 2)
         ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
     """
@@ -53,7 +53,7 @@ class Protocol:
     Raises:
         ArgumentError: for a scale below 1, a position outside 0 to 1, or a protocol without views.
 
-    Example:
+    Examples:
         >>> protocol = Protocol("nine-crop", positions=grid(3, 3))
         >>> result = evaluate(model, split, preprocessing, class_names, protocol=protocol)
     """

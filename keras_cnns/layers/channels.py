@@ -44,7 +44,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks,
         NIPS 2012, section 3.3.
 
-    Example:
+    Examples:
         >>> LocalResponseNormalization(k=1.0, divide_alpha=True)(np.ones((1, 27, 27, 96))).shape
         TensorShape([1, 27, 27, 96])
     """
@@ -113,7 +113,7 @@ class Maxout(keras.layers.Layer):
     Reference:
         I. Goodfellow, D. Warde-Farley, M. Mirza, A. Courville, Y. Bengio: Maxout Networks, ICML 2013, section 3.
 
-    Example:
+    Examples:
         >>> Maxout(2)(np.ones((1, 10))).shape
         TensorShape([1, 5])
     """
@@ -177,7 +177,7 @@ class SplitConv2D(keras.layers.Conv2D):
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks,
         NIPS 2012, section 3.5: the two GPUs.
 
-    Example:
+    Examples:
         >>> SplitConv2D(256, 5, padding="same", groups=2)(np.ones((1, 27, 27, 96))).shape
         TensorShape([1, 27, 27, 256])
     """
@@ -226,7 +226,7 @@ class ZeroPadShortcut(keras.layers.Layer):
         K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3,
         option A.
 
-    Example:
+    Examples:
         >>> ZeroPadShortcut(32, strides=2)(np.ones((1, 8, 8, 16))).shape
         TensorShape([1, 4, 4, 32])
     """

@@ -27,7 +27,7 @@ def scaled_tanh(x: Tensor) -> Tensor:
     Args:
         x: any shape and float dtype.
 
-    Example:
+    Examples:
         >>> float(scaled_tanh(np.float32(0.0)))
         0.0
     """
@@ -62,7 +62,7 @@ class ConnectionTableConv2D(keras.layers.Layer):
     Reference:
         Section II.B, table I.
 
-    Example:
+    Examples:
         >>> layer = ConnectionTableConv2D([(0, 1), (1, 2)], kernel_size=5)
         >>> layer(np.ones((1, 14, 14, 3))).shape
         TensorShape([1, 10, 10, 2])
@@ -165,7 +165,7 @@ class TrainableSubsampling(keras.layers.Layer):
     Reference:
         Section II.B.
 
-    Example:
+    Examples:
         >>> TrainableSubsampling()(np.ones((1, 28, 28, 6))).shape
         TensorShape([1, 14, 14, 6])
     """
@@ -229,7 +229,7 @@ class RBFOutput(keras.layers.Layer):
     Reference:
         Section II.B, equation 7.
 
-    Example:
+    Examples:
         >>> RBFOutput(np.ones((10, 84)))(np.ones((1, 84))).shape
         TensorShape([1, 10])
     """

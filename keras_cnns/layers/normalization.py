@@ -36,7 +36,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Shift, ICML 2015, algorithm 1. The moving variance is that of the batch, as in Keras; the paper multiplies it by
         m / (m - 1).
 
-    Example:
+    Examples:
         >>> BatchNormalization(momentum=0.9)(np.ones((8, 4, 4, 3)), training=True).shape
         TensorShape([8, 4, 4, 3])
     """

@@ -91,7 +91,7 @@ class CeilMaxPooling2D(_CeilPooling, keras.layers.MaxPooling2D):
     Reference:
         A. Krizhevsky, cuda-convnet, 2012; Caffe's pooling layer.
 
-    Example:
+    Examples:
         >>> CeilMaxPooling2D(3, 2)(np.ones((1, 32, 32, 96))).shape
         TensorShape([1, 16, 16, 96])
     """
@@ -113,7 +113,7 @@ class CeilAveragePooling2D(_CeilPooling, keras.layers.AveragePooling2D):
     A window that is cut off at the edge is divided by the number of its real pixels. Arguments, shapes and reference
     are those of `CeilMaxPooling2D`.
 
-    Example:
+    Examples:
         >>> CeilAveragePooling2D(3, 2)(np.ones((1, 16, 16, 96))).shape
         TensorShape([1, 8, 8, 96])
     """
@@ -141,7 +141,7 @@ def ceil_pooling(
         strides: step of the window, in positions.
         name: name of the layer.
 
-    Example:
+    Examples:
         >>> ceil_pooling("max", 3, 2, "pool1")(keras.Input((32, 32, 96))).shape
         (None, 16, 16, 96)
     """

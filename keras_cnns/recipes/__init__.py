@@ -98,7 +98,7 @@ def get_recipe(name: str, builder: str | None = None) -> Recipe:
     Raises:
         ArgumentError: if there is no such recipe, or it was made for another network.
 
-    Example:
+    Examples:
         >>> recipes.get_recipe("nin-cifar10", builder="NiN").learning_rate
         0.1
     """
@@ -129,7 +129,7 @@ def default_recipe(builder: str, source: str, weights: str | None = None, photog
     Returns:
         `FINE_TUNING` with weights, `NIN_DIGITS` for NiN on the digits, `PHOTOGRAPHS` for photographs, else `SHORT`.
 
-    Example:
+    Examples:
         >>> recipes.default_recipe("NiN", "digits").name
         'nin-digits'
     """

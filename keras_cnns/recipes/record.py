@@ -82,7 +82,7 @@ class Recipe:
     Raises:
         ArgumentError: for an unknown name, a value out of range, or fields that contradict each other.
 
-    Example:
+    Examples:
         >>> recipe = recipes.SHORT.replace(epochs=5, augmentation="crop-flip")
         >>> recipe.learning_rate
         0.001

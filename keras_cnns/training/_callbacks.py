@@ -74,7 +74,7 @@ def callbacks(
         ArgumentError: if it belongs to another run.
         OutputError: if the folder cannot be made.
 
-    Example:
+    Examples:
         >>> compile_model(model, recipe, steps_per_epoch=100)
         >>> model.fit(images, labels, epochs=recipe.epochs, callbacks=callbacks("runs/mine", recipe))
     """

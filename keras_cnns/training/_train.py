@@ -116,7 +116,7 @@ def train(
         Interrupted: (a KeyboardInterrupt) after Ctrl-C or SIGTERM, when what was learned has been saved; before the
             first step, with `output` as it was.
 
-    Example:
+    Examples:
         >>> source = data.open_source("digits")
         >>> info = training.train(applications.NiN, source, recipes.NIN_DIGITS, "runs/nin-digits")
         >>> info.metrics["test"]["top1"]

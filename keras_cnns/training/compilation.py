@@ -32,7 +32,7 @@ def set_biases(model: keras.Model, recipe: Recipe) -> None:
     Raises:
         ArgumentError: if the model has no such layer, or the layer has no biases.
 
-    Example:
+    Examples:
         >>> set_biases(model, recipe.replace(biases={"conv2": 1.0}))
     """
     layers = {layer.name: layer for layer in model.layers}
@@ -74,7 +74,7 @@ def compile_model(
         ArgumentError: if the model has auxiliary heads and the recipe no weight for them, or the reverse; or if no
             layer fits a pattern of `recipe.rates` or `recipe.freeze`.
 
-    Example:
+    Examples:
         >>> model = applications.LeNet5()
         >>> compile_model(model, recipes.get_recipe("short"), steps_per_epoch=100).fit(images, labels)
     """
@@ -160,7 +160,7 @@ def targets(model: keras.Model, labels: Any) -> Any:
     Returns:
         The labels themselves for one head; for several, a dictionary from each head's name to the labels.
 
-    Example:
+    Examples:
         >>> model.fit(images, targets(model, labels))
     """
     return labels if len(model.outputs) == 1 else dict.fromkeys(model.output_names, labels)

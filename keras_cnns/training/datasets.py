@@ -61,7 +61,7 @@ def make_datasets(
         ArgumentError: for an augmentation or a strength that `make_dataset` does not know.
         SourceError: if colors are measured and an image cannot be read.
 
-    Example:
+    Examples:
         >>> training, validation = source.split("train").divide(0.1, seed=0)
         >>> batches, held_out = make_datasets(model, recipe, preprocessing, training, validation)
         >>> model.fit(batches, validation_data=held_out, epochs=recipe.epochs)
@@ -117,7 +117,7 @@ def holds_photographs(source: Source) -> bool:
     Args:
         source: `Source`.
 
-    Example:
+    Examples:
         >>> holds_photographs(data.open_source("digits"))
         False
     """
@@ -151,7 +151,7 @@ def shorter_side(source: Source, size: Size, recipe: Recipe) -> int | None:
     Returns:
         Pixels of the shorter side, or None: the whole image is stretched to `size`.
 
-    Example:
+    Examples:
         >>> shorter_side(source, (224, 224), recipe.replace(augmentation="crop-flip"))
         256
     """

@@ -110,7 +110,7 @@ def distribution(
             if the arguments about processes contradict each other.
         TrainingError: if the processes do not meet within `_processes.MEETING_TIMEOUT` seconds.
 
-    Example:
+    Examples:
         >>> training.train(build, source, recipe, "runs/shared", distribution=training.distribution(2))
     """
     if devices != "all" and (isinstance(devices, bool) or not isinstance(devices, int) or devices < 1):
@@ -144,7 +144,7 @@ def use_device(name: str) -> None:
     Raises:
         ArgumentError: if there is no such device, or another one is in use already.
 
-    Example:
+    Examples:
         >>> use_device("cpu")
     """
     if name not in ("auto", "cpu", "gpu"):

@@ -17,7 +17,7 @@ def policy_for(precision: str) -> str:
     Args:
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
 
-    Example:
+    Examples:
         >>> policy_for("float32")
         'float32'
     """

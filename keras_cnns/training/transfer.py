@@ -28,7 +28,7 @@ def transfer_weights(
         ArgumentError: if a layer of `layers` is missing, has no weights or other shapes, or if no layer fits. Nothing
             has been copied then.
 
-    Example:
+    Examples:
         >>> transfer_weights(applications.VGG16(), applications.VGG11(), ["conv1_1", "conv2_1"])
         ['conv1_1', 'conv2_1']
 
@@ -75,7 +75,7 @@ def freeze(model: "keras.Model", names: Iterable[str]) -> None:
         ArgumentError: if a name or pattern fits no layer with weights, or if no weights are left to train. Nothing has
             been frozen then.
 
-    Example:
+    Examples:
         >>> freeze(model, ["conv*", "bn*"])
     """
     names = _names(names, "names")
