@@ -146,7 +146,8 @@ def nearest(name: Any, names: Iterable[str]) -> str:
         The question with the closest of `names`, or "" if none is close.
 
     Examples:
-        >>> nearest("conv", ["conv1", "fc"])
+        >>> from keras_cnns import errors
+        >>> errors.nearest("conv", ["conv1", "fc"])
         " Did you mean 'conv1'?"
     """
     by_folded = {known.casefold(): known for known in names}

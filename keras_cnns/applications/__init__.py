@@ -16,7 +16,8 @@ in their order, and after them keyword arguments of its own:
 Examples:
     >>> from keras_cnns import applications
     >>> model = applications.NiN(weights="digits")
-    >>> model = applications.VGG16(weights="imagenet", classes=5)
+    >>> model.output_shape
+    (None, 10)
 """
 
 from typing import TYPE_CHECKING

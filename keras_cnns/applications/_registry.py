@@ -18,8 +18,9 @@ def list_models() -> list[str]:
     """Return the public names of all networks.
 
     Examples:
-        >>> "VGG16" in list_models()
-        True
+        >>> from keras_cnns import applications
+        >>> applications.list_models()[:3]
+        ['AlexNet', 'AlexNetOneTower', 'CaffeNet']
     """
     return sorted(applications._BUILDERS)
 
@@ -53,7 +54,9 @@ def create_model(name: str, /, **kwargs: Any) -> "keras.Model":
         ArgumentError: if there is no network of that name.
 
     Examples:
-        >>> model = create_model("resnet20", classes=100)
+        >>> from keras_cnns import applications
+        >>> applications.create_model("resnet20", classes=100).output_shape
+        (None, 100)
     """
     return getattr(applications, canonical_name(name))(**kwargs)
 
@@ -76,7 +79,8 @@ def decode_predictions(
         ArgumentError: (a ValueError) if the number of names is not the number of columns, or `top` is below 1.
 
     Examples:
-        >>> decode_predictions([[0.25, 0.75]], ["cat", "dog"], top=1)
+        >>> from keras_cnns import applications
+        >>> applications.decode_predictions([[0.25, 0.75]], ["cat", "dog"], top=1)
         [[('dog', 0.75)]]
     """
     import numpy as np

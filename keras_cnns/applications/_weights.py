@@ -100,7 +100,8 @@ def list_weights(builder: str | None = None, *, shipped: bool = False) -> list[s
         ArgumentError: if there is no such network.
 
     Examples:
-        >>> list_weights("LeNet5")
+        >>> from keras_cnns import applications
+        >>> applications.list_weights("LeNet5")
         ['lenet5:mnist']
     """
     builder = builder and canonical_name(builder)
@@ -126,8 +127,10 @@ def weights_info(name: str, weights: Path) -> Weights:
         ModelFileError: if the class names cannot be fetched, or the file cannot be read.
 
     Examples:
-        >>> weights_info("NiN", "digits").preprocessing.shape
-        (32, 32, 1)
+        >>> from keras_cnns import applications
+        >>> info = applications.weights_info("NiN", "digits")
+        >>> info.preprocessing.shape, info.metrics["test"]["examples"]
+        ((32, 32, 1), 360)
     """
     builder = canonical_name(name)
     record = find(builder, weights) or _named(builder, weights)

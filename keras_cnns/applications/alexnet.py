@@ -81,9 +81,10 @@ def AlexNet(
         Krizhevsky et al. 2012, section 3 and figure 2.
 
     Examples:
-        >>> model = AlexNet(classes=10)
-        >>> model.output_shape
-        (None, 10)
+        >>> from keras_cnns import applications
+        >>> model = applications.AlexNet(groups=1)  # without the groups of the two GPUs
+        >>> model.count_params()
+        62378344
     """
     settings = check(
         "AlexNet",
@@ -155,9 +156,10 @@ def CaffeNet(
         Y. Jia et al.: Caffe, models/bvlc_reference_caffenet, 2014.
 
     Examples:
-        >>> model = CaffeNet(classes=10)
-        >>> model.output_shape
-        (None, 10)
+        >>> from keras_cnns import applications
+        >>> model = applications.CaffeNet(include_top=False, pooling="avg")
+        >>> [layer.name for layer in model.layers[1:4]]  # pooling comes before normalization
+        ['conv1', 'pool1', 'norm1']
     """
     settings = check(
         "CaffeNet",
@@ -228,9 +230,10 @@ def AlexNetOneTower(
         Krizhevsky 2014, footnote 1. Dropout is that of torchvision's `alexnet`, which is the same network.
 
     Examples:
-        >>> model = AlexNetOneTower(classes=10)
+        >>> from keras_cnns import applications
+        >>> model = applications.AlexNetOneTower(include_top=False)
         >>> model.output_shape
-        (None, 10)
+        (None, 6, 6, 256)
     """
     settings = check(
         "AlexNetOneTower",

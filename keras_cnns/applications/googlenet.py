@@ -109,9 +109,10 @@ def GoogLeNet(
         1e-4 divided by n 5) are those of Caffe's models/bvlc_googlenet.
 
     Examples:
-        >>> model = GoogLeNet(classes=10, batch_norm=True)
-        >>> model.output_shape
-        (None, 10)
+        >>> from keras_cnns import applications
+        >>> model = applications.GoogLeNet(auxiliary=True, classes=10)  # with the two heads that help training
+        >>> model.output_names
+        ['predictions', 'loss1_predictions', 'loss2_predictions']
     """
     auxiliary = choose("GoogLeNet", "auxiliary", auxiliary, (False, True)) and bool(include_top)
     settings = check(

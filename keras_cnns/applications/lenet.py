@@ -127,8 +127,12 @@ def LeNet5(
         LeCun et al. 1998, section II.B, figure 2 and table I; appendix A for the activation.
 
     Examples:
-        >>> model = LeNet5(weights="mnist")
-        >>> letters = LeNet5(classes=26, head="softmax")
+        >>> from keras_cnns import applications
+        >>> model = applications.LeNet5(weights="mnist")
+        >>> [layer.name for layer in model.layers[1:]]
+        []
+        >>> applications.LeNet5(classes=26, head="softmax").output_shape  # letters
+        (None, 26)
     """
     settings = check(
         "LeNet5",
@@ -227,9 +231,10 @@ def LeNet5Modern(
         The layers of LeCun et al. 1998, with later conventions.
 
     Examples:
-        >>> model = LeNet5Modern(activation="tanh")
-        >>> model.output_shape
-        (None, 10)
+        >>> from keras_cnns import applications
+        >>> model = applications.LeNet5Modern(activation="tanh")
+        >>> model.input_shape, model.count_params()
+        ((None, 28, 28, 1), 61706)
     """
     settings = check(
         "LeNet5Modern",

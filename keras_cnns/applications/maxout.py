@@ -95,7 +95,8 @@ def Maxout(
         Goodfellow et al. 2013, section 5; sizes from the authors' pylearn2 files.
 
     Examples:
-        >>> model = Maxout(variant="mnist")
+        >>> from keras_cnns import applications
+        >>> model = applications.Maxout(variant="mnist")
         >>> model.input_shape
         (None, 28, 28, 1)
     """

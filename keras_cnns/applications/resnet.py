@@ -47,7 +47,9 @@ def ResNet18(
     The arguments, result and errors are those of `ResNet50`; `stride_on` must be None.
 
     Examples:
-        >>> model = ResNet18(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet18(classes=10).count_params()
+        11191242
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -80,7 +82,9 @@ def ResNet34(
     The arguments, result and errors are those of `ResNet50`; `stride_on` must be None.
 
     Examples:
-        >>> model = ResNet34(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet34(residual=False).count_params()  # the paper's plain network
+        21639080
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -148,8 +152,10 @@ def ResNet50(
         section 3.3.
 
     Examples:
-        >>> model = ResNet50(weights="imagenet")
-        >>> features = ResNet50(include_top=False, input_shape=(None, None, 3), pooling="avg")
+        >>> from keras_cnns import applications
+        >>> model = applications.ResNet50(include_top=False, input_shape=(None, None, 3), pooling="avg")
+        >>> model.output_shape
+        (None, 2048)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -182,7 +188,10 @@ def ResNet101(
     The arguments, result and errors are those of `ResNet50`.
 
     Examples:
-        >>> model = ResNet101(classes=10)
+        >>> from keras_cnns import applications
+        >>> model = applications.ResNet101(stride_on="3x3")  # as torchvision's
+        >>> model.count_params()
+        44654504
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -215,7 +224,9 @@ def ResNet152(
     The arguments, result and errors are those of `ResNet50`.
 
     Examples:
-        >>> model = ResNet152(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet152().count_params()
+        60344232
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name

@@ -71,8 +71,11 @@ def ResNet20(
         6.
 
     Examples:
-        >>> model = ResNet20(weights="cifar10")
-        >>> model = ResNet20(classes=100, shortcut="B")
+        >>> from keras_cnns import applications
+        >>> applications.ResNet20(weights="cifar10").output_shape
+        (None, 10)
+        >>> applications.ResNet20(classes=100, shortcut="B").count_params()  # projections instead of zeros
+        279892
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -105,7 +108,9 @@ def ResNet32(
     The arguments, result and errors are those of `ResNet20`.
 
     Examples:
-        >>> model = ResNet32(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet32().count_params()
+        466426
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -138,7 +143,9 @@ def ResNet44(
     The arguments, result and errors are those of `ResNet20`.
 
     Examples:
-        >>> model = ResNet44(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet44().count_params()
+        661754
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -171,7 +178,9 @@ def ResNet56(
     The arguments, result and errors are those of `ResNet20`.
 
     Examples:
-        >>> model = ResNet56(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet56(residual=False).count_params()  # the paper's plain network
+        857082
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -204,7 +213,9 @@ def ResNet110(
     The arguments, result and errors are those of `ResNet20`.
 
     Examples:
-        >>> model = ResNet110(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet110().count_params()
+        1736058
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name

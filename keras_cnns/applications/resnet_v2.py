@@ -38,7 +38,9 @@ def ResNet18V2(
     The arguments, result and errors are those of `ResNet50V2`; `stride_on` must be None.
 
     Examples:
-        >>> model = ResNet18V2(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet18V2(classes=10).count_params()
+        11187658
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -71,7 +73,9 @@ def ResNet34V2(
     The arguments, result and errors are those of `ResNet50V2`; `stride_on` must be None.
 
     Examples:
-        >>> model = ResNet34V2(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet34V2(classes=10).count_params()
+        21303242
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -139,9 +143,10 @@ def ResNet50V2(
         appendix; the stem and first unit are those of the authors' code.
 
     Examples:
-        >>> model = ResNet50V2(classes=10)
+        >>> from keras_cnns import applications
+        >>> model = applications.ResNet50V2(include_top=False, input_shape=(None, None, 3))
         >>> model.output_shape
-        (None, 10)
+        (None, None, None, 2048)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -174,7 +179,9 @@ def ResNet101V2(
     The arguments, result and errors are those of `ResNet50V2`.
 
     Examples:
-        >>> model = ResNet101V2(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet101V2(classes=10).count_params()
+        42610634
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -207,7 +214,9 @@ def ResNet152V2(
     The arguments, result and errors are those of `ResNet50V2`.
 
     Examples:
-        >>> model = ResNet152V2(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.ResNet152V2(input_shape=(320, 320, 3)).output_shape  # the size that the paper measures
+        (None, 1000)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name

@@ -56,7 +56,9 @@ def VGG11(
     The layers, arguments, result and errors are those of `VGG16`.
 
     Examples:
-        >>> model = VGG11(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.VGG11(classes=10).count_params()
+        128807306
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -84,7 +86,9 @@ def VGG11LRN(
     The layers, arguments, result and errors are those of `VGG16`.
 
     Examples:
-        >>> model = VGG11LRN(classes=10)
+        >>> from keras_cnns import applications
+        >>> [layer.name for layer in applications.VGG11LRN(include_top=False).layers[1:4]]
+        ['conv1_1', 'norm1', 'pool1']
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -112,7 +116,9 @@ def VGG13(
     The layers, arguments, result and errors are those of `VGG16`.
 
     Examples:
-        >>> model = VGG13(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.VGG13(include_top=False, pooling="avg").output_shape
+        (None, 512)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -140,7 +146,9 @@ def VGG16C(
     The layers, arguments, result and errors are those of `VGG16`.
 
     Examples:
-        >>> model = VGG16C(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.VGG16C(include_top=False).get_layer("conv3_3").kernel_size
+        (1, 1)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -197,8 +205,10 @@ def VGG16(
         Simonyan and Zisserman 2015, table 1.
 
     Examples:
-        >>> model = VGG16(weights="imagenet", classes=5)  # all layers but fc8 are trained
-        >>> features = VGG16(include_top=False, input_shape=(None, None, 3))
+        >>> from keras_cnns import applications
+        >>> model = applications.VGG16(include_top=False, input_shape=(None, None, 3))  # images of any size
+        >>> model.output_shape, model.count_params()
+        ((None, None, None, 512), 14714688)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -226,7 +236,9 @@ def VGG19(
     The layers, arguments, result and errors are those of `VGG16`.
 
     Examples:
-        >>> model = VGG19(classes=10)
+        >>> from keras_cnns import applications
+        >>> applications.VGG19().count_params()
+        143667240
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name

@@ -76,9 +76,10 @@ def ZFNet(
         Zeiler and Fergus 2014, figure 3 and section 5.1.
 
     Examples:
-        >>> model = ZFNet(classes=10)
-        >>> model.output_shape
-        (None, 10)
+        >>> from keras_cnns import applications
+        >>> model = applications.ZFNet(wide=True, include_top=False)
+        >>> [model.get_layer(name).filters for name in ("conv3", "conv4", "conv5")]
+        []
     """
     settings = check(
         "ZFNet",

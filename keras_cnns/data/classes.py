@@ -22,6 +22,7 @@ def sort_classes(names: Collection[str]) -> list[str]:
         names: different class names.
 
     Examples:
+        >>> from keras_cnns.data.classes import sort_classes
         >>> sort_classes(["10", "9", "1"])
         ['1', '9', '10']
     """
@@ -63,6 +64,7 @@ def match_classes(
         ArgumentError: if a class of the source has no counterpart.
 
     Examples:
+        >>> from keras_cnns.data.classes import match_classes
         >>> match_classes(["dog", "cat"], ["cat", "cow", "dog"])
         array([2, 0])
     """

@@ -109,9 +109,13 @@ def make_dataset(
         OutputError: if the cache folder cannot be used.
 
     Examples:
-        >>> split = open_source("digits").split("train")
-        >>> augment = Augment("shift", erasing=0.25)
-        >>> batches = make_dataset(split, Preprocessing((8, 8), 1), 32, shuffle=True, augmentation=augment)
+        >>> from keras_cnns import data
+        >>> split = data.open_source("digits").split("train")
+        >>> batches = data.make_dataset(split, data.Preprocessing((32, 32), 1), 128, shuffle=True, augmentation="shift")
+        >>> len(batches)
+        12
+        >>> [tuple(array.shape) for array in next(iter(batches))]
+        [(128, 32, 32, 1), (128,)]
     """
     augment = augmentation if isinstance(augmentation, Augment) else Augment(augmentation)
     _check_skipping(skip_broken, position=position, share=share)
@@ -202,7 +206,10 @@ def read_pixels(split: Split, preprocessing: Preprocessing) -> tuple[Pixels, Lab
         SourceError: if an image cannot be read.
 
     Examples:
-        >>> images, labels = read_pixels(open_source("digits").split("test"), Preprocessing((8, 8), 1))
+        >>> from keras_cnns import data
+        >>> images, labels = data.read_pixels(data.open_source("digits").split("test"), data.Preprocessing((8, 8), 1))
+        >>> images.shape, images.dtype, labels.shape
+        ((360, 8, 8, 1), dtype('uint8'), (360,))
     """
     with reading(split):
         batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
@@ -224,7 +231,11 @@ def fit_color(split: Split, preprocessing: Preprocessing) -> ColorComponents:
         SourceError: if an image cannot be read.
 
     Examples:
-        >>> augment = Augment("crop-flip", color=fit_color(split, preprocessing))
+        >>> from keras_cnns import data
+        >>> split = data.open_source("digits").split("train")
+        >>> color = data.fit_color(split, data.Preprocessing((32, 32), 3))
+        >>> data.Augment("crop-flip", color=color).color_deviation
+        0.1
     """
     with reading(split):
         batches = make_dataset(split, preprocessing, 32, normalize=False).as_numpy_iterator()

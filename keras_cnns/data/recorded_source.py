@@ -35,8 +35,10 @@ def reopen_source(
         SourceError: if the contents of the source cannot be used.
 
     Examples:
-        >>> info = keras_cnns.saving.read_info("model.keras")
-        >>> source = reopen_source(info.data)
+        >>> from keras_cnns import applications, data
+        >>> info = applications.weights_info("NiN", "digits")  # or saving.read_info("model.keras")
+        >>> data.reopen_source(info.data).name
+        'digits'
     """
     record = record or {}
     recorded: Any = record.get("source")

@@ -82,7 +82,8 @@ def make_shapes(
         ArgumentError: if there is no such kind, or an object would not fit into the image.
 
     Examples:
-        >>> shapes = make_shapes(6, kinds=("disc", "square"))
+        >>> from keras_cnns import data
+        >>> shapes = data.make_shapes(6, kinds=("disc", "square"))
         >>> shapes.images.shape, shapes.labels.tolist()
         ((6, 32, 32, 3), [0, 1, 0, 1, 0, 1])
     """

@@ -25,8 +25,12 @@ class Share:
         processes: number of processes.
 
     Examples:
-        >>> share = Share(devices=4, process=0, processes=2)
-        >>> batches = make_dataset(split, preprocessing, 128, shuffle=True, share=share)
+        >>> from keras_cnns import data
+        >>> split, share = data.open_source("digits").split("train"), data.Share(devices=4, process=0, processes=2)
+        >>> batches = data.make_dataset(split, data.Preprocessing((32, 32), 1), 128, share=share)
+        >>> images, labels, weights = next(iter(batches))
+        >>> tuple(images.shape)
+        (64, 32, 32, 1)
     """
 
     devices: int = 1

@@ -21,8 +21,13 @@ class Whitening:
         matrix: float32 (values, values), multiplied from the right.
 
     Examples:
-        >>> whitening = fit_components(batches).zca(epsilon=0.1)
-        >>> preprocessing = Preprocessing((32, 32), contrast_bias=10.0, whitening=whitening)
+        >>> from keras_cnns import data
+        >>> preprocessing = data.Preprocessing((8, 8), 1)
+        >>> images, _ = data.read_pixels(data.open_source("digits").split("train"), preprocessing)
+        >>> whitening = data.fit_components([images]).zca(epsilon=0.1)
+        >>> whitening.matrix.shape
+        (64, 64)
+        >>> preprocessing = data.Preprocessing((8, 8), 1, scale=(1.0,), whitening=whitening)
     """
 
     mean: Any
@@ -47,9 +52,13 @@ class PrincipalComponents:
         total: sum of the variances along all directions, including those left out.
 
     Examples:
-        >>> components = fit_components(batches).keep(100)
-        >>> coordinates = components.compress(images)
-        >>> approximations = components.restore(coordinates)
+        >>> from keras_cnns import data
+        >>> images, _ = data.read_pixels(data.open_source("digits").split("train"), data.Preprocessing((8, 8), 1))
+        >>> components = data.fit_components([images]).keep(20)
+        >>> round(components.variance_kept, 2)
+        0.96
+        >>> components.restore(components.compress(images)).shape
+        (1437, 64)
     """
 
     mean: Any
@@ -158,8 +167,10 @@ def fit_components(batches: "Iterable[NDArray[Any]]") -> PrincipalComponents:
         ValueError: if there are fewer than two images.
 
     Examples:
-        >>> images, _ = read_pixels(split, preprocessing)
-        >>> components = fit_components([images / 255])
+        >>> from keras_cnns import data
+        >>> images, _ = data.read_pixels(data.open_source("digits").split("train"), data.Preprocessing((8, 8), 1))
+        >>> data.fit_components([images / 255]).components.shape
+        (64, 64)
     """
     import numpy as np
 

@@ -38,7 +38,10 @@ def views(
         ArgumentError: if a scale is smaller than the input.
 
     Examples:
-        >>> views(image, Preprocessing((224, 224)), PROTOCOLS["ten-crop"]).shape
+        >>> import numpy as np
+        >>> from keras_cnns import data, evaluation
+        >>> image, protocol = np.zeros((480, 640, 3), "uint8"), evaluation.PROTOCOLS["ten-crop"]
+        >>> evaluation.views(image, data.Preprocessing((224, 224)), protocol).shape
         TensorShape([10, 224, 224, 3])
     """
     import tensorflow as tf

@@ -34,8 +34,12 @@ class Robustness:
         corrupted: dictionary from the name of a corruption to top-1 at severity 1, 2, 3, 4 and 5, each 0 to 1.
 
     Examples:
-        >>> result = robustness(model, split, preprocessing, corruptions=["noise", "blur"])
-        >>> result.corrupted["blur"][4]  # top-1 at severity 5
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> split = data.open_source("digits").split("test").sample(40)
+        >>> result = evaluation.robustness(model, split, info.preprocessing, corruptions=["contrast"])
+        >>> len(result.corrupted["contrast"])  # top-1 at severity 1 to 5
+        5
     """
 
     examples: int
@@ -87,7 +91,12 @@ def robustness(
         pixels.
 
     Examples:
-        >>> robustness(model, split, info.preprocessing, corruptions=["noise"]).mean
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> split = data.open_source("digits").split("test").sample(40)
+        >>> result = evaluation.robustness(model, split, info.preprocessing, corruptions=["noise"])
+        >>> result.clean > result.mean
+        True
     """
     from keras_cnns.data.pipeline import make_dataset, reading
 
@@ -138,7 +147,11 @@ def corrupt(images: Pixels, name: str, severity: int, random: np.random.Generato
         ArgumentError: (a ValueError) for an unknown corruption or severity.
 
     Examples:
-        >>> blurred = corrupt(images, "blur", 3)
+        >>> import numpy as np
+        >>> from keras_cnns import evaluation
+        >>> images = np.arange(16, dtype="uint8").reshape(1, 4, 4, 1)
+        >>> evaluation.corrupt(images, "brightness", severity=1)[0, 0, :, 0].tolist()
+        []
     """
     _check(name)
     if severity not in range(1, 6):

@@ -65,10 +65,12 @@ def evaluate(
         SourceError: if an image cannot be read.
 
     Examples:
-        >>> model, info = saving.load_with_info("model.keras")
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
         >>> split = data.open_source("digits").split("test")
-        >>> result = evaluate(model, split, info.preprocessing, info.class_names, protocol="ten-crop")
-        >>> result.top1
+        >>> result = evaluation.evaluate(model, split, info.preprocessing, info.class_names)
+        >>> round(result.top1, 3), result.examples
+        (0.99, 360)
     """
     members = [check_outputs(member, class_names) for member in _as_list(model)]
     probabilities, labels = predict_split(
@@ -138,8 +140,12 @@ def predict_split(
         SourceError: if an image cannot be read.
 
     Examples:
-        >>> probabilities, labels = predict_split(model, split, preprocessing)
-        >>> top1 = (probabilities.argmax(1) == labels).mean()
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> split = data.open_source("digits").split("test").sample(40)
+        >>> probabilities, labels = evaluation.predict_split(model, split, info.preprocessing)
+        >>> probabilities.shape, labels.shape
+        ((40, 10), (40,))
     """
     models = _as_list(model)
     records: list[Any] = [preprocessing] * len(models)
@@ -265,8 +271,12 @@ def predict_images(
         SourceError: naming the first file that cannot be read; nothing is predicted then.
 
     Examples:
-        >>> probabilities = predict_images(model, ["cat.jpg", "dog.png"], info.preprocessing)
-        >>> [info.class_names[k] for k in probabilities.argmax(1)]
+        >>> import keras
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> keras.utils.save_img("digit.png", data.open_source("digits").split("test").items[0])
+        >>> evaluation.predict_images(model, ["digit.png"], info.preprocessing).argmax(axis=1)
+        array([])
     """
     from keras_cnns.data.pipeline import read_files
 

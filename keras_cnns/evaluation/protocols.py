@@ -22,7 +22,8 @@ def grid(rows: int, columns: int) -> tuple[CropPosition, ...]:
         (down, across) for each position, as `Protocol.positions` takes them.
 
     Examples:
-        >>> grid(2, 2)
+        >>> from keras_cnns import evaluation
+        >>> evaluation.grid(2, 2)
         ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
     """
     if min(rows, columns) < 2:
@@ -54,8 +55,10 @@ class Protocol:
         ArgumentError: for a scale below 1, a position outside 0 to 1, or a protocol without views.
 
     Examples:
-        >>> protocol = Protocol("nine-crop", positions=grid(3, 3))
-        >>> result = evaluate(model, split, preprocessing, class_names, protocol=protocol)
+        >>> from keras_cnns import evaluation
+        >>> protocol = evaluation.Protocol("nine-crop", positions=evaluation.grid(3, 3))
+        >>> protocol.views()  # per image, in evaluation.evaluate(..., protocol=protocol)
+        9
     """
 
     name: str

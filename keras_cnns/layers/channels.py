@@ -45,8 +45,11 @@ class LocalResponseNormalization(keras.layers.Layer):
         NIPS 2012, section 3.3.
 
     Examples:
-        >>> LocalResponseNormalization(k=1.0, divide_alpha=True)(np.ones((1, 27, 27, 96))).shape
-        TensorShape([1, 27, 27, 96])
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> images = keras.Input((27, 27, 96))
+        >>> layers.LocalResponseNormalization(k=1.0, divide_alpha=True)(images).shape
+        (None, 27, 27, 96)
     """
 
     def __init__(
@@ -114,8 +117,10 @@ class Maxout(keras.layers.Layer):
         I. Goodfellow, D. Warde-Farley, M. Mirza, A. Courville, Y. Bengio: Maxout Networks, ICML 2013, section 3.
 
     Examples:
-        >>> Maxout(2)(np.ones((1, 10))).shape
-        TensorShape([1, 5])
+        >>> import numpy as np
+        >>> from keras_cnns import layers
+        >>> np.asarray(layers.Maxout(pieces=2)(np.array([[1.0, 5.0, 4.0, 2.0]], "float32"))).tolist()
+        [[5.0, 4.0]]
     """
 
     def __init__(self, pieces: int = 2, **kwargs: Any):
@@ -178,8 +183,11 @@ class SplitConv2D(keras.layers.Conv2D):
         NIPS 2012, section 3.5: the two GPUs.
 
     Examples:
-        >>> SplitConv2D(256, 5, padding="same", groups=2)(np.ones((1, 27, 27, 96))).shape
-        TensorShape([1, 27, 27, 256])
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layer = layers.SplitConv2D(256, 5, padding="same", groups=2)
+        >>> layer(keras.Input((27, 27, 96))).shape, tuple(layer.kernel.shape)
+        ((None, 27, 27, 256), (5, 5, 48, 256))
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -227,8 +235,10 @@ class ZeroPadShortcut(keras.layers.Layer):
         option A.
 
     Examples:
-        >>> ZeroPadShortcut(32, strides=2)(np.ones((1, 8, 8, 16))).shape
-        TensorShape([1, 4, 4, 32])
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layers.ZeroPadShortcut(32, strides=2)(keras.Input((8, 8, 16))).shape
+        (None, 4, 4, 32)
     """
 
     def __init__(self, filters: int, strides: int = 1, **kwargs: Any):

@@ -37,8 +37,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         m / (m - 1).
 
     Examples:
-        >>> BatchNormalization(momentum=0.9)(np.ones((8, 4, 4, 3)), training=True).shape
-        TensorShape([8, 4, 4, 3])
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layer = layers.BatchNormalization(momentum=0.9)
+        >>> layer(keras.Input((4, 4, 3))).shape, layer.count_params()
+        ((None, 4, 4, 3), 12)
     """
 
     # A file describes a layer by its class's module and name. With this module, any Keras finds its own class, even

@@ -92,8 +92,11 @@ class CeilMaxPooling2D(_CeilPooling, keras.layers.MaxPooling2D):
         A. Krizhevsky, cuda-convnet, 2012; Caffe's pooling layer.
 
     Examples:
-        >>> CeilMaxPooling2D(3, 2)(np.ones((1, 32, 32, 96))).shape
-        TensorShape([1, 16, 16, 96])
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> images = keras.Input((32, 32, 96))
+        >>> layers.CeilMaxPooling2D(3, 2)(images).shape, keras.layers.MaxPooling2D(3, 2)(images).shape
+        ((None, 16, 16, 96), (None, 15, 15, 96))
     """
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -114,8 +117,11 @@ class CeilAveragePooling2D(_CeilPooling, keras.layers.AveragePooling2D):
     are those of `CeilMaxPooling2D`.
 
     Examples:
-        >>> CeilAveragePooling2D(3, 2)(np.ones((1, 16, 16, 96))).shape
-        TensorShape([1, 8, 8, 96])
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> images = keras.Input((16, 16, 96))
+        >>> layers.CeilAveragePooling2D(3, 2)(images).shape, keras.layers.AveragePooling2D(3, 2)(images).shape
+        ((None, 8, 8, 96), (None, 7, 7, 96))
     """
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -142,7 +148,10 @@ def ceil_pooling(
         name: name of the layer.
 
     Examples:
-        >>> ceil_pooling("max", 3, 2, "pool1")(keras.Input((32, 32, 96))).shape
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> pool = layers.ceil_pooling("max", 3, 2, "pool1")
+        >>> pool(keras.Input((32, 32, 96))).shape
         (None, 16, 16, 96)
     """
     classes: dict[str, tuple[Any, Any]] = {

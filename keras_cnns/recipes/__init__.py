@@ -99,8 +99,10 @@ def get_recipe(name: str, builder: str | None = None) -> Recipe:
         ArgumentError: if there is no such recipe, or it was made for another network.
 
     Examples:
-        >>> recipes.get_recipe("nin-cifar10", builder="NiN").learning_rate
-        0.1
+        >>> from keras_cnns import recipes
+        >>> recipe = recipes.get_recipe("nin-cifar10", builder="NiN")
+        >>> recipe.optimizer, recipe.learning_rate
+        ('sgd', 0.1)
     """
     if name not in RECIPES:
         raise ArgumentError(
@@ -130,8 +132,11 @@ def default_recipe(builder: str, source: str, weights: str | None = None, photog
         `FINE_TUNING` with weights, `NIN_DIGITS` for NiN on the digits, `PHOTOGRAPHS` for photographs, else `SHORT`.
 
     Examples:
+        >>> from keras_cnns import recipes
         >>> recipes.default_recipe("NiN", "digits").name
         'nin-digits'
+        >>> recipes.default_recipe("NiN", "photos/", weights="cifar10").name
+        'fine-tuning'
     """
     if weights is not None:
         return FINE_TUNING

@@ -33,7 +33,11 @@ def set_biases(model: keras.Model, recipe: Recipe) -> None:
         ArgumentError: if the model has no such layer, or the layer has no biases.
 
     Examples:
-        >>> set_biases(model, recipe.replace(biases={"conv2": 1.0}))
+        >>> from keras_cnns import applications, recipes, training
+        >>> model = applications.LeNet5Modern()
+        >>> training.set_biases(model, recipes.SHORT.replace(biases={"conv2": 1.0}))
+        >>> model.get_layer("conv2").bias.numpy().max()
+        1.0
     """
     layers = {layer.name: layer for layer in model.layers}
     for name, value in recipe.biases.items():
@@ -75,8 +79,13 @@ def compile_model(
             layer fits a pattern of `recipe.rates` or `recipe.freeze`.
 
     Examples:
-        >>> model = applications.LeNet5()
-        >>> compile_model(model, recipes.get_recipe("short"), steps_per_epoch=100).fit(images, labels)
+        >>> import numpy as np
+        >>> from keras_cnns import applications, recipes, training
+        >>> images, labels = np.zeros((64, 28, 28, 1), "float32"), np.arange(64) % 10
+        >>> model = training.compile_model(applications.LeNet5Modern(), recipes.SHORT, steps_per_epoch=2)
+        >>> history = model.fit(images, labels, epochs=1, verbose=0)
+        >>> model.optimizer.name
+        'adamw'
     """
     if (len(model.outputs) > 1) != (recipe.auxiliary_weight > 0):
         raise ArgumentError(
@@ -161,6 +170,10 @@ def targets(model: keras.Model, labels: Any) -> Any:
         The labels themselves for one head; for several, a dictionary from each head's name to the labels.
 
     Examples:
-        >>> model.fit(images, targets(model, labels))
+        >>> import numpy as np
+        >>> from keras_cnns import applications, training
+        >>> model = applications.GoogLeNet(classes=10, auxiliary=True)
+        >>> sorted(training.targets(model, np.array([3, 7])))
+        ['loss1_predictions', 'loss2_predictions', 'predictions']
     """
     return labels if len(model.outputs) == 1 else dict.fromkeys(model.output_names, labels)

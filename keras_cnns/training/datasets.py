@@ -62,9 +62,12 @@ def make_datasets(
         SourceError: if colors are measured and an image cannot be read.
 
     Examples:
-        >>> training, validation = source.split("train").divide(0.1, seed=0)
-        >>> batches, held_out = make_datasets(model, recipe, preprocessing, training, validation)
-        >>> model.fit(batches, validation_data=held_out, epochs=recipe.epochs)
+        >>> from keras_cnns import applications, data, recipes, training
+        >>> model, preprocessing = applications.LeNet5(), data.Preprocessing((32, 32), 1)
+        >>> train, validation = data.open_source("digits").split("train").divide(0.1, seed=0)
+        >>> batches, held_out = training.make_datasets(model, recipes.SHORT, preprocessing, train, validation)
+        >>> len(batches), len(held_out)  # for model.fit(batches, validation_data=held_out)
+        ()
     """
     one_hot = model.outputs[0].shape[-1] if recipe.soft_labels else None
     batches = make_dataset(
@@ -118,7 +121,8 @@ def holds_photographs(source: Source) -> bool:
         source: `Source`.
 
     Examples:
-        >>> holds_photographs(data.open_source("digits"))
+        >>> from keras_cnns import data, training
+        >>> training.holds_photographs(data.open_source("digits"))
         False
     """
     split = source.split("train")
@@ -152,7 +156,9 @@ def shorter_side(source: Source, size: Size, recipe: Recipe) -> int | None:
         Pixels of the shorter side, or None: the whole image is stretched to `size`.
 
     Examples:
-        >>> shorter_side(source, (224, 224), recipe.replace(augmentation="crop-flip"))
+        >>> from keras_cnns import data, recipes, training
+        >>> recipe = recipes.SHORT.replace(augmentation="crop-flip")
+        >>> training.shorter_side(data.open_source("digits"), (224, 224), recipe)
         256
     """
     if tuple(source.image_shape[:2]) == tuple(size):

@@ -111,7 +111,10 @@ def distribution(
         TrainingError: if the processes do not meet within `_processes.MEETING_TIMEOUT` seconds.
 
     Examples:
-        >>> training.train(build, source, recipe, "runs/shared", distribution=training.distribution(2))
+        >>> from keras_cnns import training
+        >>> distribution = training.distribution(1)  # "all" in training.train(..., distribution=...)
+        >>> distribution.processes, len(distribution.devices)
+        (1, 1)
     """
     if devices != "all" and (isinstance(devices, bool) or not isinstance(devices, int) or devices < 1):
         raise ArgumentError(f"`devices` must be 'all' or a whole number from 1. Received: devices={devices!r}")
@@ -145,7 +148,8 @@ def use_device(name: str) -> None:
         ArgumentError: if there is no such device, or another one is in use already.
 
     Examples:
-        >>> use_device("cpu")
+        >>> from keras_cnns import training
+        >>> training.use_device("cpu")
     """
     if name not in ("auto", "cpu", "gpu"):
         raise ArgumentError(

@@ -18,7 +18,8 @@ def policy_for(precision: str) -> str:
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
 
     Examples:
-        >>> policy_for("float32")
+        >>> from keras_cnns import training
+        >>> training.policy_for("float32")
         'float32'
     """
     if precision == "auto":

@@ -29,7 +29,9 @@ def transfer_weights(
             has been copied then.
 
     Examples:
-        >>> transfer_weights(applications.VGG16(), applications.VGG11(), ["conv1_1", "conv2_1"])
+        >>> from keras_cnns import applications, training
+        >>> vgg11, vgg16 = (build(include_top=False) for build in (applications.VGG11, applications.VGG16))
+        >>> training.transfer_weights(vgg16, vgg11, ["conv1_1", "conv2_1"])
         ['conv1_1', 'conv2_1']
 
     Reference:
@@ -76,7 +78,11 @@ def freeze(model: "keras.Model", names: Iterable[str]) -> None:
             been frozen then.
 
     Examples:
-        >>> freeze(model, ["conv*", "bn*"])
+        >>> from keras_cnns import applications, training
+        >>> model = applications.LeNet5Modern()
+        >>> training.freeze(model, ["conv*"])
+        >>> [layer.name for layer in model.layers if layer.weights and layer.trainable]
+        []
     """
     names = _names(names, "names")
     known = {layer.name: layer for layer in model.layers if layer.weights}
