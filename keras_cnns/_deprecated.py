@@ -35,10 +35,17 @@ def renamed(**names: str) -> Callable[[T], T]:
     Args:
         **names: from each old name to the new one.
 
-    Example:
+    Examples:
+        >>> import warnings
+        >>> from keras_cnns._deprecated import renamed
         >>> @renamed(picture="image")
-        ... def shape_of(image):
-        ...     return image.shape
+        ... def length_of(image):
+        ...     return len(image)
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     length = length_of(picture="abc")
+        >>> length, str(caught[0].message)
+        (3, '`length_of(picture=...)` is now called `length_of(image=...)`...')
     """
 
     def decorate(subject: T) -> T:
@@ -77,12 +84,18 @@ def gathered(into: str, record: type, names: tuple[str, ...]) -> Callable[[T], T
         record: frozen dataclass that holds the old arguments.
         names: the old arguments, which are fields of the record.
 
-    Example:
+    Examples:
+        >>> import warnings
+        >>> from keras_cnns._deprecated import gathered
+        >>> from keras_cnns.data import Augment
         >>> @gathered(into="augmentation", record=Augment, names=("mixup", "cutmix"))
         ... def make_dataset(split, *, augmentation="none"):
         ...     return augmentation
-        >>> make_dataset(split, augmentation="crop-flip", mixup=0.2)  # warns, and passes this record
-        Augment("crop-flip", mixup=0.2)
+        >>> with warnings.catch_warnings(record=True):
+        ...     warnings.simplefilter("always")
+        ...     augment = make_dataset("train", augmentation="crop-flip", mixup=0.2)
+        >>> augment == Augment("crop-flip", mixup=0.2)
+        True
     """
 
     def decorate(function: T) -> T:

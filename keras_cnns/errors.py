@@ -145,8 +145,9 @@ def nearest(name: Any, names: Iterable[str]) -> str:
     Returns:
         The question with the closest of `names`, or "" if none is close.
 
-    Example:
-        >>> nearest("conv", ["conv1", "fc"])
+    Examples:
+        >>> from keras_cnns import errors
+        >>> errors.nearest("conv", ["conv1", "fc"])
         " Did you mean 'conv1'?"
     """
     by_folded = {known.casefold(): known for known in names}

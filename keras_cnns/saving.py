@@ -63,8 +63,12 @@ class ModelInfo:
         class_ids: other names of the classes in a source of images, as ImageNet's n01440764 for tench; () if there
             are none.
 
-    Example:
-        >>> ModelInfo(class_names=("cat", "dog"), preprocessing=Preprocessing((64, 64), 3, scale=(1 / 255,)))
+    Examples:
+        >>> from keras_cnns import data, saving
+        >>> preprocessing = data.Preprocessing((64, 64), 3, scale=(1 / 255,))
+        >>> info = saving.ModelInfo(class_names=("cat", "dog"), preprocessing=preprocessing)
+        >>> info.preprocessing.shape
+        (64, 64, 3)
     """
 
     class_names: tuple[str, ...] = ()
@@ -116,7 +120,13 @@ class ModelInfo:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that decide what a model computes."""
+    """Return the versions of the packages that decide what a model computes.
+
+    Examples:
+        >>> from keras_cnns import saving
+        >>> "keras" in saving.versions()
+        True
+    """
     import importlib.metadata
 
     import keras
@@ -149,8 +159,12 @@ def save_model(
         OutputExistsError: if the file exists and `overwrite` is False.
         OutputError: if it cannot be written; a file at `path` is as it was.
 
-    Example:
-        >>> save_model(model, "cats.keras", ModelInfo(class_names=("cat", "dog")))
+    Examples:
+        >>> from keras_cnns import applications, saving
+        >>> model = applications.LeNet5Modern(classes=2)
+        >>> saving.save_model(model, "cats.keras", saving.ModelInfo(class_names=("cat", "dog")))
+        >>> saving.read_info("cats.keras").class_names
+        ('cat', 'dog')
     """
     path = Path(path)
     if path.suffix != ".keras":
@@ -190,8 +204,11 @@ def load_model(path: "PathLike", *, compile: bool = False) -> "keras.Model":
         ModelFileError: for a file that cannot be used; it names the file, the fault and the cure.
         OutputError: if the temporary folder, into which some archives are unpacked, is full.
 
-    Example:
-        >>> load_model("runs/nin-digits/model.keras").predict(images)
+    Examples:
+        >>> from keras_cnns import applications, saving
+        >>> saving.save_model(applications.LeNet5Modern(), "lenet.keras")
+        >>> saving.load_model("lenet.keras").output_shape
+        (None, 10)
     """
     _quiet.import_keras()
     import keras
@@ -300,8 +317,11 @@ def read_info(path: "PathLike") -> ModelInfo | None:
     Raises:
         ModelFileError: as `load_model`, and if the record is damaged.
 
-    Example:
-        >>> read_info("runs/nin-digits/model.keras").class_names
+    Examples:
+        >>> from keras_cnns import applications, saving
+        >>> path = applications.weights_info("NiN", "digits").path  # or "runs/nin-digits/model.keras"
+        >>> saving.read_info(path).class_names[:3]
+        ('0', '1', '2')
     """
     text = _archive.read_member(path, MEMBER, missing=None)
     if text is None:
@@ -332,8 +352,12 @@ def load_with_info(path: "PathLike") -> "tuple[keras.Model, ModelInfo | None]":
     Raises:
         ModelFileError: as `load_model` and `read_info`, and if the record describes another network.
 
-    Example:
-        >>> model, info = load_with_info("runs/nin-digits/model.keras")
+    Examples:
+        >>> from keras_cnns import applications, saving
+        >>> path = applications.weights_info("NiN", "digits").path  # or "runs/nin-digits/model.keras"
+        >>> model, info = saving.load_with_info(path)
+        >>> model.output_shape, len(info.class_names)
+        ((None, 10), 10)
     """
     info, model = read_info(path), load_model(path)
     if info:
@@ -351,6 +375,14 @@ def check_info(path: "PathLike", model: "keras.Model", info: ModelInfo) -> None:
 
     Raises:
         ModelFileError: if it describes another network.
+
+    Examples:
+        >>> from keras_cnns import applications, saving
+        >>> model = applications.LeNet5Modern(classes=2)
+        >>> saving.check_info("cats.keras", model, saving.ModelInfo(class_names=("cat", "cow", "dog")))
+        Traceback (most recent call last):
+            ...
+        keras_cnns.errors.ModelFileError: cats.keras: its record names 3 classes, its network has 2 outputs. Save it again.
     """
     if not getattr(model, "inputs", None):
         raise ModelFileError(path, "holds a model without a known input", "Save a functional or sequential model.")

@@ -77,7 +77,7 @@ def correspondence(
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, 2014, section 4.3 and table 1. The
         p-value: B. Phipson, G. Smyth: Permutation P-values Should Never Be Zero, 2010.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> images = np.random.default_rng(0).normal(size=(3, 32, 32, 1))

@@ -27,7 +27,7 @@ def filters(model: keras.Model, layer: str | keras.Layer) -> np.ndarray:
     Raises:
         ArgumentError: if the layer is not in the model, or is not a convolution of images.
 
-    Example:
+    Examples:
         >>> from keras_cnns import analysis, applications
         >>> analysis.filters(applications.LeNet5(), "C1").shape
         (6, 5, 5, 1)

@@ -100,7 +100,7 @@ def receptive_field(
     Reference:
         A. Araujo, W. Norris, J. Sim: Computing Receptive Fields of Convolutional Neural Networks, Distill, 2019.
 
-    Example:
+    Examples:
         >>> from keras_cnns import analysis, applications
         >>> analysis.receptive_field(applications.LeNet5(), "S4")
         ReceptiveField(size=(16, 16), stride=(4, 4), offset=(7.5, 7.5))
@@ -126,7 +126,7 @@ def receptive_fields(model: keras.Model, input_shape: Sequence[int] | None = Non
     Raises:
         ArgumentError: if the model does not take one batch of images.
 
-    Example:
+    Examples:
         >>> from keras_cnns import analysis, applications
         >>> analysis.receptive_fields(applications.LeNet5())[0].size
         (5, 5)

@@ -116,7 +116,7 @@ def account(model: keras.Model, input_shape: Sequence[int] | Sequence[Sequence[i
         Connections: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document
         Recognition, 1998, section II.B.
 
-    Example:
+    Examples:
         >>> from keras_cnns import analysis, applications
         >>> cost = analysis.account(applications.LeNet5())
         >>> cost.trainable, cost.connections

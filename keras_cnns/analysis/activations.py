@@ -118,7 +118,7 @@ def top_activations(
     Reference:
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014, figure 2.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> images = np.random.default_rng(0).normal(size=(20, 32, 32, 1))
@@ -166,7 +166,7 @@ def feature_maps(
     Raises:
         ArgumentError: (a ValueError) if the layer does not exist, or the images do not fit the model.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> analysis.feature_maps(applications.LeNet5(), np.zeros((2, 32, 32, 1)), "C1").shape

@@ -82,7 +82,7 @@ def class_activation_map(
         B. Zhou, A. Khosla, A. Lapedriza, A. Oliva, A. Torralba: Learning Deep Features for Discriminative
         Localization, CVPR 2016, section 2.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> found = analysis.class_activation_map(applications.NiN(), np.zeros((2, 32, 32, 3)))
@@ -144,7 +144,7 @@ def grad_cam(
         R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra: Grad-CAM: Visual Explanations from Deep
         Networks via Gradient-Based Localization, ICCV 2017, section 3, equations 1 and 2.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> analysis.grad_cam(applications.LeNet5(), np.zeros((2, 32, 32, 1))).layer

@@ -46,7 +46,7 @@ class DeconvNet:
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014, section 2.1. The first
         version, arXiv 1311.2901v1, says that there is no contrast normalization on the way down.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> net = analysis.DeconvNet(applications.NiN())
@@ -137,7 +137,7 @@ def draw_projections(
     Reference:
         Zeiler and Fergus 2014, figure 2.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> images = np.random.default_rng(0).normal(size=(20, 32, 32, 3))

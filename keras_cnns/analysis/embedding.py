@@ -30,7 +30,7 @@ def features(model: keras.Model, images: Images | Iterable[Any], layer: str | ke
     Raises:
         ArgumentError: (a ValueError) if there is no such layer, or no image.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> analysis.features(applications.LeNet5(), np.zeros((5, 32, 32, 1))).shape
@@ -67,7 +67,7 @@ def embed(vectors: ArrayLike, method: str = "pca", seed: int = 0) -> np.ndarray:
     Reference:
         L. van der Maaten, G. Hinton: Visualizing Data using t-SNE, 2008.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis
         >>> analysis.embed(np.random.default_rng(0).normal(size=(20, 84))).shape

@@ -83,7 +83,7 @@ def invariance_curve(
     Reference:
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, 2014, section 4 and figure 5.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> images = np.random.default_rng(0).normal(size=(2, 32, 32, 1))
@@ -149,7 +149,7 @@ def transform_images(images: ArrayLike, kind: str, value: float, fill: ArrayLike
     Raises:
         ArgumentError: if there is no such kind, or the value does not fit it.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis
         >>> analysis.transform_images(np.arange(4.0).reshape(1, 2, 2, 1), "translation", 1)[0, ..., 0].tolist()

@@ -91,7 +91,7 @@ def occlusion_map(
     Reference:
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2, figure 7.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> found = analysis.occlusion_map(applications.LeNet5(), np.zeros((1, 32, 32, 1)), size=8, stride=4)

@@ -56,7 +56,7 @@ def saliency(
         K. Simonyan, A. Vedaldi, A. Zisserman: Deep Inside Convolutional Networks: Visualising Image Classification
         Models and Saliency Maps, arXiv 1312.6034, 2013, section 3.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> analysis.saliency(applications.LeNet5(), np.zeros((2, 32, 32, 1))).maps.shape
@@ -90,7 +90,7 @@ def guided(
         J. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller: Striving for Simplicity: The All Convolutional Net,
         ICLR workshop 2015, arXiv 1412.6806, section 3.4.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> analysis.guided(applications.NiN(), np.zeros((2, 32, 32, 3)), target=3).gradients.shape

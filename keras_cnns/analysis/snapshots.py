@@ -43,7 +43,7 @@ class FeatureSnapshots(keras.callbacks.Callback):
     Reference:
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, 2014, section 4 and figure 4.
 
-    Example:
+    Examples:
         >>> from keras_cnns import analysis
         >>> snapshots = analysis.FeatureSnapshots(images[:8], ["conv1", "conv2"], epochs=(1, 2, 5))
         >>> model.fit(images, labels, epochs=5, callbacks=[snapshots])

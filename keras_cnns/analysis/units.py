@@ -94,7 +94,7 @@ def unit_activity(
     Raises:
         ArgumentError: (a ValueError) if there is no such layer, or no image.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> images = np.random.default_rng(0).normal(size=(20, 32, 32, 3))
@@ -153,7 +153,7 @@ def gradient_flow(
     Raises:
         ArgumentError: (a ValueError) if a label is not a class, or no layer is trainable.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> flows = analysis.gradient_flow(applications.LeNet5(), np.zeros((2, 32, 32, 1)), np.array([3, 7]))

@@ -13,10 +13,11 @@ in their order, and after them keyword arguments of its own:
 - `dropout`, `kernel_initializer`, `bias_initializer` and the network's options. Arguments left at None come from the
   record of the weights if there is one, else from the paper. An argument that contradicts the weights is an error.
 
-Example:
+Examples:
     >>> from keras_cnns import applications
     >>> model = applications.NiN(weights="digits")
-    >>> model = applications.VGG16(weights="imagenet", classes=5)
+    >>> model.output_shape
+    (None, 10)
 """
 
 from typing import TYPE_CHECKING

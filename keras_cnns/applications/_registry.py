@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 def list_models() -> list[str]:
     """Return the public names of all networks.
 
-    Example:
-        >>> "VGG16" in list_models()
-        True
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.list_models()[:3]
+        ['AlexNet', 'AlexNetOneTower', 'CaffeNet']
     """
     return sorted(applications._BUILDERS)
 
@@ -52,8 +53,10 @@ def create_model(name: str, /, **kwargs: Any) -> "keras.Model":
     Raises:
         ArgumentError: if there is no network of that name.
 
-    Example:
-        >>> model = create_model("resnet20", classes=100)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.create_model("resnet20", classes=100).output_shape
+        (None, 100)
     """
     return getattr(applications, canonical_name(name))(**kwargs)
 
@@ -75,8 +78,9 @@ def decode_predictions(
     Raises:
         ArgumentError: (a ValueError) if the number of names is not the number of columns, or `top` is below 1.
 
-    Example:
-        >>> decode_predictions([[0.25, 0.75]], ["cat", "dog"], top=1)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.decode_predictions([[0.25, 0.75]], ["cat", "dog"], top=1)
         [[('dog', 0.75)]]
     """
     import numpy as np

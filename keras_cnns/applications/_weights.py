@@ -99,8 +99,9 @@ def list_weights(builder: str | None = None, *, shipped: bool = False) -> list[s
     Raises:
         ArgumentError: if there is no such network.
 
-    Example:
-        >>> list_weights("LeNet5")
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.list_weights("LeNet5")
         ['lenet5:mnist']
     """
     builder = builder and canonical_name(builder)
@@ -125,9 +126,11 @@ def weights_info(name: str, weights: Path) -> Weights:
         ArgumentError: if there is no such network, or no such weights.
         ModelFileError: if the class names cannot be fetched, or the file cannot be read.
 
-    Example:
-        >>> weights_info("NiN", "digits").preprocessing.shape
-        (32, 32, 1)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> info = applications.weights_info("NiN", "digits")
+        >>> info.preprocessing.shape, info.metrics["test"]["examples"]
+        ((32, 32, 1), 360)
     """
     builder = canonical_name(name)
     record = find(builder, weights) or _named(builder, weights)

@@ -80,10 +80,11 @@ def AlexNet(
     Reference:
         Krizhevsky et al. 2012, section 3 and figure 2.
 
-    Example:
-        >>> model = AlexNet(classes=10)
-        >>> model.output_shape
-        (None, 10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.AlexNet(groups=1)  # without the groups of the two GPUs
+        >>> model.count_params()
+        62378344
     """
     settings = check(
         "AlexNet",
@@ -154,10 +155,11 @@ def CaffeNet(
     Reference:
         Y. Jia et al.: Caffe, models/bvlc_reference_caffenet, 2014.
 
-    Example:
-        >>> model = CaffeNet(classes=10)
-        >>> model.output_shape
-        (None, 10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.CaffeNet(include_top=False, pooling="avg")
+        >>> [layer.name for layer in model.layers[1:4]]  # pooling comes before normalization
+        ['conv1', 'pool1', 'norm1']
     """
     settings = check(
         "CaffeNet",
@@ -227,10 +229,11 @@ def AlexNetOneTower(
     Reference:
         Krizhevsky 2014, footnote 1. Dropout is that of torchvision's `alexnet`, which is the same network.
 
-    Example:
-        >>> model = AlexNetOneTower(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.AlexNetOneTower(include_top=False)
         >>> model.output_shape
-        (None, 10)
+        (None, 6, 6, 256)
     """
     settings = check(
         "AlexNetOneTower",

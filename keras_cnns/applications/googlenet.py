@@ -108,10 +108,11 @@ def GoogLeNet(
         Szegedy et al. 2015, table 1, figures 2(b) and 3, section 5. The normalization and its constants (k 1, alpha
         1e-4 divided by n 5) are those of Caffe's models/bvlc_googlenet.
 
-    Example:
-        >>> model = GoogLeNet(classes=10, batch_norm=True)
-        >>> model.output_shape
-        (None, 10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.GoogLeNet(auxiliary=True, classes=10)  # with the two heads that help training
+        >>> model.output_names
+        ['predictions', 'loss1_predictions', 'loss2_predictions']
     """
     auxiliary = choose("GoogLeNet", "auxiliary", auxiliary, (False, True)) and bool(include_top)
     settings = check(

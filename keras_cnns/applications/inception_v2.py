@@ -92,10 +92,11 @@ def InceptionV2(
     Reference:
         Ioffe and Szegedy 2015, figure 5. The first convolution is an ordinary 7x7.
 
-    Example:
-        >>> model = InceptionV2(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.InceptionV2(include_top=False, pooling="avg")
         >>> model.output_shape
-        (None, 10)
+        (None, 1024)
     """
     settings = check(
         "InceptionV2",

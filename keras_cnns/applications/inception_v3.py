@@ -117,8 +117,9 @@ def InceptionV3(
     Reference:
         Szegedy et al. 2016, table 1, figures 5 to 8 and 10, section 8; widths from the authors' released code.
 
-    Example:
-        >>> model = InceptionV3(classes=10, stem="79")
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.InceptionV3(classes=10, stem="79")  # for images of 79x79 pixels
         >>> model.input_shape
         (None, 79, 79, 3)
     """

@@ -126,9 +126,13 @@ def LeNet5(
     Reference:
         LeCun et al. 1998, section II.B, figure 2 and table I; appendix A for the activation.
 
-    Example:
-        >>> model = LeNet5(weights="mnist")
-        >>> letters = LeNet5(classes=26, head="softmax")
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.LeNet5(weights="mnist")
+        >>> [layer.name for layer in model.layers[1:]]
+        []
+        >>> applications.LeNet5(classes=26, head="softmax").output_shape  # letters
+        (None, 26)
     """
     settings = check(
         "LeNet5",
@@ -226,10 +230,11 @@ def LeNet5Modern(
     Reference:
         The layers of LeCun et al. 1998, with later conventions.
 
-    Example:
-        >>> model = LeNet5Modern(activation="tanh")
-        >>> model.output_shape
-        (None, 10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.LeNet5Modern(activation="tanh")
+        >>> model.input_shape, model.count_params()
+        ((None, 28, 28, 1), 61706)
     """
     settings = check(
         "LeNet5Modern",

@@ -94,8 +94,9 @@ def Maxout(
     Reference:
         Goodfellow et al. 2013, section 5; sizes from the authors' pylearn2 files.
 
-    Example:
-        >>> model = Maxout(variant="mnist")
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.Maxout(variant="mnist")
         >>> model.input_shape
         (None, 28, 28, 1)
     """

@@ -101,10 +101,13 @@ def NiN(
     Reference:
         Lin et al. 2014, section 3 and figure 2; widths from the author's cuda-convnet and Caffe files.
 
-    Example:
-        >>> model = NiN(weights="digits")
-        >>> model.input_shape
-        (None, 32, 32, 1)
+    Examples:
+        >>> from keras_cnns import applications, data
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> images, labels = data.read_pixels(data.open_source("digits").split("test").sample(3), info.preprocessing)
+        >>> probabilities = model.predict(info.preprocessing.normalize(images.astype("float32")), verbose=0)
+        >>> probabilities.argmax(axis=1).tolist() == labels.tolist()
+        True
     """
     settings = check(
         "NiN",
@@ -198,10 +201,11 @@ def NiNImageNet(
     Reference:
         M. Lin: NIN-Imagenet, Caffe model zoo, 2014.
 
-    Example:
-        >>> model = NiNImageNet(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.NiNImageNet(include_top=False, pooling="avg")
         >>> model.output_shape
-        (None, 10)
+        (None, 1024)
     """
     if widths is not None:
         # A single number is put into a tuple, so that `_check_widths` can name it.

@@ -46,8 +46,10 @@ def ResNet18(
     Stages end at conv2_2_out, conv3_2_out, conv4_2_out, conv5_2_out.
     The arguments, result and errors are those of `ResNet50`; `stride_on` must be None.
 
-    Example:
-        >>> model = ResNet18(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet18(classes=10).count_params()
+        11191242
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -79,8 +81,10 @@ def ResNet34(
     Stages end at conv2_3_out, conv3_4_out, conv4_6_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50`; `stride_on` must be None.
 
-    Example:
-        >>> model = ResNet34(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet34(residual=False).count_params()  # the paper's plain network
+        21639080
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -147,9 +151,11 @@ def ResNet50(
         K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, table 1, figure 5 and
         section 3.3.
 
-    Example:
-        >>> model = ResNet50(weights="imagenet")
-        >>> features = ResNet50(include_top=False, input_shape=(None, None, 3), pooling="avg")
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.ResNet50(include_top=False, input_shape=(None, None, 3), pooling="avg")
+        >>> model.output_shape
+        (None, 2048)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -181,8 +187,11 @@ def ResNet101(
     Stages end at conv2_3_out, conv3_4_out, conv4_23_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50`.
 
-    Example:
-        >>> model = ResNet101(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.ResNet101(stride_on="3x3")  # as torchvision's
+        >>> model.count_params()
+        44654504
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -214,8 +223,10 @@ def ResNet152(
     Stages end at conv2_3_out, conv3_8_out, conv4_36_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50`.
 
-    Example:
-        >>> model = ResNet152(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet152().count_params()
+        60344232
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name

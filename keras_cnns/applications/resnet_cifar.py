@@ -70,9 +70,12 @@ def ResNet20(
         K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2 and table
         6.
 
-    Example:
-        >>> model = ResNet20(weights="cifar10")
-        >>> model = ResNet20(classes=100, shortcut="B")
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet20(weights="cifar10").output_shape
+        (None, 10)
+        >>> applications.ResNet20(classes=100, shortcut="B").count_params()  # projections instead of zeros
+        279892
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -104,8 +107,10 @@ def ResNet32(
     Stages end at conv2_5_out, conv3_5_out, conv4_5_out.
     The arguments, result and errors are those of `ResNet20`.
 
-    Example:
-        >>> model = ResNet32(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet32().count_params()
+        466426
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -137,8 +142,10 @@ def ResNet44(
     Stages end at conv2_7_out, conv3_7_out, conv4_7_out.
     The arguments, result and errors are those of `ResNet20`.
 
-    Example:
-        >>> model = ResNet44(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet44().count_params()
+        661754
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -170,8 +177,10 @@ def ResNet56(
     Stages end at conv2_9_out, conv3_9_out, conv4_9_out.
     The arguments, result and errors are those of `ResNet20`.
 
-    Example:
-        >>> model = ResNet56(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet56(residual=False).count_params()  # the paper's plain network
+        857082
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -203,8 +212,10 @@ def ResNet110(
     Stages end at conv2_18_out, conv3_18_out, conv4_18_out.
     The arguments, result and errors are those of `ResNet20`.
 
-    Example:
-        >>> model = ResNet110(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet110().count_params()
+        1736058
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name

@@ -37,8 +37,10 @@ def ResNet18V2(
     Stages end at conv2_2_out, conv3_2_out, conv4_2_out, conv5_2_out.
     The arguments, result and errors are those of `ResNet50V2`; `stride_on` must be None.
 
-    Example:
-        >>> model = ResNet18V2(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet18V2(classes=10).count_params()
+        11187658
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -70,8 +72,10 @@ def ResNet34V2(
     Stages end at conv2_3_out, conv3_4_out, conv4_6_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50V2`; `stride_on` must be None.
 
-    Example:
-        >>> model = ResNet34V2(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet34V2(classes=10).count_params()
+        21303242
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -138,10 +142,11 @@ def ResNet50V2(
         K. He, X. Zhang, S. Ren, J. Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, figure 4(e) and the
         appendix; the stem and first unit are those of the authors' code.
 
-    Example:
-        >>> model = ResNet50V2(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.ResNet50V2(include_top=False, input_shape=(None, None, 3))
         >>> model.output_shape
-        (None, 10)
+        (None, None, None, 2048)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -173,8 +178,10 @@ def ResNet101V2(
     Stages end at conv2_3_out, conv3_4_out, conv4_23_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50V2`.
 
-    Example:
-        >>> model = ResNet101V2(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet101V2(classes=10).count_params()
+        42610634
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -206,8 +213,10 @@ def ResNet152V2(
     Stages end at conv2_3_out, conv3_8_out, conv4_36_out, conv5_3_out.
     The arguments, result and errors are those of `ResNet50V2`.
 
-    Example:
-        >>> model = ResNet152V2(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.ResNet152V2(input_shape=(320, 320, 3)).output_shape  # the size that the paper measures
+        (None, 1000)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name

@@ -55,8 +55,10 @@ def VGG11(
     Column A of table 1: 8 convolutions and 3 dense layers; 132,863,336 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
-        >>> model = VGG11(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.VGG11(classes=10).count_params()
+        128807306
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -83,8 +85,10 @@ def VGG11LRN(
     Column A-LRN of table 1: column A with AlexNet's normalization, `norm1`, after conv1_1; 132,863,336 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
-        >>> model = VGG11LRN(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> [layer.name for layer in applications.VGG11LRN(include_top=False).layers[1:4]]
+        ['conv1_1', 'norm1', 'pool1']
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -111,8 +115,10 @@ def VGG13(
     Column B of table 1: 10 convolutions and 3 dense layers; 133,047,848 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
-        >>> model = VGG13(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.VGG13(include_top=False, pooling="avg").output_shape
+        (None, 512)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -139,8 +145,10 @@ def VGG16C(
     Column C of table 1: column D with 1x1 kernels in the third convolution of a block; 133,638,952 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
-        >>> model = VGG16C(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.VGG16C(include_top=False).get_layer("conv3_3").kernel_size
+        (1, 1)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -196,9 +204,11 @@ def VGG16(
     Reference:
         Simonyan and Zisserman 2015, table 1.
 
-    Example:
-        >>> model = VGG16(weights="imagenet", classes=5)  # all layers but fc8 are trained
-        >>> features = VGG16(include_top=False, input_shape=(None, None, 3))
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.VGG16(include_top=False, input_shape=(None, None, 3))  # images of any size
+        >>> model.output_shape, model.count_params()
+        ((None, None, None, 512), 14714688)
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
@@ -225,8 +235,10 @@ def VGG19(
     Column E of table 1: 16 convolutions and 3 dense layers; 143,667,240 parameters.
     The layers, arguments, result and errors are those of `VGG16`.
 
-    Example:
-        >>> model = VGG19(classes=10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> applications.VGG19().count_params()
+        143667240
     """
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name

@@ -75,10 +75,11 @@ def ZFNet(
     Reference:
         Zeiler and Fergus 2014, figure 3 and section 5.1.
 
-    Example:
-        >>> model = ZFNet(classes=10)
-        >>> model.output_shape
-        (None, 10)
+    Examples:
+        >>> from keras_cnns import applications
+        >>> model = applications.ZFNet(wide=True, include_top=False)
+        >>> [model.get_layer(name).filters for name in ("conv3", "conv4", "conv5")]
+        []
     """
     settings = check(
         "ZFNet",

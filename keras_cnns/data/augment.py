@@ -25,9 +25,12 @@ class ColorComponents:
         eigenvalues: variances along the components, one per channel, largest first, for pixels from 0 to 1.
         eigenvectors: the directions, of unit length: for each eigenvalue a tuple of one value per channel.
 
-    Example:
-        >>> components = data.fit_color(split, preprocessing)
-        >>> augment = data.Augment("crop-flip", color=components)
+    Examples:
+        >>> from keras_cnns import data
+        >>> split = data.open_source("digits").split("train")
+        >>> components = data.fit_color(split, data.Preprocessing((32, 32), 3))
+        >>> len(components.eigenvalues)
+        3
     """
 
     eigenvalues: tuple[float, ...]
@@ -157,9 +160,14 @@ class Augment:
         cutmix: alpha of `keras.layers.CutMix`, 0 to 1; 0: none. With `mixup` as well, each batch gets one of the two,
             with equal probability.
 
-    Example:
+    Examples:
+        >>> from keras_cnns import data
+        >>> split = data.open_source("digits").split("train")
         >>> augment = data.Augment("pad-crop-flip", mixup=0.2, erasing=0.25)
-        >>> batches = data.make_dataset(split, preprocessing, 128, augmentation=augment, one_hot=10)
+        >>> batches = data.make_dataset(split, data.Preprocessing((32, 32), 1), 128, augmentation=augment, one_hot=10)
+        >>> images, labels = next(iter(batches))
+        >>> tuple(images.shape), tuple(labels.shape)
+        ((128, 32, 32, 1), (128, 10))
     """
 
     geometry: str = "none"

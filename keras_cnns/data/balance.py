@@ -25,8 +25,13 @@ def class_weights(split: Split) -> dict[int, float]:
     Returns:
         Dictionary from each label, from 0 to the largest, to its weight. A class without images has weight 1.
 
-    Example:
-        >>> model.fit(batches, class_weight=class_weights(split))
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import data
+        >>> from keras_cnns.data.splits import ArraySplit
+        >>> split = ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
+        >>> {label: round(weight, 2) for label, weight in data.class_weights(split).items()}
+        {0: 0.67, 1: 2.0}
     """
     # Only a TfdsSplit has no labels in memory, and only that one has this method
     labels = split.read_labels() if split.labels is None else split.labels  # type: ignore[attr-defined]
@@ -75,9 +80,13 @@ def repeat_scarce(split: LabeledSplit, seed: int = 0, noise: float = 0.0) -> "Re
     Raises:
         ArgumentError: for a split whose labels are not known, or noise below 0.
 
-    Example:
-        >>> source = split_source(open_source("photos/"), {"train": 0.9, "validation": 0.1})
-        >>> train = repeat_scarce(source.split("train"), noise=4.0)
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import data
+        >>> from keras_cnns.data.splits import ArraySplit
+        >>> split = ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
+        >>> np.bincount(data.repeat_scarce(split, noise=4.0).labels)
+        array([3, 3])
     """
     _need_labels(split)
     if not (np.isfinite(noise) and noise >= 0):
@@ -105,8 +114,13 @@ def drop_surplus(split: LabeledSplit, seed: int = 0) -> LabeledSplit:
     Raises:
         ArgumentError: for a split whose labels are not known.
 
-    Example:
-        >>> balanced = drop_surplus(open_source("photos/").split("train"))
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import data
+        >>> from keras_cnns.data.splits import ArraySplit
+        >>> split = ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
+        >>> np.bincount(data.drop_surplus(split).labels)
+        array([1, 1])
     """
     _need_labels(split)
     drawn = drawn_by_class(split.labels, split.keys(), seed)

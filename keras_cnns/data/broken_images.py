@@ -31,10 +31,18 @@ def without_broken(source: "Source") -> tuple["Source", dict[str, SourceError]]:
     Raises:
         SourceError: if a class has no readable image left to train on.
 
-    Example:
-        >>> source, broken = without_broken(open_source("photos"))
-        >>> list(broken)
-        ['photos/cat/17.jpg']
+    Examples:
+        >>> import pathlib
+        >>> from PIL import Image
+        >>> from keras_cnns import data
+        >>> for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
+        ...     path = pathlib.Path("photos/train", name)
+        ...     path.parent.mkdir(parents=True, exist_ok=True)
+        ...     Image.new("RGB", (40, 30), "orange").save(path)
+        >>> written = path.write_bytes(path.read_bytes()[:60])  # an incomplete copy
+        >>> source, broken = data.without_broken(data.open_source("photos"))
+        >>> source.split("train").examples, list(broken)
+        (3, ['photos/train/dog/2.png'])
     """
     broken: dict[str, SourceError] = {}
     splits = dict(source.splits)

@@ -21,7 +21,8 @@ def sort_classes(names: Collection[str]) -> list[str]:
     Args:
         names: different class names.
 
-    Example:
+    Examples:
+        >>> from keras_cnns.data.classes import sort_classes
         >>> sort_classes(["10", "9", "1"])
         ['1', '9', '10']
     """
@@ -62,7 +63,8 @@ def match_classes(
     Raises:
         ArgumentError: if a class of the source has no counterpart.
 
-    Example:
+    Examples:
+        >>> from keras_cnns.data.classes import match_classes
         >>> match_classes(["dog", "cat"], ["cat", "cow", "dog"])
         array([2, 0])
     """

@@ -14,11 +14,13 @@ class Position:
     Each iteration moves the position to the start of the next epoch. After `stay()` the position remains where it was
     last assigned, for iterators that may start late or are made and never used.
 
-    Example:
-        >>> position = Position()
-        >>> batches = make_dataset(split, preprocessing, 32, shuffle=True, position=position)
-        >>> position.assign(epoch=3, step=100)
-        >>> rest_of_epoch_3 = list(batches)
+    Examples:
+        >>> from keras_cnns import data
+        >>> split, position = data.open_source("digits").split("train"), data.Position()
+        >>> batches = data.make_dataset(split, data.Preprocessing((32, 32), 1), 32, shuffle=True, position=position)
+        >>> position.assign(epoch=3, step=40)
+        >>> len(list(batches))  # the rest of this epoch's 45 batches
+        5
     """
 
     def __init__(self):

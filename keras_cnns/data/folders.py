@@ -37,9 +37,15 @@ def open_images(folder: Path) -> FileSplit:
     Warns:
         SourceWarning: naming the files that are left out.
 
-    Example:
-        >>> split = open_images("photos")
-        >>> images, _ = read_pixels(split.sample(100), preprocessing)
+    Examples:
+        >>> import pathlib
+        >>> from PIL import Image
+        >>> from keras_cnns import data
+        >>> pathlib.Path("photos").mkdir()
+        >>> Image.new("RGB", (640, 480), "orange").save("photos/sunset.jpg")
+        >>> images, _ = data.read_pixels(data.open_images("photos"), data.Preprocessing((224, 224)))
+        >>> images.shape
+        (1, 224, 224, 3)
     """
     if not os.path.isdir(folder):
         raise ArgumentError(f"`folder` must be the path of a folder of images. Received: folder={str(folder)!r}")

@@ -46,8 +46,11 @@ def read_image(path: Path | IO[bytes], channels: int = 3) -> NDArray[np.uint8]:
     Raises:
         SourceError: if the file is missing, not an image, damaged, or has a side of fewer than 4 pixels.
 
-    Example:
-        >>> read_image("cat.jpg").shape
+    Examples:
+        >>> from PIL import Image
+        >>> from keras_cnns import data
+        >>> Image.new("RGB", (640, 480), "orange").save("sunset.jpg")
+        >>> data.read_image("sunset.jpg").shape
         (480, 640, 3)
     """
     try:

@@ -34,8 +34,11 @@ def prepare(image: ArrayLike | tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     Returns:
         uint8 tensor of shape `preprocessing.shape`.
 
-    Example:
-        >>> prepare(read_image("cat.jpg"), Preprocessing((224, 224), shorter_side=256)).shape
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import data
+        >>> image = np.zeros((480, 640, 3), "uint8")
+        >>> data.prepare(image, data.Preprocessing((224, 224), shorter_side=256)).shape
         TensorShape([224, 224, 3])
     """
     height, width = preprocessing.size

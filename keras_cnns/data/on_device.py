@@ -40,10 +40,16 @@ def keep_on_device(
     Raises:
         ArgumentError: if the images do not have this dtype and shape, or the augmentation is another one.
 
-    Example:
-        >>> trainer = keep_on_device(model, np.concatenate([x_train, x_held_out]), preprocessing)
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import applications, data
+        >>> model, preprocessing = applications.LeNet5Modern(input_shape=(32, 32, 1)), data.Preprocessing((32, 32), 1)
+        >>> images, labels = data.read_pixels(data.open_source("digits").split("test"), preprocessing)
+        >>> trainer = data.keep_on_device(model, images, preprocessing)
         >>> trainer.compile("adam", "sparse_categorical_crossentropy")
-        >>> trainer.fit(np.arange(45_000), y_train, validation_data=(np.arange(45_000, 50_000), y_held_out))
+        >>> history = trainer.fit(np.arange(300), labels[:300], verbose=0)
+        >>> trainer.predict(np.arange(300, 360), verbose=0).shape
+        (60, 10)
     """
     if augmentation not in AUGMENTATIONS:
         raise ArgumentError(

@@ -108,10 +108,14 @@ def make_dataset(
         SourceError: if the cache must be written and an image cannot be read.
         OutputError: if the cache folder cannot be used.
 
-    Example:
-        >>> split = open_source("digits").split("train")
-        >>> augment = Augment("shift", erasing=0.25)
-        >>> batches = make_dataset(split, Preprocessing((8, 8), 1), 32, shuffle=True, augmentation=augment)
+    Examples:
+        >>> from keras_cnns import data
+        >>> split = data.open_source("digits").split("train")
+        >>> batches = data.make_dataset(split, data.Preprocessing((32, 32), 1), 128, shuffle=True, augmentation="shift")
+        >>> len(batches)
+        12
+        >>> [tuple(array.shape) for array in next(iter(batches))]
+        [(128, 32, 32, 1), (128,)]
     """
     augment = augmentation if isinstance(augmentation, Augment) else Augment(augmentation)
     _check_skipping(skip_broken, position=position, share=share)
@@ -201,8 +205,11 @@ def read_pixels(split: Split, preprocessing: Preprocessing) -> tuple[Pixels, Lab
     Raises:
         SourceError: if an image cannot be read.
 
-    Example:
-        >>> images, labels = read_pixels(open_source("digits").split("test"), Preprocessing((8, 8), 1))
+    Examples:
+        >>> from keras_cnns import data
+        >>> images, labels = data.read_pixels(data.open_source("digits").split("test"), data.Preprocessing((8, 8), 1))
+        >>> images.shape, images.dtype, labels.shape
+        ((360, 8, 8, 1), dtype('uint8'), (360,))
     """
     with reading(split):
         batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
@@ -223,8 +230,12 @@ def fit_color(split: Split, preprocessing: Preprocessing) -> ColorComponents:
     Raises:
         SourceError: if an image cannot be read.
 
-    Example:
-        >>> augment = Augment("crop-flip", color=fit_color(split, preprocessing))
+    Examples:
+        >>> from keras_cnns import data
+        >>> split = data.open_source("digits").split("train")
+        >>> color = data.fit_color(split, data.Preprocessing((32, 32), 3))
+        >>> data.Augment("crop-flip", color=color).color_deviation
+        0.1
     """
     with reading(split):
         batches = make_dataset(split, preprocessing, 32, normalize=False).as_numpy_iterator()

@@ -50,9 +50,13 @@ class Preprocessing:
     Raises:
         ValueError: for a value out of range, or an array that does not have the shape of the input.
 
-    Example:
-        >>> preprocessing = Preprocessing((224, 224), shorter_side=256, mean=(123.7, 116.8, 103.9), scale=(1.0,))
-        >>> images = preprocessing.normalize(pixels)
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import data
+        >>> preprocessing = data.Preprocessing((224, 224), shorter_side=256, mean=(128.0,), scale=(1 / 64,))
+        >>> images = preprocessing.normalize(np.full((1, 224, 224, 3), 160.0, "float32"))
+        >>> images.shape, float(images.max())
+        ((1, 224, 224, 3), 0.5)
     """
 
     size: tuple[int, int]

@@ -23,9 +23,14 @@ def reading(*splits: Split) -> Iterator[None]:
         SourceError: naming the image file, the dataset or the damaged cache file. An error that none of the splits
             can explain is raised as it is.
 
-    Example:
+    Examples:
+        >>> from keras_cnns import data
+        >>> from keras_cnns.data.read_errors import reading
+        >>> split = data.open_source("digits").split("test")
         >>> with reading(split):
-        ...     model.fit(make_dataset(split, preprocessing, 64))
+        ...     examples = sum(len(labels) for _, labels in data.make_dataset(split, data.Preprocessing((32, 32), 1), 64))
+        >>> examples
+        360
     """
     for split in splits:
         split.faults.clear()

@@ -34,9 +34,11 @@ def reopen_source(
         ArgumentError: if there is no such source, or the record cannot be used.
         SourceError: if the contents of the source cannot be used.
 
-    Example:
-        >>> info = keras_cnns.saving.read_info("model.keras")
-        >>> source = reopen_source(info.data)
+    Examples:
+        >>> from keras_cnns import applications, data
+        >>> info = applications.weights_info("NiN", "digits")  # or saving.read_info("model.keras")
+        >>> data.reopen_source(info.data).name
+        'digits'
     """
     record = record or {}
     recorded: Any = record.get("source")

@@ -81,8 +81,9 @@ def make_shapes(
     Raises:
         ArgumentError: if there is no such kind, or an object would not fit into the image.
 
-    Example:
-        >>> shapes = make_shapes(6, kinds=("disc", "square"))
+    Examples:
+        >>> from keras_cnns import data
+        >>> shapes = data.make_shapes(6, kinds=("disc", "square"))
         >>> shapes.images.shape, shapes.labels.tolist()
         ((6, 32, 32, 3), [0, 1, 0, 1, 0, 1])
     """

@@ -24,9 +24,13 @@ class Share:
         process: number of this process, from 0.
         processes: number of processes.
 
-    Example:
-        >>> share = Share(devices=4, process=0, processes=2)
-        >>> batches = make_dataset(split, preprocessing, 128, shuffle=True, share=share)
+    Examples:
+        >>> from keras_cnns import data
+        >>> split, share = data.open_source("digits").split("train"), data.Share(devices=4, process=0, processes=2)
+        >>> batches = data.make_dataset(split, data.Preprocessing((32, 32), 1), 128, share=share)
+        >>> images, labels, weights = next(iter(batches))
+        >>> tuple(images.shape)
+        (64, 32, 32, 1)
     """
 
     devices: int = 1

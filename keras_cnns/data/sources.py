@@ -37,10 +37,14 @@ class Source:
         skipped: `Skipped` files that were left out, one record per reason.
         notes: dictionary from the name of a split to sentences on how it was made; "" for the whole source.
 
-    Example:
-        >>> shapes = make_shapes(100)
-        >>> train = ArraySplit(shapes.images, shapes.labels)
-        >>> source = Source("shapes", shapes.class_names, (32, 32, 3), {"train": train})
+    Examples:
+        >>> from keras_cnns import data
+        >>> from keras_cnns.data.splits import ArraySplit
+        >>> shapes = data.make_shapes(100)
+        >>> split = ArraySplit(shapes.images, shapes.labels)
+        >>> source = data.Source("shapes", shapes.class_names, (32, 32, 3), {"train": split})
+        >>> source.split("train").examples
+        100
     """
 
     name: str
@@ -141,10 +145,13 @@ def open_source(name: Path, *, data_dir: Path | None = None, download: bool = Fa
     Warns:
         SourceWarning: if files of a folder are left out; it counts and names them, like `Source.skipped`.
 
-    Example:
-        >>> source = open_source("digits")
+    Examples:
+        >>> from keras_cnns import data
+        >>> source = data.open_source("digits")
         >>> {name: split.examples for name, split in source.splits.items()}
         {'train': 1437, 'test': 360}
+        >>> source.image_shape
+        (32, 32, 1)
     """
     name = str(name)
     try:

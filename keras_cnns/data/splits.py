@@ -260,7 +260,9 @@ class ArraySplit(LabeledSplit):
     Raises:
         ArgumentError: for another array, such as one of images of different sizes, or labels that do not fit.
 
-    Example:
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns.data.splits import ArraySplit
         >>> split = ArraySplit(np.zeros((10, 32, 32, 3), "uint8"), np.arange(10) % 2)
         >>> split.examples
         10

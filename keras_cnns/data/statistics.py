@@ -40,9 +40,12 @@ def fit_preprocessing(split: Split, preprocessing: Preprocessing, kind: str = "s
         ArgumentError: for an unknown kind.
         SourceError: if an image cannot be read.
 
-    Example:
-        >>> source = open_source("digits")
-        >>> preprocessing = fit_preprocessing(source.split("train"), Preprocessing((32, 32), 1))
+    Examples:
+        >>> from keras_cnns import data
+        >>> split = data.open_source("digits").split("train")
+        >>> preprocessing = data.fit_preprocessing(split, data.Preprocessing((32, 32), 1))
+        >>> round(preprocessing.mean[0], 1)  # in pixel units, 0 to 255
+        78.8
     """
     if kind not in PREPROCESSINGS:
         raise ArgumentError(

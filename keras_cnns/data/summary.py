@@ -95,10 +95,13 @@ def summarize(
         SourceError: if the files of tensorflow-datasets are damaged. A single image that cannot be read is a
             finding.
 
-    Example:
-        >>> summary = summarize(open_source("photos"))
-        >>> [finding.text for finding in summary.findings]
-        ['3 gray images among color ones: photos/cat/4.jpg, photos/cat/9.jpg, photos/dog/2.jpg']
+    Examples:
+        >>> from keras_cnns import data
+        >>> summary = data.summarize(data.open_source("digits"))
+        >>> summary.examples, summary.counts["test"][:3]
+        ({'train': 1437, 'test': 360}, (36, 36, 35))
+        >>> summary.findings  # a source without faults
+        ()
     """
     splits: dict[str, PlainSplit] = {}
     for name, split in source.splits.items():

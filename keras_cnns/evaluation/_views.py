@@ -37,8 +37,11 @@ def views(
     Raises:
         ArgumentError: if a scale is smaller than the input.
 
-    Example:
-        >>> views(image, Preprocessing((224, 224)), PROTOCOLS["ten-crop"]).shape
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import data, evaluation
+        >>> image, protocol = np.zeros((480, 640, 3), "uint8"), evaluation.PROTOCOLS["ten-crop"]
+        >>> evaluation.views(image, data.Preprocessing((224, 224)), protocol).shape
         TensorShape([10, 224, 224, 3])
     """
     import tensorflow as tf

@@ -33,9 +33,13 @@ class Robustness:
         clean: top-1 on the unchanged images, 0 to 1.
         corrupted: dictionary from the name of a corruption to top-1 at severity 1, 2, 3, 4 and 5, each 0 to 1.
 
-    Example:
-        >>> result = robustness(model, split, preprocessing, corruptions=["noise", "blur"])
-        >>> result.corrupted["blur"][4]  # top-1 at severity 5
+    Examples:
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> split = data.open_source("digits").split("test").sample(40)
+        >>> result = evaluation.robustness(model, split, info.preprocessing, corruptions=["contrast"])
+        >>> len(result.corrupted["contrast"])  # top-1 at severity 1 to 5
+        5
     """
 
     examples: int
@@ -86,8 +90,13 @@ def robustness(
         ICLR 2019. The severities are those of the paper for ImageNet; lengths are in proportion to an image of 224
         pixels.
 
-    Example:
-        >>> robustness(model, split, info.preprocessing, corruptions=["noise"]).mean
+    Examples:
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> split = data.open_source("digits").split("test").sample(40)
+        >>> result = evaluation.robustness(model, split, info.preprocessing, corruptions=["noise"])
+        >>> result.clean > result.mean
+        True
     """
     from keras_cnns.data.pipeline import make_dataset, reading
 
@@ -137,8 +146,12 @@ def corrupt(images: Pixels, name: str, severity: int, random: np.random.Generato
     Raises:
         ArgumentError: (a ValueError) for an unknown corruption or severity.
 
-    Example:
-        >>> blurred = corrupt(images, "blur", 3)
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import evaluation
+        >>> images = np.arange(16, dtype="uint8").reshape(1, 4, 4, 1)
+        >>> evaluation.corrupt(images, "brightness", severity=1)[0, 0, :, 0].tolist()
+        []
     """
     _check(name)
     if severity not in range(1, 6):

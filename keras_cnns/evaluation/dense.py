@@ -58,9 +58,12 @@ def dense_model(model: keras.Model) -> keras.Model:
         K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
         section 3.2; P. Sermanet et al.: OverFeat, ICLR 2014, section 3.5.
 
-    Example:
-        >>> maps = dense_model(model).predict(images)
-        >>> logits = maps.mean((1, 2))
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import applications, evaluation
+        >>> model = evaluation.dense_model(applications.LeNet5Modern())
+        >>> model.predict(np.zeros((1, 32, 36, 1)), verbose=0).shape  # a map of logits
+        (1, 2, 3, 10)
     """
     main = _models.two_classes(_models.main_output(model))
     channels = _models.one_image_input(main)[-1]

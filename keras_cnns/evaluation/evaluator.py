@@ -64,11 +64,13 @@ def evaluate(
             model cannot be made dense.
         SourceError: if an image cannot be read.
 
-    Example:
-        >>> model, info = saving.load_with_info("model.keras")
+    Examples:
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
         >>> split = data.open_source("digits").split("test")
-        >>> result = evaluate(model, split, info.preprocessing, info.class_names, protocol="ten-crop")
-        >>> result.top1
+        >>> result = evaluation.evaluate(model, split, info.preprocessing, info.class_names)
+        >>> round(result.top1, 3), result.examples
+        (0.99, 360)
     """
     members = [check_outputs(member, class_names) for member in _as_list(model)]
     probabilities, labels = predict_split(
@@ -137,9 +139,13 @@ def predict_split(
         ArgumentError: as `evaluate`, or if there is not one record for all models or one for each.
         SourceError: if an image cannot be read.
 
-    Example:
-        >>> probabilities, labels = predict_split(model, split, preprocessing)
-        >>> top1 = (probabilities.argmax(1) == labels).mean()
+    Examples:
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> split = data.open_source("digits").split("test").sample(40)
+        >>> probabilities, labels = evaluation.predict_split(model, split, info.preprocessing)
+        >>> probabilities.shape, labels.shape
+        ((40, 10), (40,))
     """
     models = _as_list(model)
     records: list[Any] = [preprocessing] * len(models)
@@ -264,9 +270,13 @@ def predict_images(
         ArgumentError: if the model is not a classifier, or outputs NaN or infinite values.
         SourceError: naming the first file that cannot be read; nothing is predicted then.
 
-    Example:
-        >>> probabilities = predict_images(model, ["cat.jpg", "dog.png"], info.preprocessing)
-        >>> [info.class_names[k] for k in probabilities.argmax(1)]
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> keras.utils.save_img("digit.png", data.open_source("digits").split("test").items[0])
+        >>> evaluation.predict_images(model, ["digit.png"], info.preprocessing).argmax(axis=1)
+        array([])
     """
     from keras_cnns.data.pipeline import read_files
 

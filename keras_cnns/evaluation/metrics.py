@@ -43,9 +43,11 @@ class Result:
             over all images.
         reliability: one `Bin` for each fifteenth of the confidence that has images, from low to high.
 
-    Example:
-        >>> result = evaluate(model, split, preprocessing, class_names)
-        >>> print(f"{result.top1:.2%} of {result.examples} images")
+    Examples:
+        >>> from keras_cnns import evaluation
+        >>> result = evaluation.score([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1], ["cat", "dog"])
+        >>> result.per_class, result.confusion
+        ()
 
     Reference:
         Calibration: C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks, ICML 2017,
@@ -118,8 +120,9 @@ def score(probabilities: ArrayLike, labels: ArrayLike, class_names: Sequence[str
     Raises:
         ArgumentError: (a ValueError) if there is no image, or a probability is NaN or infinite.
 
-    Example:
-        >>> score([[0.9, 0.1], [0.4, 0.6]], [0, 0], ["cat", "dog"]).top1
+    Examples:
+        >>> from keras_cnns import evaluation
+        >>> evaluation.score([[0.9, 0.1], [0.4, 0.6]], [0, 0], ["cat", "dog"]).top1
         0.5
     """
     probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels, "int64")

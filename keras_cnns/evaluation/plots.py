@@ -39,8 +39,14 @@ def draw_predictions(
         title: title of the plot.
         count: largest number of images.
 
-    Example:
-        >>> draw_predictions(model, split, info.preprocessing, info.class_names, "predictions.png", "Digits")
+    Examples:
+        >>> import os
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> split = data.open_source("digits").split("test").sample(8)
+        >>> evaluation.draw_predictions(model, split, info.preprocessing, info.class_names, "digits.png", "Digits")
+        >>> os.listdir()
+        ['digits.png']
     """
     from keras_cnns.data.pipeline import read_pixels
 
@@ -78,9 +84,13 @@ def draw_mistakes(
     Returns:
         Whether there was a mistake.
 
-    Example:
-        >>> probabilities, labels = predict_split(model, split, preprocessing)
-        >>> draw_mistakes(probabilities, labels, split, preprocessing, class_names, "mistakes.png", "Digits")
+    Examples:
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
+        >>> preprocessing, split = info.preprocessing, data.open_source("digits").split("test")
+        >>> probabilities, labels = evaluation.predict_split(model, split, preprocessing)
+        >>> evaluation.draw_mistakes(probabilities, labels, split, preprocessing, info.class_names, "mistakes.png", "Digits")
+        True
     """
     true_class = probabilities[np.arange(len(labels)), labels]
     scores = np.where(probabilities.argmax(1) == labels, np.inf, true_class)
@@ -102,8 +112,13 @@ def draw_result(result: Result, folder: typing.Path, title: str) -> None:
     Raises:
         OutputError: if they cannot be written.
 
-    Example:
-        >>> draw_result(evaluate(model, split, preprocessing, class_names), "evaluation/", "Digits")
+    Examples:
+        >>> import os
+        >>> from keras_cnns import evaluation
+        >>> result = evaluation.score([[0.9, 0.1], [0.4, 0.6]], [0, 0], ["cat", "dog"])
+        >>> evaluation.draw_result(result, "evaluation/", "Cats and dogs")
+        >>> sorted(os.listdir("evaluation"))
+        ['confusion.png', 'reliability.png']
     """
     folder = Path(folder)
     _files.make_folder(folder)

@@ -21,8 +21,9 @@ def grid(rows: int, columns: int) -> tuple[CropPosition, ...]:
     Returns:
         (down, across) for each position, as `Protocol.positions` takes them.
 
-    Example:
-        >>> grid(2, 2)
+    Examples:
+        >>> from keras_cnns import evaluation
+        >>> evaluation.grid(2, 2)
         ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
     """
     if min(rows, columns) < 2:
@@ -53,9 +54,11 @@ class Protocol:
     Raises:
         ArgumentError: for a scale below 1, a position outside 0 to 1, or a protocol without views.
 
-    Example:
-        >>> protocol = Protocol("nine-crop", positions=grid(3, 3))
-        >>> result = evaluate(model, split, preprocessing, class_names, protocol=protocol)
+    Examples:
+        >>> from keras_cnns import evaluation
+        >>> protocol = evaluation.Protocol("nine-crop", positions=evaluation.grid(3, 3))
+        >>> protocol.views()  # per image, in evaluation.evaluate(..., protocol=protocol)
+        9
     """
 
     name: str

@@ -90,7 +90,7 @@ class Benchmark:
         versions: versions of the packages that ran.
         rows: tuple of `BenchmarkRow`: the model's first, then one per artifact.
 
-    Example:
+    Examples:
         >>> result = benchmark("model.keras", ["exports/model.tflite"])
         >>> for row in result.rows:
         ...     print(row.name, row.accuracy, row.timing(1).median)
@@ -153,7 +153,7 @@ def benchmark(
         ArtifactError: if a runtime refuses its artifact, or its process ends.
         ModuleNotFoundError: if a runtime is not installed.
 
-    Example:
+    Examples:
         >>> result = benchmark("model.keras", ["exports/model.onnx"], batches=(1, 8), threads=1)
     """
     say = progress or (lambda text: None)

@@ -51,7 +51,7 @@ def verify(
         ArgumentError: if there is no such artifact, its format is unknown, or an argument cannot be used.
         VerificationError: if the artifact's sha256 is not that of the manifest beside it, or it differs from the model.
 
-    Example:
+    Examples:
         >>> report = verify("exports/nin-digits.onnx", "model.keras")
         >>> report.artifacts[0].parity.max_difference
     """

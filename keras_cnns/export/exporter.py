@@ -73,7 +73,7 @@ def export_model(
         VerificationError: if an artifact differs from the model; then none is kept.
         ModuleNotFoundError: if a runtime is not installed.
 
-    Example:
+    Examples:
         >>> report = export_model("runs/flowers/model.keras", "exports", ["tflite", "onnx"])
         >>> report.artifacts[0].parity.agreement
         1.0

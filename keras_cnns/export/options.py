@@ -44,7 +44,7 @@ class Options:
         tolerance: how far float32 outputs may differ, relative to the largest of them if that is above one; None: 1e-4.
         min_agreement: smallest share of images that must get the model's class; None: that of `quantize`.
 
-    Example:
+    Examples:
         >>> options = Options(quantize="int8", integer_only=True)
         >>> report = export_model("runs/flowers/model.keras", "exports", ["tflite"], options)
     """

@@ -97,7 +97,7 @@ class Report:
         command: command line that was run; None in code.
         artifacts: tuple of `Artifact`.
 
-    Example:
+    Examples:
         >>> report = export_model("runs/flowers/model.keras", "exports", ["tflite", "onnx"])
         >>> for artifact in report.artifacts:
         ...     print(artifact.path, artifact.bytes, artifact.parity.agreement)

@@ -33,7 +33,7 @@ def format_of(path: typing.Path) -> str:
     Raises:
         ArgumentError: if the path has none of the formats' suffixes and is not the folder of a SavedModel.
 
-    Example:
+    Examples:
         >>> format_of("exports/nin-digits.onnx")
         'onnx'
     """
@@ -77,7 +77,7 @@ def open_artifact(path: typing.Path, format: str | None = None) -> _runner.Runne
     Raises:
         ArgumentError: if the format is unknown.
 
-    Example:
+    Examples:
         >>> run = open_artifact("exports/nin-digits.onnx")
         >>> probabilities = run(pixels)["probabilities"]
     """

@@ -44,9 +44,12 @@ class LocalResponseNormalization(keras.layers.Layer):
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks,
         NIPS 2012, section 3.3.
 
-    Example:
-        >>> LocalResponseNormalization(k=1.0, divide_alpha=True)(np.ones((1, 27, 27, 96))).shape
-        TensorShape([1, 27, 27, 96])
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> images = keras.Input((27, 27, 96))
+        >>> layers.LocalResponseNormalization(k=1.0, divide_alpha=True)(images).shape
+        (None, 27, 27, 96)
     """
 
     def __init__(
@@ -113,9 +116,11 @@ class Maxout(keras.layers.Layer):
     Reference:
         I. Goodfellow, D. Warde-Farley, M. Mirza, A. Courville, Y. Bengio: Maxout Networks, ICML 2013, section 3.
 
-    Example:
-        >>> Maxout(2)(np.ones((1, 10))).shape
-        TensorShape([1, 5])
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import layers
+        >>> np.asarray(layers.Maxout(pieces=2)(np.array([[1.0, 5.0, 4.0, 2.0]], "float32"))).tolist()
+        [[5.0, 4.0]]
     """
 
     def __init__(self, pieces: int = 2, **kwargs: Any):
@@ -177,9 +182,12 @@ class SplitConv2D(keras.layers.Conv2D):
         A. Krizhevsky, I. Sutskever, G. Hinton: ImageNet Classification with Deep Convolutional Neural Networks,
         NIPS 2012, section 3.5: the two GPUs.
 
-    Example:
-        >>> SplitConv2D(256, 5, padding="same", groups=2)(np.ones((1, 27, 27, 96))).shape
-        TensorShape([1, 27, 27, 256])
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layer = layers.SplitConv2D(256, 5, padding="same", groups=2)
+        >>> layer(keras.Input((27, 27, 96))).shape, tuple(layer.kernel.shape)
+        ((None, 27, 27, 256), (5, 5, 48, 256))
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -226,9 +234,11 @@ class ZeroPadShortcut(keras.layers.Layer):
         K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3,
         option A.
 
-    Example:
-        >>> ZeroPadShortcut(32, strides=2)(np.ones((1, 8, 8, 16))).shape
-        TensorShape([1, 4, 4, 32])
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layers.ZeroPadShortcut(32, strides=2)(keras.Input((8, 8, 16))).shape
+        (None, 4, 4, 32)
     """
 
     def __init__(self, filters: int, strides: int = 1, **kwargs: Any):

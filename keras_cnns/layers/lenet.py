@@ -27,9 +27,11 @@ def scaled_tanh(x: Tensor) -> Tensor:
     Args:
         x: any shape and float dtype.
 
-    Example:
-        >>> float(scaled_tanh(np.float32(0.0)))
-        0.0
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import layers
+        >>> np.asarray(layers.scaled_tanh(np.array([-1.0, 0.0, 1.0], "float32"))).round(2).tolist()
+        [-1.0, 0.0, 1.0]
     """
     return 1.7159 * ops.tanh(x * (2 / 3))
 
@@ -62,10 +64,14 @@ class ConnectionTableConv2D(keras.layers.Layer):
     Reference:
         Section II.B, table I.
 
-    Example:
-        >>> layer = ConnectionTableConv2D([(0, 1), (1, 2)], kernel_size=5)
-        >>> layer(np.ones((1, 14, 14, 3))).shape
-        TensorShape([1, 10, 10, 2])
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layer = layers.ConnectionTableConv2D([(0, 1), (1, 2)], kernel_size=5)  # output 0 sees inputs 0 and 1
+        >>> layer(keras.Input((14, 14, 3))).shape
+        (None, 10, 10, 2)
+        >>> layer.count_params()  # 2 x 2 kernels of 5x5 weights, and 2 biases
+        102
     """
 
     def __init__(
@@ -165,9 +171,12 @@ class TrainableSubsampling(keras.layers.Layer):
     Reference:
         Section II.B.
 
-    Example:
-        >>> TrainableSubsampling()(np.ones((1, 28, 28, 6))).shape
-        TensorShape([1, 14, 14, 6])
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layer = layers.TrainableSubsampling()
+        >>> layer(keras.Input((28, 28, 6))).shape, layer.count_params()
+        ((None, 14, 14, 6), 12)
     """
 
     def __init__(self, activation: Activation | None = None, bias_initializer: Initializer = "zeros", **kwargs: Any):
@@ -229,9 +238,12 @@ class RBFOutput(keras.layers.Layer):
     Reference:
         Section II.B, equation 7.
 
-    Example:
-        >>> RBFOutput(np.ones((10, 84)))(np.ones((1, 84))).shape
-        TensorShape([1, 10])
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import layers
+        >>> codes = np.array([[1.0, 1.0], [-1.0, 1.0]], "float32")  # one per class
+        >>> np.asarray(layers.RBFOutput(codes)(np.array([[1.0, 0.0]], "float32"))).tolist()
+        [[1.0, 5.0]]
     """
 
     def __init__(self, codes: ArrayLike, **kwargs: Any):

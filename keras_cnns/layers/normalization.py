@@ -36,9 +36,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Shift, ICML 2015, algorithm 1. The moving variance is that of the batch, as in Keras; the paper multiplies it by
         m / (m - 1).
 
-    Example:
-        >>> BatchNormalization(momentum=0.9)(np.ones((8, 4, 4, 3)), training=True).shape
-        TensorShape([8, 4, 4, 3])
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layer = layers.BatchNormalization(momentum=0.9)
+        >>> layer(keras.Input((4, 4, 3))).shape, layer.count_params()
+        ((None, 4, 4, 3), 12)
     """
 
     # A file describes a layer by its class's module and name. With this module, any Keras finds its own class, even

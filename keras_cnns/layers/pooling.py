@@ -91,9 +91,12 @@ class CeilMaxPooling2D(_CeilPooling, keras.layers.MaxPooling2D):
     Reference:
         A. Krizhevsky, cuda-convnet, 2012; Caffe's pooling layer.
 
-    Example:
-        >>> CeilMaxPooling2D(3, 2)(np.ones((1, 32, 32, 96))).shape
-        TensorShape([1, 16, 16, 96])
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> images = keras.Input((32, 32, 96))
+        >>> layers.CeilMaxPooling2D(3, 2)(images).shape, keras.layers.MaxPooling2D(3, 2)(images).shape
+        ((None, 16, 16, 96), (None, 15, 15, 96))
     """
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -113,9 +116,12 @@ class CeilAveragePooling2D(_CeilPooling, keras.layers.AveragePooling2D):
     A window that is cut off at the edge is divided by the number of its real pixels. Arguments, shapes and reference
     are those of `CeilMaxPooling2D`.
 
-    Example:
-        >>> CeilAveragePooling2D(3, 2)(np.ones((1, 16, 16, 96))).shape
-        TensorShape([1, 8, 8, 96])
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> images = keras.Input((16, 16, 96))
+        >>> layers.CeilAveragePooling2D(3, 2)(images).shape, keras.layers.AveragePooling2D(3, 2)(images).shape
+        ((None, 8, 8, 96), (None, 7, 7, 96))
     """
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -141,8 +147,11 @@ def ceil_pooling(
         strides: step of the window, in positions.
         name: name of the layer.
 
-    Example:
-        >>> ceil_pooling("max", 3, 2, "pool1")(keras.Input((32, 32, 96))).shape
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> pool = layers.ceil_pooling("max", 3, 2, "pool1")
+        >>> pool(keras.Input((32, 32, 96))).shape
         (None, 16, 16, 96)
     """
     classes: dict[str, tuple[Any, Any]] = {

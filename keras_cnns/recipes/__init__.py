@@ -98,9 +98,11 @@ def get_recipe(name: str, builder: str | None = None) -> Recipe:
     Raises:
         ArgumentError: if there is no such recipe, or it was made for another network.
 
-    Example:
-        >>> recipes.get_recipe("nin-cifar10", builder="NiN").learning_rate
-        0.1
+    Examples:
+        >>> from keras_cnns import recipes
+        >>> recipe = recipes.get_recipe("nin-cifar10", builder="NiN")
+        >>> recipe.optimizer, recipe.learning_rate
+        ('sgd', 0.1)
     """
     if name not in RECIPES:
         raise ArgumentError(
@@ -129,9 +131,12 @@ def default_recipe(builder: str, source: str, weights: str | None = None, photog
     Returns:
         `FINE_TUNING` with weights, `NIN_DIGITS` for NiN on the digits, `PHOTOGRAPHS` for photographs, else `SHORT`.
 
-    Example:
+    Examples:
+        >>> from keras_cnns import recipes
         >>> recipes.default_recipe("NiN", "digits").name
         'nin-digits'
+        >>> recipes.default_recipe("NiN", "photos/", weights="cifar10").name
+        'fine-tuning'
     """
     if weights is not None:
         return FINE_TUNING

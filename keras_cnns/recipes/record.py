@@ -82,10 +82,11 @@ class Recipe:
     Raises:
         ArgumentError: for an unknown name, a value out of range, or fields that contradict each other.
 
-    Example:
+    Examples:
+        >>> from keras_cnns import recipes
         >>> recipe = recipes.SHORT.replace(epochs=5, augmentation="crop-flip")
-        >>> recipe.learning_rate
-        0.001
+        >>> recipe.epochs, recipe.learning_rate
+        (5, 0.001)
     """
 
     name: str

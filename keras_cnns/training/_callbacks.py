@@ -74,9 +74,15 @@ def callbacks(
         ArgumentError: if it belongs to another run.
         OutputError: if the folder cannot be made.
 
-    Example:
-        >>> compile_model(model, recipe, steps_per_epoch=100)
-        >>> model.fit(images, labels, epochs=recipe.epochs, callbacks=callbacks("runs/mine", recipe))
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import applications, recipes, training
+        >>> model, recipe = applications.LeNet5Modern(), recipes.SHORT.replace(epochs=1)
+        >>> images, labels = np.zeros((64, 28, 28, 1), "float32"), np.arange(64) % 10
+        >>> model = training.compile_model(model, recipe, steps_per_epoch=2)
+        >>> history = model.fit(images, labels, verbose=0, callbacks=training.callbacks("runs/mine", recipe))
+        >>> sorted(history.history)
+        ['accuracy', 'learning_rate', 'loss']
     """
     deciding: list[keras.callbacks.Callback] = []
     if recipe is not None and recipe.schedule == "plateau":

@@ -116,10 +116,12 @@ def train(
         Interrupted: (a KeyboardInterrupt) after Ctrl-C or SIGTERM, when what was learned has been saved; before the
             first step, with `output` as it was.
 
-    Example:
+    Examples:
+        >>> from keras_cnns import applications, data, recipes, training
         >>> source = data.open_source("digits")
-        >>> info = training.train(applications.NiN, source, recipes.NIN_DIGITS, "runs/nin-digits")
-        >>> info.metrics["test"]["top1"]
+        >>> info = training.train(applications.LeNet5, source, recipes.SHORT.replace(epochs=1), "runs/lenet5", quiet=True)
+        >>> info.metrics["test"]["examples"]
+        360
     """
     return _run(
         Job(

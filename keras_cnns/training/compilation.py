@@ -32,8 +32,12 @@ def set_biases(model: keras.Model, recipe: Recipe) -> None:
     Raises:
         ArgumentError: if the model has no such layer, or the layer has no biases.
 
-    Example:
-        >>> set_biases(model, recipe.replace(biases={"conv2": 1.0}))
+    Examples:
+        >>> from keras_cnns import applications, recipes, training
+        >>> model = applications.LeNet5Modern()
+        >>> training.set_biases(model, recipes.SHORT.replace(biases={"conv2": 1.0}))
+        >>> model.get_layer("conv2").bias.numpy().max()
+        1.0
     """
     layers = {layer.name: layer for layer in model.layers}
     for name, value in recipe.biases.items():
@@ -74,9 +78,14 @@ def compile_model(
         ArgumentError: if the model has auxiliary heads and the recipe no weight for them, or the reverse; or if no
             layer fits a pattern of `recipe.rates` or `recipe.freeze`.
 
-    Example:
-        >>> model = applications.LeNet5()
-        >>> compile_model(model, recipes.get_recipe("short"), steps_per_epoch=100).fit(images, labels)
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import applications, recipes, training
+        >>> images, labels = np.zeros((64, 28, 28, 1), "float32"), np.arange(64) % 10
+        >>> model = training.compile_model(applications.LeNet5Modern(), recipes.SHORT, steps_per_epoch=2)
+        >>> history = model.fit(images, labels, epochs=1, verbose=0)
+        >>> model.optimizer.name
+        'adamw'
     """
     if (len(model.outputs) > 1) != (recipe.auxiliary_weight > 0):
         raise ArgumentError(
@@ -160,7 +169,11 @@ def targets(model: keras.Model, labels: Any) -> Any:
     Returns:
         The labels themselves for one head; for several, a dictionary from each head's name to the labels.
 
-    Example:
-        >>> model.fit(images, targets(model, labels))
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import applications, training
+        >>> model = applications.GoogLeNet(classes=10, auxiliary=True)
+        >>> sorted(training.targets(model, np.array([3, 7])))
+        ['loss1_predictions', 'loss2_predictions', 'predictions']
     """
     return labels if len(model.outputs) == 1 else dict.fromkeys(model.output_names, labels)

@@ -61,10 +61,13 @@ def make_datasets(
         ArgumentError: for an augmentation or a strength that `make_dataset` does not know.
         SourceError: if colors are measured and an image cannot be read.
 
-    Example:
-        >>> training, validation = source.split("train").divide(0.1, seed=0)
-        >>> batches, held_out = make_datasets(model, recipe, preprocessing, training, validation)
-        >>> model.fit(batches, validation_data=held_out, epochs=recipe.epochs)
+    Examples:
+        >>> from keras_cnns import applications, data, recipes, training
+        >>> model, preprocessing = applications.LeNet5(), data.Preprocessing((32, 32), 1)
+        >>> train, validation = data.open_source("digits").split("train").divide(0.1, seed=0)
+        >>> batches, held_out = training.make_datasets(model, recipes.SHORT, preprocessing, train, validation)
+        >>> len(batches), len(held_out)  # for model.fit(batches, validation_data=held_out)
+        ()
     """
     one_hot = model.outputs[0].shape[-1] if recipe.soft_labels else None
     batches = make_dataset(
@@ -117,8 +120,9 @@ def holds_photographs(source: Source) -> bool:
     Args:
         source: `Source`.
 
-    Example:
-        >>> holds_photographs(data.open_source("digits"))
+    Examples:
+        >>> from keras_cnns import data, training
+        >>> training.holds_photographs(data.open_source("digits"))
         False
     """
     split = source.split("train")
@@ -151,8 +155,10 @@ def shorter_side(source: Source, size: Size, recipe: Recipe) -> int | None:
     Returns:
         Pixels of the shorter side, or None: the whole image is stretched to `size`.
 
-    Example:
-        >>> shorter_side(source, (224, 224), recipe.replace(augmentation="crop-flip"))
+    Examples:
+        >>> from keras_cnns import data, recipes, training
+        >>> recipe = recipes.SHORT.replace(augmentation="crop-flip")
+        >>> training.shorter_side(data.open_source("digits"), (224, 224), recipe)
         256
     """
     if tuple(source.image_shape[:2]) == tuple(size):

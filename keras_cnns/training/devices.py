@@ -110,8 +110,11 @@ def distribution(
             if the arguments about processes contradict each other.
         TrainingError: if the processes do not meet within `_processes.MEETING_TIMEOUT` seconds.
 
-    Example:
-        >>> training.train(build, source, recipe, "runs/shared", distribution=training.distribution(2))
+    Examples:
+        >>> from keras_cnns import training
+        >>> distribution = training.distribution(1)  # "all" in training.train(..., distribution=...)
+        >>> distribution.processes, len(distribution.devices)
+        (1, 1)
     """
     if devices != "all" and (isinstance(devices, bool) or not isinstance(devices, int) or devices < 1):
         raise ArgumentError(f"`devices` must be 'all' or a whole number from 1. Received: devices={devices!r}")
@@ -144,8 +147,9 @@ def use_device(name: str) -> None:
     Raises:
         ArgumentError: if there is no such device, or another one is in use already.
 
-    Example:
-        >>> use_device("cpu")
+    Examples:
+        >>> from keras_cnns import training
+        >>> training.use_device("cpu")
     """
     if name not in ("auto", "cpu", "gpu"):
         raise ArgumentError(

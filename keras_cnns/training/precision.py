@@ -17,8 +17,9 @@ def policy_for(precision: str) -> str:
     Args:
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
 
-    Example:
-        >>> policy_for("float32")
+    Examples:
+        >>> from keras_cnns import training
+        >>> training.policy_for("float32")
         'float32'
     """
     if precision == "auto":

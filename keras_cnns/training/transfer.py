@@ -28,8 +28,10 @@ def transfer_weights(
         ArgumentError: if a layer of `layers` is missing, has no weights or other shapes, or if no layer fits. Nothing
             has been copied then.
 
-    Example:
-        >>> transfer_weights(applications.VGG16(), applications.VGG11(), ["conv1_1", "conv2_1"])
+    Examples:
+        >>> from keras_cnns import applications, training
+        >>> vgg11, vgg16 = (build(include_top=False) for build in (applications.VGG11, applications.VGG16))
+        >>> training.transfer_weights(vgg16, vgg11, ["conv1_1", "conv2_1"])
         ['conv1_1', 'conv2_1']
 
     Reference:
@@ -75,8 +77,12 @@ def freeze(model: "keras.Model", names: Iterable[str]) -> None:
         ArgumentError: if a name or pattern fits no layer with weights, or if no weights are left to train. Nothing has
             been frozen then.
 
-    Example:
-        >>> freeze(model, ["conv*", "bn*"])
+    Examples:
+        >>> from keras_cnns import applications, training
+        >>> model = applications.LeNet5Modern()
+        >>> training.freeze(model, ["conv*"])
+        >>> [layer.name for layer in model.layers if layer.weights and layer.trainable]
+        []
     """
     names = _names(names, "names")
     known = {layer.name: layer for layer in model.layers if layer.weights}

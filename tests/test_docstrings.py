@@ -1,0 +1,63 @@
+"""The examples in docstrings run as they stand, and show what they say."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import socket
+
+import pytest
+from conftest import ROOT
+
+import keras_cnns
+
+FOLDERS = ("keras_cnns", "cli")
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# Examples that build a large network, or run a model many times
+SLOW: set[str] = set()
+# Examples of functions whose effect has no value to show
+SHOW_NOTHING: set[str] = set()
+
+
+def documented(tree, prefix=""):
+    """Yield (qualified name, node) of each module, class and function with a docstring."""
+    for node in [tree] if isinstance(tree, ast.Module) and not prefix else []:
+        yield "", node
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            name = f"{prefix}{node.name}"
+            yield name, node
+            yield from documented(node, f"{name}.")
+
+
+def docstring_examples():
+    """Yield a doctest for each docstring that holds an example; none shares a name with another."""
+    for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        for name, node in documented(ast.parse(path.read_text("utf8"))):
+            text = ast.get_docstring(node, clean=False) or ""
+            if ">>>" in text:
+                place = ".".join(path.relative_to(ROOT).with_suffix("").parts[1:]).removesuffix(".__init__")
+                title = f"{place}.{name}".strip(".")
+                line = node.body[0].lineno - 1
+                yield doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, title, str(path), line)
+
+
+EXAMPLES = list(docstring_examples())
+
+
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(e, id=e.name, marks=[pytest.mark.slow] * (e.name in SLOW)) for e in EXAMPLES],
+)
+def test_example_runs_as_it_stands(example, tmp_path, monkeypatch):
+    """Without names from elsewhere, without the network, in a folder of its own."""
+
+    def refuse(self, address):
+        raise OSError(f"an example connects to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=OPTIONS).run(example, out=report.append)
+    assert not report, "".join(report)
