@@ -7,13 +7,13 @@ Neither keras nor tensorflow is imported: names and signatures are read from the
 import ast
 import html
 import re
-import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import networks_table
+import notebook_pages
 import weights_table
 
 if TYPE_CHECKING:
@@ -195,12 +195,6 @@ def changelog() -> str:
     return moved.replace("../docs/", "")
 
 
-def notebook(name: str) -> str:
-    """Return the page of a notebook."""
-    page = runpy.run_path(str(ROOT / "scripts" / "notebook_pages.py"))["page"]
-    return page(DOCS / "notebooks" / f"{name}.py")
-
-
 # Page: the function that returns its text
 PAGES: dict[str, Callable[[], str]] = {
     "reference/index.md": reference_index,
@@ -210,7 +204,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "shipped_weights.md": weights_table.page,
     "changelog.md": changelog,
     **{
-        f"notebooks/{path.stem}.md": (lambda path=path: notebook(path.stem))
+        f"notebooks/{path.stem}.md": (lambda path=path: notebook_pages.page(path))
         for path in sorted((DOCS / "notebooks").glob("*.py"))
     },
 }
