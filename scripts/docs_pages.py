@@ -189,10 +189,9 @@ def command(command: "click.Command") -> str:
 
 
 def changelog() -> str:
-    """Return CHANGELOG.md, its links as seen from docs/."""
-    text = (ROOT / "CHANGELOG.md").read_text("utf8")
-    moved = LINK.sub(r"\1../\2", text)
-    return moved.replace("../docs/", "")
+    """Return CHANGELOG.md, its links as seen from docs/, and links where it names pages."""
+    moved = LINK.sub(r"\1../\2", (ROOT / "CHANGELOG.md").read_text("utf8")).replace("../docs/", "")
+    return re.sub(r"(?<!\[)`docs/([\w/]+\.md)`", r"[`docs/\1`](\1)", moved)
 
 
 # Page: the function that returns its text

@@ -1,4 +1,4 @@
-"""Print README's table of networks by family, or put it into README.md (--write).
+"""Print README's table of networks by family, or put it into both READMEs (--write).
 
 The page docs/networks.md is made from the same facts while the documentation is built (`page`).
 """
@@ -13,9 +13,12 @@ from keras_cnns import applications
 from keras_cnns.applications._facts import FACTS
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 BEGIN, END = "<!-- networks: scripts/networks_table.py --write -->\n", "<!-- end of networks -->"
-HEAD = "| family | networks | published | parameters |\n|---|---|---|---|\n"
+# README: the headings of its columns, and the word between two numbers
+READMES = {
+    "README.md": ("| family | networks | published | parameters |", "to"),
+    "README.zh.md": ("| 系列 | 网络 | 发表年份 | 参数 |", "至"),
+}
 PAGE = """\
 # Networks
 
@@ -56,16 +59,17 @@ def families() -> dict[str, list[str]]:
     return networks
 
 
-def table() -> str:
-    """Return README's table, one row per family."""
-    rows = []
+def table(readme: str = "README.md") -> str:
+    """Return the table of a README, one row per family."""
+    head, to = READMES[readme]
+    rows = [f"{head}\n|---|---|---|---|\n"]
     for family, names in families().items():
         years = sorted({FACTS[name].year for name in names})
         counts = sorted(FACTS[name].parameters for name in names)
-        parameters = " to ".join(dict.fromkeys((millions(counts[0]), millions(counts[-1]))))
+        parameters = f" {to} ".join(dict.fromkeys((millions(counts[0]), millions(counts[-1]))))
         networks = ", ".join(f"`{name}`" for name in names)
         rows.append(f"| {family} | {networks} | {', '.join(map(str, years))} | {parameters} |\n")
-    return HEAD + "".join(rows)
+    return "".join(rows)
 
 
 def millions(count: int) -> str:
@@ -129,13 +133,15 @@ def between_markers(text: str, part: str) -> str:
 
 
 def main() -> None:
-    """Print the table, or write it into README."""
+    """Print the table, or write it into the READMEs."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true")
-    if parser.parse_args().write:
-        README.write_text(between_markers(README.read_text("utf8"), table()), "utf8")
-    else:
+    if not parser.parse_args().write:
         print(table(), end="")
+        return
+    for readme in READMES:
+        text = (ROOT / readme).read_text("utf8")
+        (ROOT / readme).write_text(between_markers(text, table(readme)), "utf8")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,15 @@ def rows(page, name):
     return [line for line in page.splitlines() if line.startswith(f"| [`{name}`]")]
 
 
-def test_readmes_table_of_networks_is_up_to_date():
+@pytest.mark.parametrize("readme", networks_table.READMES)
+def test_the_table_of_networks_in_a_readme_is_up_to_date(readme):
     """`python scripts/networks_table.py --write` updates it."""
-    readme = (ROOT / "README.md").read_text("utf8")
-    assert networks_table.between_markers(readme, networks_table.table()) == readme
+    text = (ROOT / readme).read_text("utf8")
+    assert networks_table.between_markers(text, networks_table.table(readme)) == text
+    assert networks_table.table(readme) in text
+
+
+def test_the_table_of_networks_has_each_network_once():
     names = re.findall(r"`(\w+)`", networks_table.table())
     assert names == [name for names in networks_table.families().values() for name in names]
     assert sorted(names) == sorted(applications._BUILDERS)
