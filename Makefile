@@ -61,7 +61,7 @@ pictures: .venv/.installed
 
 # Builds the documentation into site/; a broken link, anchor or reference fails (mkdocs.yml)
 docs: .venv/.installed-docs
-	$(MKDOCS) build --quiet
+	$(MKDOCS) build
 
 # Shows the documentation at http://127.0.0.1:8000, and again after each edit
 docs-serve: .venv/.installed-docs
