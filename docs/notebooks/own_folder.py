@@ -18,6 +18,7 @@
 # of code after the imports.
 
 # %%
+import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -27,6 +28,7 @@ from PIL import Image as PillowImage
 from keras_cnns import applications, data, evaluation, recipes, saving, training
 
 folder = Path("runs/shapes")
+os.environ["TERM"] = "dumb"  # commands show no moving progress bars, which a notebook cannot draw
 
 # %% [markdown]
 # ## A folder to try it on
