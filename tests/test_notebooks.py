@@ -56,7 +56,7 @@ def test_a_notebook_runs(name, tmp_path, monkeypatch):
     assert len(commands) == (FOLDER / f"{name}.py").read_text("utf8").count("\n# !cnn-")
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
     texts = "".join(output.get("text", "") for output in outputs)
-    assert "Traceback" not in texts and "command not found" not in texts
+    assert "Traceback" not in texts and "command not found" not in texts and "\x1b[2K" not in texts
     check(name, texts)
 
 
