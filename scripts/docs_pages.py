@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PACKAGE = ROOT / "keras_cnns"
 # The rooms with public names, in the order of the road through the package
 ROOMS = (
     "applications",
@@ -40,6 +39,21 @@ ROOMS = (
     "typing",
 )
 COMMANDS = ("train", "evaluate", "predict", "export", "benchmark", "info", "data", "visualize")
+# Options of mkdocstrings for the docstring of a room
+INTRODUCTION = """\
+    options:
+      members: false
+      show_root_heading: false
+      show_root_toc_entry: false
+"""
+COMMANDS_HEAD = """\
+# Commands
+
+Each command prints this text with `--help`. Results go to stdout, progress to stderr; `--json` prints results for other
+programs.
+
+{exit_codes}
+"""
 LINK = re.compile(r"(\]\(|href=\"|src=\")([^)\s\"#:]+)(?=[)#\"\s])")
 
 
@@ -127,14 +141,6 @@ def reference(room: str) -> str:
     return "\n".join(parts)
 
 
-INTRODUCTION = """\
-    options:
-      members: false
-      show_root_heading: false
-      show_root_toc_entry: false
-"""
-
-
 def reference_index() -> str:
     """Return the list of the rooms, with the first lines of their docstrings."""
     lines = ["# Reference\n\nEvery public name, by the part of the package that holds it.\n"]
@@ -159,16 +165,6 @@ def commands() -> str:
     for name in COMMANDS:
         parts.append(command(importlib.import_module(f"keras_cnns.cli.{name}").command))
     return "\n".join(parts)
-
-
-COMMANDS_HEAD = """\
-# Commands
-
-Each command prints this text with `--help`. Results go to stdout, progress to stderr; `--json` prints results for other
-programs.
-
-{exit_codes}
-"""
 
 
 def command(command: "click.Command") -> str:
