@@ -45,7 +45,7 @@ for axis, pixels, label in zip(axes, test.items, test.labels, strict=False):
 # the network that it was made for.
 
 # %%
-recipe = recipes.NIN_DIGITS.replace(epochs=6, warmup_steps=40)
+recipe = recipes.NIN_DIGITS.replace(epochs=12)
 model = applications.NiN(classes=10, input_shape=(32, 32, 1), **recipe.network)
 costs = analysis.account(model)
 print(f"{costs.trainable:,} parameters, {costs.macs / 1e6:.1f} million multiply-adds per image")
@@ -54,7 +54,7 @@ print(f"{costs.trainable:,} parameters, {costs.macs / 1e6:.1f} million multiply-
 # ## Training
 #
 # `train` builds the network, splits off a tenth of the training images for validation, and calls `model.fit`. The
-# folder gets the model, the log and the learning curve. The full recipe takes 30 epochs; six are enough for a look.
+# folder gets the model, the log and the learning curve. The full recipe takes 30 epochs; twelve are enough for a look.
 
 # %%
 info = training.train(applications.NiN, source, recipe, "runs/digits", overwrite=True, quiet=True)
