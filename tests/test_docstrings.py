@@ -15,8 +15,6 @@ FOLDERS = ("keras_cnns", "cli")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Examples that build a large network, or run a model many times
 SLOW: set[str] = set()
-# Examples of functions whose effect has no value to show
-SHOW_NOTHING: set[str] = set()
 
 
 def documented(tree, prefix=""):
@@ -45,6 +43,11 @@ def docstring_examples():
 EXAMPLES = list(docstring_examples())
 
 
+def docstring_before(example):
+    """Return the text of a docstring up to its first example."""
+    return (example.docstring or "").partition(">>>")[0]
+
+
 @pytest.mark.parametrize(
     "example",
     [pytest.param(e, id=e.name, marks=[pytest.mark.slow] * (e.name in SLOW)) for e in EXAMPLES],
@@ -61,3 +64,23 @@ def test_example_runs_as_it_stands(example, tmp_path, monkeypatch):
     report: list[str] = []
     doctest.DocTestRunner(optionflags=OPTIONS).run(example, out=report.append)
     assert not report, "".join(report)
+
+
+def test_examples_stand_in_their_section():
+    """mkdocstrings shows code only in a section called `Examples`; `>>>` elsewhere becomes a quotation."""
+    astray = [example.name for example in EXAMPLES if "Examples:" not in docstring_before(example)]
+    assert astray == []
+
+
+@pytest.mark.parametrize("part", keras_cnns._PARTS)
+def test_every_public_function_and_layer_shows_a_result(part):
+    """So does every other class that has an example."""
+    module = importlib.import_module(f"keras_cnns.{part}")
+    lacking = []
+    for name in module.__all__:
+        value = getattr(module, name)
+        examples = doctest.DocTestParser().get_examples((callable(value) and value.__doc__) or "")
+        needed = examples or inspect.isfunction(value) or part == "layers"
+        if needed and not any(example.want for example in examples):
+            lacking.append(name)
+    assert lacking == []
