@@ -13,8 +13,52 @@ import keras_cnns
 
 FOLDERS = ("keras_cnns", "cli")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-# Examples that build a large network, or run a model many times
-SLOW: set[str] = set()
+# Examples that take more than about half a second of processor time
+SLOW = """
+    analysis.deconvnet.draw_projections
+    analysis.snapshots.FeatureSnapshots
+    applications.alexnet.AlexNet
+    applications.googlenet.GoogLeNet
+    applications.inception_v2.InceptionV2
+    applications.inception_v3.InceptionV3
+    applications.nin.NiN
+    applications.resnet.ResNet18
+    applications.resnet.ResNet34
+    applications.resnet.ResNet50
+    applications.resnet.ResNet101
+    applications.resnet.ResNet152
+    applications.resnet_cifar.ResNet20
+    applications.resnet_cifar.ResNet32
+    applications.resnet_cifar.ResNet44
+    applications.resnet_cifar.ResNet56
+    applications.resnet_cifar.ResNet110
+    applications.resnet_v2.ResNet18V2
+    applications.resnet_v2.ResNet34V2
+    applications.resnet_v2.ResNet50V2
+    applications.resnet_v2.ResNet101V2
+    applications.resnet_v2.ResNet152V2
+    applications.vgg.VGG11
+    applications.vgg.VGG11LRN
+    applications.vgg.VGG13
+    applications.vgg.VGG16
+    applications.vgg.VGG16C
+    applications.vgg.VGG19
+    data.on_device.keep_on_device
+    evaluation.corruption.Robustness
+    evaluation.corruption.robustness
+    evaluation.evaluator.evaluate
+    evaluation.plots.draw_mistakes
+    export._benchmark.Benchmark
+    export._benchmark.benchmark
+    export._verify.verify
+    export.exporter.export_model
+    export.reports.Report
+    export.runtimes.open_artifact
+    training._callbacks.callbacks
+    training._train.train
+    training.compilation.targets
+    training.transfer.transfer_weights
+""".split()
 
 
 def documented(tree, prefix=""):
@@ -64,6 +108,10 @@ def test_example_runs_as_it_stands(example, tmp_path, monkeypatch):
     report: list[str] = []
     doctest.DocTestRunner(optionflags=OPTIONS).run(example, out=report.append)
     assert not report, "".join(report)
+
+
+def test_slow_examples_exist():
+    assert set(SLOW) - {example.name for example in EXAMPLES} == set()
 
 
 def test_examples_stand_in_their_section():

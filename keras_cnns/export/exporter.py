@@ -78,7 +78,7 @@ def export_model(
         >>> path = applications.weights_info("NiN", "digits").path  # or "runs/flowers/model.keras"
         >>> report = export.export_model(path, "exports", ["tflite", "onnx"])
         >>> [(artifact.path.name, artifact.parity.agreement) for artifact in report.artifacts]
-        []
+        [('nin-digits.tflite', 1.0), ('nin-digits.onnx', 1.0)]
     """
     say, options = progress or (lambda text: None), options or Options()
     formats = list(dict.fromkeys([formats] if isinstance(formats, str) else formats))

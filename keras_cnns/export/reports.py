@@ -100,8 +100,8 @@ class Report:
     Examples:
         >>> from keras_cnns import applications, export
         >>> report = export.export_model(applications.weights_info("NiN", "digits").path, "exports", "onnx")
-        >>> report.examples, report.artifacts[0].format, report.artifacts[0].parity.agreement
-        ()
+        >>> report.model, [artifact.format for artifact in report.artifacts]
+        ('nin-digits', ['onnx'])
     """
 
     model: str
