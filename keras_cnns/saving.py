@@ -382,7 +382,7 @@ def check_info(path: "PathLike", model: "keras.Model", info: ModelInfo) -> None:
         >>> saving.check_info("cats.keras", model, saving.ModelInfo(class_names=("cat", "cow", "dog")))
         Traceback (most recent call last):
             ...
-        keras_cnns.errors.ModelFileError: cats.keras: its record names 3 classes, its network has 2 outputs. Save it again.
+        keras_cnns.errors.ModelFileError: cats.keras: its record names 3 classes, its network has 2 outputs. ...
     """
     if not getattr(model, "inputs", None):
         raise ModelFileError(path, "holds a model without a known input", "Save a functional or sequential model.")

@@ -39,7 +39,7 @@ def training_curve(history: Mapping[str, Sequence[float]], path: Path, title: st
         history: from "loss", "accuracy", and if there are any "val_loss", "val_accuracy" to one value per epoch. Losses
             are in nats, accuracies 0 to 1.
         path: PNG file to write.
-        title: of the chart.
+        title: title of the chart.
     """
     figure, panels = new_figure(9, 3.9, title, ncols=2)
     epochs = np.arange(1, len(history["loss"]) + 1)
@@ -65,7 +65,7 @@ def network_bars(rows: Sequence[tuple[str, tuple[int, ...], float | None, float]
         rows: (layer, output shape, multiply-adds or None, parameters) of each layer, from input to output. None means
             not counted.
         path: PNG file to write.
-        title: of the chart.
+        title: title of the chart.
     """
     names = [fit(layer, 2.2, 7, tail=f"   {'x'.join(map(str, shape))}") for layer, shape, _, _ in rows]
     figure, panels = new_figure(11, 1.3 + 0.17 * len(rows), title, ncols=2, sharey=True)
@@ -112,7 +112,7 @@ def network_bubbles(points: Sequence[tuple[str, float, float, float]], path: Pat
     Args:
         points: (name, multiply-adds, parameters, value) of each network.
         path: PNG file to write.
-        title: of the chart.
+        title: title of the chart.
         label: quantity and unit of the values.
     """
     figure, panel = new_figure(10, 6.5, title)
@@ -148,7 +148,7 @@ def benchmark_chart(
     Args:
         rows: (name, runtime, accuracy 0 to 1 or None, seconds per call, bytes of the file) of each.
         path: PNG file to write.
-        title: of the chart.
+        title: title of the chart.
         batch: images per call.
     """
     names = [row[0] for row in rows]

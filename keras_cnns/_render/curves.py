@@ -27,7 +27,7 @@ def invariance_curves(curves: Sequence[Any], path: Path, title: str, class_names
     Args:
         curves: `keras_cnns.analysis.InvarianceCurve` records of the same images.
         path: PNG file to write.
-        title: of the plot.
+        title: title of the plot.
         class_names: one per class; None: their numbers.
 
     Reference:
@@ -86,7 +86,7 @@ def correspondence_bars(results: Mapping[str, Any], path: Path, title: str) -> N
     Args:
         results: from the name of each part to its `keras_cnns.analysis.Correspondence`.
         path: PNG file to write.
-        title: of the plot.
+        title: title of the plot.
     """
     figure, panel = new_figure(2.2 + 1.3 * len(results), 4.5, title)
     places = np.arange(len(results))

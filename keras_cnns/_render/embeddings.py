@@ -34,7 +34,7 @@ def embedding_scatter(
         labels: integers (images,), indices of `class_names`.
         class_names: one per class; the legend names the first 104 classes that occur.
         path: PNG file to write.
-        title: of the plot.
+        title: title of the plot.
         images: uint8 (images, height, width, 1 or 3), framed in the class's color; None: points only.
     """
     points, labels = np.asarray(points), np.asarray(labels)

@@ -31,7 +31,7 @@ def prediction_grid(
         probabilities: float array (images, classes).
         class_names: one per column of `probabilities`.
         path: PNG file to write.
-        title: of the grid.
+        title: title of the grid.
         columns: images per row.
     """
     captions, colors = [], []
@@ -52,7 +52,7 @@ def image_grid(images: Pixels, texts: Sequence[str], path: Path, title: str, col
         images: uint8 array (images, height, width, 1 or 3).
         texts: one per image; long ones are wrapped, then shortened.
         path: PNG file to write.
-        title: of the grid.
+        title: title of the grid.
         columns: images per row.
     """
     _grid(images, [[(text, "")] for text in texts], ["black"] * len(texts), path, title, columns)
@@ -73,7 +73,7 @@ def _grid(
         captions: the (text, tail) parts of each caption, as `caption` takes them.
         colors: of the captions.
         path: PNG file to write.
-        title: of the grid.
+        title: title of the grid.
         columns: images per row.
     """
     columns = min(columns, len(images))

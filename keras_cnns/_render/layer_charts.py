@@ -23,7 +23,7 @@ def unit_activity_chart(activities: Sequence[Any], path: Path, title: str) -> No
     Args:
         activities: `keras_cnns.analysis.UnitActivity` records.
         path: PNG file to write.
-        title: of the chart.
+        title: title of the chart.
     """
     labels = [(activity.layer, f"   {counted(len(activity.mean), 'unit')}") for activity in activities]
     figure, panels, places = _layer_panels(labels, 3, title)
@@ -53,7 +53,7 @@ def gradient_flow_chart(flows: Sequence[Any], path: Path, title: str) -> None:
     Args:
         flows: `keras_cnns.analysis.GradientFlow` records.
         path: PNG file to write.
-        title: of the chart.
+        title: title of the chart.
     """
     figure, panels, places = _layer_panels([(flow.layer, "") for flow in flows], 2, title)
     for panel, values, label in (
@@ -72,7 +72,7 @@ def _layer_panels(labels: Sequence[tuple[str, str]], count: int, title: str) -> 
     Args:
         labels: (name, tail) of each layer; the tail is never shortened.
         count: number of panels.
-        title: of the figure.
+        title: title of the figure.
 
     Returns:
         The figure, an array of its panels, and the place of each layer, from top to bottom.

@@ -45,7 +45,7 @@ def class_map_grid(
         maps: float array (images, height, width), as `on_images()` of a class map returns it.
         texts: for each image the parts of its caption, below each other: (text, tail), the tail is never shortened.
         path: PNG file to write.
-        title: of the grid.
+        title: title of the grid.
         label: of the color bar: quantity and unit of the maps.
         limits: values of the darkest and the lightest color. None: the least and the largest value.
         columns: images per row.
@@ -78,7 +78,7 @@ def occlusion_grid(images: Pixels, occlusion: Any, class_names: Sequence[str], p
         occlusion: `keras_cnns.analysis.OcclusionMap` of these images.
         class_names: one per class.
         path: PNG file to write.
-        title: of the plot.
+        title: title of the plot.
 
     Reference:
         Zeiler and Fergus 2014, figure 7 (a, d, e).

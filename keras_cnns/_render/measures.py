@@ -31,7 +31,7 @@ def confusion_matrix(confusion: ArrayLike, class_names: Sequence[str], path: Pat
         confusion: number of images (classes, classes); rows are true classes, columns predicted ones.
         class_names: one per class.
         path: PNG file to write.
-        title: of the plot.
+        title: title of the plot.
     """
     counts = np.asarray(confusion, "float64")
     classes = len(counts)
@@ -64,7 +64,7 @@ def reliability(bins: Sequence[Any], error: float, path: Path, title: str) -> No
         bins: records with the attributes `examples` (number of images), `confidence` and `accuracy` (both 0 to 1).
         error: expected calibration error, 0 to 1.
         path: PNG file to write.
-        title: of the plot.
+        title: title of the plot.
     """
     figure, (panel, below) = new_figure(5.5, 6.3, title, nrows=2, sharex=True, height_ratios=(3, 1))
     confidence = [part.confidence for part in bins]
@@ -89,7 +89,7 @@ def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]], pa
         clean: top-1 accuracy on the uncorrupted images, 0 to 1.
         corrupted: from the name of a corruption to its top-1 accuracy at severities 1 to 5.
         path: PNG file to write.
-        title: of the plot.
+        title: title of the plot.
     """
     figure, panel = new_figure(7.5, 4.5, title)
     for k, (name, values) in enumerate(corrupted.items()):

@@ -25,7 +25,7 @@ def projection_grid(
             largest first; two float arrays (images, height, width, 1 or 3); integers (images, 4): top, left, bottom,
             right of the part to show, in pixels.
         path: PNG file to write.
-        title: of the grid.
+        title: title of the grid.
         columns: units per row.
     """
     columns = min(columns, len(units))

@@ -31,7 +31,7 @@ def feature_map_grid(
     Args:
         maps: float array (height, width, channels).
         path: PNG file to write.
-        title: of the grid.
+        title: title of the grid.
         units: channels to draw, at most 64. None: the first ones.
         columns: tiles per row.
     """
@@ -55,7 +55,7 @@ def filter_grid(
     Args:
         filters: float array (outputs, height, width, channels), as `analysis.filters` returns it.
         path: PNG file to write.
-        title: of the grid.
+        title: title of the grid.
         units: outputs to draw, at most 64, or 16 if they are drawn channel by channel. None: the first ones.
         columns: filters per row, unless they are drawn channel by channel.
     """
@@ -93,7 +93,7 @@ def snapshot_grid(
         rows: from each layer to the numbers of its units, and maps (epochs, units, height, width).
         epochs: numbers of the epochs.
         path: PNG file to write.
-        title: of the grid.
+        title: title of the grid.
 
     Reference:
         Zeiler and Fergus 2014, figure 4.
@@ -128,7 +128,7 @@ def _draw_tiles(
         tiles: (height, width), or uint8 (height, width, 3), each.
         texts: one per tile; None: no texts.
         columns: tiles per row.
-        title: of the figure.
+        title: title of the figure.
         inches: width of a tile.
         **options: of matplotlib's `imshow`.
 

@@ -125,7 +125,7 @@ def draw_projections(
         units: numbers of channels, or of units of a dense layer.
         path: PNG file to write.
         count: images per unit.
-        title: of the plot. None: the names of model and layer.
+        title: title of the plot. None: the names of model and layer.
 
     Returns:
         One `TopActivations` per unit.
@@ -138,10 +138,13 @@ def draw_projections(
         Zeiler and Fergus 2014, figure 2.
 
     Examples:
+        >>> import os
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
         >>> images = np.random.default_rng(0).normal(size=(20, 32, 32, 3))
         >>> tops = analysis.draw_projections(applications.NiN(), images, "conv1", [0, 3], "units.png")
+        >>> [top.unit for top in tops], os.listdir()
+        ([0, 3], ['units.png'])
     """
     net = DeconvNet(model)
     tops = top_activations(model, images, layer, list(units), count)

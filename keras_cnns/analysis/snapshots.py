@@ -44,9 +44,15 @@ class FeatureSnapshots(keras.callbacks.Callback):
         M. Zeiler, R. Fergus: Visualizing and Understanding Convolutional Networks, 2014, section 4 and figure 4.
 
     Examples:
-        >>> from keras_cnns import analysis
-        >>> snapshots = analysis.FeatureSnapshots(images[:8], ["conv1", "conv2"], epochs=(1, 2, 5))
-        >>> model.fit(images, labels, epochs=5, callbacks=[snapshots])
+        >>> import numpy as np
+        >>> from keras_cnns import analysis, applications
+        >>> images, labels = np.random.default_rng(0).normal(size=(16, 32, 32, 1)), np.arange(16) % 10
+        >>> model = applications.LeNet5(head="softmax")
+        >>> model.compile("adam", "sparse_categorical_crossentropy")
+        >>> snapshots = analysis.FeatureSnapshots(images[:2], ["C1", "C3"], epochs=(1, 2))
+        >>> history = model.fit(images, labels, epochs=2, verbose=0, callbacks=[snapshots])
+        >>> snapshots.taken, snapshots.maps["C3"].shape
+        ([1, 2], (2, 16, 10, 10))
         >>> snapshots.draw("features.png", "Features")
     """
 
@@ -100,7 +106,7 @@ class FeatureSnapshots(keras.callbacks.Callback):
 
         Args:
             path: PNG file to write.
-            title: of the grid.
+            title: title of the grid.
             units: number of units per layer, the first ones.
 
         Raises:

@@ -156,9 +156,10 @@ def gradient_flow(
     Examples:
         >>> import numpy as np
         >>> from keras_cnns import analysis, applications
-        >>> flows = analysis.gradient_flow(applications.LeNet5(), np.zeros((2, 32, 32, 1)), np.array([3, 7]))
-        >>> flows[0].layer
-        'C1'
+        >>> images, labels = np.random.default_rng(0).normal(size=(2, 32, 32, 1)), np.array([3, 7])
+        >>> flows = analysis.gradient_flow(applications.LeNet5(), images, labels)
+        >>> [flow.layer for flow in flows]
+        ['C1', 'S2', 'C3', 'S4', 'C5', 'F6']
     """
     model = _models.two_classes(_models.main_output(model))
     names = {use.name for use in _graph.walk(model)[1]}

@@ -47,23 +47,23 @@ def AlexNet(
 
     It has local response normalization, overlapping pools and 60,965,224 parameters. The normalization has the
     constants that the paper prints: k 2, n 5, alpha 1e-4, beta 0.75. The paper says 224 pixels; its software rounded
-    up, and so computed as for 227. Height and width may be None only without top.
+    up, and so computed as for 227. Height and width may be None only with `include_top=False`.
 
     Layers: conv1, norm1, pool1, conv2, norm2, pool2, conv3, conv4, conv5, pool5, flatten, fc6, drop6, fc7, drop7, fc8,
-    predictions. Without top, the network ends at pool5.
+    predictions. With `include_top=False` the network ends at pool5.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 39x39; None: the weights', else (227, 227, 3).
+        input_shape: (height, width, channels), at least 39x39; None: that of the weights, else (227, 227, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         groups: 2 (conv2, conv4 and conv5 have two groups: each half of their maps sees half of the maps before), or 1
-            (all maps see all maps; 62,378,344 parameters). None: the weights', else 2.
+            (all maps see all maps; 62,378,344 parameters). None: that of the weights, else 2.
         dropout: share of fc6's and fc7's outputs to drop while training; section 4.2.
         kernel_initializer: initializer of all kernels; the paper draws from a Gaussian of deviation 0.01.
         bias_initializer: initializer of all biases; the paper has ones in conv2, conv4, conv5, fc6 and fc7, and zeros
@@ -71,7 +71,8 @@ def AlexNet(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
@@ -124,8 +125,8 @@ def CaffeNet(
 ) -> keras.Model:
     """Build AlexNet as Caffe's authors trained it (Jia et al. 2014).
 
-    Each pool comes before its normalization, which has Caffe's constants: k 1, and alpha 1e-4 divided by n 5. There
-    are 60,965,224 parameters. Height and width may be None only without top.
+    Each pool comes before its normalization, which has Caffe's constants: k 1, and alpha 1e-4 divided by n 5. There are
+    60,965,224 parameters. Height and width may be None only with `include_top=False`.
 
     Layers: those of `AlexNet`, with pool1 before norm1 and pool2 before norm2.
 
@@ -133,20 +134,21 @@ def CaffeNet(
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 39x39; None: the weights', else (227, 227, 3).
+        input_shape: (height, width, channels), at least 39x39; None: that of the weights, else (227, 227, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
-        groups: 2 or 1, as in `AlexNet`. None: the weights', else 2.
+        groups: 2 or 1, as in `AlexNet`. None: that of the weights, else 2.
         dropout: share of fc6's and fc7's outputs to drop while training.
         kernel_initializer: initializer of all kernels.
         bias_initializer: initializer of all biases.
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
@@ -199,19 +201,19 @@ def AlexNetOneTower(
     """Build AlexNet without groups and normalization (Krizhevsky 2014).
 
     This is the network for one GPU, with 61,100,840 parameters. Its pools round down. Height and width may be None only
-    without top.
+    with `include_top=False`.
 
     Layers: conv1, pool1, conv2, pool2, conv3, conv4, conv5, pool5, drop6, flatten, fc6, drop7, fc7, fc8, predictions.
-    Without top, the network ends at pool5.
+    With `include_top=False` the network ends at pool5.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 63x63; None: the weights', else (224, 224, 3).
+        input_shape: (height, width, channels), at least 63x63; None: that of the weights, else (224, 224, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         dropout: share of fc6's and fc7's inputs to drop while training.
@@ -220,7 +222,8 @@ def AlexNetOneTower(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

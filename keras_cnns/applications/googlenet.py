@@ -73,16 +73,16 @@ def GoogLeNet(
     Layers: conv1_7x7_s2, pool1, norm1, conv2_3x3_reduce, conv2_3x3, norm2, pool2, then the modules: inception_3a_1x1,
     inception_3a_3x3_reduce, inception_3a_3x3, inception_3a_5x5_reduce, inception_3a_5x5, inception_3a_pool,
     inception_3a_pool_proj, inception_3a_output; 3b, pool3, 4a to 4e, pool4, 5a, 5b; then pool5, drop, loss3_classifier,
-    predictions. Without top, the network ends at inception_5b_output.
+    predictions. With `include_top=False` the network ends at inception_5b_output.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 32x32; None: the weights', else (224, 224, 3).
+        input_shape: (height, width, channels), at least 32x32; None: that of the weights, else (224, 224, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         auxiliary: whether two more outputs, loss1_predictions (from 4a) and loss2_predictions (from 4d), follow the
@@ -90,7 +90,7 @@ def GoogLeNet(
             losses and loss_weights=[1, 0.3, 0.3]. Images are at least 79x79 then. Weights trained with the
             heads fit a network without them.
         batch_norm: whether batch normalization (NAME_bn, NAME_relu) follows each convolution, in place of biases and
-            local response normalization; 7,005,832 parameters. None: the weights', else False.
+            local response normalization; 7,005,832 parameters. None: that of the weights, else False.
         dropout: share of pool5's outputs to drop while training; section 5. In the heads 0.7 is dropped, or nothing
             with `dropout=0`.
         kernel_initializer: initializer of all kernels; Caffe's file has Glorot's.
@@ -98,7 +98,8 @@ def GoogLeNet(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

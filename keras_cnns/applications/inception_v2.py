@@ -64,17 +64,17 @@ def InceptionV2(
     Layers: conv1_7x7_s2, pool1, conv2_3x3_reduce, conv2_3x3, pool2, then the modules: inception_3a_1x1,
     inception_3a_3x3_reduce, inception_3a_3x3, inception_3a_double3x3_reduce, inception_3a_double3x3_1,
     inception_3a_double3x3_2, inception_3a_pool, inception_3a_pool_proj, inception_3a_output; 3b to 5b, gap, drop,
-    classifier, predictions. Without top, the network ends at inception_5b_output. NAME_bn and NAME_relu follow each
-    convolution NAME.
+    classifier, predictions. With `include_top=False` the network ends at inception_5b_output. NAME_bn and NAME_relu
+    follow each convolution NAME.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 32x32; None: the weights', else (224, 224, 3).
+        input_shape: (height, width, channels), at least 32x32; None: that of the weights, else (224, 224, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         dropout: share of the classifier's inputs to drop while training; the paper has none (section 4.2.1).
@@ -83,7 +83,8 @@ def InceptionV2(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

@@ -80,16 +80,17 @@ def InceptionV3(
 
     Layers: conv1a, conv2a, conv2b, pool1, conv3b, conv4a, pool2, then the modules mixed_5b to mixed_5d (35x35),
     mixed_6a to mixed_6e (17x17), mixed_7a to mixed_7c (8x8), each ending at NAME_concat; gap, drop, fc, predictions.
-    Without top, the network ends at mixed_7c_concat. NAME_bn and NAME_relu follow each convolution NAME.
+    With `include_top=False` the network ends at mixed_7c_concat. NAME_bn and NAME_relu follow each convolution NAME.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 75x75 (see `stem`); None: the weights', else (299, 299, 3).
+        input_shape: (height, width, channels), at least 75x75 (see `stem`); None: that of the weights,
+            else (299, 299, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         auxiliary: whether a second output, aux_predictions (from mixed_6e, with batch normalization), follows the first
@@ -97,10 +98,10 @@ def InceptionV3(
             loss_weights=[1, 0.4]. Weights trained with the head fit a network without it. The head's last convolution
             sees the whole map, so weights with the head fit images of one size only.
         scale: whether batch normalization has a factor; keras.applications leaves it out (23,817,352 parameters).
-            None: the weights', else True.
+            None: that of the weights, else True.
         stem: "299"; or, for smaller images with maps of nearly the same sizes, "151" (the first convolution has stride
             1) or "79" (and there is no first pool); section 8. Sides are at least 75, 39 and 21; with the auxiliary
-            head 107, 55 and 29. None: the weights', else "299".
+            head 107, 55 and 29. None: that of the weights, else "299".
         dropout: share of the classifier's inputs to drop while training.
         kernel_initializer: initializer of all kernels; the released code draws from a truncated Gaussian of deviation
             0.1.
@@ -108,7 +109,8 @@ def InceptionV3(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

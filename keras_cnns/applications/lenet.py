@@ -90,24 +90,25 @@ def LeNet5(
 
     It recognizes digits in 32x32 pixels with 60,000 trained parameters and 840 fixed ones. Every layer from C1 to F6
     that has weights ends with the activation 1.7159 tanh(2x / 3). `rbf` computes the squared distance of F6 to the code
-    of each class; the logits are minus that distance. Height and width may be None only without top.
+    of each class; the logits are minus that distance. Height and width may be None only with `include_top=False`.
 
-    Layers: C1, S2, C3, S4, C5, flatten, drop, F6, rbf, minus, predictions. Without top, the network ends at C5.
+    Layers: C1, S2, C3, S4, C5, flatten, drop, F6, rbf, minus, predictions. With `include_top=False` the network ends at
+    C5.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 32x32; None: the weights', else (32, 32, 1).
+        input_shape: (height, width, channels), at least 32x32; None: that of the weights, else (32, 32, 1).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 10.
+            None: that of the weights, else 10.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
-        c3: "table" (the paper: each map of C3 sees some maps of S2) or "full" (it sees all). None: the weights', else
-            "table".
-        subsampling: "trainable" (the paper), "average" or "max". None: the weights', else "trainable".
-        head: "rbf" (the paper), or "softmax": a dense layer `output`. None: the weights', else "rbf".
+        c3: "table" (the paper: each map of C3 sees some maps of S2) or "full" (it sees all). None: that of the weights,
+            else "table".
+        subsampling: "trainable" (the paper), "average" or "max". None: that of the weights, else "trainable".
+        head: "rbf" (the paper), or "softmax": a dense layer `output`. None: that of the weights, else "rbf".
         codes: array (classes, 84) of +1 and -1, needed by head "rbf" for classes other than the ten digits. None: the
             weights', else images of the digits.
         dropout: share of F6's inputs to drop while training; the paper has none.
@@ -117,7 +118,8 @@ def LeNet5(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
@@ -129,8 +131,8 @@ def LeNet5(
     Examples:
         >>> from keras_cnns import applications
         >>> model = applications.LeNet5(weights="mnist")
-        >>> [layer.name for layer in model.layers[1:]]
-        []
+        >>> model.get_layer("rbf").output.shape  # squared distances to the ten drawings of digits
+        (None, 10)
         >>> applications.LeNet5(classes=26, head="softmax").output_shape  # letters
         (None, 26)
     """
@@ -198,30 +200,31 @@ def LeNet5Modern(
     """Build LeNet-5 as it is taught today.
 
     It takes 28x28 pixels; each map of C3 sees all maps of S2, and the classifier is a softmax. There are 61,706
-    parameters. Height and width may be None only without top.
+    parameters. Height and width may be None only with `include_top=False`.
 
-    Layers: C1, S2, C3, S4, flatten, C5, F6, output, predictions. Without top, the network ends at S4.
+    Layers: C1, S2, C3, S4, flatten, C5, F6, output, predictions. With `include_top=False` the network ends at S4.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 12x12; None: the weights', else (28, 28, 1).
+        input_shape: (height, width, channels), at least 12x12; None: that of the weights, else (28, 28, 1).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 10.
+            None: that of the weights, else 10.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         activation: activation of C1, C3, C5 and F6: "relu", or "tanh" or "sigmoid", as in older textbooks. None: the
             weights', else "relu".
-        subsampling: "max" or "average". None: the weights', else "max".
+        subsampling: "max" or "average". None: that of the weights, else "max".
         dropout: share of C5's and F6's outputs to drop while training.
         kernel_initializer: initializer of all kernels.
         bias_initializer: initializer of all biases.
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

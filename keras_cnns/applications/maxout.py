@@ -62,22 +62,23 @@ def Maxout(
 
     It has three convolutions with maxima of linear maps, and 16,247,830 parameters for CIFAR-10. Pools round up. A
     convolution has one bias per map; the authors' MNIST file has one per position. Height and width may be None only
-    without top.
+    with `include_top=False`.
 
     Layers: drop0, h0_conv, h0_maxout, h0_pool, drop1, h1_conv, ..., h2_pool, flatten, drop3, h3_dense, h3_maxout,
-    drop4, y, predictions. The MNIST network has no h3. Without top, the network ends at h2_pool.
+    drop4, y, predictions. The MNIST network has no h3. With `include_top=False` the network ends at h2_pool.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 8x8 (MNIST 16x16); None: the weights', else the variant's.
+        input_shape: (height, width, channels), at least 8x8 (MNIST 16x16); None: that of the weights,
+            else the variant's.
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 10.
+            None: that of the weights, else 10.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
-        variant: "cifar10" (CIFAR-100 with `classes=100`), "svhn" or "mnist". None: the weights', else "cifar10".
+        variant: "cifar10" (CIFAR-100 with `classes=100`), "svhn" or "mnist". None: that of the weights, else "cifar10".
         dropout: share of each layer's inputs to drop while training; section 5. Of the images, 0.2 is dropped, or
             nothing with `dropout=0`.
         kernel_initializer: initializer of all kernels; the authors draw uniformly from +-0.005.
@@ -85,7 +86,8 @@ def Maxout(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

@@ -68,23 +68,23 @@ def NiN(
     The paper's ReLU after cccp6 can die in the first training steps; accuracy then stays at chance. To prevent that,
     keep the default initialization, or warm up the learning rate over the first 50 to 200 steps.
 
-    Layers: conv1, cccp1, cccp2, pool1, drop1, conv2, cccp3, cccp4, pool2, drop2, conv3, cccp5, cccp6, gap,
-    predictions. Without top, the network ends at cccp5.
+    Layers: conv1, cccp1, cccp2, pool1, drop1, conv2, cccp3, cccp4, pool2, drop2, conv3, cccp5, cccp6, gap, predictions.
+    With `include_top=False` the network ends at cccp5.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 6x6; None: the weights', else the variant's.
+        input_shape: (height, width, channels), at least 6x6; None: that of the weights, else the variant's.
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else the variant's.
+            None: that of the weights, else the variant's.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         variant: "cifar10", "cifar100", "mnist" or "svhn": the author's widths, input shape and classes for each
-            dataset. None: the weights', else "cifar10".
+            dataset. None: that of the weights, else "cifar10".
         second_pool: "average", as in the author's Caffe file for CIFAR-10, or "max", as in all his cuda-convnet files.
-            None: the weights', else "average" for CIFAR-10 and "max" for the others.
+            None: that of the weights, else "average" for CIFAR-10 and "max" for the others.
         dropout: share of pool1's and pool2's outputs to drop while training; section 4.1.
         kernel_initializer: initializer of all kernels. None: He's, but small weights in the last 1x1 layer (see
             `class_maps`). The author's files draw from a Gaussian of deviation 0.05.
@@ -92,7 +92,8 @@ def NiN(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
@@ -169,16 +170,16 @@ def NiNImageNet(
     network that textbooks train on Fashion-MNIST enlarged to 224 pixels (some of them round their pools down).
 
     Layers: conv1, cccp1, cccp2, pool1, ..., conv3, cccp5, cccp6, pool3, drop, conv4, cccp7, cccp8, gap, predictions.
-    Without top, the network ends at cccp7.
+    With `include_top=False` the network ends at cccp7.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 55x55; None: the weights', else (224, 224, 3).
+        input_shape: (height, width, channels), at least 55x55; None: that of the weights, else (224, 224, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         widths: channels of each of the four mlpconv layers; None in place of a number stands for `classes`. None: the
@@ -192,7 +193,8 @@ def NiNImageNet(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

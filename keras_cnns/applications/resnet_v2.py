@@ -107,32 +107,33 @@ def ResNet50V2(
 
     Layers: conv1, pool1, then the units: conv2_1_conv1, conv2_1_conv2, ..., conv2_1_add, conv2_1_out; a unit that
     changes the shape also has a shortcut, conv3_1_shortcut. Stages end at conv2_3_out, conv3_4_out, conv4_6_out,
-    conv5_3_out. Then post_bn, post_relu, gap, drop, fc, predictions; without top, the network ends before gap. Batch
-    normalization and ReLU precede each convolution NAME of a unit: NAME_bn, NAME_relu.
+    conv5_3_out. Then post_bn, post_relu, gap, drop, fc, predictions; with `include_top=False` the network ends before
+    gap. Batch normalization and ReLU precede each convolution NAME of a unit: NAME_bn, NAME_relu.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 32x32; None: the weights', else (224, 224, 3).
+        input_shape: (height, width, channels), at least 32x32; None: that of the weights, else (224, 224, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         stride_on: the convolution of stride 2 in the first bottleneck of a stage: "3x3", as in the authors' code, or
-            "1x1". None: the weights', else "3x3".
+            "1x1". None: that of the weights, else "3x3".
         shortcut: where the shape changes, "A" appends channels of zeros and "B" projects with a 1x1 convolution; "C"
-            projects in every unit. None: the weights', else "B".
+            projects in every unit. None: that of the weights, else "B".
         residual: whether units have shortcuts. False builds the plain network, whose degradation with depth the first
-            paper shows. None: the weights', else True.
+            paper shows. None: that of the weights, else True.
         dropout: share of the classifier's inputs to drop while training; the papers have none.
         kernel_initializer: initializer of all kernels; He's, as in the paper.
         bias_initializer: initializer of the classifier's bias; the convolutions have none.
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

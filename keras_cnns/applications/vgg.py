@@ -173,19 +173,19 @@ def VGG16(
     """Build VGG16 (Simonyan and Zisserman 2015).
 
     Column D of table 1: 13 convolutions and 3 dense layers; 138,357,544 parameters. Height and width may be None only
-    without top.
+    with `include_top=False`.
 
-    Layers: conv1_1, ..., pool1, conv2_1, ..., pool5, flatten, fc6, drop6, fc7, drop7, fc8, predictions. Without top,
-    the network ends at pool5.
+    Layers: conv1_1, ..., pool1, conv2_1, ..., pool5, flatten, fc6, drop6, fc7, drop7, fc8, predictions. With
+    `include_top=False` the network ends at pool5.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 32x32; None: the weights', else (224, 224, 3).
+        input_shape: (height, width, channels), at least 32x32; None: that of the weights, else (224, 224, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         dropout: share of fc6's and fc7's outputs to drop while training; section 3.1.
@@ -195,7 +195,8 @@ def VGG16(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.

@@ -43,30 +43,31 @@ def ZFNet(
     """Build ZFNet (Zeiler and Fergus 2014).
 
     It has 62,357,608 parameters. Pools round up: 55, 13, 6. The paper's contrast normalization across maps is
-    AlexNet's, with its constants. Height and width may be None only without top.
+    AlexNet's, with its constants. Height and width may be None only with `include_top=False`.
 
     Layers: conv1, pool1, norm1, conv2, pool2, norm2, conv3, conv4, conv5, pool5, flatten, fc6, drop6, fc7, drop7, fc8,
-    predictions. Without top, the network ends at pool5.
+    predictions. With `include_top=False` the network ends at pool5.
 
     Args:
         include_top: whether to end with the classifier; False ends with the feature maps before it.
         weights: None (random), a name from `list_weights`, or a .keras, .weights.h5 or .safetensors file.
         input_tensor: Keras tensor (batch, height, width, channels) to use as input.
-        input_shape: (height, width, channels), at least 47x47; None: the weights', else (224, 224, 3).
+        input_shape: (height, width, channels), at least 47x47; None: that of the weights, else (224, 224, 3).
         pooling: with include_top=False, None (feature maps), "avg" or "max" (vectors).
         classes: number of classes; a number other than the weights' leaves the classifier untrained, with a warning.
-            None: the weights', else 1000.
+            None: that of the weights, else 1000.
         classifier_activation: "softmax", or None for logits.
         name: name of the model.
         wide: whether conv3, conv4 and conv5 have 512, 1024 and 512 maps (table 2; 107,627,624 parameters) instead of
-            384, 384 and 256. None: the weights', else False.
+            384, 384 and 256. None: that of the weights, else False.
         dropout: share of fc6's and fc7's outputs to drop while training; section 3.
         kernel_initializer: initializer of all kernels; the paper sets all weights to 0.01.
         bias_initializer: initializer of all biases.
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, classes). Without top, to feature maps or, with `pooling`, to vectors (batch, channels).
+        float32 (batch, classes). With `include_top=False` it outputs feature maps or, with `pooling`, vectors (batch,
+        channels).
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
@@ -79,7 +80,7 @@ def ZFNet(
         >>> from keras_cnns import applications
         >>> model = applications.ZFNet(wide=True, include_top=False)
         >>> [model.get_layer(name).filters for name in ("conv3", "conv4", "conv5")]
-        []
+        [512, 1024, 512]
     """
     settings = check(
         "ZFNet",

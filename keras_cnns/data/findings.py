@@ -29,7 +29,7 @@ class Finding:
             - "imbalance": classes of very different size;
             - "gray": gray images among color images;
             - "small": small images.
-        text: one sentence.
+        text: the fault in one sentence.
         names: the images or classes concerned, empty if all are; for duplicates both images, joined by " = ".
     """
 

@@ -49,7 +49,7 @@ def _has_stray_markers(content: bytes) -> bool:
 
 
 def decoder_warning(content: bytes) -> str:
-    """Return libjpeg's warning of damage that it passes over.
+    """Return libjpeg's warning about damage that it tolerates.
 
     libjpeg prints the warning to stderr, and no Python library returns it. This function therefore captures stderr
     while TensorFlow decodes; text of other origin is written to stderr afterwards. Do not call it in several threads

@@ -27,9 +27,9 @@ def reading(*splits: Split) -> Iterator[None]:
         >>> from keras_cnns import data
         >>> from keras_cnns.data.read_errors import reading
         >>> split = data.open_source("digits").split("test")
-        >>> with reading(split):
-        ...     examples = sum(len(labels) for _, labels in data.make_dataset(split, data.Preprocessing((32, 32), 1), 64))
-        >>> examples
+        >>> batches = data.make_dataset(split, data.Preprocessing((32, 32), 1), 64)
+        >>> with reading(split):  # an error names the image file
+        ...     print(sum(len(labels) for images, labels in batches))
         360
     """
     for split in splits:

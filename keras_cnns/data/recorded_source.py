@@ -20,7 +20,8 @@ def reopen_source(
     """Reopen the source of a model's training, with the same splits.
 
     Args:
-        record: `ModelInfo.data` of the model: `Source.record()` and perhaps more; None: nothing is recorded.
+        record: `ModelInfo.data` of the model: `Source.record()` and perhaps more; None: nothing is recorded, and
+            `name` is needed.
         name: the source to open, as for `open_source`; None for the recorded one. A source other than the recorded one
             is opened with its own splits.
         data_dir: folder of tensorflow-datasets; None for the recorded one.

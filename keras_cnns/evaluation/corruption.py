@@ -149,9 +149,9 @@ def corrupt(images: Pixels, name: str, severity: int, random: np.random.Generato
     Examples:
         >>> import numpy as np
         >>> from keras_cnns import evaluation
-        >>> images = np.arange(16, dtype="uint8").reshape(1, 4, 4, 1)
-        >>> evaluation.corrupt(images, "brightness", severity=1)[0, 0, :, 0].tolist()
-        []
+        >>> images = np.array([0, 100, 200, 255], "uint8").reshape(1, 2, 2, 1)
+        >>> evaluation.corrupt(images, "brightness", severity=1).ravel().tolist()
+        [26, 126, 226, 255]
     """
     _check(name)
     if severity not in range(1, 6):

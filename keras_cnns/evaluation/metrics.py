@@ -46,8 +46,10 @@ class Result:
     Examples:
         >>> from keras_cnns import evaluation
         >>> result = evaluation.score([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1], ["cat", "dog"])
-        >>> result.per_class, result.confusion
-        ()
+        >>> print(f"{result.top1:.1%} of {result.examples} images")
+        66.7% of 3 images
+        >>> result.recall, result.confusion
+        ({'cat': 0.5, 'dog': 1.0}, ((1, 1), (0, 1)))
 
     Reference:
         Calibration: C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks, ICML 2017,

@@ -87,9 +87,9 @@ def draw_mistakes(
     Examples:
         >>> from keras_cnns import applications, data, evaluation
         >>> model, info = applications.NiN(weights="digits"), applications.weights_info("NiN", "digits")
-        >>> preprocessing, split = info.preprocessing, data.open_source("digits").split("test")
-        >>> probabilities, labels = evaluation.predict_split(model, split, preprocessing)
-        >>> evaluation.draw_mistakes(probabilities, labels, split, preprocessing, info.class_names, "mistakes.png", "Digits")
+        >>> split, records = data.open_source("digits").split("test"), (info.preprocessing, info.class_names)
+        >>> probabilities, labels = evaluation.predict_split(model, split, info.preprocessing)
+        >>> evaluation.draw_mistakes(probabilities, labels, split, *records, "mistakes.png", "Digits")
         True
     """
     true_class = probabilities[np.arange(len(labels)), labels]

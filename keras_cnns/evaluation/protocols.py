@@ -41,7 +41,7 @@ class Protocol:
     Attributes:
         name: name of the protocol, for `evaluate` and `cnn-evaluate --protocol`.
         scales: shorter sides to which the image is resized, as multiples of the longer side of the input, at least 1.
-            (): the shorter side of the preprocessing record, or 256/224 if it has none.
+            Empty: the shorter side of the preprocessing record, or 256/224 if it has none.
         squares: whether crops are taken from the left, center and right square of the resized image (top, center and
             bottom for an upright image) instead of from the whole.
         positions: (down, across) of each crop, from 0 (top or left edge) to 1 (bottom or right edge). The default is

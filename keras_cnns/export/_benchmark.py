@@ -91,9 +91,12 @@ class Benchmark:
         rows: tuple of `BenchmarkRow`: the model's first, then one per artifact.
 
     Examples:
-        >>> result = benchmark("model.keras", ["exports/model.tflite"])
-        >>> for row in result.rows:
-        ...     print(row.name, row.accuracy, row.timing(1).median)
+        >>> from keras_cnns import applications, export
+        >>> path = applications.weights_info("NiN", "digits").path
+        >>> report = export.export_model(path, "exports", "tflite")
+        >>> result = export.benchmark(path, report.artifacts[0].path, batches=1, rounds=2)
+        >>> [round(row.accuracy, 3) for row in result.rows]  # the model's and the artifact's
+        [0.997, 0.997]
     """
 
     images: str
@@ -154,7 +157,12 @@ def benchmark(
         ModuleNotFoundError: if a runtime is not installed.
 
     Examples:
-        >>> result = benchmark("model.keras", ["exports/model.onnx"], batches=(1, 8), threads=1)
+        >>> from keras_cnns import applications, export
+        >>> path = applications.weights_info("NiN", "digits").path
+        >>> report = export.export_model(path, "exports", "onnx")
+        >>> result = export.benchmark(path, report.artifacts[0].path, batches=(1, 8), threads=1, rounds=2)
+        >>> [[timing.batch for timing in row.timings] for row in result.rows]
+        [[1, 8], [1, 8]]
     """
     say = progress or (lambda text: None)
     batches = _check_numbers(batches, threads, rounds)

@@ -52,8 +52,12 @@ def verify(
         VerificationError: if the artifact's sha256 is not that of the manifest beside it, or it differs from the model.
 
     Examples:
-        >>> report = verify("exports/nin-digits.onnx", "model.keras")
-        >>> report.artifacts[0].parity.max_difference
+        >>> from keras_cnns import applications, export
+        >>> path = applications.weights_info("NiN", "digits").path
+        >>> written = export.export_model(path, "exports", "onnx")
+        >>> report = export.verify(written.artifacts[0].path, path)
+        >>> report.artifacts[0].parity.agreement
+        1.0
     """
     say = progress or (lambda text: None)
     artifact = Path(artifact)

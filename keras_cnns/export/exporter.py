@@ -74,9 +74,11 @@ def export_model(
         ModuleNotFoundError: if a runtime is not installed.
 
     Examples:
-        >>> report = export_model("runs/flowers/model.keras", "exports", ["tflite", "onnx"])
-        >>> report.artifacts[0].parity.agreement
-        1.0
+        >>> from keras_cnns import applications, export
+        >>> path = applications.weights_info("NiN", "digits").path  # or "runs/flowers/model.keras"
+        >>> report = export.export_model(path, "exports", ["tflite", "onnx"])
+        >>> [(artifact.path.name, artifact.parity.agreement) for artifact in report.artifacts]
+        [('nin-digits.tflite', 1.0), ('nin-digits.onnx', 1.0)]
     """
     say, options = progress or (lambda text: None), options or Options()
     formats = list(dict.fromkeys([formats] if isinstance(formats, str) else formats))

@@ -45,8 +45,10 @@ class Options:
         min_agreement: smallest share of images that must get the model's class; None: that of `quantize`.
 
     Examples:
-        >>> options = Options(quantize="int8", integer_only=True)
-        >>> report = export_model("runs/flowers/model.keras", "exports", ["tflite"], options)
+        >>> from keras_cnns import export
+        >>> options = export.Options(quantize="int8", integer_only=True)  # for export.export_model(..., options)
+        >>> options.static_batch
+        1
     """
 
     quantize: str = "none"

@@ -98,9 +98,10 @@ class Report:
         artifacts: tuple of `Artifact`.
 
     Examples:
-        >>> report = export_model("runs/flowers/model.keras", "exports", ["tflite", "onnx"])
-        >>> for artifact in report.artifacts:
-        ...     print(artifact.path, artifact.bytes, artifact.parity.agreement)
+        >>> from keras_cnns import applications, export
+        >>> report = export.export_model(applications.weights_info("NiN", "digits").path, "exports", "onnx")
+        >>> report.model, [artifact.format for artifact in report.artifacts]
+        ('nin-digits', ['onnx'])
     """
 
     model: str

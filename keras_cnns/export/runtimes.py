@@ -34,7 +34,8 @@ def format_of(path: typing.Path) -> str:
         ArgumentError: if the path has none of the formats' suffixes and is not the folder of a SavedModel.
 
     Examples:
-        >>> format_of("exports/nin-digits.onnx")
+        >>> from keras_cnns import export
+        >>> export.format_of("exports/nin-digits.onnx")
         'onnx'
     """
     for format in FORMATS.values():
@@ -78,8 +79,12 @@ def open_artifact(path: typing.Path, format: str | None = None) -> _runner.Runne
         ArgumentError: if the format is unknown.
 
     Examples:
-        >>> run = open_artifact("exports/nin-digits.onnx")
-        >>> probabilities = run(pixels)["probabilities"]
+        >>> import numpy as np
+        >>> from keras_cnns import applications, export
+        >>> report = export.export_model(applications.weights_info("NiN", "digits").path, "exports", "onnx")
+        >>> run = export.open_artifact(report.artifacts[0].path)
+        >>> run(np.zeros((1, 32, 32, 1), "uint8"))["probabilities"].shape
+        (1, 10)
     """
     format = format or format_of(path)
     if format not in FORMATS:

@@ -75,14 +75,14 @@ def callbacks(
         OutputError: if the folder cannot be made.
 
     Examples:
+        >>> import os
         >>> import numpy as np
         >>> from keras_cnns import applications, recipes, training
-        >>> model, recipe = applications.LeNet5Modern(), recipes.SHORT.replace(epochs=1)
         >>> images, labels = np.zeros((64, 28, 28, 1), "float32"), np.arange(64) % 10
-        >>> model = training.compile_model(model, recipe, steps_per_epoch=2)
-        >>> history = model.fit(images, labels, verbose=0, callbacks=training.callbacks("runs/mine", recipe))
-        >>> sorted(history.history)
-        ['accuracy', 'learning_rate', 'loss']
+        >>> model = training.compile_model(applications.LeNet5Modern(), recipes.SHORT, steps_per_epoch=2)
+        >>> history = model.fit(images, labels, verbose=0, callbacks=training.callbacks("runs/mine", recipes.SHORT))
+        >>> "log.csv" in os.listdir("runs/mine")
+        True
     """
     deciding: list[keras.callbacks.Callback] = []
     if recipe is not None and recipe.schedule == "plateau":

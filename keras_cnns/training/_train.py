@@ -118,8 +118,8 @@ def train(
 
     Examples:
         >>> from keras_cnns import applications, data, recipes, training
-        >>> source = data.open_source("digits")
-        >>> info = training.train(applications.LeNet5, source, recipes.SHORT.replace(epochs=1), "runs/lenet5", quiet=True)
+        >>> source, recipe = data.open_source("digits"), recipes.SHORT.replace(epochs=1)
+        >>> info = training.train(applications.LeNet5, source, recipe, "runs/lenet5", quiet=True)
         >>> info.metrics["test"]["examples"]
         360
     """

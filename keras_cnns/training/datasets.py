@@ -67,7 +67,7 @@ def make_datasets(
         >>> train, validation = data.open_source("digits").split("train").divide(0.1, seed=0)
         >>> batches, held_out = training.make_datasets(model, recipes.SHORT, preprocessing, train, validation)
         >>> len(batches), len(held_out)  # for model.fit(batches, validation_data=held_out)
-        ()
+        (41, 1)
     """
     one_hot = model.outputs[0].shape[-1] if recipe.soft_labels else None
     batches = make_dataset(

@@ -112,8 +112,8 @@ def distribution(
 
     Examples:
         >>> from keras_cnns import training
-        >>> distribution = training.distribution(1)  # "all" in training.train(..., distribution=...)
-        >>> distribution.processes, len(distribution.devices)
+        >>> distribution = training.distribution(1)  # or "all", for training.train(..., distribution=distribution)
+        >>> len(distribution.devices), distribution.processes
         (1, 1)
     """
     if devices != "all" and (isinstance(devices, bool) or not isinstance(devices, int) or devices < 1):
@@ -148,8 +148,11 @@ def use_device(name: str) -> None:
         ArgumentError: if there is no such device, or another one is in use already.
 
     Examples:
+        >>> import tensorflow as tf
         >>> from keras_cnns import training
         >>> training.use_device("cpu")
+        >>> tf.config.get_visible_devices("GPU")
+        []
     """
     if name not in ("auto", "cpu", "gpu"):
         raise ArgumentError(

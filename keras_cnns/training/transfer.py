@@ -71,7 +71,8 @@ def freeze(model: "keras.Model", names: Iterable[str]) -> None:
 
     Args:
         model: `keras.Model`.
-        names: names of its layers with weights; a pattern such as "conv*" freezes every layer that fits.
+        names: names of its layers with weights; a pattern such as "conv*" freezes every layer whose name
+            matches.
 
     Raises:
         ArgumentError: if a name or pattern fits no layer with weights, or if no weights are left to train. Nothing has
@@ -80,9 +81,9 @@ def freeze(model: "keras.Model", names: Iterable[str]) -> None:
     Examples:
         >>> from keras_cnns import applications, training
         >>> model = applications.LeNet5Modern()
-        >>> training.freeze(model, ["conv*"])
-        >>> [layer.name for layer in model.layers if layer.weights and layer.trainable]
-        []
+        >>> training.freeze(model, ["C*"])
+        >>> [layer.name for layer in model.layers if layer.trainable_weights]
+        ['F6', 'output']
     """
     names = _names(names, "names")
     known = {layer.name: layer for layer in model.layers if layer.weights}
