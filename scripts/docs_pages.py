@@ -228,10 +228,19 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 def on_page_markdown(markdown: str, page: "Page", **_: Any) -> str:
     """Point links to files of the repository at the copies that the site holds."""
-    up = "../" * page.file.src_uri.count("/")
-    for match, path in reversed(list(outside(page.file.src_uri, markdown))):
-        markdown = f"{markdown[: match.start(2)]}{up}files/{path.as_posix()}{markdown[match.end(2) :]}"
-    return markdown
+    return link_copies(page.file.src_uri, markdown)
+
+
+def link_copies(page: str, text: str) -> str:
+    """Return a page whose links stay within the site; of a link to a folder, the text stays."""
+    up = "../" * page.count("/")
+    for match, path in reversed(list(outside(page, text))):
+        if (ROOT / path).is_file():
+            text = f"{text[: match.start(2)]}{up}files/{path.as_posix()}{text[match.end(2) :]}"
+        else:
+            start, end = text.rindex("[", 0, match.start()), text.index(")", match.end())
+            text = f"{text[:start]}{text[start + 1 : match.start()]}{text[end + 1 :]}"
+    return text
 
 
 if __name__ == "__main__":

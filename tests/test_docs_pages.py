@@ -139,10 +139,14 @@ def test_the_navigation_names_every_page_and_no_other():
     assert sorted(named) == sorted(written | set(docs_pages.PAGES))
 
 
-def test_links_leave_docs_only_for_files_of_the_repository():
-    text = "[a](../../scripts/train_imagenet.py) [b](data.md) [c](../missing.py) [d](https://x.org/a)"
+def test_links_to_files_of_the_repository_lead_to_copies_and_those_to_folders_go():
+    text = (
+        "[a](../../scripts/train_imagenet.py) [b](data.md#top) [c](../missing.py) [d](https://x.org/a) [e](../../cli) f"
+    )
+    linked = text.replace("../../scripts", "../files/scripts").replace("[e](../../cli)", "e")
+    assert docs_pages.link_copies("guides/recipes.md", text) == linked
     found = docs_pages.outside("guides/recipes.md", text)
-    assert [str(path) for _, path in found] == ["scripts/train_imagenet.py"]
+    assert [str(path) for _, path in found] == ["scripts/train_imagenet.py", "cli"]
 
 
 CLAIMS = [
