@@ -8,6 +8,7 @@ from keras_cnns._lazy import dir_of
 
 with _quiet.starting():
     from keras_cnns.layers.channels import LocalResponseNormalization, Maxout, SplitConv2D, ZeroPadShortcut
+    from keras_cnns.layers.crf import DenseCRF
     from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
     from keras_cnns.layers.normalization import BatchNormalization
     from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
@@ -17,6 +18,7 @@ __all__ = [
     "CeilAveragePooling2D",
     "CeilMaxPooling2D",
     "ConnectionTableConv2D",
+    "DenseCRF",
     "LocalResponseNormalization",
     "Maxout",
     "RBFOutput",
