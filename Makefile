@@ -44,6 +44,7 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/training_steps.py
 	$(BIN)/python benchmarks/training_engine.py
 	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/devices.py
