@@ -49,6 +49,7 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/devices.py
 	$(BIN)/python benchmarks/exports.py
+	$(BIN)/python scripts/speed_table.py
 
 # Measures every network that ships on its test split again
 accuracy: .venv/.installed

@@ -14,7 +14,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,7 @@ def write(name: str, rows: Sequence[dict[str, Any]], partial: bool = False) -> N
     }
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    runs = json.loads(path.read_text("utf8"))["runs"] if path.exists() else []
-    text = json.dumps({"runs": merge(runs, run, partial)}, indent=1, ensure_ascii=False)
+    text = json.dumps({"runs": merge(read(name), run, partial)}, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", "utf8")
     print(f"written to {os.path.relpath(path)}")
 
@@ -135,15 +134,14 @@ def merge(runs: Sequence[dict[str, Any]], new: dict[str, Any], partial: bool) ->
     return [*merged, new]
 
 
-def read(name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield each row of results/NAME.json with its run.
+def read(name: str) -> list[dict[str, Any]]:
+    """Return the runs in results/NAME.json; [] if there is no such file.
 
     Args:
         name: of the file, without suffix.
     """
-    for run in json.loads((RESULTS / f"{name}.json").read_text("utf8"))["runs"]:
-        for row in run["rows"]:
-            yield row, run
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf8"))["runs"] if path.exists() else []
 
 
 def machine() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,11 @@ def rows(**seconds):
 
 
 def stored(common):
-    return [(row["case"], row["seconds"], run["class"], run.get("limited to")) for row, run in common.read("speed")]
+    return [
+        (row["case"], row["seconds"], run["class"], run.get("limited to"))
+        for run in common.read("speed")
+        for row in run["rows"]
+    ]
 
 
 def test_a_run_replaces_only_its_own_machines_rows_of_the_same_case(common, monkeypatch):
@@ -47,7 +52,7 @@ def test_a_run_replaces_only_its_own_machines_rows_of_the_same_case(common, monk
     assert stored(common)[0] == ("b", 2, "AVX-512", None) and stored(common)[-1] == ("a", 5, "AVX-512", None)
     common.write("speed", rows(c=6))  # not partial: cases that are no longer measured go, on this machine
     assert stored(common) == [("a", 3, "AMX", None), ("a", 4, "AVX2", "AVX2"), ("c", 6, "AVX-512", None)]
-    run = json.loads((common.RESULTS / "speed.json").read_text("utf8"))["runs"][-1]
+    run = common.read("speed")[-1]
     assert run["date"] and run["versions"]["keras"] and run["command"].startswith("python ")
 
 
@@ -75,3 +80,19 @@ def test_result_files_name_the_machine_of_every_row(common):
     for path in (ROOT / "benchmarks" / "results").glob("*.json"):
         for run in json.loads(path.read_text("utf8"))["runs"]:
             assert run["rows"] and all(run[key] for key in ("class", "machine", "date", "command", "versions"))
+
+
+def test_the_page_of_speeds_is_up_to_date(monkeypatch):
+    """`python scripts/speed_table.py` writes it."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    script = runpy.run_path(str(ROOT / "scripts" / "speed_table.py"))
+    text = script["page"]()
+    assert (ROOT / "docs" / "guides" / "speed.md").read_text("utf8") == text
+    stored = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
+    assert stored <= set(script["BENCHMARKS"])
+
+
+def test_make_bench_runs_every_benchmark():
+    programs = {path.name for path in (ROOT / "benchmarks").glob("*.py") if "argparse" in path.read_text("utf8")}
+    makefile = (ROOT / "Makefile").read_text("utf8")
+    assert programs and {name for name in programs if f"python benchmarks/{name}" not in makefile} == set()
