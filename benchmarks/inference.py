@@ -88,9 +88,16 @@ def build(name: str) -> Any:
     room = keras.applications if builder.startswith("keras.") else applications
     model = getattr(room, builder.rpartition(".")[2])(weights=weights)
     random = np.random.default_rng(0)
+    normalizations = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     for layer in model.layers:
-        if type(layer).__name__ == "BatchNormalization":
-            layer.set_weights([random.uniform(0.8, 1.2, value.shape) for value in layer.get_weights()])
+        for variable in layer.trainable_variables if weights is None else ():
+            if variable.name in ("gamma", "beta", "bias"):
+                center = float(variable.name == "gamma")
+                variable.assign(center + random.uniform(-0.2, 0.2, variable.shape))
+    for layer in normalizations:
+        layer.momentum = 0.0  # so that one step in training mode sets the statistics, and activations keep their size
+    if normalizations:
+        model(random.normal(size=(8, *model.input_shape[1:])).astype("float32"), training=True)
     return model
 
 
@@ -236,7 +243,8 @@ def _open_tensorflow(column: str, path: str) -> Opened:
 def serve(runtime: str, column: str, folder: Path) -> None:
     """Time calls of a file, once for each batch size that comes on stdin.
 
-    The first line of stdout has the largest difference from the Keras model's outputs, or null for pixels.
+    The first line of stdout has the largest difference from the Keras model's outputs, relative to their range, or null
+    for pixels.
     """
     channel = os.fdopen(os.dup(1), "w")  # a copy of stdout, so that what a runtime prints does not mix with answers
     os.dup2(2, 1)
@@ -246,7 +254,7 @@ def serve(runtime: str, column: str, folder: Path) -> None:
     if opened.dtype == "uint8":
         difference, images = None, np.random.default_rng(0).integers(0, 256, images.shape, dtype="uint8")
     else:
-        difference = float(np.abs(opened.run(opened.as_input(images)) - outputs).max())
+        difference = float(np.abs(opened.run(opened.as_input(images)) - outputs).max() / np.ptp(outputs))
     print(json.dumps(difference), file=channel, flush=True)
     for line in sys.stdin:
         batch = opened.as_input(np.resize(images, (int(line), *images.shape[1:])))
