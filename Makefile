@@ -46,11 +46,13 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/training_steps.py
 	$(BIN)/python benchmarks/training_engine.py
 	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/devices.py
 	$(BIN)/python benchmarks/exports.py
 	$(BIN)/python benchmarks/dense_crf.py
+	$(BIN)/python scripts/speed_table.py
 
 # Measures every network that ships on its test split again
 accuracy: .venv/.installed

@@ -1,8 +1,10 @@
 """Speed of the input pipeline, and the time until the first batch.
 
-    python benchmarks/input_pipeline.py [--rounds 7] [--folder PHOTOGRAPHS]
+    python benchmarks/input_pipeline.py [--rounds 7] [--folder PHOTOGRAPHS] [--only jpeg] [--torch-python PYTHON]
 
-`make_dataset` is compared with a naive tf.data pipeline, which maps over images and then makes batches:
+`make_dataset` is compared with a naive tf.data pipeline, which maps over images and then makes batches, and on JPEG
+files with PyTorch's DataLoader and torchvision's transforms v2 in two workers (torch_loader.py). PYTHON is the
+interpreter that has torch and torchvision; without them that column is missing.
 
 - JPEG files at 224 pixels, batch 64, shuffled, randomly cropped and mirrored. The naive pipeline decodes the whole
   image, then crops and resizes. Both normalize, or `make_dataset` outputs uint8 and leaves that to the training step.
@@ -16,6 +18,7 @@ and 64 of 1000x750 are made.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import json
@@ -41,6 +44,7 @@ from keras_cnns.data.splits import ArraySplit
 
 LARGE = Preprocessing((224, 224), shorter_side=256, mean=(124.0, 117.0, 104.0), scale=(0.017,))
 SMALL = Preprocessing((32, 32), mean=(124.0, 117.0, 104.0), scale=(0.017,))
+TORCH_GOAL = 1.2
 FILES = 100_000
 PASS = 1024  # images of 224 pixels per pass
 FIRST_BATCH = """
@@ -143,8 +147,68 @@ class Case:
     normalize: bool = True
 
 
-def compare(case: Case, rounds: int) -> dict[str, Any]:
-    """Return the row of a case."""
+class TorchLoader:
+    """A process with a DataLoader of the same files; a call reads one pass.
+
+    Args:
+        python: interpreter that has torch and torchvision.
+        case: what to read.
+        decoder: "Pillow" or "torchvision".
+    """
+
+    def __init__(self, python: str, case: Case, decoder: str) -> None:
+        program = Path(__file__).with_name("torch_loader.py")
+        self.process = subprocess.Popen([python, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.request: dict[str, Any] = {
+            "files": [os.fspath(item) for item in case.split.items],
+            "crop": "area" if case.function is area_crop_flip else "resize",
+            "side": case.record.size[0],
+            "shorter side": case.record.shorter_side,
+            "normalize": case.normalize,
+            "decoder": decoder,
+            "batch": case.batch,
+            "workers": 2,
+        }
+        self._send(json.dumps(self.request))
+
+    def _send(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def __call__(self) -> None:
+        """Read one pass."""
+        assert self.process.stdout is not None
+        self._send("")
+        count = self.process.stdout.readline()
+        if count.strip() != str(len(self.request["files"])):
+            raise SystemExit(f"torch_loader.py stopped: exit code {self.process.wait()}")
+
+    def __enter__(self) -> "TorchLoader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def torch_version(python: str) -> str:
+    """Return the versions of torch and torchvision that an interpreter has; "" without them."""
+    program = "import torch, torchvision; print(f'torch {torch.__version__}, torchvision {torchvision.__version__}')"
+    done = subprocess.run([python, "-c", program], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def compare(case: Case, rounds: int, torch_python: str = "", torch: str = "") -> list[dict[str, Any]]:
+    """Return the rows of a case.
+
+    Args:
+        case: what to compare.
+        rounds: passes of each pipeline.
+        torch_python: interpreter that has torch and torchvision; "": PyTorch is left out.
+        torch: their versions.
+    """
     ours = make_dataset(
         case.split,
         case.record,
@@ -153,11 +217,25 @@ def compare(case: Case, rounds: int) -> dict[str, Any]:
         augmentation=case.augmentation,
         normalize=case.normalize,
     )
-    functions = {"make_dataset": read_all(ours), "naive": read_all(naive(case.split, case.function, case.batch))}
-    times = common.interleave(functions, rounds)
-    row = common.row(case.title, times, "make_dataset", "naive", case.goal)
-    rate = {name: round(case.split.examples / seconds) for name, seconds in row["seconds"].items()}
-    return {**row, "images a second": rate}
+    naive_data = naive(case.split, case.function, case.batch)
+    functions: dict[str, Callable[[], Any]] = {"make_dataset": read_all(ours), "naive": read_all(naive_data)}
+    with contextlib.ExitStack() as stack:
+        loaders = []
+        if torch_python:
+            for decoder in ("Pillow", "torchvision"):
+                loaders.append(f"DataLoader, {decoder}")
+                functions[loaders[-1]] = stack.enter_context(TorchLoader(torch_python, case, decoder))
+        times = common.interleave(functions, rounds)
+    rows = [common.row(case.title, times, "make_dataset", "naive", case.goal)]
+    if loaders:
+        fastest = min(loaders, key=lambda loader: statistics.median(times[loader]))
+        row = common.row(f"{case.title}, beside PyTorch", times, "make_dataset", fastest, TORCH_GOAL)
+        rows.append({**row, "PyTorch": torch})
+    for row in rows:
+        row["images a second"] = {
+            name: round(case.split.examples / seconds) for name, seconds in row["seconds"].items()
+        }
+    return rows
 
 
 def first_batch(rounds: int, folder: Path) -> dict[str, Any]:
@@ -189,12 +267,11 @@ def first_batch(rounds: int, folder: Path) -> dict[str, Any]:
     return row
 
 
-def main() -> None:
-    """Measure and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--folder", type=Path, help="photographs, JPEG files in class folders")
-    arguments = parser.parse_args()
+def jpeg(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows of JPEG files."""
+    torch = torch_version(arguments.torch_python)
+    if not torch:
+        print(f"{arguments.torch_python} has no torch and torchvision: the DataLoader is left out")
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.folder:
@@ -206,9 +283,8 @@ def main() -> None:
             }
         for name, folder in folders.items():
             split = open_source(folder).split("train")
-            split = split.take(
-                np.resize(np.arange(split.examples), PASS)
-            )  # long, so that its start and end do not count
+            # Long, so that its start and end do not count
+            split = split.take(np.resize(np.arange(split.examples), PASS))
             for label, function, augmentation in (
                 ("area and aspect", area_crop_flip, "inception-crop"),
                 ("resize and crop", resize_crop_flip, "crop-flip"),
@@ -216,14 +292,37 @@ def main() -> None:
                 for out, normalize in (("uint8", False), ("normalized", True)):
                     title = f"{name}, {label}, {out}"
                     case = Case(title, 1.25, split, LARGE, 64, function, augmentation, normalize)
-                    rows.append(compare(case, arguments.rounds))
+                    rows += compare(case, arguments.rounds, arguments.torch_python if torch else "", torch)
+    return rows
+
+
+def small(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the row of small images in memory."""
     images = np.random.default_rng(0).integers(0, 256, (20_000, 32, 32, 3), dtype="uint8")
     split = ArraySplit(images, np.arange(20_000) % 10)
     case = Case("32 px, pad-crop-flip", 3.0, split, SMALL, 128, pad_crop_flip, "pad-crop-flip")
-    rows.append(compare(case, arguments.rounds))
+    return compare(case, arguments.rounds)
+
+
+def many_files(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the row of the first batch of many files."""
     with tempfile.TemporaryDirectory() as temporary:
-        rows.append(first_batch(3, Path(temporary)))
-    common.write("input_pipeline", rows)
+        return [first_batch(3, Path(temporary))]
+
+
+MEASURES = {"jpeg": jpeg, "small": small, "first-batch": many_files}
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="photographs, JPEG files in class folders")
+    parser.add_argument("--only", choices=MEASURES, action="append")
+    parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has torch and torchvision")
+    arguments = parser.parse_args()
+    rows = [row for name in arguments.only or MEASURES for row in MEASURES[name](arguments)]
+    common.write("input_pipeline", rows, partial=bool(arguments.only))
 
 
 if __name__ == "__main__":

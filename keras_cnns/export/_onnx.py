@@ -15,6 +15,7 @@ from onnx import numpy_helper, version_converter
 
 from keras_cnns.export.formats import OPSET
 
+PLAIN = (b"NOTSET", b"VALID")  # values of `auto_pad` that add no padding
 LARGE = 16_384  # values; smaller weights cost little, and the converter can fold them
 
 
@@ -86,6 +87,7 @@ class _Constants:
         """Fold nodes into constants, and write those into the graph."""
         self._fold_moves()
         self._fold_scales()
+        self._fold_pads()
         used = {name for node in self.graph.node for name in _names_read(node)}
         del self.graph.initializer[:]
         for name, array in self.arrays.items():
@@ -139,6 +141,46 @@ class _Constants:
         if operands[0].shape not in ((channels, 1, 1), (1, channels, 1, 1)):
             return None, None
         return users[0], operands[0].reshape(-1)
+
+    def _fold_pads(self):
+        """Let a max pool pad by itself where zeros around it change nothing.
+
+        After a ReLU no value is below the zeros, so that they are never alone the largest: a window is wider than its
+        padding. Runtimes then keep the layout that their convolutions use.
+        """
+        producers = {name: node for node in self.graph.node for name in node.output}
+        outputs = {value.name for value in self.graph.output}
+        for pad in [node for node in self.graph.node if node.op_type == "Pad"]:
+            before = producers.get(pad.input[0])
+            users = [node for node in self.graph.node if pad.output[0] in _names_read(node)]
+            if before is None or before.op_type != "Relu" or len(users) != 1 or pad.output[0] in outputs:
+                continue
+            (pool,) = users
+            pads = self._zeros_around_images(pad)
+            settings = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in pool.attribute}
+            if pads is None or pool.op_type != "MaxPool" or settings.get("auto_pad", b"NOTSET") not in PLAIN:
+                continue
+            if any(settings.get("pads", ())) or max(pads) >= min(settings["kernel_shape"]):
+                continue
+            kept = [attribute for attribute in pool.attribute if attribute.name not in ("auto_pad", "pads")]
+            del pool.attribute[:]
+            pool.attribute.extend([*kept, onnx.helper.make_attribute("pads", pads)])
+            pool.input[0] = pad.input[0]
+            self.graph.node.remove(pad)
+
+    def _zeros_around_images(self, pad):
+        """Return a Pad node's four sizes [top, left, bottom, right], or None if it does anything else."""
+        settings = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in pad.attribute}
+        sizes, value, axes = [*pad.input[1:], "", ""][:3]  # the last two are optional
+        known = sizes in self.arrays and (not value or value in self.arrays)
+        if not known or axes or settings.get("mode", b"constant") != b"constant":
+            return None
+        if value and self.arrays[value].any():
+            return None
+        sides = self.arrays[sizes].reshape(2, -1)
+        if sides.shape[1] != 4 or sides[:, :2].any() or (sides < 0).any():
+            return None
+        return [int(side) for side in sides[:, 2:].reshape(-1)]
 
     def _replace(self, node, place, array):
         """Give a node a new constant, which no other node uses."""

@@ -5,7 +5,9 @@ import collections
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import tensorflow as tf
 from families import random_images, randomize, small
 
 from keras_cnns.data import Preprocessing
@@ -68,6 +70,27 @@ def test_a_layer_that_is_used_twice_gets_two_weights(tmp_path, monkeypatch):
     assert np.ptp(model.predict(random_images(model, 2), verbose=0)) > 0.1
     graph = exported(model, tmp_path)
     assert [node.op_type for node in graph.node].count("Conv") == 2
+
+
+@pytest.mark.parametrize(
+    "activation, value, folded", [("relu", 0.0, True), (None, 0.0, False), ("relu", 1.0, False)], ids=str
+)
+def test_max_pools_pad_by_themselves_where_zeros_change_nothing(activation, value, folded):
+    """Only after a ReLU is zero the smallest value. The file is compared with TensorFlow's results."""
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 8)).astype("float32")
+
+    def compute(image, variables):
+        y = tf.nn.conv2d(image, variables[0], 1, "VALID")
+        y = tf.nn.relu(y) if activation else y - 4.0
+        y = tf.pad(y, [(0, 0), (1, 1), (0, 2), (0, 0)], constant_values=value)
+        return {"pooled": tf.nn.max_pool2d(y, 3, 2, "VALID")}
+
+    proto = _onnx.convert(compute, [kernel], (), tf.TensorSpec((None, 12, 12, 3), tf.float32, "image"), 17)
+    assert ("Pad" not in {node.op_type for node in proto.graph.node}) == folded
+    images = np.random.default_rng(1).normal(size=(2, 12, 12, 3)).astype("float32")
+    (pooled,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(["pooled"], {"image": images})
+    expected = compute(images, [kernel])["pooled"]
+    assert np.abs(pooled - expected).max() < 1e-5
 
 
 def test_recurrent_layers_become_recurrent_operators(tmp_path):
