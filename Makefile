@@ -48,6 +48,7 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/devices.py
 	$(BIN)/python benchmarks/exports.py
+	$(BIN)/python benchmarks/exports.py --foreign ConvNeXtTiny DenseNet121 EfficientNetV2B0 MobileNetV2 MobileNetV3Small
 
 # Measures every network that ships on its test split again
 accuracy: .venv/.installed

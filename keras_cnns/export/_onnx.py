@@ -13,6 +13,8 @@ import tensorflow as tf
 import tf2onnx
 from onnx import numpy_helper, version_converter
 
+from keras_cnns import typing
+from keras_cnns._quiet import quiet
 from keras_cnns.export.formats import OPSET
 
 LARGE = 16_384  # values; smaller weights cost little, and the converter can fold them
@@ -24,6 +26,7 @@ def convert(
     constant: Collection[int],
     input_spec: tf.TensorSpec,
     opset: int,
+    say: typing.Log = lambda step: None,
 ) -> onnx.ModelProto:
     """Return the ONNX model of a function.
 
@@ -34,6 +37,7 @@ def convert(
         constant: places of the variables that the converter must see as constants, however large.
         input_spec: shape, type and name of the input.
         opset: version of ONNX's operators.
+        say: function called with the name of each step, before it begins.
 
     Returns:
         The model, whose only input is that of `input_spec`.
@@ -46,12 +50,18 @@ def convert(
         large = dict(zip(names, weights, strict=True))
         return compute(image, [large.get(k, value) for k, value in enumerate(variables)])
 
-    captured = _captured_arrays(function.get_concrete_function())
+    say("tracing the network")
+    with quiet():
+        captured = _captured_arrays(function.get_concrete_function())
+    say("converting it")
     written_opset = min(opset, OPSET)  # tf2onnx writes up to 18, and there puts transposes around global pooling
-    proto, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=written_opset)
-    if written_opset != opset:  # converted now, while large weights are still inputs, so that nothing is copied
-        proto = version_converter.convert_version(proto, opset)
-        proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
+    with quiet():
+        signature = function.input_signature
+        proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=written_opset)
+        if written_opset != opset:  # converted now, while large weights are still inputs, so that nothing is copied
+            proto = version_converter.convert_version(proto, opset)
+            proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
+    say("folding constants")
     arrays = {**{name: variables[k] for k, name in names.items()}, **captured}
     kept_inputs = [value for value in proto.graph.input if value.name not in arrays]
     del proto.graph.input[:]
