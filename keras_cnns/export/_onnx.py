@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf2onnx
 from onnx import numpy_helper, version_converter
 
-from keras_cnns import typing
+from keras_cnns import _keras, typing
 from keras_cnns._quiet import quiet
 from keras_cnns.export.formats import OPSET
 
@@ -56,8 +56,7 @@ def convert(
     say("converting it")
     written_opset = min(opset, OPSET)  # tf2onnx writes up to 18, and there puts transposes around global pooling
     with quiet():
-        signature = function.input_signature
-        proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=written_opset)
+        proto = _run_tf2onnx(function, written_opset)
         if written_opset != opset:  # converted now, while large weights are still inputs, so that nothing is copied
             proto = version_converter.convert_version(proto, opset)
             proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
@@ -68,6 +67,20 @@ def convert(
     proto.graph.input.extend(kept_inputs)
     _Constants(proto.graph, arrays).fold_and_write()
     return proto
+
+
+def _run_tf2onnx(function, opset):
+    """Return tf2onnx's model of a `tf.function`."""
+
+    def run():
+        proto, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=opset)
+        return proto
+
+    try:
+        with _keras.failing_optimizers():
+            return run()
+    except Exception:  # slower, and without the optimizer that failed
+        return run()
 
 
 def _captured_arrays(concrete):
