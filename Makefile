@@ -51,6 +51,7 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/devices.py
 	$(BIN)/python benchmarks/exports.py
+	$(BIN)/python benchmarks/exports.py --foreign ConvNeXtTiny DenseNet121 EfficientNetV2B0 MobileNetV2 MobileNetV3Small
 	$(BIN)/python benchmarks/dense_crf.py
 	$(BIN)/python scripts/speed_table.py
 

@@ -1,15 +1,18 @@
 """Time, memory and size of exports, compared with plain Keras and tf2onnx.
 
     python benchmarks/exports.py [--rounds 3] [--network ResNet50] [--all-formats VGG16] [--shipped nin:digits]
+    python benchmarks/exports.py --foreign ConvNeXtTiny MobileNetV2
 
 Each export runs in a separate process. `--all-formats` also exports that network, at its published size, to every
 format, and verifies it. `--shipped` runs the whole command `cnn-export` for shipped weights, and compares the size and
-accuracy of int8 with float32's.
+accuracy of int8 with float32's. `--foreign` runs that command for models of keras.applications instead, and keeps the
+other rows. Its goal is for a machine that does nothing else; on a busy one, read the seconds of the processor.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -50,6 +53,29 @@ print(json.dumps({
     "seconds": round(seconds, 2),
     "bytes over weights": round(sum(file.stat().st_size for file in files) / (4 * model.count_params()), 3),
 }))
+"""
+
+SIDE = 96  # of the foreign models' images, in pixels
+FOREIGN = """
+import os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import sys
+import keras_cnns  # before keras, because it chooses TensorFlow's kernels
+import keras
+import numpy as np
+
+name, side, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+keras.utils.set_random_seed(0)
+model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classifier_activation=None)
+# With random weights, statistics of 0 and 1 would give all images the same output, and nothing could be verified
+layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+momenta = [layer.momentum for layer in layers]
+for layer in layers:
+    layer.momentum = 0.0
+model(np.random.default_rng(0).integers(0, 256, (32, side, side, 3)).astype("float32"), training=True)
+for layer, momentum in zip(layers, momenta):
+    layer.momentum = momentum
+model.save(path)
 """
 
 
@@ -164,6 +190,50 @@ def shipped(name: str, rounds: int) -> dict[str, Any]:
     }
 
 
+def foreign(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a model of keras.applications: each format alone, then all together.
+
+    Args:
+        name: of the builder.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, f"{name}.keras")
+        done = subprocess.run([sys.executable, "-c", FOREIGN, name, str(SIDE), file], capture_output=True, text=True)
+        if done.returncode:
+            return [{"case": name, "failed": done.returncode, "because": done.stderr.strip().splitlines()[-1:]}]
+        for format in ("saved_model", "tflite", "onnx", "all"):
+            case = f"cnn-export {name}.keras --format {format}"
+            before = _processor_seconds()
+            try:
+                seconds, report = command(file, "--format", format)
+            except subprocess.CalledProcessError as error:
+                rows.append(
+                    {"case": case, "failed": error.returncode, "because": error.stderr.strip().splitlines()[-1:]}
+                )
+                print(rows[-1], flush=True)
+                continue
+            row = {
+                "case": case,
+                "seconds": round(seconds, 1),
+                "seconds of the processor": round(_processor_seconds() - before, 1),
+                "seconds of writing": {artifact["format"]: artifact["seconds"] for artifact in report["artifacts"]},
+                "goal": "60 s",
+            }
+            print(
+                f"{case}: {row['seconds']} s, of the processor {row['seconds of the processor']} s (goal 60)",
+                flush=True,
+            )
+            rows.append(row)
+    return rows
+
+
+def _processor_seconds() -> float:
+    """Return the processor's seconds of all finished child processes, and of theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -171,7 +241,12 @@ def main() -> None:
     parser.add_argument("--network", default="ResNet50")
     parser.add_argument("--all-formats", default="VGG16")
     parser.add_argument("--shipped", default="nin:digits")
+    parser.add_argument("--foreign", nargs="+", metavar="NAME", default=())
     arguments = parser.parse_args()
+    if arguments.foreign:
+        rows = [row for name in arguments.foreign for row in foreign(name)]
+        common.write("exports", rows, partial=True)
+        sys.exit(any("failed" in row for row in rows))
     rows = [shipped(arguments.shipped, arguments.rounds)]
     rows.append(compare("saved_model", arguments.network, arguments.rounds, "ours at most 1.05 times the weights"))
     rows.append(compare("onnx", arguments.network, arguments.rounds, "2.5 times the seconds, 4 times the peak GB"))

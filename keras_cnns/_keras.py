@@ -1,4 +1,4 @@
-"""The private parts of Keras, TensorFlow, JAX and tensorflow-datasets that are used.
+"""The private parts of Keras, TensorFlow, tf2onnx, JAX and tensorflow-datasets that are used.
 
 Each function here touches one name that its library does not document, and may change or remove in any version. Its
 docstring says why the name is needed, since when it has been there, and what would replace it.
@@ -13,7 +13,9 @@ Importing this module imports none of the libraries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +163,7 @@ def use_seeds(layer: keras.Layer, seeds: keras.random.SeedGenerator) -> None:
     layer._get_seed_generator = lambda backend=None: seeds
 
 
-# ---- TensorFlow, JAX, tensorflow-datasets
+# ---- TensorFlow, tf2onnx, JAX, tensorflow-datasets
 
 
 def tflite_schema() -> ModuleType:
@@ -174,6 +176,26 @@ def tflite_schema() -> ModuleType:
     from tensorflow.lite.python import schema_py_generated
 
     return schema_py_generated
+
+
+@contextlib.contextmanager
+def failing_optimizers() -> Iterator[None]:
+    """Let an optimizer of tf2onnx that fails raise its error within the context.
+
+    Why: outside of it, such an optimizer is skipped. For that tf2onnx copies the whole graph before each of some two
+    dozen passes, in a fifth of the time of a conversion.
+    Since: tf2onnx 1.17 or earlier, `tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS`, an environment variable.
+    Replacement: an argument of `tf2onnx.convert.from_function`.
+    """
+    name = "TF2ONNX_CATCH_ERRORS"
+    before = os.environ.get(name)
+    os.environ[name] = "FALSE"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def jax_coordination_client() -> Any | None:

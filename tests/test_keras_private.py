@@ -138,6 +138,30 @@ def test_the_schema_of_tflite_files():
     assert callable(schema.BufferT) and callable(schema.MetadataT)
 
 
+def test_optimizers_of_tf2onnx_fail_where_they_are_told_to(monkeypatch):
+    import tensorflow as tf
+    from tf2onnx import convert, optimizer
+
+    class Failing:
+        def optimize(self, graph, iteration):
+            raise RuntimeError("this optimizer fails")
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, "x")])
+    def add_one(x):
+        return {"y": x + 1.0}
+
+    monkeypatch.setattr(optimizer, "_optimizers", {"failing": Failing})
+    arguments = {"function": add_one, "input_signature": add_one.input_signature, "opset": 17}
+    with _keras.failing_optimizers(), pytest.raises(RuntimeError, match="this optimizer fails"):
+        convert.from_function(**arguments)
+    skipped, _ = convert.from_function(**arguments)
+    # The export does without the optimizer too
+    from keras_cnns.export import _onnx
+
+    for proto in (skipped, _onnx._run_tf2onnx(add_one, 17)):
+        assert "Add" in {node.op_type for node in proto.graph.node}
+
+
 def test_one_process_has_no_coordination_client():
     pytest.importorskip("jax")
     from jax._src.lib import _jax

@@ -13,6 +13,8 @@ import tensorflow as tf
 import tf2onnx
 from onnx import numpy_helper, version_converter
 
+from keras_cnns import _keras, typing
+from keras_cnns._quiet import quiet
 from keras_cnns.export.formats import OPSET
 
 PLAIN = (b"NOTSET", b"VALID")  # values of `auto_pad` that add no padding
@@ -25,6 +27,7 @@ def convert(
     constant: Collection[int],
     input_spec: tf.TensorSpec,
     opset: int,
+    say: typing.Log = lambda step: None,
 ) -> onnx.ModelProto:
     """Return the ONNX model of a function.
 
@@ -35,6 +38,7 @@ def convert(
         constant: places of the variables that the converter must see as constants, however large.
         input_spec: shape, type and name of the input.
         opset: version of ONNX's operators.
+        say: function called with the name of each step, before it begins.
 
     Returns:
         The model, whose only input is that of `input_spec`.
@@ -47,18 +51,37 @@ def convert(
         large = dict(zip(names, weights, strict=True))
         return compute(image, [large.get(k, value) for k, value in enumerate(variables)])
 
-    captured = _captured_arrays(function.get_concrete_function())
+    say("tracing the network")
+    with quiet():
+        captured = _captured_arrays(function.get_concrete_function())
+    say("converting it")
     written_opset = min(opset, OPSET)  # tf2onnx writes up to 18, and there puts transposes around global pooling
-    proto, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=written_opset)
-    if written_opset != opset:  # converted now, while large weights are still inputs, so that nothing is copied
-        proto = version_converter.convert_version(proto, opset)
-        proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
+    with quiet():
+        proto = _run_tf2onnx(function, written_opset)
+        if written_opset != opset:  # converted now, while large weights are still inputs, so that nothing is copied
+            proto = version_converter.convert_version(proto, opset)
+            proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
+    say("folding constants")
     arrays = {**{name: variables[k] for k, name in names.items()}, **captured}
     kept_inputs = [value for value in proto.graph.input if value.name not in arrays]
     del proto.graph.input[:]
     proto.graph.input.extend(kept_inputs)
     _Constants(proto.graph, arrays).fold_and_write()
     return proto
+
+
+def _run_tf2onnx(function, opset):
+    """Return tf2onnx's model of a `tf.function`."""
+
+    def run():
+        proto, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=opset)
+        return proto
+
+    try:
+        with _keras.failing_optimizers():
+            return run()
+    except Exception:  # slower, and without the optimizer that failed
+        return run()
 
 
 def _captured_arrays(concrete):

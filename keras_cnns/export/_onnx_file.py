@@ -28,13 +28,15 @@ def write(job: Job, path: Path) -> None:
         path: the file.
     """
     prepared, options = job.prepared, job.prepared.options
+    servable = Servable(prepared, options.input_type, options.layout or "nhwc")
+    weights = [tensor.numpy() for tensor in servable.tensors]
+    spec = servable.serve.input_signature[0]
+    opset = options.opset or (OPSET_INT8 if options.quantize == "int8" else OPSET)
+    # tf2onnx recognizes a recurrent layer by its weights, which must be constants for it
+    proto = _onnx.convert(servable.compute, weights, servable.recurrent, spec, opset, job.say)
+    if job.calibration:
+        job.say("fitting the ranges of activations")
     with quiet():
-        servable = Servable(prepared, options.input_type, options.layout or "nhwc")
-        weights = [tensor.numpy() for tensor in servable.tensors]
-        spec = servable.serve.input_signature[0]
-        opset = options.opset or (OPSET_INT8 if options.quantize == "int8" else OPSET)
-        # tf2onnx recognizes a recurrent layer by its weights, which must be constants for it
-        proto = _onnx.convert(servable.compute, weights, servable.recurrent, spec, opset)
         exact_nodes, noise = _exact_nodes(proto, prepared.model), None
         if options.quantize == "float16":
             proto = _to_float16(proto, exact_nodes)

@@ -157,11 +157,13 @@ class Job:
         prepared: the model.
         card: the artifact's description of itself, as JSON values.
         calibration: images that activations are fitted on, where the quantization needs them.
+        say: function called with the name of each step of the writing, before it begins.
     """
 
     prepared: Prepared
     card: Mapping[str, Any]
     calibration: Calibration | None = None
+    say: typing.Log = lambda step: None
 
     @property
     def card_text(self) -> str:

@@ -35,7 +35,9 @@ def write(job: Job, path: Path) -> None:
     input_type = "float32" if is_int8 else options.input_type
     servable = Servable(job.prepared, input_type, quantized=is_int8)
     with tempfile.TemporaryDirectory(prefix="keras_cnns-") as folder:
+        job.say("tracing the network")
         save_servable(servable, folder, {"serving_default": servable.serve})
+        job.say("converting it" + (" and fitting the ranges of activations" if job.calibration else ""))
         with quiet():
             content = _converter(folder, job, input_type).convert()
     path.write_bytes(_with_card(content, job.card_text))

@@ -1,6 +1,7 @@
 """Export a model to verified artifacts."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -134,7 +135,9 @@ def _write_artifact(job: Job, format: str, path: Path, target: Path, baseline: B
     """
     gigabytes = needed_memory(format, job.prepared.model) / 1e9
     say(f"writing {target.name}{f' (takes about {gigabytes:.0f} GB of memory)' if gigabytes > 2 else ''}")
-    seconds = write(job, format, path, target)
+    # A large network takes minutes here
+    told = dataclasses.replace(job, say=lambda step: say(f"writing {target.name}: {step}"))
+    seconds = write(told, format, path, target)
     if baseline:
         say(f"running {target.name} with {FORMATS[format].runtime} on {baseline.images.description}")
     verification = verify_artifact(path, format, job.prepared, baseline, name=target.name)

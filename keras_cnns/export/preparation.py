@@ -19,6 +19,12 @@ from keras_cnns.export.options import Options
 from keras_cnns.layers import SplitConv2D
 from keras_cnns.saving import ModelInfo
 
+# What a depthwise convolution takes over from a grouped one
+DEPTHWISE_CONFIG = (
+    *("name", "dtype", "kernel_size", "strides", "padding", "dilation_rate"),
+    *("data_format", "activation", "use_bias"),
+)
+
 
 def prepare_model(
     model: keras.Model, info: ModelInfo | None, options: Options, name: str, sha256: str | None = None
@@ -39,7 +45,8 @@ def prepare_model(
     _models.one_image_input(main)
     if options.auxiliary and len(model.outputs) == len(main.outputs):
         raise ArgumentError(f"{model.name} has no auxiliary heads to keep. Received: auxiliary=True")
-    whole = _with_split_groups(_models.as_float32(model if options.auxiliary else main))
+    float32_model = _models.as_float32(model if options.auxiliary else main)
+    whole = _with_split_groups(float32_model)
     class_names = tuple(options.labels or (info and info.class_names) or ())
     _check_labels(class_names, _models.class_count(whole.outputs[0]))
     preprocessing = _choose_preprocessing(main, info, options)
@@ -57,7 +64,7 @@ def prepare_model(
         class_names=class_names,
         known_names=tuple((info and info.class_names) or class_names),
         options=options,
-        source={"name": name, "sha256": sha256, "weights_sha256": _hash_weights(whole)},
+        source={"name": name, "sha256": sha256, "weights_sha256": _hash_weights(float32_model)},
     )
 
 
@@ -102,25 +109,37 @@ def _looks_like_probabilities(model, preprocessing):
 
 
 def _with_split_groups(model):
-    """Return the model with grouped convolutions split.
+    """Return the model without grouped convolutions, which no converter takes.
 
-    No converter takes those of Keras. The weights are the same.
+    One whose groups are single channels, as in ConvNeXt, becomes a depthwise convolution; others are split. The
+    outputs and the values of the weights are the same.
     """
-
-    def is_grouped(layer):
-        return type(layer) is keras.layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last"
-
-    if not any(is_grouped(layer) for layer in _keras.all_layers(model)):
+    if not any(_is_grouped(layer) for layer in _keras.all_layers(model)):
         return model
-    copy = keras.models.clone_model(
-        model,
-        clone_function=lambda layer: (SplitConv2D if is_grouped(layer) else type(layer)).from_config(
-            layer.get_config()
-        ),
-        recursive=True,
+    copy = keras.models.clone_model(model, clone_function=_without_groups, recursive=True)
+    # A depthwise kernel has other axes and the same values in the same order
+    copy.set_weights(
+        [value.reshape(weight.shape) for value, weight in zip(model.get_weights(), copy.weights, strict=True)]
     )
-    copy.set_weights(model.get_weights())
     return copy
+
+
+def _is_grouped(layer):
+    return type(layer) is keras.layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last"
+
+
+def _without_groups(layer):
+    """Return a new layer that computes the same without groups."""
+    config = layer.get_config()
+    if not _is_grouped(layer):
+        return type(layer).from_config(config)
+    rows, columns = layer.strides
+    # TensorFlow has no depthwise convolution with two strides. A convolution per channel would be hundreds of nodes,
+    # which take minutes to trace and convert.
+    if layer.kernel.shape[-2] == 1 and rows == columns:
+        kept = {key: config[key] for key in DEPTHWISE_CONFIG}
+        return keras.layers.DepthwiseConv2D(depth_multiplier=layer.filters // layer.groups, **kept)
+    return SplitConv2D.from_config(config)
 
 
 def _check_labels(names, classes):

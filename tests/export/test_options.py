@@ -1,6 +1,8 @@
 """Every option works in its formats, and contradictions are refused."""
 
+import hashlib
 import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -22,7 +24,9 @@ from keras_cnns.evaluation import predict_images
 from keras_cnns.export import FORMATS, QUANTIZATIONS, Options, export_model, open_artifact
 from keras_cnns.export.c_array import c_sources
 from keras_cnns.export.formats import format_table
+from keras_cnns.export.inspection import inspect
 from keras_cnns.export.options import read_labels
+from keras_cnns.export.preparation import _with_split_groups
 from keras_cnns.saving import ModelInfo
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), dtype="uint8")
@@ -273,12 +277,42 @@ def test_serve_image_bytes_reads_files_as_the_package_does(digits_model, tmp_pat
         serve(image_bytes=tf.constant([files["rgb.png"], refused["cmyk.jpg"]]))
 
 
-def test_grouped_convolutions_are_split(export):
-    """Those of Keras would become ONNX files that ONNX Runtime rejects."""
+@pytest.mark.parametrize(
+    "options, kind",
+    [
+        ({"groups": 3, "strides": 2}, "SplitConv2D"),
+        ({"groups": 6, "strides": (2, 1)}, "SplitConv2D"),  # TensorFlow has no depthwise convolution with two strides
+        ({"groups": 6, "strides": 2, "padding": "same", "use_bias": False}, "DepthwiseConv2D"),
+        ({"groups": 6, "dilation_rate": 2, "activation": "relu"}, "DepthwiseConv2D"),
+    ],
+)
+def test_grouped_convolutions_are_replaced_by_equal_ones(options, kind):
+    x = keras.Input((9, 11, 6))
+    model = keras.Model(x, keras.layers.Dense(3)(keras.layers.Conv2D(12, 3, name="grouped", **options)(x)))
+    random = np.random.default_rng(0)
+    model.set_weights([random.normal(size=weight.shape) for weight in model.weights])
+    images = random.normal(size=(2, 9, 11, 6)).astype("float32")
+    copy = _with_split_groups(model)
+    assert type(copy.get_layer("grouped")).__name__ == kind
+    np.testing.assert_allclose(copy(images), model(images), rtol=1e-4, atol=1e-4)
+
+
+def test_grouped_convolutions_are_exported(export, tmp_path):
+    """Those of Keras would become ONNX files that ONNX Runtime rejects.
+
+    A convolution per channel is one operator, and the weights' hash is that of the model as it was saved.
+    """
     x = keras.Input((16, 16, 3))
     y = keras.layers.Conv2D(8, 3, groups=4, activation="relu", strides=2)(keras.layers.Conv2D(8, 3)(x))
+    y = keras.layers.Conv2D(8, 3, groups=8, padding="same")(y)
     model = keras.Model(x, keras.layers.Dense(5, "softmax")(keras.layers.GlobalAveragePooling2D()(y)))
     runs = export(["tflite", "onnx"], model, None)
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(json.dumps([array.dtype.name, *array.shape]).encode() + array.tobytes())
+    assert {run.card["source"]["weights_sha256"] for run in runs.values()} == {digest.hexdigest()}
+    assert inspect(tmp_path / f"{model.name}.onnx", "onnx").operators["Conv"] == 1 + 4 + 1
+    assert inspect(tmp_path / f"{model.name}.tflite", "tflite").operators["DEPTHWISE_CONV_2D"] == 1
     pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype="uint8")
     for run in runs.values():
         np.testing.assert_allclose(run(pixels)["probabilities"], model(pixels.astype("float32")), atol=1e-4)
