@@ -62,9 +62,7 @@ CASES = {
     "alexnet_one_tower": Case(32, "AlexNetOneTower", NO_DROPOUT),
     "vgg16": Case(8, "VGG16", NO_DROPOUT, keras={"float32": 1.0, "bfloat16": 1.0}),
     "googlenet": Case(32, "GoogLeNet", NO_DROPOUT),
-    "inception_v3": Case(
-        16, "InceptionV3", {"scale": False, **NO_DROPOUT}, keras={"float32": 1.3, "bfloat16": 1.3}
-    ),
+    "inception_v3": Case(16, "InceptionV3", {"scale": False, **NO_DROPOUT}, keras={"float32": 1.3, "bfloat16": 1.3}),
     "resnet50": Case(16, "ResNet50", keras={"float32": 1.25, "bfloat16": 1.5}, torch=1.15),
 }
 
@@ -160,7 +158,9 @@ def compare(name: str, precision: str, rounds: int, has_torch: bool) -> list[dic
         faster = min(("torch", "torch.compile"), key=lambda column: statistics.median(times[column]))
         rows.append(common.row(f"{title}, beside PyTorch", times, "ours", faster, case.torch))
     if "float32" in columns:
-        rows.append(common.row(f"{name}, bfloat16 beside float32, batch {case.batch}", times, "ours", "float32", case.faster))
+        rows.append(
+            common.row(f"{name}, bfloat16 beside float32, batch {case.batch}", times, "ours", "float32", case.faster)
+        )
     return rows
 
 
