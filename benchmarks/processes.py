@@ -13,13 +13,12 @@ from typing import Any
 def serve(function: Callable[[], Any]) -> None:
     """Call a function once for each line on stdin, and print its seconds.
 
-    It is called twice before, which compiles it and warms the caches.
+    It is called once before, which compiles it; `common.interleave` calls it once more to warm the caches.
 
     Args:
         function: what is timed.
     """
-    for _ in range(2):
-        function()
+    function()
     for _ in sys.stdin:
         start = time.perf_counter()
         function()

@@ -5,7 +5,7 @@
 Networks are those of their papers' sizes; all train by SGD with momentum, without dropout, in float32 and bfloat16.
 Columns:
 
-- ours;
+- ours, with the optimizer of `training.train`;
 - keras: that of keras.applications; for AlexNet ours with native `groups=2`;
 - torch and torch.compile: the networks of torch_twin.py in plain PyTorch, channels last, if PyTorch is installed. The
   goal is against the faster of the two;
@@ -79,6 +79,7 @@ def keras_step(name: str, column: str, precision: str) -> Callable[[], Any]:
     import numpy as np
 
     from keras_cnns import applications
+    from keras_cnns.training import optimizers
 
     def native_alexnet() -> keras.Model:
         """Return AlexNet with Keras's own grouped convolutions."""
@@ -98,7 +99,8 @@ def keras_step(name: str, column: str, precision: str) -> Callable[[], Any]:
     else:
         model = getattr(keras.applications, case.builder)(weights=None)
     keras.config.set_dtype_policy("float32")
-    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy")
+    sgd = optimizers.SGD if column == "ours" else keras.optimizers.SGD
+    model.compile(sgd(1e-3, momentum=0.9), "sparse_categorical_crossentropy")
     random = np.random.default_rng(0)
     x = random.normal(size=(case.batch, *model.input_shape[1:])).astype("float32")
     y = random.integers(0, model.output_shape[-1], case.batch)
