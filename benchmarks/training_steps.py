@@ -31,6 +31,7 @@ import processes
 
 from keras_cnns import _machine
 
+TORCH = ("torch", "torch.compile")  # the columns of PyTorch
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # name: Keras's dtype policy
 
 
@@ -144,20 +145,26 @@ def compare(name: str, precision: str, rounds: int, has_torch: bool) -> list[dic
     if case.keras:
         columns["keras"] = ("keras", precision)
     if has_torch:
-        columns |= {column: (column, precision) for column in ("torch", "torch.compile")}
+        columns |= {column: (column, precision) for column in TORCH}
     if case.faster and precision == "bfloat16":
         columns["float32"] = ("ours", "float32")
     commands = {
         column: ([__file__, "--serve", name, *arguments], dict[str, str]()) for column, arguments in columns.items()
     }
     with processes.processes(commands) as steps:
+        for column in TORCH if has_torch else ():
+            try:
+                steps[column]()
+            except RuntimeError:  # torch.compile needs a C++ compiler
+                steps.pop(column).close()
+                print(f"{name}: {column} fails, and its column is missing")
         times = common.interleave(steps, rounds)
     title = f"{name}, {PRECISIONS[precision]}, batch {case.batch}"
     rows = []
     if case.keras:
         rows.append(common.row(title, times, "ours", "keras", case.keras[precision]))
-    if has_torch:
-        faster = min(("torch", "torch.compile"), key=lambda column: statistics.median(times[column]))
+    if peers := [column for column in TORCH if column in times]:
+        faster = min(peers, key=lambda column: statistics.median(times[column]))
         rows.append(common.row(f"{title}, beside PyTorch", times, "ours", faster, case.torch))
     if "float32" in columns:
         rows.append(

@@ -59,6 +59,7 @@ class SGD(keras.optimizers.SGD):
             return
         import tensorflow as tf
 
+        # Keras's own guide to writing an optimizer finds its variables by this method
         accumulator = self.momentums[self._get_variable_index(variable)]
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
@@ -73,7 +74,7 @@ class SGD(keras.optimizers.SGD):
         """Return whether there are no replicas, and the gradient is an array."""
         import tensorflow as tf
 
-        return self._distribution_strategy.num_replicas_in_sync == 1 and not isinstance(gradient, tf.IndexedSlices)
+        return tf.distribute.get_strategy().num_replicas_in_sync == 1 and not isinstance(gradient, tf.IndexedSlices)
 
 
 def learning_rate(recipe: Recipe, steps: int) -> "float | keras.optimizers.schedules.LearningRateSchedule":
