@@ -8,18 +8,16 @@ kernels are those of every x86 processor in any case. Each set runs in a process
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
-import time
+
+import processes
 
 # name: network, batch size
 CASES = {"nin": ("NiN", 128), "alexnet": ("AlexNetOneTower", 32), "resnet50": ("ResNet50", 16)}
 
 
 def serve(name):
-    """Run one training step for each line on stdin, and print its seconds."""
+    """Serve the training steps of one of `CASES`."""
     from keras_cnns import _quiet, applications
 
     _quiet.import_keras()
@@ -32,33 +30,7 @@ def serve(name):
     random = np.random.default_rng(0)
     images = random.normal(size=(batch, *model.input_shape[1:])).astype("float32")
     labels = random.integers(0, model.output_shape[-1], batch)
-    for _ in range(2):  # compile, and warm the caches
-        model.train_on_batch(images, labels)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        model.train_on_batch(images, labels)
-        print(json.dumps(time.perf_counter() - start), flush=True)
-
-
-class Steps:
-    """A process that runs training steps with one set of kernels."""
-
-    def __init__(self, name, environment):
-        command = [sys.executable, __file__, "--serve", name]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
-        )
-
-    def __call__(self):
-        """Run one step."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        self.process.stdout.readline()
-
-    def close(self):
-        """End the process."""
-        self.process.stdin.close()
-        self.process.wait()
+    processes.serve(lambda: model.train_on_batch(images, labels))
 
 
 def measure(name, rounds):
@@ -66,12 +38,9 @@ def measure(name, rounds):
     import common
 
     kernels = {"Eigen": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"}}
-    steps = {kind: Steps(name, environment) for kind, environment in kernels.items()}
-    try:
+    commands = {kind: ([__file__, "--serve", name], environment) for kind, environment in kernels.items()}
+    with processes.processes(commands) as steps:
         times = common.interleave(steps, rounds)
-    finally:
-        for process in steps.values():
-            process.close()
     network, batch = CASES[name]
     return common.row(f"{network}, float32, batch {batch}", times, "oneDNN", "Eigen", None)
 

@@ -61,6 +61,62 @@ def test_lrn_gradient_equals_tensorflows():
     np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("divide_alpha", [False, True])
+@pytest.mark.parametrize("n, channels", [(5, 48), (3, 16), (1, 32), (33, 64), (35, 64), (5, 7), (5, 2)])
+def test_lrn_trains_as_it_predicts(n, channels, divide_alpha):
+    """Outputs and gradients, with and without blocks of channels."""
+    import tensorflow as tf
+
+    layer = LocalResponseNormalization(n, k=1.5, alpha=0.01, divide_alpha=divide_alpha)
+    x, upstream = tf.constant(20 * random(2, 4, 3, channels)), tf.constant(random(2, 4, 3, channels, seed=1))
+    outputs, gradients = [], []
+    for training in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs.append(layer(x, training=training))
+        gradients.append(tape.gradient(outputs[-1], x, upstream))
+    np.testing.assert_allclose(*outputs, rtol=2e-5)
+    np.testing.assert_allclose(*gradients, rtol=0, atol=1e-5 * np.abs(gradients[1]).max())
+    assert np.abs(gradients[1] - upstream * outputs[1] / x).max() > 1e-3  # the neighbors matter
+
+
+def test_lrn_trains_images_of_any_size_in_bfloat16():
+    import tensorflow as tf
+
+    layer = LocalResponseNormalization(alpha=0.01, dtype="mixed_bfloat16")
+    x = 20 * random(2, 5, 4, 32)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 32))])
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x, training=True)
+        return outputs, tape.gradient(outputs, x)
+
+    outputs, gradients = gradient(x)
+    assert outputs.dtype == "bfloat16" and gradients.shape == x.shape
+    np.testing.assert_array_equal(tf.cast(outputs, "float32"), tf.cast(layer(x), "float32"))
+
+
+@pytest.mark.slow
+def test_lrn_trains_under_jax(python):
+    done = python(
+        """
+import jax, numpy as np, keras
+from keras_cnns.layers import LocalResponseNormalization
+layer = LocalResponseNormalization(alpha=0.01)
+x = 20 * np.random.default_rng(0).normal(size=(2, 4, 3, 48)).astype("float32")
+results = [jax.jit(jax.value_and_grad(lambda x: (layer(x, training=t) ** 2).sum()))(x) for t in (True, False)]
+for ours, theirs in zip(*results):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+assert keras.backend.backend() == "jax"
+""",
+        KERAS_BACKEND="jax",
+        CUDA_VISIBLE_DEVICES="-1",
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_lrn_computes_in_float32_under_mixed_precision():
     layer = LocalResponseNormalization(alpha=1.0, dtype="mixed_bfloat16")
     x = random(1, 4, 4, 8)
