@@ -185,6 +185,8 @@ class _Constants:
                 continue
             if any(settings.get("pads", ())) or max(pads) >= min(settings["kernel_shape"]):
                 continue
+            if settings.get("ceil_mode") or max(settings.get("dilations", [1])) > 1:  # windows may lie in the padding
+                continue
             kept = [attribute for attribute in pool.attribute if attribute.name not in ("auto_pad", "pads")]
             del pool.attribute[:]
             pool.attribute.extend([*kept, onnx.helper.make_attribute("pads", pads)])
