@@ -103,7 +103,7 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 
 def _band(channels: int, radius: int, weight: float) -> np.ndarray:
-    """Return the 1x1 kernel that adds the channels within a radius, times a weight."""
+    """Return the 1x1 kernel that adds weighted channels within a radius."""
     is_neighbor = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels))) <= radius
     return (is_neighbor * weight)[None, None].astype("float32")
 
@@ -128,7 +128,9 @@ def _add_neighbors(x: Tensor, radius: int, weight: float) -> Tensor:
 
 
 def _normalize_to_train(x: Tensor, radius: int, k: float, alpha: float) -> Tensor:
-    """Return x / (k + alpha * sum of squares) ** 0.75, with its gradient written out.
+    """Normalize `x` with a written-out gradient.
+
+    The result is x / (k + alpha * sum of squares) ** 0.75.
 
     The gradient of x * e ** -0.75 is g * e ** -0.75 - 1.5 * alpha * x * neighbors(g * x * e ** -1.75).
 

@@ -36,7 +36,7 @@ class InverseDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class SGD(keras.optimizers.SGD):
-    """Gradient descent with momentum, in fewer passes over the weights than Keras.
+    """Gradient descent with momentum, faster than Keras on large layers.
 
     With TensorFlow, momentum and weights of a variable are updated by one operation that keeps no intermediate
     results. Keras's update has four, each of which writes an array as large as the weights; networks with large dense
