@@ -52,8 +52,9 @@ def test_every_format_equals_the_model(name, options, formats, tmp_path):
     assert tuple(artifact.format for artifact in report.artifacts) == formats and report.examples == 64
     heads = [layer for layer in model.layers if layer.name.startswith(("loss1_", "loss2_", "aux_"))]
     weights = 4 * (model.count_params() - sum(layer.count_params() for layer in heads))
-    for artifact in report.artifacts:
-        assert artifact.bytes < 1.2 * weights + 600_000  # each weight is stored once
+    # Each weight is stored once; a SavedModel has operations that save and restore each variable
+    limit = 1.2 * weights + 600_000 + 500 * len(model.weights)
+    assert all(artifact.bytes < limit for artifact in report.artifacts)
     for path in tmp_path.glob("*.onnx"):
         values = sum(np.prod(tensor.dims) for tensor in onnx.load(path).graph.initializer)
         assert 4 * values < weights + 400_000  # the rest are bands of normalization, and no head
