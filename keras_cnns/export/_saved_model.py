@@ -57,7 +57,8 @@ def image_bytes_function(servable: Servable, prepared: Prepared) -> Callable:
         name = tf.strings.join(["image_bytes[", tf.strings.as_string(number), "]"])
         return prepare(decode_image_bytes(content, preprocessing.channels, name), preprocessing)
 
-    @tf.function(input_signature=[tf.TensorSpec((options.static_batch,), tf.string, "image_bytes")])
+    # Without AutoGraph: it would parse and rewrite all of `data.image_bytes`, for seconds, to find no Python branch
+    @tf.function(input_signature=[tf.TensorSpec((options.static_batch,), tf.string, "image_bytes")], autograph=False)
     def serve_image_bytes(image_bytes):
         numbered = (tf.range(tf.size(image_bytes)), image_bytes)
         pixels = tf.map_fn(read_pixels, numbered, fn_output_signature=tf.TensorSpec(preprocessing.shape, tf.uint8))
