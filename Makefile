@@ -83,7 +83,7 @@ notebooks: .venv/.installed-notebooks
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell cli keras_cnns scripts benchmarks tests examples docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md .github Makefile setup.cfg
+	$(BIN)/codespell cli keras_cnns scripts benchmarks tests examples docs README.md README.zh.md CHANGELOG.md CONTRIBUTING.md SECURITY.md .github Makefile setup.cfg
 	$(BIN)/mypy
 
 # --no-compile: pip would compile all of TensorFlow, which takes long; Python compiles only the imported modules

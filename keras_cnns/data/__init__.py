@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keras_cnns.data.sharding import Share as Share
     from keras_cnns.data.sources import Source as Source
     from keras_cnns.data.sources import open_source as open_source
+    from keras_cnns.data.splits import ArraySplit as ArraySplit
     from keras_cnns.data.splitting import split_source as split_source
     from keras_cnns.data.statistics import fit_preprocessing as fit_preprocessing
     from keras_cnns.data.summary import Summary as Summary
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "ArraySplit": "splits",
         "Augment": "augment",
         "ColorComponents": "augment",
         "Preprocessing": "preprocessing",

@@ -28,8 +28,7 @@ def class_weights(split: Split) -> dict[int, float]:
     Examples:
         >>> import numpy as np
         >>> from keras_cnns import data
-        >>> from keras_cnns.data.splits import ArraySplit
-        >>> split = ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
+        >>> split = data.ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
         >>> {label: round(weight, 2) for label, weight in data.class_weights(split).items()}
         {0: 0.67, 1: 2.0}
     """
@@ -83,8 +82,7 @@ def repeat_scarce(split: LabeledSplit, seed: int = 0, noise: float = 0.0) -> "Re
     Examples:
         >>> import numpy as np
         >>> from keras_cnns import data
-        >>> from keras_cnns.data.splits import ArraySplit
-        >>> split = ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
+        >>> split = data.ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
         >>> np.bincount(data.repeat_scarce(split, noise=4.0).labels)
         array([3, 3])
     """
@@ -117,8 +115,7 @@ def drop_surplus(split: LabeledSplit, seed: int = 0) -> LabeledSplit:
     Examples:
         >>> import numpy as np
         >>> from keras_cnns import data
-        >>> from keras_cnns.data.splits import ArraySplit
-        >>> split = ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
+        >>> split = data.ArraySplit(np.zeros((4, 8, 8, 1), "uint8"), [0, 0, 0, 1])
         >>> np.bincount(data.drop_surplus(split).labels)
         array([1, 1])
     """

@@ -39,9 +39,8 @@ class Source:
 
     Examples:
         >>> from keras_cnns import data
-        >>> from keras_cnns.data.splits import ArraySplit
         >>> shapes = data.make_shapes(100)
-        >>> split = ArraySplit(shapes.images, shapes.labels)
+        >>> split = data.ArraySplit(shapes.images, shapes.labels)
         >>> source = data.Source("shapes", shapes.class_names, (32, 32, 3), {"train": split})
         >>> source.split("train").examples
         100

@@ -262,8 +262,8 @@ class ArraySplit(LabeledSplit):
 
     Examples:
         >>> import numpy as np
-        >>> from keras_cnns.data.splits import ArraySplit
-        >>> split = ArraySplit(np.zeros((10, 32, 32, 3), "uint8"), np.arange(10) % 2)
+        >>> from keras_cnns import data
+        >>> split = data.ArraySplit(np.zeros((10, 32, 32, 3), "uint8"), np.arange(10) % 2)
         >>> split.examples
         10
     """
