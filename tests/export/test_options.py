@@ -356,7 +356,7 @@ def test_files_have_the_name_of_the_model(export, digits_model, tmp_path):
 
 @pytest.mark.parametrize(
     "format, layer, operator",
-    [("onnx", keras.layers.Activation("gelu"), "Erfc"), ("tflite", keras.ops.erf, "Erf")],
+    [("onnx", keras.ops.erfinv, "Erfinv"), ("tflite", keras.ops.erf, "Erf")],
 )
 def test_operators_that_a_format_lacks_are_named(export, tmp_path, format, layer, operator):
     x = keras.Input((8, 8, 3))
@@ -364,6 +364,15 @@ def test_operators_that_a_format_lacks_are_named(export, tmp_path, format, layer
     with pytest.raises(ConversionError, match=f"odd.{format}: the converter cannot write odd .*{operator}"):
         export([format], model, None)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu_is_exported(export, tmp_path, approximate):
+    x = keras.Input((8, 8, 3))
+    hidden = keras.layers.Dense(8)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 16)(x)))
+    gelu = keras.ops.gelu(hidden, approximate=approximate)
+    model = keras.Model(x, keras.layers.Dense(3)(gelu), name="gelu")
+    assert export(["onnx", "tflite"], model, None).keys() == {"onnx", "tflite"}
 
 
 def test_options_may_be_paths_and_numpy_numbers(export, tmp_path):
