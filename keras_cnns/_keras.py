@@ -1,4 +1,6 @@
-"""The private parts of Keras, TensorFlow, tf2onnx, JAX and tensorflow-datasets that are used.
+"""The private parts of other packages that are used.
+
+They are Keras, TensorFlow, tf2onnx, JAX and tensorflow-datasets.
 
 Each function here touches one name that its library does not document, and may change or remove in any version. Its
 docstring says why the name is needed, since when it has been there, and what would replace it.
@@ -180,7 +182,7 @@ def tflite_schema() -> ModuleType:
 
 @contextlib.contextmanager
 def failing_optimizers() -> Iterator[None]:
-    """Let an optimizer of tf2onnx that fails raise its error within the context.
+    """Raise the errors of tf2onnx's optimizers within the context.
 
     Why: outside of it, such an optimizer is skipped. For that tf2onnx copies the whole graph before each of some two
     dozen passes, in a fifth of the time of a conversion.

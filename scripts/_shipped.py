@@ -112,7 +112,7 @@ def accuracies(entry: Mapping[str, Any]) -> dict[str, float]:
 
 
 def image(entry: Mapping[str, Any]) -> Path:
-    """Return the path of the image that the documentation shows for an entry."""
+    """Return the path of the documentation's image of an entry."""
     return ROOT / "docs" / "images" / f"{Path(entry['file']).stem}.png"
 
 

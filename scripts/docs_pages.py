@@ -90,7 +90,10 @@ def bound_names(node: ast.stmt) -> list[str]:
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:
-    """Return the module of each name that a package imports, also under TYPE_CHECKING or in `with` blocks."""
+    """Return the module of each name that a package imports.
+
+    Imports under TYPE_CHECKING and in `with` blocks count.
+    """
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return {alias.asname or alias.name: str(node.module) for node in nodes for alias in node.names}
 
@@ -120,7 +123,10 @@ def find(room: str, name: str) -> Place:
 
 
 def constant(room: str, name: str, place: Place) -> str:
-    """Return the section of a constant: its source, with the comments above and beside it."""
+    """Return the section of a constant.
+
+    It has the source, with the comments above and beside it.
+    """
     lines = place.path.read_text("utf8").splitlines()
     start, end = place.node.lineno - 1, place.node.end_lineno
     first = start
@@ -142,7 +148,7 @@ def reference(room: str) -> str:
 
 
 def reference_index() -> str:
-    """Return the list of the rooms, with the first lines of their docstrings."""
+    """Return the list of rooms, with their docstrings' first lines."""
     lines = ["# Reference\n\nEvery public name, by the part of the package that holds it.\n"]
     for room in ROOMS:
         first = (ast.get_docstring(parse(source_of(f"keras_cnns.{room}"))) or "").partition("\n")[0]
@@ -185,7 +191,10 @@ def command(command: "click.Command") -> str:
 
 
 def changelog() -> str:
-    """Return CHANGELOG.md, its links as seen from docs/, and links where it names pages."""
+    """Return CHANGELOG.md for the site.
+
+    Its links are as seen from docs/, and the pages that it names are links.
+    """
     moved = LINK.sub(r"\1../\2", (ROOT / "CHANGELOG.md").read_text("utf8")).replace("../docs/", "")
     return re.sub(r"(?<!\[)`docs/([\w/]+\.md)`", r"[`docs/\1`](\1)", moved)
 
@@ -206,7 +215,10 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def outside(page: str, text: str) -> Iterator[tuple[re.Match, Path]]:
-    """Yield each link of a page that leaves docs/, with the file of the repository that it names."""
+    """Yield each link of a page that leaves docs/.
+
+    The second value is the file of the repository that it names.
+    """
     for match in LINK.finditer(text):
         target = (DOCS / page).parent.joinpath(match[2]).resolve()
         if not target.is_relative_to(DOCS) and target.is_relative_to(ROOT) and target.exists():
@@ -214,7 +226,7 @@ def outside(page: str, text: str) -> Iterator[tuple[re.Match, Path]]:
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Add the generated pages, and the files of the repository that pages link."""
+    """Add the generated pages, and the repository's files that pages link."""
     from mkdocs.structure.files import File
 
     for page, write in PAGES.items():
@@ -227,12 +239,15 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 
 def on_page_markdown(markdown: str, page: "Page", **_: Any) -> str:
-    """Point links to files of the repository at the copies that the site holds."""
+    """Point links to the repository's files at the site's copies."""
     return link_copies(page.file.src_uri, markdown)
 
 
 def link_copies(page: str, text: str) -> str:
-    """Return a page whose links stay within the site; of a link to a folder, the text stays."""
+    """Return a page whose links stay within the site.
+
+    Of a link to a folder, the text stays.
+    """
     up = "../" * page.count("/")
     for match, path in reversed(list(outside(page, text))):
         if (ROOT / path).is_file():

@@ -1,4 +1,6 @@
-"""Print README's table of networks by family, or put it into both READMEs (--write).
+"""Print README's table of networks, or write it (--write).
+
+Both READMEs have it.
 
 The page docs/networks.md is made from the same facts while the documentation is built (`page`).
 """
@@ -114,7 +116,7 @@ def errors(published: Mapping[str, float]) -> list[str]:
 
 
 def options(name: str) -> list[str]:
-    """Return the keyword arguments that a builder has besides those of all networks."""
+    """Return the keyword arguments that only this builder has."""
     path = ROOT / "keras_cnns" / "applications" / f"{applications._BUILDERS[name]}.py"
     functions = [node for node in ast.parse(path.read_text("utf8")).body if isinstance(node, ast.FunctionDef)]
     builder = next(function for function in functions if function.name == name)

@@ -91,7 +91,7 @@ def table(run: Mapping[str, Any], rows: Sequence[str]) -> str:
 
 
 def table_row(row: Mapping[str, Any]) -> str:
-    """Return a line of a table; "" for a row that was computed and not measured."""
+    """Return a line of a table; "" for a computed row."""
     if row.get("failed") or "expected" in row:
         return ""
     seconds, faster, goal = row.get("seconds", ""), row.get("times faster", ""), row.get("goal") or ""
@@ -123,7 +123,10 @@ def kernel_gains() -> str:
 
 
 def _order(name: str) -> tuple[bool, int, str]:
-    """Return what classes are sorted by: GPUs, then processors with the widest instructions first."""
+    """Return the place of a class in the page.
+
+    GPUs come first, then processors with the widest instructions.
+    """
     known = list(common.CLASSES)
     return not name.startswith("GPU"), known.index(name) if name in known else len(known), name
 

@@ -2,9 +2,8 @@
 
     python scripts/train_small_images.py RUN SOURCE [--epochs N] [--on-device] [--output model.keras] [--smoke]
 
-SOURCE is an .npz file or tfds:NAME. The last line printed is the accuracy on the test split. None of these runs has
-been made here in full; the weights that ship (error in parentheses) come from `cnn-train`, as docs/guides/weights.md
-says.
+SOURCE is an .npz file or tfds:NAME. The last line printed is the accuracy on the test split. No run was made here in
+full; the weights that ship (error in parentheses) come from `cnn-train`, as docs/guides/weights.md says.
 
 | RUN | test error in the paper | notes |
 |---|---|---|

@@ -65,7 +65,7 @@ def table() -> str:
 
 
 def network(entry: Mapping[str, Any]) -> str:
-    """Return the section of one file: image, commands and what the manifest records."""
+    """Return the section of one file: image, commands, record."""
     name, training, image = _shipped.full_name(entry), entry["training"], _shipped.image(entry)
     record = {
         "file": f"`{entry['file']}`, {entry['bytes']:,} bytes",

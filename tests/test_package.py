@@ -193,8 +193,10 @@ def test_commands_import_only_light_modules_at_module_level(path):
 
 
 def test_nobody_imports_the_commands():
+    """The generator of the documentation does: it prints their help."""
     for path in [*(ROOT / "keras_cnns").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]:
-        assert not re.search(r"keras_cnns\.cli|from cli|import cli", path.read_text("utf8")), path
+        imports = re.search(r"keras_cnns\.cli|from cli\b|import cli\b", path.read_text("utf8"))
+        assert bool(imports) == (path.name == "docs_pages.py"), path
 
 
 def test_the_package_list_is_the_tree():

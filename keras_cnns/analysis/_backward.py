@@ -84,7 +84,8 @@ def deconvnet_rule(name: str, operation: keras.Operation, compute: Callable[[], 
     ]
     if isinstance(operation, our_layers.LocalResponseNormalization):
         unchanged = _gradients.with_backward(operation.call, lambda signal: signal)
-        replacements = [_Replacement(operation, "call", unchanged)]
+        # Keras also passes `training`, which only chooses a faster way to the same values
+        replacements = [_Replacement(operation, "call", lambda inputs, training=None: unchanged(inputs))]
     with _replaced(replacements):
         return compute()
 

@@ -90,8 +90,10 @@ def _run_tf2onnx(function, opset):
 
 
 def _write_erfc(graph, node, name, _):
-    """Write TensorFlow's Erfc, of which GELU consists, as 1 - Erf; neither tf2onnx nor ONNX has it.
+    """Write TensorFlow's Erfc as 1 - Erf.
 
+
+    GELU consists of it, and neither tf2onnx nor ONNX has it.
     For large inputs the difference is rounded to zero. GELU multiplies it by the input, and loses less than 1e-6.
     """
     one = graph.make_const(f"{name}_one", np.float32(1))
@@ -183,7 +185,7 @@ class _Constants:
         return users[0], operands[0].reshape(-1)
 
     def _fold_pads(self):
-        """Let a max pool pad by itself where zeros around it change nothing.
+        """Let max pools pad by themselves where zeros change nothing.
 
         After a ReLU no value is below the zeros, so that they are never alone the largest: a window is wider than its
         padding. Runtimes then keep the layout that their convolutions use.
@@ -211,7 +213,10 @@ class _Constants:
             self.graph.node.remove(pad)
 
     def _zeros_around_images(self, pad):
-        """Return a Pad node's four sizes [top, left, bottom, right], or None if it does anything else."""
+        """Return the sizes of a Pad node that adds zeros, or None.
+
+        They are [top, left, bottom, right].
+        """
         settings = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in pad.attribute}
         sizes, value, axes = [*pad.input[1:], "", ""][:3]  # the last two are optional
         known = sizes in self.arrays and (not value or value in self.arrays)

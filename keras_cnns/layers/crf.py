@@ -11,7 +11,7 @@ from keras_cnns.layers._types import Cost, Tensor, TensorShape
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
 class DenseCRF(keras.layers.Layer):
-    """Refine a map of class scores by the colors and positions of all pixels.
+    """Refine class scores by the colors and positions of all pixels.
 
     Every pixel is connected with every other one. Two Gaussian kernels say how much they have in common: the spatial
     one looks at positions, the bilateral one at positions and colors. An iteration of mean-field inference is
@@ -52,7 +52,7 @@ class DenseCRF(keras.layers.Layer):
         S. Zheng et al.: Conditional Random Fields as Recurrent Neural Networks, ICCV 2015, section 4.
         P. Krahenbuhl, V. Koltun: Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NIPS 2011.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_cnns import layers
         >>> scores, images = np.zeros((1, 32, 32, 21)), np.zeros((1, 32, 32, 3))
@@ -115,7 +115,7 @@ class DenseCRF(keras.layers.Layer):
         return ops.cast(ops.arange(count), self.compute_dtype)
 
     def _bilateral_kernel(self, images, rows, columns):
-        """Return the rows of the kernel, each with the sum 1: (batch, pixels, pixels)."""
+        """Return the bilateral kernel (batch, pixels, pixels), normalized by row."""
         batch, height, width, channels = ops.shape(images)
         y = ops.repeat(rows, width) / self.position_std
         x = ops.tile(columns, [height]) / self.position_std
@@ -147,7 +147,7 @@ class DenseCRF(keras.layers.Layer):
         return self._check(input_shape)
 
     def compute_cost(self, input_shape: list[TensorShape]) -> Cost:
-        """Return the multiply-adds of filters and matrices; no unit has a link of its own."""
+        """Return the multiply-adds of filters and matrices, and no connections."""
         _, height, width, classes = self._check(input_shape)
         pixels = height * width
         per_pixel = (pixels + height + width) * classes + 3 * classes**2
@@ -171,5 +171,5 @@ def _squared_differences(values):
 
 
 def _kernel(values):
-    """Return Gaussian weights (n, n) of values (n,), each row with the sum 1."""
+    """Return Gaussian weights (n, n) of values, normalized by row."""
     return ops.softmax(-_squared_differences(values) / 2, axis=-1)

@@ -45,8 +45,11 @@ class SGD(keras.optimizers.SGD):
 
     Arguments, results, variables, configuration and the saved name are those of `keras.optimizers.SGD`.
 
-    Example:
-        >>> model.compile(SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy")
+    Examples:
+        >>> from keras_cnns.training import optimizers
+        >>> sgd = optimizers.SGD(0.01, momentum=0.9)
+        >>> sgd.get_config()["momentum"]
+        0.9
     """
 
     # A file describes an optimizer by its class's module and name. With this module, any Keras finds its own class.

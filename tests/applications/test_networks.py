@@ -163,7 +163,7 @@ def test_a_docstring_documents_every_argument_once(name):
     text = inspect.getdoc(getattr(applications, name))
     for argument in inspect.signature(getattr(applications, name)).parameters:
         assert text.count(f"\n    {argument}: ") == 1, argument
-    for section in ("Args:", "Returns:", "Raises:", "Reference:", "Example:"):
+    for section in ("Args:", "Returns:", "Raises:", "Reference:", "Examples:"):
         assert f"\n{section}\n    " in text
 
 
