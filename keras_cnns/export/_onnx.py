@@ -92,9 +92,8 @@ def _run_tf2onnx(function, opset):
 def _write_erfc(graph, node, name, _):
     """Write TensorFlow's Erfc as 1 - Erf.
 
-
-    GELU consists of it, and neither tf2onnx nor ONNX has it.
-    For large inputs the difference is rounded to zero. GELU multiplies it by the input, and loses less than 1e-6.
+    GELU consists of it, and neither tf2onnx nor ONNX has it. For large inputs the difference is rounded to
+    zero. GELU multiplies it by the input, and loses less than 1e-6.
     """
     one = graph.make_const(f"{name}_one", np.float32(1))
     erf = graph.make_node("Erf", node.input, shapes=node.output_shapes, dtypes=node.output_dtypes)
