@@ -83,8 +83,11 @@ class ModelInfo:
     class_ids: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return a dictionary of JSON values."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        """Return a dictionary of JSON values.
+
+        It has the fields of this class alone: what `weights_info` adds describes a file, and not its model.
+        """
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(ModelInfo)}
         values["class_names"] = list(self.class_names)
         if not self.class_ids:  # Left out of files and of the manifest, as in nearly all of them
             del values["class_ids"]

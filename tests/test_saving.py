@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_cnns import applications
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ModelFileError, OutputError, OutputExistsError
 from keras_cnns.layers import BatchNormalization, CeilMaxPooling2D
@@ -59,6 +60,14 @@ def test_the_file_carries_model_and_record(model, file):
     np.testing.assert_array_equal(keras.saving.load_model(file).predict(x, verbose=0), expected)
     assert read_info(file) == INFO
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_the_record_of_named_weights_can_be_saved(tmp_path):
+    """`weights_info` returns a record that also knows its file."""
+    info = applications.weights_info("NiN", "digits")
+    save_model(applications.NiN(weights="digits"), tmp_path / "copy.keras", info)
+    copy = read_info(tmp_path / "copy.keras")
+    assert copy.to_json() == info.to_json() and copy.preprocessing == info.preprocessing
 
 
 def test_a_compiled_model_is_saved_without_its_optimizer(model, tmp_path):
