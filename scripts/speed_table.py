@@ -28,6 +28,7 @@ BENCHMARKS = (
     "evaluation",
     "exports",
     "startup",
+    "dense_crf",
 )
 HEAD = """\
 # How fast on what
