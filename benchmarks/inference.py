@@ -32,6 +32,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import common
 import numpy as np
+import processes
 
 BATCHES = (1, 8, 32)
 GOAL = 0.98
@@ -267,36 +268,24 @@ def serve(runtime: str, column: str, folder: Path) -> None:
         print(json.dumps(float(np.median(seconds))), file=channel, flush=True)
 
 
-class Subject:
-    """A process that runs one file."""
+class Subject(processes.Process):
+    """A process that runs one file.
+
+    Args:
+        runtime: a key of `RUNTIMES`.
+        column: name of the column.
+        folder: with the network's files.
+    """
 
     def __init__(self, runtime: str, column: str, folder: Path) -> None:
-        command = [sys.executable, __file__, "--serve", runtime, column, str(folder)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.difference = self._read()
-
-    def _read(self) -> float | None:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.process.args}: exit code {self.process.wait()}")
-        return json.loads(line)
+        super().__init__([__file__, "--serve", runtime, column, str(folder)])
+        self.difference: float | None = json.loads(self.receive())
 
     def seconds(self, batch: int) -> float:
         """Return the seconds of a call."""
-        assert self.process.stdin is not None
         time.sleep(REST)
-        self.process.stdin.write(f"{batch}\n")
-        self.process.stdin.flush()
-        seconds = self._read()
-        assert seconds is not None
-        return seconds
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        self.send(str(batch))
+        return json.loads(self.receive())
 
 
 def measure(name: str, runtime: str, folder: Path, batches: Sequence[int], rounds: int) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the input pipeline runs o
 
 import common
 import numpy as np
+import processes
 import tensorflow as tf
 from PIL import Image
 
@@ -147,7 +148,7 @@ class Case:
     normalize: bool = True
 
 
-class TorchLoader:
+class TorchLoader(processes.Process):
     """A process with a DataLoader of the same files; a call reads one pass.
 
     Args:
@@ -157,9 +158,8 @@ class TorchLoader:
     """
 
     def __init__(self, python: str, case: Case, decoder: str) -> None:
-        program = Path(__file__).with_name("torch_loader.py")
-        self.process = subprocess.Popen([python, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.request: dict[str, Any] = {
+        super().__init__([os.fspath(Path(__file__).with_name("torch_loader.py"))], python=python)
+        request: dict[str, Any] = {
             "files": [os.fspath(item) for item in case.split.items],
             "crop": "area" if case.function is area_crop_flip else "resize",
             "side": case.record.size[0],
@@ -169,28 +169,14 @@ class TorchLoader:
             "batch": case.batch,
             "workers": 2,
         }
-        self._send(json.dumps(self.request))
-
-    def _send(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        self.count = len(request["files"])
+        self.send(json.dumps(request))
 
     def __call__(self) -> None:
         """Read one pass."""
-        assert self.process.stdout is not None
-        self._send("")
-        count = self.process.stdout.readline()
-        if count.strip() != str(len(self.request["files"])):
-            raise SystemExit(f"torch_loader.py stopped: exit code {self.process.wait()}")
-
-    def __enter__(self) -> "TorchLoader":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        self.send("")
+        if (count := int(self.receive())) != self.count:
+            raise RuntimeError(f"torch_loader.py read {count} of {self.count} images")
 
 
 def torch_version(python: str) -> str:
@@ -224,7 +210,8 @@ def compare(case: Case, rounds: int, torch_python: str = "", torch: str = "") ->
         if torch_python:
             for decoder in ("Pillow", "torchvision"):
                 loaders.append(f"DataLoader, {decoder}")
-                functions[loaders[-1]] = stack.enter_context(TorchLoader(torch_python, case, decoder))
+                loader = functions[loaders[-1]] = TorchLoader(torch_python, case, decoder)
+                stack.callback(loader.close)
         times = common.interleave(functions, rounds)
     rows = [common.row(case.title, times, "make_dataset", "naive", case.goal)]
     if loaders:

@@ -1,17 +1,15 @@
-"""Timed functions in processes of their own, which take turns."""
+"""Processes that work for a benchmark, line by line, and take turns."""
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 
 def serve(function: Callable[[], Any]) -> None:
-    """Call a function once for each line on stdin, and print its seconds.
+    """Call a function once for each line on stdin, and print a line after it.
 
     It is called once before, which compiles it; `common.interleave` calls it once more to warm the caches.
 
@@ -20,40 +18,53 @@ def serve(function: Callable[[], Any]) -> None:
     """
     function()
     for _ in sys.stdin:
-        start = time.perf_counter()
         function()
-        print(json.dumps(time.perf_counter() - start), flush=True)
+        print(flush=True)
 
 
 class Process:
-    """A process that runs `serve`.
+    """A process that answers lines, such as one that runs `serve`.
 
     Args:
-        arguments: the script that calls `serve`, and its arguments.
+        arguments: a script and its arguments.
         environment: variables to set for it.
+        python: interpreter.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str] | None = None, python: str = sys.executable
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [python, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **environment},
+            env={**os.environ, **(environment or {})},
         )
 
-    def __call__(self) -> None:
-        """Run the function once.
+    def send(self, line: str) -> None:
+        """Write a line to the process. If it has ended, `receive` says so."""
+        assert self.process.stdin is not None  # a pipe
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(f"{line}\n")
+            self.process.stdin.flush()
+
+    def receive(self) -> str:
+        """Return the next line that the process prints.
 
         Raises:
             RuntimeError: if the process ended; its own error stands on stderr.
         """
-        assert self.process.stdin is not None and self.process.stdout is not None  # both are pipes
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write("\n")
-            self.process.stdin.flush()
-        if not self.process.stdout.readline():
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
             raise RuntimeError(f"a process of the benchmark failed. Received: {self.process.args}")
+        return line.rstrip("\n")
+
+    def __call__(self) -> None:
+        """Let the process work once."""
+        self.send("")
+        self.receive()
 
     def close(self) -> None:
         """End the process."""
