@@ -135,8 +135,8 @@ def given_labels() -> tuple[str, ...] | None:
 
 def _check_names(names: Sequence[str], model: "keras.Model", text: str) -> None:
     """Raise ArgumentError unless each class has its own name."""
-    from keras_cnns._models import class_count
     from keras_cnns.errors import ArgumentError
+    from keras_cnns.tasks.classifiers import class_count
 
     outputs = getattr(model, "outputs", None)
     classes = class_count(outputs[0]) if outputs else len(names)

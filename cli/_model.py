@@ -188,7 +188,7 @@ def open_model(text: str) -> "tuple[keras.Model, ModelInfo | None, str]":
 
 
 def classifier(model: "keras.Model", class_names: Sequence[str] | None, text: str) -> "keras.Model":
-    """Return a model as `_models.as_classifier` does, with MODEL named in errors.
+    """Return a model as `classifiers.as_classifier` does, with MODEL named in errors.
 
     A note says so if the output is taken for a logit.
 
@@ -199,15 +199,16 @@ def classifier(model: "keras.Model", class_names: Sequence[str] | None, text: st
     """
     from keras_cnns import _models
     from keras_cnns.errors import ArgumentError
+    from keras_cnns.tasks import classifiers
 
     try:
-        adapted = _models.as_classifier(model, class_names or ())
+        adapted = classifiers.as_classifier(model, class_names or ())
     except ArgumentError as error:
         raise ArgumentError(f"{text}: {error}") from None
     if (
         class_names
-        and not _models.gives_probabilities(_models.main_output(model))
-        and _models.gives_probabilities(adapted)
+        and not classifiers.gives_probabilities(_models.main_output(model))
+        and classifiers.gives_probabilities(adapted)
     ):
         _output.note(
             f"{text} outputs one number per image, without a sigmoid: it is taken for the logit of {class_names[1]!r}"

@@ -100,8 +100,9 @@ def _predictions(request: _Request) -> list[Prediction]:
     """Return the predictions for the images of the command line."""
     model, record, _ = _model.open_model(request.model)
     paths = _image_files(request.images)
-    from keras_cnns._models import main_output, names_of_classes
+    from keras_cnns._models import main_output
     from keras_cnns.applications import decode_predictions
+    from keras_cnns.tasks.classifiers import names_of_classes
 
     model = _model.classifier(model, record and record.class_names, request.model)
     preprocessing = _model.preprocessing_of(model, record, request.model)

@@ -172,10 +172,11 @@ def _visualize(request: _Request) -> None:
         _common.prepare_plot(path, request.force)
     model, record, _ = _model.open_model(request.model)
     from keras_cnns import _models
+    from keras_cnns.tasks import classifiers
 
     preprocessing = _model.preprocessing_of(model, record, request.model)
     names = list(record.class_names) if record and record.class_names else None
-    model = _models.two_classes(_models.main_output(model), names or ())
+    model = classifiers.two_classes(_models.main_output(model), names or ())
     shown, sampled = _images(request, record, preprocessing)
     drawings = _draw(request, model, names, shown, sampled)
     if request.page and shown:
@@ -278,12 +279,12 @@ def _write_report(
     request: _Request, model: "keras.Model", names: list[str] | None, shown: "ImageSet", drawings: list[_Drawing]
 ) -> None:
     """Write one page with all drawings and the predictions for some images."""
-    from keras_cnns import _models
     from keras_cnns.analysis.report import write_report
+    from keras_cnns.tasks import classifiers
 
     images = shown.first(ON_REPORT)
-    probabilities = _models.to_probabilities(model, model.predict_on_batch(images.images))
-    classes = _models.names_of_classes(names, probabilities.shape[1])
+    probabilities = classifiers.to_probabilities(model, model.predict_on_batch(images.images))
+    classes = classifiers.names_of_classes(names, probabilities.shape[1])
     parts = {drawing.kind: (drawing.file, drawing.sentence) for drawing in drawings}
     write_report(request.page, model, images, probabilities, classes, parts, f"Inside {request.model}")
 

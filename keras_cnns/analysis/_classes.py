@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from keras_cnns import _models
 from keras_cnns.errors import ArgumentError
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Images, Labels
 
 
@@ -22,9 +23,9 @@ def logits_model(model: keras.Model) -> keras.Model:
     Raises:
         ArgumentError: if the model does not map one batch of images to one vector per image.
     """
-    model = _models.two_classes(_models.main_output(model))
-    _models.one_image_input(model)
-    return _models.without_softmax(model)
+    model = classifiers.two_classes(_models.main_output(model))
+    classifiers.one_image_input(model)
+    return classifiers.without_softmax(model)
 
 
 def resolve_targets(logits: np.ndarray, target: ArrayLike | None) -> Labels:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from keras_cnns import _graph, _models
 from keras_cnns.analysis import _classes
 from keras_cnns.errors import ArgumentError
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Images
 
 # Called by `_graph.run` for each operation with its name, itself, and a function that computes its outputs
@@ -28,8 +29,8 @@ def prepare_model(model: keras.Model) -> keras.Model:
     Raises:
         ArgumentError: if the model does not map one batch of images, channels last, to one vector per image.
     """
-    model = _models.two_classes(_models.main_output(model))
-    _models.one_image_input(model)
+    model = classifiers.two_classes(_models.main_output(model))
+    classifiers.one_image_input(model)
     check_channels_last(model)
     return _models.as_float32(model)
 

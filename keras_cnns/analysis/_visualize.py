@@ -22,6 +22,7 @@ from keras_cnns.analysis.saliency_maps import Saliency, guided, saliency
 from keras_cnns.analysis.units import gradient_flow, unit_activity
 from keras_cnns.analysis.visualizations import VISUALIZATIONS
 from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Path
 
 MOST_UNITS = 8  # units of a layer that "deconv" shows if none are named
@@ -98,8 +99,8 @@ def visualize(
         raise ArgumentError(f"`{kind}` needs images: pass `images`. Received: images=None")
     if VISUALIZATIONS[kind].needs == "labels" and images.labels is None:
         raise ArgumentError(f"`{kind}` needs images whose classes are known. Received: images without labels")
-    model = _models.two_classes(_models.main_output(model), class_names or ())
-    _models.one_image_input(model)
+    model = classifiers.two_classes(_models.main_output(model), class_names or ())
+    classifiers.one_image_input(model)
     classes = model.outputs[0].shape[-1]
     if target is not None:
         _classes.resolve_targets(np.empty((1, classes)), target)
@@ -107,7 +108,7 @@ def visualize(
         model=model,
         path=path,
         images=images,
-        class_names=_models.names_of_classes(class_names or (), classes),
+        class_names=classifiers.names_of_classes(class_names or (), classes),
         layer=None if layer is None else _graph.check_layer(model, layer),
         units=units,
         target=target,

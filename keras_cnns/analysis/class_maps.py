@@ -9,11 +9,12 @@ import numpy as np
 from keras import layers, ops, tree
 from numpy.typing import ArrayLike
 
-from keras_cnns import _graph, _models
+from keras_cnns import _graph
 from keras_cnns._deprecated import renamed
 from keras_cnns.analysis import _classes, _global_pool, _gradients, _outputs
 from keras_cnns.analysis._receptive_field import ReceptiveField, receptive_field
 from keras_cnns.errors import ArgumentError
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Images, Labels, Size
 
 
@@ -89,7 +90,7 @@ def class_activation_map(
         >>> found.maps.shape, found.on_images().shape
         ((2, 8, 8), (2, 32, 32))
     """
-    model = _models.without_softmax(_outputs.prepare_model(model))
+    model = classifiers.without_softmax(_outputs.prepare_model(model))
     images = _classes.check_images(model, images)
     asked = _check_targets(model, images, target)
     pool = _global_pool.find_global_pool(model, images.shape[1:])
@@ -153,7 +154,7 @@ def grad_cam(
     model = _outputs.prepare_model(model)
     images = _classes.check_images(model, images)
     name = last_maps(model, images.shape[1:]) if layer is None else _check_maps_layer(model, layer)
-    model = _models.without_softmax(model)
+    model = classifiers.without_softmax(model)
     asked = _check_targets(model, images, target)
     size = _outputs.choose_batch_size(images, batch_size, with_gradients=True)
     cams, targets, scores = [], [], []

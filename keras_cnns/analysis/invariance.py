@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from keras_cnns import _models
 from keras_cnns.analysis import _classes, _outputs
 from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Images
 
 TRANSFORMS = ("translation", "scale", "rotation")
@@ -114,7 +114,7 @@ def invariance_curve(
             moved, outputs = _outputs.layer_outputs(model, transformed, (first, last))
             for name, features in moved.items():
                 distances[name][rows, k] = _norms(features - originals[name])
-            probabilities = _models.to_probabilities(model, outputs)
+            probabilities = classifiers.to_probabilities(model, outputs)
             probability[rows, k] = np.take_along_axis(probabilities, targets[rows, None], 1)[:, 0]
     return InvarianceCurve(
         kind=kind,

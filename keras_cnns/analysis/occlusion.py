@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_cnns import _models
 from keras_cnns._deprecated import renamed
 from keras_cnns.analysis import _classes, _outputs
 from keras_cnns.errors import ArgumentError
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Images, Size
 
 POSITIONS = 15  # windows along each axis, approximately, if no stride is given
@@ -150,7 +150,7 @@ def _predict(model: keras.Model, image: Callable[[int], np.ndarray], count: int,
         # All batches get the same shape, because a graph is compiled for each shape.
         indices = np.pad(indices, (0, min(batch_size, count) - len(indices)), "edge")
         batch = np.stack([image(index) for index in indices])
-        probabilities.append(_models.to_probabilities(model, model.predict_on_batch(batch)))
+        probabilities.append(classifiers.to_probabilities(model, model.predict_on_batch(batch)))
     return np.concatenate(probabilities)[:count]
 
 

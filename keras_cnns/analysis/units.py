@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from keras_cnns import _graph, _models
 from keras_cnns.analysis import _backward, _classes, _gradients, _outputs
 from keras_cnns.errors import ArgumentError
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Images
 
 
@@ -161,11 +162,11 @@ def gradient_flow(
         >>> [flow.layer for flow in flows]
         ['C1', 'S2', 'C3', 'S4', 'C5', 'F6']
     """
-    model = _models.two_classes(_models.main_output(model))
+    model = classifiers.two_classes(_models.main_output(model))
     names = {use.name for use in _graph.walk(model)[1]}
     images = _classes.check_images(model, images)
     if loss is None:
-        if _models.is_multi_label(model):
+        if classifiers.is_multi_label(model):
             raise ArgumentError(
                 f"{model.name} ends with several sigmoids, whose loss is not the cross-entropy of one class: pass a "
                 "`loss` and what it takes as labels. Received: loss=None"

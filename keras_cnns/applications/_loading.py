@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cnns._models import classifiers, main_output
+from keras_cnns._models import main_output, output_layers
 from keras_cnns.applications import _imagenet
 from keras_cnns.applications._arguments import Settings
 from keras_cnns.applications._weights import Weights, verified_path
@@ -76,7 +76,7 @@ def load_weights(model: keras.Model, inputs: keras.KerasTensor, settings: Settin
         settings.weights,
         top=settings.include_top,
         heads=len(model.outputs) > 1,
-        replaceable=classifiers(model) if settings.include_top and settings.own_classes else (),
+        replaceable=output_layers(model) if settings.include_top and settings.own_classes else (),
     )
 
 

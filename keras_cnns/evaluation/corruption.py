@@ -14,6 +14,7 @@ from keras_cnns import _models
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.evaluation.metrics import check_examples
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Pixels, Progress
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def robustness(
     for name in names:
         _check(name)
     check_examples(split.examples)
-    model, random = _models.as_classifier(model), np.random.default_rng(seed)
+    model, random = classifiers.as_classifier(model), np.random.default_rng(seed)
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     clean, correct = 0, {name: np.zeros(5, "int64") for name in names}
 

@@ -9,6 +9,7 @@ from keras import layers
 from keras_cnns import _graph, _models
 from keras_cnns import layers as our_layers
 from keras_cnns.errors import ArgumentError
+from keras_cnns.tasks import classifiers
 
 # Layers that work on the last axis alone, so that more axes in front of it do not matter
 PER_POSITION = (
@@ -65,9 +66,9 @@ def dense_model(model: keras.Model) -> keras.Model:
         >>> model.predict(np.zeros((1, 32, 36, 1)), verbose=0).shape  # a map of logits
         (1, 2, 3, 10)
     """
-    main = _models.two_classes(_models.main_output(model))
-    channels = _models.one_image_input(main)[-1]
-    logits = _graph.graph_of(_models.without_softmax(main))
+    main = classifiers.two_classes(_models.main_output(model))
+    channels = classifiers.one_image_input(main)[-1]
+    logits = _graph.graph_of(classifiers.without_softmax(main))
     try:
         return _convert(logits, channels, windows=False)
     except _NotLinear:

@@ -15,6 +15,7 @@ from keras_cnns.evaluation._views import views_dataset, whole_dataset
 from keras_cnns.evaluation.dense import dense_model
 from keras_cnns.evaluation.metrics import Result, check_examples, score
 from keras_cnns.evaluation.protocols import Protocol, find_protocol, shorter_sides
+from keras_cnns.tasks import classifiers
 from keras_cnns.typing import Labels, Path, Probabilities, Progress
 
 if TYPE_CHECKING:
@@ -93,12 +94,12 @@ def check_outputs(model: keras.Model, class_names: Sequence[str]) -> keras.Model
         class_names: names of the classes.
 
     Returns:
-        The model as `_models.as_classifier` returns it.
+        The model as `classifiers.as_classifier` returns it.
 
     Raises:
         ArgumentError: if it is not a classifier, or has another number of classes.
     """
-    main = _models.as_classifier(model, class_names)
+    main = classifiers.as_classifier(model, class_names)
     outputs = main.outputs[0].shape[-1]
     if outputs != len(class_names):
         raise ArgumentError(
@@ -160,7 +161,7 @@ def predict_split(
     protocol = find_protocol(protocol)
     total: Any = 0
     for member, record in zip(models, records, strict=True):
-        member = _models.as_float32(_models.as_classifier(member))
+        member = _models.as_float32(classifiers.as_classifier(member))
         probabilities, labels = _predict(member, split, record, protocol, scales, batch_size, progress or iter)
         total = total + probabilities / len(models)
     return np.asarray(total, "float32"), labels
@@ -190,14 +191,16 @@ def _predict(
         if sides == [None]:
             batches = make_dataset(split, preprocessing, batch_size)
             return _predict_batches(
-                batches, lambda images: _models.to_probabilities(model, model.predict_on_batch(images)), progress
+                batches, lambda images: classifiers.to_probabilities(model, model.predict_on_batch(images)), progress
             )
         views = protocol.views(len(sides))
         batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
 
         def mean_over_views(images):
             parts = (images[k : k + batch_size] for k in range(0, len(images), batch_size))
-            of_views = np.concatenate([_models.to_probabilities(model, model.predict_on_batch(part)) for part in parts])
+            of_views = np.concatenate(
+                [classifiers.to_probabilities(model, model.predict_on_batch(part)) for part in parts]
+            )
             return of_views.reshape(-1, views, of_views.shape[-1]).mean(1)
 
         return _predict_batches(batches, mean_over_views, progress)
@@ -224,7 +227,7 @@ def _predict_whole(
     def mean_over_maps(images):
         views = [images, images[:, :, ::-1]] if protocol.mirror else [images]
         maps = (np.asarray(dense.predict_on_batch(view), "float32") for view in views)
-        return np.mean([_models.softmax(logits.mean((1, 2))) for logits in maps], axis=0)
+        return np.mean([classifiers.softmax(logits.mean((1, 2))) for logits in maps], axis=0)
 
     for side in sides:
         area = (side / min(preprocessing.size)) ** 2
@@ -281,10 +284,12 @@ def predict_images(
     """
     from keras_cnns.data.pipeline import read_files
 
-    model = _models.as_float32(_models.as_classifier(model, class_names))
+    model = _models.as_float32(classifiers.as_classifier(model, class_names))
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     images = read_files(paths, preprocessing)
-    probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing, batch_size))
+    probabilities = classifiers.to_probabilities(
+        model, _models.predict_pixels(model, images, preprocessing, batch_size)
+    )
     if not np.isfinite(probabilities).all():
         raise ArgumentError(f"{model.name} outputs NaN or infinite values; train it again.")
     return probabilities

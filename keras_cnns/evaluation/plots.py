@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from keras_cnns import _files, _models, _render, typing
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.evaluation.metrics import Result
+from keras_cnns.tasks import classifiers
 
 if TYPE_CHECKING:
     from keras_cnns.data.splits import Split
@@ -50,9 +51,9 @@ def draw_predictions(
     """
     from keras_cnns.data.pipeline import read_pixels
 
-    model = _models.as_classifier(model, class_names)
+    model = classifiers.as_classifier(model, class_names)
     images, labels = read_pixels(split.sample(count), preprocessing)
-    probabilities = _models.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
+    probabilities = classifiers.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
     _render.prediction_grid(images, labels, probabilities, class_names, path, title)
 
 

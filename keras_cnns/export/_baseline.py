@@ -6,13 +6,14 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_cnns import _models, typing
+from keras_cnns import typing
 from keras_cnns.errors import ArtifactError, VerificationError
 from keras_cnns.export._prepared import Prepared
 from keras_cnns.export.formats import LOGITS, TOLERANCE
 from keras_cnns.export.parity import Reference, by_class
 from keras_cnns.export.sample_images import SampleImages, choose_images
 from keras_cnns.saving import ModelInfo
+from keras_cnns.tasks import classifiers
 
 LOGIT_IMAGES = 3  # number of images on which logits are compared with the model's probabilities
 
@@ -44,7 +45,7 @@ def measure_baseline(prepared: Prepared, info: ModelInfo | None, say: typing.Log
         ArgumentError, SourceError: if the images of `verify_data` cannot be used.
         VerificationError: if the model gives all images the same output.
     """
-    options, classes = prepared.options, _models.class_count(prepared.model.outputs[0])
+    options, classes = prepared.options, classifiers.class_count(prepared.model.outputs[0])
     say("choosing images to verify on")
     images = choose_images(
         prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.known_names, classes, say
@@ -90,12 +91,12 @@ def check_logits(prepared: Prepared, baseline: Baseline) -> None:
         prepared: the model.
         baseline: its outputs.
     """
-    if prepared.main_output != LOGITS or not _models.gives_probabilities(prepared.whole):
+    if prepared.main_output != LOGITS or not classifiers.gives_probabilities(prepared.whole):
         return
     images = baseline.images.images[:LOGIT_IMAGES].astype("float32")
     outputs = prepared.whole.predict_on_batch(prepared.preprocessing.normalize(images))
     probabilities, logits = keras.tree.flatten(outputs)[0], baseline.references[LOGITS].values[:LOGIT_IMAGES]
     bound = TOLERANCE * max(1.0, float(np.abs(logits).max()))
     sigmoid = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
-    if not any(np.abs(values - probabilities).max() <= bound for values in (_models.softmax(logits), sigmoid)):
+    if not any(np.abs(values - probabilities).max() <= bound for values in (classifiers.softmax(logits), sigmoid)):
         raise ArtifactError("the logits that were taken out of the model do not give its probabilities")

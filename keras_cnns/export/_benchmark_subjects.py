@@ -17,6 +17,7 @@ from keras_cnns.export.parity import by_class
 from keras_cnns.export.runtimes import RuntimeProcess
 from keras_cnns.export.sample_images import SampleImages
 from keras_cnns.saving import ModelInfo
+from keras_cnns.tasks import classifiers
 
 
 class Subject(RuntimeProcess):
@@ -144,7 +145,7 @@ def save_for_process(model: keras.Model | typing.Path, info: ModelInfo | None, p
         info = info or own_info
     # In float32 and without auxiliary heads, as its artifacts and `evaluate` compute
     main = _models.as_float32(_models.main_output(model))
-    _models.one_image_input(main)
+    classifiers.one_image_input(main)
     record = saving.ModelInfo(tuple(info.class_names), info.preprocessing) if info else saving.ModelInfo()
     saving.save_model(main, path, record)
     name = file.name if file else model.name

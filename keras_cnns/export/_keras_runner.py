@@ -28,16 +28,17 @@ def open_keras(path: "str | Path", threads: int = 0, modules: Sequence[str] = ()
         modules: names of modules that define layers of the model.
     """
     # Imported here, after `main` has chosen Keras's backend and extended the import path
-    from keras_cnns import _custom, _models, saving
+    from keras_cnns import _custom, saving
     from keras_cnns.export import _runner
     from keras_cnns.export.formats import INPUT, LOGITS, OUTPUT, PROBABILITIES
+    from keras_cnns.tasks import classifiers
 
     _runner.limit_tensorflow(threads)
     for module in modules:
         _custom.import_layers(module)
     info, model = saving.read_info(path) or saving.ModelInfo(), saving.load_model(path)
     preprocessing = info.preprocessing
-    if _models.gives_probabilities(model):
+    if classifiers.gives_probabilities(model):
         output = PROBABILITIES
     else:
         output = LOGITS if info.class_names else OUTPUT
@@ -52,7 +53,7 @@ def open_keras(path: "str | Path", threads: int = 0, modules: Sequence[str] = ()
     card = {
         "classes": list(info.class_names),
         "outputs": [output],
-        "multi_label": _models.is_multi_label(model),
+        "multi_label": classifiers.is_multi_label(model),
         "preprocessing": {**preprocessing.to_json(), "inside": True} if preprocessing else {},
         "options": {"quantize": "none"},
     }

@@ -15,6 +15,7 @@ from keras_cnns.export.formats import INPUT, LOGITS, OUTPUT, PROBABILITIES
 from keras_cnns.export.options import Options
 from keras_cnns.export.parity import Reference
 from keras_cnns.export.quantization import Calibration
+from keras_cnns.tasks import classifiers
 
 # The options that decide what an artifact is, whatever images it was calibrated or verified on
 SHAPING = (
@@ -64,7 +65,7 @@ class Prepared:
 
         Then there is no accuracy on images with one label.
         """
-        return _models.is_multi_label(self.whole)
+        return classifiers.is_multi_label(self.whole)
 
     def as_input(self, images: typing.Pixels) -> np.ndarray:
         """Return uint8 images as the artifact takes them.
@@ -86,7 +87,7 @@ class Prepared:
         outputs, logits = values[: len(self.outputs)], values[-len(self.outputs) :]
         references = {}
         for name, output, logit, softmax in zip(self.outputs, outputs, logits, self.softmax, strict=True):
-            shown = _models.softmax(output) if softmax else output
+            shown = classifiers.softmax(output) if softmax else output
             references[name] = Reference(shown, self._kind_of(name), largest_logit=float(np.abs(logit).max()))
         return references
 
@@ -119,7 +120,7 @@ class Prepared:
     def _with_logits(self):
         """Return the model with logits as further outputs, if they are found."""
         try:
-            return keras.Model(self.model.input, [*self.model.outputs, *_models.logits_of(self.model)])
+            return keras.Model(self.model.input, [*self.model.outputs, *classifiers.logits_of(self.model)])
         except ArgumentError:  # the softmax is inside a nested model
             return self.model
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_cnns import _models
 from keras_cnns.data.image_bytes import decode_image_bytes
 from keras_cnns.data.pipeline import prepare
 from keras_cnns.export import _runner
 from keras_cnns.export._prepared import Job, Prepared
 from keras_cnns.export._servable import Servable, save_servable
 from keras_cnns.export.formats import PROBABILITIES
+from keras_cnns.tasks import classifiers
 
 TOP = 5  # number of classes that `serve_image_bytes` names
 
@@ -50,7 +50,7 @@ def image_bytes_function(servable: Servable, prepared: Prepared) -> Callable:
         prepared: the model.
     """
     preprocessing, options = prepared.preprocessing, prepared.options
-    count = min(TOP, _models.class_count(prepared.model.outputs[0]))
+    count = min(TOP, classifiers.class_count(prepared.model.outputs[0]))
 
     def read_pixels(numbered):
         number, content = numbered

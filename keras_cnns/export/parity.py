@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_cnns import _models
 from keras_cnns.errors import ArtifactError
 from keras_cnns.export.formats import (
     ENOUGH_IMAGES,
@@ -18,6 +17,7 @@ from keras_cnns.export.formats import (
     QUANTIZATIONS,
     TOLERANCE,
 )
+from keras_cnns.tasks import classifiers
 
 ORDINARY_LOGIT = 20.0  # trained networks reach it; against a logit of 0 it is a probability of 2e-9
 
@@ -180,7 +180,7 @@ class Parity:
 
 
 def by_class(outputs: np.ndarray, kind: str) -> np.ndarray:
-    """Return outputs (images, values) with one column per class; see `_models.by_class`.
+    """Return outputs (images, values) with one column per class; see `classifiers.by_class`.
 
     Args:
         outputs: float array.
@@ -188,7 +188,7 @@ def by_class(outputs: np.ndarray, kind: str) -> np.ndarray:
     """
     if outputs.shape[1] == 1 and kind == LOGITS:
         return np.concatenate([np.zeros_like(outputs), outputs], axis=1)
-    return outputs if kind == OUTPUT else _models.by_class(outputs)
+    return outputs if kind == OUTPUT else classifiers.by_class(outputs)
 
 
 def compare(reference: Reference, outputs: np.ndarray, bounds: Bounds | None = None) -> Parity:

@@ -18,6 +18,7 @@ from keras_cnns.export.formats import LOGITS, OUTPUT, PROBABILITIES
 from keras_cnns.export.options import Options
 from keras_cnns.layers import SplitConv2D
 from keras_cnns.saving import ModelInfo
+from keras_cnns.tasks import classifiers
 
 # What a depthwise convolution takes over from a grouped one
 DEPTHWISE_CONFIG = (
@@ -42,16 +43,16 @@ def prepare_model(
         ArgumentError: if the model and the options do not fit together.
     """
     main = _models.main_output(model)
-    _models.one_image_input(main)
+    classifiers.one_image_input(main)
     if options.auxiliary and len(model.outputs) == len(main.outputs):
         raise ArgumentError(f"{model.name} has no auxiliary heads to keep. Received: auxiliary=True")
     float32_model = _models.as_float32(model if options.auxiliary else main)
     whole = _with_split_groups(float32_model)
     class_names = tuple(options.labels or (info and info.class_names) or ())
-    _check_labels(class_names, _models.class_count(whole.outputs[0]))
+    _check_labels(class_names, classifiers.class_count(whole.outputs[0]))
     preprocessing = _choose_preprocessing(main, info, options)
     _check_normalization(preprocessing, options)
-    if None in _models.one_image_input(main):
+    if None in classifiers.one_image_input(main):
         _check_input_size(main, preprocessing)
     served, main_name, add_softmax = _choose_output(whole, preprocessing, class_names, options, model.name)
     other_names = [_keras.producer(tensor).name for tensor in whole.outputs[1:]]
@@ -73,7 +74,7 @@ def _choose_output(whole, preprocessing, class_names, options, name):
 
     Returns (model, name of the main output, whether to add a softmax).
     """
-    has_last_softmax = _models.gives_probabilities(whole)
+    has_last_softmax = classifiers.gives_probabilities(whole)
     is_probability = has_last_softmax or _looks_like_probabilities(whole, preprocessing)
     if not options.logits:
         add_softmax = bool(class_names) and not is_probability
@@ -82,7 +83,7 @@ def _choose_output(whole, preprocessing, class_names, options, name):
         raise ArgumentError(
             f"{name} gives probabilities, and its softmax was not found; leave out --logits. Received: logits=True"
         )
-    return _models.without_softmax(whole), LOGITS, False
+    return classifiers.without_softmax(whole), LOGITS, False
 
 
 def _check_input_size(model, preprocessing):
@@ -162,7 +163,7 @@ def _choose_preprocessing(model, info, options):
 
     The option `input_size` decides where the model's size is free.
     """
-    height, width, channels = _models.one_image_input(model)
+    height, width, channels = classifiers.one_image_input(model)
     preprocessing, side = info and info.preprocessing, options.input_size
     if side is None:
         return preprocessing or _models.plain_preprocessing(model)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_cnns import _models
 from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
+from keras_cnns.tasks import classifiers
 
 # Compiled models that earlier versions saved look for InverseDecay in this module
 from keras_cnns.training.optimizers import InverseDecay as InverseDecay
@@ -97,7 +97,7 @@ def compile_model(
         steps_per_execution = 1  # In Keras's loop over steps TensorFlow cannot read a distributed iterator
     if steps_per_execution is None:
         steps_per_execution = min(_steps_per_execution(model, recipe.batch_size), steps_per_epoch)
-    loss, accuracy, entropy = _loss_and_metrics(recipe, from_logits=not _models.gives_probabilities(model))
+    loss, accuracy, entropy = _loss_and_metrics(recipe, from_logits=not classifiers.gives_probabilities(model))
     exact = []
     if distribution is not None and distribution.engine is not None:
         # Some images of a shared batch are repeated, for which weights make up; only weighted metrics use them

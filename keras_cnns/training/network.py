@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_cnns import _models
+from keras_cnns.tasks import classifiers
 from keras_cnns.training.compilation import compile_model, set_biases
 from keras_cnns.training.job import Job
 from keras_cnns.training.precision import policy_for
@@ -78,7 +79,7 @@ def _build(build: Callable[..., keras.Model], arguments: Mapping[str, Any], poli
     keras.utils.set_random_seed(job.seed)
     with _models.dtype_policy(policy):
         model = build(**arguments)
-    _models.one_image_input(_models.main_output(model))
+    classifiers.one_image_input(_models.main_output(model))
     set_biases(model, job.recipe)
     if job.recipe.freeze:  # Of the twin too, because it is what is saved
         freeze(model, job.recipe.freeze)
@@ -96,7 +97,7 @@ def _with_weights(
     known = class_names in (weights.class_names, weights.class_ids)
     # With another number of classes the builder has made a new classifier already
     if not known and arguments["classes"] == weights.network.get("classes"):
-        for name in sorted(_models.classifiers(model)):
+        for name in sorted(_models.output_layers(model)):
             layer = model.get_layer(name)
             if not layer.trainable_weights:  # such as the fixed codes of LeNet-5
                 continue

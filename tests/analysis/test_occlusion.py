@@ -7,10 +7,10 @@ from analysis.helpers import SubclassedModel, random_images
 from keras import layers
 
 from keras_cnns import applications
-from keras_cnns._models import softmax
 from keras_cnns.analysis import occlusion_map
 from keras_cnns.data import open_source
 from keras_cnns.errors import ArgumentError
+from keras_cnns.tasks.classifiers import softmax
 
 SHAPE = (9, 12, 2)
 

@@ -8,10 +8,11 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from keras_cnns import _models, analysis, applications, data, evaluation, saving
+from keras_cnns import analysis, applications, data, evaluation, saving
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ArgumentError
 from keras_cnns.export.parity import Bounds, Reference, compare
+from keras_cnns.tasks import classifiers
 
 NAMES = ("cat", "dog")
 RECORD = Preprocessing((16, 16), 3, scale=(1 / 255,))
@@ -140,7 +141,7 @@ def test_predictions_are_decoded_by_class():
 def test_a_file_can_name_both_classes(twins, tmp_path):
     saving.save_model(twins[0], tmp_path / "m.keras", saving.ModelInfo(NAMES, RECORD))
     model, info = saving.load_with_info(tmp_path / "m.keras")
-    assert info.class_names == NAMES and _models.as_classifier(model).output_shape == (None, 2)
+    assert info.class_names == NAMES and classifiers.as_classifier(model).output_shape == (None, 2)
 
 
 def test_commands_give_both_classes(cli, twins, source, images, tmp_path):

@@ -6,11 +6,11 @@ import pytest
 from keras import layers
 
 from keras_cnns import applications
-from keras_cnns._models import softmax, without_softmax
 from keras_cnns.data import Preprocessing
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation import Protocol, dense_model, predict_split
+from keras_cnns.tasks.classifiers import softmax, without_softmax
 
 
 def random_images(count, height, width, channels=3):

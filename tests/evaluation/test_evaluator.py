@@ -57,7 +57,7 @@ def test_metrics_are_exact_at_any_batch_size(activation, batch):
 
 @pytest.mark.parametrize("kind", ["layer", "activation", "op", "cast", "nested", "dense"])
 def test_probabilities_are_distinguished_from_logits(kind):
-    from keras_cnns._models import gives_probabilities
+    from keras_cnns.tasks.classifiers import gives_probabilities
 
     inputs = keras.Input((6, 6, 3))
     x = keras.layers.GlobalAveragePooling2D()(inputs)

@@ -17,7 +17,7 @@ from families import small
 from image_files import image_files
 
 from keras_cnns import applications
-from keras_cnns._models import predict_pixels, without_softmax
+from keras_cnns._models import predict_pixels
 from keras_cnns.data import Preprocessing
 from keras_cnns.errors import ArgumentError, ConversionError, OutputExistsError, SourceError
 from keras_cnns.evaluation import predict_images
@@ -28,6 +28,7 @@ from keras_cnns.export.inspection import inspect
 from keras_cnns.export.options import read_labels
 from keras_cnns.export.preparation import _with_split_groups
 from keras_cnns.saving import ModelInfo
+from keras_cnns.tasks.classifiers import without_softmax
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), dtype="uint8")
 
