@@ -23,28 +23,17 @@ SEVERITY_RANKS = {1: 1, 5: 2, 3: 3, 2: 4, 4: 5}  # rank of each severity's colum
 
 
 def print_result(title: str, result: "Result", robustness: "Robustness | None") -> None:
-    """Print tables of classes and corruptions, and the calibration error.
+    """Print the tables of a result and of corruptions.
 
     Args:
         title: of the first table.
         result: `evaluation.Result`.
         robustness: `evaluation.Robustness`; None: no second table.
     """
-    measures = [result.recall, result.precision, result.f1]
-    rows = [
-        (name, f"{sum(counts):,}", *("" if measure[name] is None else f"{measure[name]:.2%}" for measure in measures))
-        for name, counts in zip(result.per_class, result.confusion, strict=True)
-    ]
-    rows.append(("all", f"{result.examples:,}", f"{result.top1:.2%}", "", ""))
-    columns = [
-        ("class",),
-        ("images", "right", 0),
-        ("recall", "right", 0),
-        ("precision", "right", 1),
-        ("F1", "right", 2),
-    ]
-    _output.table(title, columns, rows)
-    _output.echo(f"expected calibration error {result.calibration_error:.2%}")
+    table = result.table()
+    _output.table(title, table.columns, table.rows)
+    for note in table.notes:
+        _output.echo(note)
     if robustness:
         severities = [(f"severity {k}", "right", SEVERITY_RANKS[k]) for k in range(1, 6)]
         _output.table(

@@ -276,9 +276,12 @@ def _print_result(info: "ModelInfo", output: str, as_json: bool) -> None:
     if as_json:
         _output.print_json({"output": output, **info.to_json()})
         return
+    from keras_cnns.tasks import task_of
+
+    monitor = task_of(info).monitor
     rows = [
-        (split, values["examples"], f"{values['top1']:.2%}", f"{values['loss']:.4f}")
+        (split, values["examples"], format(values[monitor.record], monitor.form), f"{values['loss']:.4f}")
         for split, values in info.metrics.items()
     ]
-    columns = [("split",), ("images", "right", 0), ("top-1", "right", 0), ("loss", "right", 1)]
+    columns = [("split",), ("images", "right", 0), (monitor.title, "right", 0), ("loss", "right", 1)]
     _output.table(f"{Path(output) / 'model.keras'}", columns, rows)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_cnns.data.splits import Split
     from keras_cnns.evaluation import Result, Robustness
     from keras_cnns.saving import ModelInfo
+    from keras_cnns.tasks import Task
     from keras_cnns.typing import Labels, Probabilities
 
 RECIPE = "recipe"
@@ -71,6 +72,7 @@ class _Loaded:
         source: with the classes of the first model.
         split: that is measured on.
         protocol: name of the protocol.
+        task: of the models.
     """
 
     models: "list[keras.Model]"
@@ -78,6 +80,7 @@ class _Loaded:
     source: "Source"
     split: "Split"
     protocol: str
+    task: "Task"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +228,7 @@ def _output_files(folder: str, request: _Request) -> dict[str, Path]:
 def _load(request: _Request) -> _Loaded:
     """Open the models and the images, and check that they fit together."""
     opened = [_model.open_model(text) for text in request.models]
-    from keras_cnns.evaluation.evaluator import check_outputs
+    from keras_cnns.tasks import task_for
 
     models, records = [model for model, _, _ in opened], [record for _, record, _ in opened]
     preprocessing = [
@@ -240,11 +243,12 @@ def _load(request: _Request) -> _Loaded:
     if protocol == RECIPE:
         protocol = _recipe_protocol(records[0], request.models[0])
     split = source.split(request.split)
-    classifiers = [
-        check_outputs(_model.classifier(model, source.class_names, text), source.class_names)
+    task = task_for(split.target)
+    predicting = [
+        task.predictor(_model.classifier(model, source.class_names, text), source.class_names).model
         for model, text in zip(models, request.models, strict=True)
     ]
-    return _Loaded(classifiers, preprocessing, source, split, protocol)
+    return _Loaded(predicting, preprocessing, source, split, protocol, task)
 
 
 def _check_classes(texts: Sequence[str], records: "Sequence[ModelInfo | None]", source: "Source") -> None:
@@ -292,7 +296,7 @@ def _recipe_protocol(record: "ModelInfo | None", model: str) -> str:
 
 def _measure(request: _Request, loaded: _Loaded) -> _Measured:
     """Return the results of the models on the split."""
-    from keras_cnns.evaluation import predict_split, robustness, score
+    from keras_cnns.evaluation import predict_split, robustness
 
     def track(batches: Iterable) -> Iterable:
         return _output.track(batches, "images")
@@ -306,7 +310,9 @@ def _measure(request: _Request, loaded: _Loaded) -> _Measured:
         batch_size=request.batch_size,
         progress=track,
     )
-    result = score(probabilities, labels, loaded.source.class_names)
+    metric = loaded.task.metric(loaded.source.class_names)
+    metric.update(probabilities, labels)
+    result = metric.result()
     corrupted = None
     if request.corruptions:
         corrupted = robustness(
@@ -322,12 +328,7 @@ def _measure(request: _Request, loaded: _Loaded) -> _Measured:
 def _title(request: _Request, protocol: str, result: "Result") -> str:
     how = "" if protocol == "center" else f", {protocol}"
     how += f" at {', '.join(map(str, request.scales))}" if request.scales else ""
-    # With five classes or fewer, top-5 is always 100 %
-    top5 = f" top-5 {result.top5:.2%}," if len(result.per_class) > 5 else ""
-    return (
-        f"{' + '.join(request.models)} on {request.split} of {request.source}{how}: "
-        f"top-1 {result.top1:.2%},{top5} loss {result.loss:.4f}"
-    )
+    return f"{' + '.join(request.models)} on {request.split} of {request.source}{how}: {result.headline}"
 
 
 def _to_json(request: _Request, loaded: _Loaded, measured: _Measured) -> dict[str, Any]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keras_cnns import layers as layers
     from keras_cnns import recipes as recipes
     from keras_cnns import saving as saving
+    from keras_cnns import tasks as tasks
     from keras_cnns import training as training
 
 _quiet.choose_kernels()
@@ -46,6 +47,7 @@ _PARTS = (
     "layers",
     "recipes",
     "saving",
+    "tasks",
     "training",
 )
 __all__ = ["__version__", *_PARTS]

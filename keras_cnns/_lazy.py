@@ -14,8 +14,8 @@ def lazy(
 
     Args:
         package: the package's `__name__`.
-        places: dictionary from public name to the module of the package that defines it; a module of the
-            same name as the public one would hide it, so none may be called so.
+        places: dictionary from public name to the module that defines it: one of the package, or a full name. A module
+            of the same name as the public one would hide it, so none may be called so.
         renamed: dictionary from each deprecated name to the public one that replaces it.
     """
     names = sorted(places)
@@ -27,7 +27,8 @@ def lazy(
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         with _quiet.starting():
-            return getattr(importlib.import_module(f"{package}.{places[name]}"), name)
+            place = places[name] if "." in places[name] else f"{package}.{places[name]}"
+            return getattr(importlib.import_module(place), name)
 
     return names, __getattr__, lambda: names
 

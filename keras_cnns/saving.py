@@ -62,6 +62,7 @@ class ModelInfo:
         versions: versions of the packages that it was made with.
         class_ids: other names of the classes in a source of images, as ImageNet's n01440764 for tench; () if there
             are none.
+        task: name of the network's task, for `keras_cnns.tasks.find_task`; None: it gives each image one class.
 
     Examples:
         >>> from keras_cnns import data, saving
@@ -81,6 +82,7 @@ class ModelInfo:
     training: Mapping = dataclasses.field(default_factory=dict)
     versions: Mapping = dataclasses.field(default_factory=dict)
     class_ids: tuple[str, ...] = ()
+    task: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values.
@@ -91,6 +93,8 @@ class ModelInfo:
         values["class_names"] = list(self.class_names)
         if not self.class_ids:  # Left out of files and of the manifest, as in nearly all of them
             del values["class_ids"]
+        if self.task is None:  # Left out, so that earlier versions read the file
+            del values["task"]
         values["preprocessing"] = self.preprocessing and self.preprocessing.to_json()
         return {"format": FORMAT, **values}
 
@@ -111,6 +115,8 @@ class ModelInfo:
             raise ValueError("it was written by a newer keras_cnns" if newer else f"its format is not {FORMAT}")
         values["class_names"] = tuple(map(str, values["class_names"]))
         values["class_ids"] = tuple(map(str, values.get("class_ids", ())))
+        if not isinstance(values.get("task"), str | None):
+            raise ValueError("its task is no name")
         for key in ("network", "recipe", "data", "metrics", "training", "versions"):
             if not isinstance(values[key], dict) and not (values[key] is None and key in ("recipe", "data")):
                 raise ValueError(f"its {key} are no mapping")

@@ -30,6 +30,7 @@ ROOMS = (
     "data",
     "layers",
     "recipes",
+    "tasks",
     "training",
     "evaluation",
     "analysis",

@@ -32,28 +32,32 @@ NAME_SIZE = 8  # of names beside points, in points
 NAME_HEIGHT = 18  # of names beside points, in pixels
 
 
-def training_curve(history: Mapping[str, Sequence[float]], path: Path, title: str) -> None:
-    """Draw loss and accuracy over the epochs, for training and validation.
+def training_curve(history: Mapping[str, Sequence[float]], path: Path, title: str, metric: str = "accuracy") -> None:
+    """Draw loss and a metric over the epochs, for training and validation.
 
     Args:
-        history: from "loss", "accuracy", and if there are any "val_loss", "val_accuracy" to one value per epoch. Losses
-            are in nats, accuracies 0 to 1.
+        history: from "loss" and the metric's name, and if there are any "val_loss" and so on, to one value per epoch.
+            Losses are in nats.
         path: PNG file to write.
         title: title of the chart.
+        metric: name of the metric, whose values are 0 to 1; "loss": there is none.
     """
-    figure, panels = new_figure(9, 3.9, title, ncols=2)
+    names = ["loss"] if metric == "loss" else ["loss", metric]
+    figure, panels = new_figure(9, 3.9, title, ncols=len(names), squeeze=False)
+    panels = np.ravel(panels)
     epochs = np.arange(1, len(history["loss"]) + 1)
-    for panel, key, label in zip(panels, ("loss", "accuracy"), ("loss (nats)", "accuracy"), strict=True):
+    for panel, key in zip(panels, names, strict=True):
         lines = panel.plot(epochs, history[key], color=BLUE, marker=".")
         if f"val_{key}" in history:
             lines += panel.plot(epochs, history[f"val_{key}"], color=ORANGE, marker=".")
-        panel.set(xlabel="epoch", ylabel=label)
+        panel.set(xlabel="epoch", ylabel="loss (nats)" if key == "loss" else key.replace("_", " "))
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)
         if len(epochs) == 1:
             panel.set(xlim=(0, 2), xticks=[1])
     panels[0].set_ylim(bottom=0)
-    panels[1].set_ylim(top=1.02)
+    for panel in panels[1:]:
+        panel.set_ylim(top=1.02)
     legend_below(figure, lines, ["training", "validation"][: len(lines)])
     save(figure, path)
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from keras_cnns.data.statistics import fit_preprocessing as fit_preprocessing
     from keras_cnns.data.summary import Summary as Summary
     from keras_cnns.data.summary import summarize as summarize
+    from keras_cnns.data.targets import ClassLabel as ClassLabel
+    from keras_cnns.data.targets import Target as Target
     from keras_cnns.data.whitening import PrincipalComponents as PrincipalComponents
     from keras_cnns.data.whitening import Whitening as Whitening
     from keras_cnns.data.whitening import fit_components as fit_components
@@ -40,6 +42,7 @@ __all__, __getattr__, __dir__ = lazy(
     {
         "ArraySplit": "splits",
         "Augment": "augment",
+        "ClassLabel": "targets",
         "ColorComponents": "augment",
         "Preprocessing": "preprocessing",
         "Position": "dataset_state",
@@ -48,6 +51,7 @@ __all__, __getattr__, __dir__ = lazy(
         "Share": "sharding",
         "Source": "sources",
         "Summary": "summary",
+        "Target": "targets",
         "Whitening": "whitening",
         "class_weights": "balance",
         "drop_surplus": "balance",

@@ -45,7 +45,7 @@ def read_npz(path: Path) -> tuple[tuple[str, ...], Shape, dict[str, ArraySplit]]
     if shape != test_shape:
         raise SourceError(f"{path}: x_train has images of shape {shape}, x_test of {test_shape}. Make them equal.")
     need_two_classes(path, names)
-    empty = sorted(set(range(len(names))) - set(splits["train"].labels.tolist()))
+    empty = sorted(set(range(len(names))) - set(splits["train"].targets.tolist()))
     if empty:
         more = f" and {len(empty) - 1} more" if empty[1:] else ""
         raise SourceError(

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from keras_cnns.data.splits import LabeledSplit, Split
 from keras_cnns.data.splitting import drawn_by_class
+from keras_cnns.data.targets import ClassLabel
 from keras_cnns.errors import ArgumentError
+from keras_cnns.typing import Labels
 
 
 def class_weights(split: Split) -> dict[int, float]:
@@ -25,6 +27,9 @@ def class_weights(split: Split) -> dict[int, float]:
     Returns:
         Dictionary from each label, from 0 to the largest, to its weight. A class without images has weight 1.
 
+    Raises:
+        ArgumentError: if the images do not have one class each.
+
     Examples:
         >>> import numpy as np
         >>> from keras_cnns import data
@@ -32,6 +37,11 @@ def class_weights(split: Split) -> dict[int, float]:
         >>> {label: round(weight, 2) for label, weight in data.class_weights(split).items()}
         {0: 0.67, 1: 2.0}
     """
+    if split.labels is None and not isinstance(split.target, ClassLabel):
+        raise ArgumentError(
+            "images are balanced by their class, and these do not have one class each; leave out `balance`. "
+            f"Received: a split with target={split.target}"
+        )
     # Only a TfdsSplit has no labels in memory, and only that one has this method
     labels = split.read_labels() if split.labels is None else split.labels  # type: ignore[attr-defined]
     counts = np.bincount(labels[labels >= 0])  # tensorflow-datasets writes -1 for a missing label
@@ -86,10 +96,10 @@ def repeat_scarce(split: LabeledSplit, seed: int = 0, noise: float = 0.0) -> "Re
         >>> np.bincount(data.repeat_scarce(split, noise=4.0).labels)
         array([3, 3])
     """
-    _need_labels(split)
+    labels = _need_labels(split)
     if not (np.isfinite(noise) and noise >= 0):
         raise ArgumentError(f"`noise` must be a deviation of 0 or more pixel units. Received: noise={noise}")
-    drawn = drawn_by_class(split.labels, split.keys(), seed)
+    drawn = drawn_by_class(labels, split.keys(), seed)
     most = max((len(members) for members in drawn.values()), default=0)
     extra = [np.resize(members, most)[len(members) :] for members in drawn.values()]
     places = np.concatenate([np.arange(split.examples), *extra]).astype("int64")
@@ -119,8 +129,7 @@ def drop_surplus(split: LabeledSplit, seed: int = 0) -> LabeledSplit:
         >>> np.bincount(data.drop_surplus(split).labels)
         array([1, 1])
     """
-    _need_labels(split)
-    drawn = drawn_by_class(split.labels, split.keys(), seed)
+    drawn = drawn_by_class(_need_labels(split), split.keys(), seed)
     least = min((len(members) for members in drawn.values()), default=0)
     return split.take(np.sort(np.concatenate([members[:least] for members in drawn.values()])))
 
@@ -251,10 +260,11 @@ def add_noise(image: tf.Tensor, seed: tuple[int | tf.Tensor, int | tf.Tensor], d
     return tf.ensure_shape(noisy, image.shape)
 
 
-def _need_labels(split: Split) -> None:
-    """Raise ArgumentError unless items and labels are in memory."""
+def _need_labels(split: Split) -> Labels:
+    """Return the labels, or raise ArgumentError unless they and the items are in memory."""
     if getattr(split, "items", None) is None or split.labels is None:
         raise ArgumentError(
             "images can be repeated or dropped if they are in an array or in files and their labels are known; "
             f"for a tensorflow-datasets split use class_weights. Received: split={type(split).__name__}"
         )
+    return split.labels

@@ -19,7 +19,7 @@ def on_disk(data: tf.data.Dataset, folder: typing.Path, name: str, split: Split)
     """Write a dataset to a file once, and read it from there.
 
     Args:
-        data: `tf.data.Dataset` of (uint8 image (height, width, channels), int64 label).
+        data: `tf.data.Dataset` of (uint8 image (height, width, channels), target of one known shape).
         folder: folder of the cache; made if it does not exist.
         name: text that identifies the elements. Another name is kept in another file.
         split: `Split` from which `data` reads. The path of the file is appended to its `caches`.
@@ -36,10 +36,14 @@ def on_disk(data: tf.data.Dataset, folder: typing.Path, name: str, split: Split)
     if path is None:
         path = _write(data, folder, stem, split)
 
+    image_spec, target_spec = data.element_spec
+    start = 24 + target_spec.dtype.size * target_spec.shape.num_elements()  # of the pixels, after shape and target
+
     def parse(record):
-        head = tf.io.decode_raw(tf.strings.substr(record, 0, 32), tf.int64)
-        image = tf.reshape(tf.io.decode_raw(tf.strings.substr(record, 32, -1), tf.uint8), head[:3])
-        return tf.ensure_shape(image, data.element_spec[0].shape), head[3]
+        shape = tf.io.decode_raw(tf.strings.substr(record, 0, 24), tf.int64)
+        target = tf.io.decode_raw(tf.strings.substr(record, 24, start - 24), target_spec.dtype)
+        image = tf.reshape(tf.io.decode_raw(tf.strings.substr(record, start, -1), tf.uint8), shape)
+        return tf.ensure_shape(image, image_spec.shape), tf.reshape(target, target_spec.shape)
 
     split.caches.append(path)
     cached = tf.data.TFRecordDataset(str(path), buffer_size=8 << 20).map(parse, **PARALLEL)
@@ -56,8 +60,8 @@ def _write(data: tf.data.Dataset, folder: Path, stem: str, split: Split) -> Path
         folder.mkdir(parents=True, exist_ok=True)
         # Not by Dataset.save, which hangs if an image cannot be read
         with reading(split), open(temporary, "wb"), tf.io.TFRecordWriter(str(temporary)) as file:
-            for image, label in data.as_numpy_iterator():
-                file.write(np.array([*image.shape, label], "int64").tobytes() + image.tobytes())
+            for image, target in data.as_numpy_iterator():
+                file.write(np.array(image.shape, "int64").tobytes() + target.tobytes() + image.tobytes())
                 count += 1
         path = folder / f"{stem}-{count}.tfrecord"
         os.replace(temporary, path)

@@ -22,6 +22,7 @@ from keras_cnns.data.image_files import (
     warn_if_damaged,
 )
 from keras_cnns.data.splits import LabeledSplit
+from keras_cnns.data.targets import Target
 from keras_cnns.errors import SourceError
 from keras_cnns.typing import Size
 
@@ -34,11 +35,12 @@ class FileSplit(LabeledSplit):
 
     Args:
         items: array of paths, of dtype object.
-        labels: one whole number per file.
+        labels: one whole number per file; another target if `target` says so.
+        target: the kind of target.
     """
 
-    def __init__(self, items: NDArray[np.object_], labels: ArrayLike):
-        super().__init__(items, labels)
+    def __init__(self, items: NDArray[np.object_], labels: ArrayLike, target: Target = LabeledSplit.target):
+        super().__init__(items, labels, target)
         self.decoding: collections.deque[str] = collections.deque(maxlen=RECENT)
 
     @classmethod
@@ -189,7 +191,7 @@ class FileSplit(LabeledSplit):
         Classes were once numbered in the order of their names as text. Divisions recorded then must give the same
         parts today.
         """
-        return str(label) if self.class_names is None or label < 0 else self.class_names[label]
+        return str(label) if not self.class_names or label < 0 else self.class_names[label]
 
     def _class_of(self, label: int) -> str:
         """Return the name of a class in an error, with its folder."""

@@ -96,15 +96,15 @@ def make_dataset(
         `tf.data.Dataset` of (images, labels) or (images, labels, weights):
 
         - images are float32 (batch, height, width, channels), or uint8 without `normalize`;
-        - labels are int64 (batch,), or float32 (batch, one_hot);
+        - labels are int64 (batch,), or float32 (batch, one_hot); targets of another kind are as the split holds them;
         - weights are float32 (batch,).
 
         Its length is known, except with `position`, and except with `skip_broken` until the broken images are known.
         Iterate it inside `reading(split)`, which names the file if one cannot be read.
 
     Raises:
-        ArgumentError: for an unknown augmentation, strengths out of range, mixing without `one_hot`, or `skip_broken`
-            with `position` or `share`.
+        ArgumentError: for an unknown augmentation, one that the split's targets cannot follow, strengths out of range,
+            mixing without `one_hot`, or `skip_broken` with `position` or `share`.
         SourceError: if the cache must be written and an image cannot be read.
         OutputError: if the cache folder cannot be used.
 
@@ -119,6 +119,8 @@ def make_dataset(
     """
     augment = augmentation if isinstance(augmentation, Augment) else Augment(augmentation)
     _check_skipping(skip_broken, position=position, share=share)
+    if reason := split.target.refusal(augment):
+        raise ArgumentError(f"{reason}. Received: augmentation={augment}")
     share = share or Share()
     local_batch = share.batch_size(batch_size)
     local_split, select = share.of(split)

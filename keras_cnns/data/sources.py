@@ -17,6 +17,7 @@ from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.folders import read_folder, warn_of_skipped
 from keras_cnns.data.image_listing import Skipped
 from keras_cnns.data.splits import ArraySplit, Split
+from keras_cnns.data.targets import Target
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 from keras_cnns.typing import Path, Pixels
 
@@ -57,6 +58,11 @@ class Source:
     def __post_init__(self) -> None:
         named = {name: split.named(tuple(self.class_names)) for name, split in self.splits.items()}
         object.__setattr__(self, "splits", named)
+
+    @property
+    def target(self) -> Target:
+        """What kind of target the images have."""
+        return next(iter(self.splits.values())).target
 
     def split(self, name: str) -> Split:
         """Return a split by name.

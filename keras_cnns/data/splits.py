@@ -15,17 +15,19 @@ from keras_cnns.data._tf_data import SHUFFLE
 from keras_cnns.data.classes import match_classes
 from keras_cnns.data.image_decoder import ImageDecoder
 from keras_cnns.data.splitting import drawn_by_class, exact_counts
+from keras_cnns.data.targets import ClassLabel, Target
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.typing import Labels, Pixels
 
 
 class Split(ImageDecoder, abc.ABC):
-    """Part of a source: images and their labels.
+    """Part of a source: images and their targets, such as labels.
 
     Attributes:
         examples: number of images.
-        labels: int64 array (examples,), -1 for an image without a label. None if only the dataset's files hold the
-            labels.
+        target: what kind of target the images have.
+        labels: int64 array (examples,) of classes, -1 for an image without a label. None if only the dataset's files
+            hold them, or if images do not have one class each.
         class_names: names of the labels, in order; None if the split does not know them. A `Source` sets them for its
             splits.
         faults: errors met while reading. A tf.data pipeline reports only that an op failed; this list says why.
@@ -33,6 +35,7 @@ class Split(ImageDecoder, abc.ABC):
         caches: paths of the cache files that hold this split's prepared images.
     """
 
+    target: Target = ClassLabel()
     labels: Labels | None = None
     class_names: tuple[str, ...] | None = None
 
@@ -44,7 +47,7 @@ class Split(ImageDecoder, abc.ABC):
 
     @abc.abstractmethod
     def elements(self) -> tf.data.Dataset:
-        """Return a `tf.data.Dataset` of (element, int64 label), in order."""
+        """Return a `tf.data.Dataset` of (element, target), in order; the target of a class is its int64 label."""
 
     @abc.abstractmethod
     def identity(self) -> bytes:
@@ -149,33 +152,38 @@ class Split(ImageDecoder, abc.ABC):
 
 
 class LabeledSplit(Split):
-    """A split whose items, images or paths, and labels are in memory.
+    """A split whose items, images or paths, and targets are in memory.
 
     Args:
         items: array whose first axis is the images.
-        labels: one whole number per item.
+        labels: one target per item: a whole number, if the kind is `ClassLabel`.
+        target: the kind of target.
+
+    Attributes:
+        targets: array of all targets; for classes, `labels`.
     """
 
-    def __init__(self, items: NDArray[Any], labels: ArrayLike):
+    def __init__(self, items: NDArray[Any], labels: ArrayLike, target: Target = Split.target):
         super().__init__(len(items))
-        self.items = items
-        self.labels: Labels = np.asarray(labels, "int64")
+        self.items, self.target = items, target
+        self.targets = target.as_array(labels, self.examples)
+        self.labels = target.classes(self.targets)
 
     def keys(self) -> Sequence[Any]:
         """Return one key per example, which does not depend on other examples."""
         return range(self.examples)
 
     def elements(self) -> tf.data.Dataset:
-        """Return the items and labels, as `Split.elements`."""
+        """Return the items and targets, as `Split.elements`."""
         with tf.device("CPU"):
-            return tf.data.Dataset.from_tensor_slices((self.items, self.labels))
+            return tf.data.Dataset.from_tensor_slices((self.items, self.targets))
 
     def identity(self) -> bytes:
-        """Return a digest of items and labels, as `Split.identity`."""
+        """Return a digest of items and targets, as `Split.identity`."""
         return self._digest(self._contents())
 
     def _digest(self, contents: bytes | memoryview) -> bytes:
-        digest = hashlib.sha256(self.labels.data)
+        digest = hashlib.sha256(np.ascontiguousarray(self.targets).data)
         digest.update(contents)
         return digest.digest()
 
@@ -192,7 +200,7 @@ class LabeledSplit(Split):
         Raises:
             SourceError: if a class has a single image.
         """
-        drawn = drawn_by_class(self.labels, self.keys(), seed)
+        drawn = self._drawn_by_class(seed)
         if single := [label for label, indices in drawn.items() if len(indices) < 2]:
             where = ", ".join(self._class_of(label) for label in single[:5]) + (", ..." if single[5:] else "")
             have = "this class has" if len(single) == 1 else f"these {len(single)} classes have"
@@ -208,13 +216,18 @@ class LabeledSplit(Split):
 
     def partition(self, shares: Sequence[float], seed: int) -> tuple[Self, ...]:
         """Return one stratified split per share, as `Split.partition`."""
-        by_class = drawn_by_class(self.labels, self.keys(), seed)
+        by_class = self._drawn_by_class(seed)
         drawn = [by_class[label] for label in sorted(by_class, key=self._partition_order)]
         counts = exact_counts([len(indices) for indices in drawn], shares)
         # The last part, which is the test split, gets the first indices drawn, as in `divide`
         ends = np.cumsum(counts[:, ::-1], axis=1)[:, :-1]
         pieces = [np.split(indices, ends_of_class)[::-1] for indices, ends_of_class in zip(drawn, ends, strict=True)]
         return tuple(self.take(np.sort(np.concatenate(part))) for part in zip(*pieces, strict=True))
+
+    def _drawn_by_class(self, seed: int) -> dict[int, NDArray[np.int64]]:
+        """Return `drawn_by_class`; images that have no class are drawn as one."""
+        labels = np.zeros(self.examples, "int64") if self.labels is None else self.labels
+        return drawn_by_class(labels, self.keys(), seed)
 
     def _partition_order(self, label: int) -> int | str:
         """Return the sort key of a class in `partition`.
@@ -228,14 +241,19 @@ class LabeledSplit(Split):
         return f"label {label}" if self.class_names is None else repr(self.class_names[label])
 
     def _relabeled(self, places: NDArray[np.int64], class_names: tuple[str, ...]) -> Self:
-        labels = np.where(self.labels < 0, self.labels, places[np.maximum(self.labels, 0)])
-        return self._copy(labels=labels.astype("int64"), class_names=class_names)
+        if self.labels is None:
+            raise ArgumentError(
+                f"these images have no classes that could be numbered anew: give them the names that the model has. "
+                f"Received: class_names={class_names[:10]}"
+            )
+        labels = np.where(self.labels < 0, self.labels, places[np.maximum(self.labels, 0)]).astype("int64")
+        return self._copy(targets=labels, labels=labels, class_names=class_names)
 
     def joined(self, others: Iterable[Self]) -> Self:
         """Return one split of all images, as `Split.joined`."""
         splits = [self, *others]
-        items, labels = (np.concatenate([getattr(split, field) for split in splits]) for field in ("items", "labels"))
-        return type(self)(items, labels).named(self.class_names)
+        items, targets = (np.concatenate([getattr(split, field) for split in splits]) for field in ("items", "targets"))
+        return type(self)(items, targets, self.target).named(self.class_names)
 
     def take(self, places: Sequence[int] | NDArray[np.int64]) -> Self:
         """Return a split of the images at some indices.
@@ -243,7 +261,7 @@ class LabeledSplit(Split):
         Args:
             places: array of indices; an index may occur repeatedly.
         """
-        return type(self)(self.items[places], self.labels[places]).named(self.class_names)
+        return type(self)(self.items[places], self.targets[places], self.target).named(self.class_names)
 
     def sample(self, count: int) -> Self:
         """Return evenly spaced images, as `Split.sample`."""
@@ -255,7 +273,8 @@ class ArraySplit(LabeledSplit):
 
     Args:
         items: uint8 array (examples, height, width, channels).
-        labels: one whole number per image.
+        labels: one whole number per image; another target if `target` says so.
+        target: the kind of target.
 
     Raises:
         ArgumentError: for another array, such as one of images of different sizes, or labels that do not fit.
@@ -270,19 +289,14 @@ class ArraySplit(LabeledSplit):
 
     items: Pixels
 
-    def __init__(self, items: Pixels, labels: ArrayLike):
+    def __init__(self, items: Pixels, labels: ArrayLike, target: Target = Split.target):
         if getattr(items, "dtype", None) != np.uint8 or items.ndim != 4:
             received = f"dtype={getattr(items, 'dtype', type(items).__name__)}, shape={np.shape(items)}"
             raise ArgumentError(
                 "`items` must be a uint8 array (examples, height, width, channels); images of different sizes "
                 f"belong into a folder. Received: {received}"
             )
-        if np.shape(labels) != (len(items),):
-            raise ArgumentError(
-                f"`labels` must have one whole number for each of {len(items)} images. "
-                f"Received: shape={np.shape(labels)}"
-            )
-        super().__init__(items, labels)
+        super().__init__(items, labels, target)
 
     def shuffler(self) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
         """Return a function from seed to shuffled dataset, as `Split.shuffler`.
@@ -290,11 +304,11 @@ class ArraySplit(LabeledSplit):
         The buffer holds the indices of all images instead of the images.
         """
         with tf.device("CPU"):
-            items, labels = tf.constant(self.items), tf.constant(self.labels)
+            items, targets = tf.constant(self.items), tf.constant(self.targets)
 
         def shuffled(seed):
             order = tf.data.Dataset.range(self.examples)
             order = order.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
-            return order.map(lambda place: (tf.gather(items, place), tf.gather(labels, place)))
+            return order.map(lambda place: (tf.gather(items, place), tf.gather(targets, place)))
 
         return shuffled

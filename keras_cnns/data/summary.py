@@ -16,7 +16,7 @@ from keras_cnns.data.image_listing import Skipped
 from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.errors import ArgumentError
-from keras_cnns.typing import Size
+from keras_cnns.typing import Labels, Size
 
 SAMPLE = 1000  # images per split that are opened by default
 LABEL_BYTES = 1 << 30  # size of a tensorflow-datasets split up to which it is read to count the classes
@@ -177,12 +177,17 @@ def _contents(
         count: how many there are.
     """
     if isinstance(split, ArraySplit):
-        yield from ((f"{name}[{k}]", int(split.labels[k]), split.items[k]) for k in chosen)
+        yield from ((f"{name}[{k}]", int(_labels(split)[k]), split.items[k]) for k in chosen)
     elif isinstance(split, FileSplit):
-        yield from ((str(split.items[k]), int(split.labels[k]), None) for k in chosen)
+        yield from ((str(split.items[k]), int(_labels(split)[k]), None) for k in chosen)
     else:
         for k, (content, label) in zip(chosen, split.sample(count).encoded(), strict=True):
             yield f"{name}[{k}]", label, content
+
+
+def _labels(split: ArraySplit | FileSplit) -> Labels:
+    """Return the class of each image; -1 where an image does not have one."""
+    return np.full(split.examples, -1) if split.labels is None else split.labels
 
 
 def _class_counts(
@@ -190,7 +195,7 @@ def _class_counts(
 ) -> tuple[int, ...]:
     """Return the number of images of each class in a split."""
     if not isinstance(split, TfdsSplit):
-        labels = split.labels
+        labels = _labels(split)
     elif sample is None or split.stored_bytes <= LABEL_BYTES:
         labels = split.read_labels()
     else:

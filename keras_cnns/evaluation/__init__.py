@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from keras_cnns.evaluation.evaluator import evaluate as evaluate
     from keras_cnns.evaluation.evaluator import predict_images as predict_images
     from keras_cnns.evaluation.evaluator import predict_split as predict_split
-    from keras_cnns.evaluation.metrics import Result as Result
     from keras_cnns.evaluation.metrics import score as score
     from keras_cnns.evaluation.plots import draw_mistakes as draw_mistakes
     from keras_cnns.evaluation.plots import draw_predictions as draw_predictions
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from keras_cnns.evaluation.protocols import PROTOCOLS as PROTOCOLS
     from keras_cnns.evaluation.protocols import Protocol as Protocol
     from keras_cnns.evaluation.protocols import grid as grid
+    from keras_cnns.tasks.task import Result as Result
 
 __all__, __getattr__, __dir__ = lazy(
     __name__,
@@ -29,7 +29,7 @@ __all__, __getattr__, __dir__ = lazy(
         "CORRUPTIONS": "corruption",
         "PROTOCOLS": "protocols",
         "Protocol": "protocols",
-        "Result": "metrics",
+        "Result": "keras_cnns.tasks.task",
         "Robustness": "corruption",
         "corrupt": "corruption",
         "dense_model": "dense",

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from keras_cnns import _models
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, nearest
-from keras_cnns.evaluation.metrics import check_examples
 from keras_cnns.tasks import classifiers
+from keras_cnns.tasks.class_metric import check_examples
 from keras_cnns.typing import Pixels, Progress
 
 if TYPE_CHECKING:

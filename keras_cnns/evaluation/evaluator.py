@@ -2,7 +2,8 @@
 
 # TensorFlow is imported inside the functions, with keras_cnns.data.pipeline, once it is needed
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
@@ -13,9 +14,11 @@ from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation._views import views_dataset, whole_dataset
 from keras_cnns.evaluation.dense import dense_model
-from keras_cnns.evaluation.metrics import Result, check_examples, score
 from keras_cnns.evaluation.protocols import Protocol, find_protocol, shorter_sides
 from keras_cnns.tasks import classifiers
+from keras_cnns.tasks.class_metric import check_examples
+from keras_cnns.tasks.registry import task_for
+from keras_cnns.tasks.task import Predictor, Result
 from keras_cnns.typing import Labels, Path, Probabilities, Progress
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 Models: TypeAlias = keras.Model | Sequence[keras.Model]
 Records: TypeAlias = Preprocessing | Sequence[Preprocessing]
+Stream: TypeAlias = Iterator[tuple[Any, Any]]  # predictions and targets of one batch after the other
+
+TOGETHER = 256  # images in a batch of averaged predictions
 
 
 def evaluate(
@@ -73,40 +79,19 @@ def evaluate(
         >>> round(result.top1, 3), result.examples
         (0.997, 360)
     """
-    members = [check_outputs(member, class_names) for member in _as_list(model)]
-    probabilities, labels = predict_split(
-        members if isinstance(model, list | tuple) else members[0],
+    task = task_for(split.target)
+    metric = task.metric(class_names)
+    for predictions, targets in predict_batches(
+        [task.predictor(member, class_names) for member in _as_list(model)],
         split.with_classes(class_names),
-        preprocessing,
+        _records(model, preprocessing),
         protocol=protocol,
         scales=scales,
         batch_size=batch_size,
         progress=progress,
-    )
-    return score(probabilities, labels, class_names)
-
-
-def check_outputs(model: keras.Model, class_names: Sequence[str]) -> keras.Model:
-    """Return a model as a classifier of the named classes.
-
-    Args:
-        model: as in `evaluate`; one model.
-        class_names: names of the classes.
-
-    Returns:
-        The model as `classifiers.as_classifier` returns it.
-
-    Raises:
-        ArgumentError: if it is not a classifier, or has another number of classes.
-    """
-    main = classifiers.as_classifier(model, class_names)
-    outputs = main.outputs[0].shape[-1]
-    if outputs != len(class_names):
-        raise ArgumentError(
-            f"{main.name} has {outputs} classes and the images have {len(class_names)}; choose the source "
-            f"that the model was trained for. Received: class_names={tuple(class_names)[:10]}"
-        )
-    return main
+    ):
+        metric.update(predictions, targets)
+    return metric.result()
 
 
 def predict_split(
@@ -148,6 +133,26 @@ def predict_split(
         >>> probabilities.shape, labels.shape
         ((40, 10), (40,))
     """
+    task = task_for(split.target)
+    batches = predict_batches(
+        [task.predictor(member) for member in _as_list(model)],
+        split,
+        _records(model, preprocessing),
+        protocol=protocol,
+        scales=scales,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    probabilities, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return probabilities, labels
+
+
+def _as_list(model: Models) -> list[keras.Model]:
+    return list(model) if isinstance(model, list | tuple) else [model]
+
+
+def _records(model: Models, preprocessing: Records) -> list[Preprocessing]:
+    """Return the preprocessing of each model."""
     models = _as_list(model)
     records: list[Any] = [preprocessing] * len(models)
     if isinstance(model, list | tuple) and isinstance(preprocessing, list | tuple):
@@ -157,56 +162,98 @@ def predict_split(
             f"`preprocessing` must be one record for all models, or one for each. Received: {len(records)} for "
             f"{len(models)} models"
         )
+    return records
+
+
+def predict_batches(
+    predictors: Sequence[Predictor],
+    split: "Split",
+    records: Sequence[Preprocessing],
+    *,
+    protocol: str | Protocol = "center",
+    scales: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Stream:
+    """Yield the predictions and targets of a split, batch by batch.
+
+    The predictions of several models, views and scales are averaged. Memory does not grow with the number of images.
+
+    Args:
+        predictors: one or several, of the task of the split's targets.
+        split: `Split` of a source.
+        records: `Preprocessing` of each.
+        protocol: as in `evaluate`.
+        scales: as in `evaluate`.
+        batch_size: as in `evaluate`.
+        progress: as in `evaluate`.
+
+    Raises:
+        ArgumentError: as `evaluate`.
+        SourceError: if an image cannot be read.
+    """
+    from keras_cnns.data.pipeline import reading
+
     check_examples(split.examples)
-    protocol = find_protocol(protocol)
-    total: Any = 0
-    for member, record in zip(models, records, strict=True):
-        member = _models.as_float32(classifiers.as_classifier(member))
-        probabilities, labels = _predict(member, split, record, protocol, scales, batch_size, progress or iter)
-        total = total + probabilities / len(models)
-    return np.asarray(total, "float32"), labels
+    protocol, task = find_protocol(protocol), task_for(split.target)
+    if not (task.averages_views or (protocol.is_center and scales is None and len(predictors) == 1)):
+        raise ArgumentError(
+            "the predictions for such images cannot be averaged: measure one model, in its one view. "
+            f"Received: protocol={protocol.name!r}, scales={scales}, {len(predictors)} models"
+        )
+    streams: list[Stream] = []
+    for predictor, record in zip(predictors, records, strict=True):
+        # Only the first shows its progress, as all of them go through the images together
+        shown = progress if progress and not streams else iter
+        streams += _streams(predictor, split, record, protocol, scales, batch_size, shown)
+    with reading(split):
+        yield from _averaged(streams)
 
 
-def _as_list(model: Models) -> list[keras.Model]:
-    return list(model) if isinstance(model, list | tuple) else [model]
+def _averaged(streams: list[Stream]) -> Stream:
+    """Yield the mean predictions of several streams over the same images.
+
+    Their batches may have different sizes.
+    """
+    if len(streams) == 1:
+        yield from streams[0]
+        return
+    by_image = (itertools.chain.from_iterable(zip(*batch, strict=True) for batch in stream) for stream in streams)
+    images = zip(*by_image, strict=True)
+    while together := list(itertools.islice(images, TOGETHER)):
+        predictions = sum(np.stack([one[k][0] for one in together]) / len(streams) for k in range(len(streams)))
+        yield np.asarray(predictions, "float32"), np.stack([one[0][1] for one in together])
 
 
-def _predict(
-    model: keras.Model,
+def _streams(
+    predictor: Predictor,
     split: "Split",
     preprocessing: Preprocessing,
     protocol: Protocol,
     scales: Sequence[int] | None,
     batch_size: int | None,
     progress: Progress,
-) -> tuple[Probabilities, Labels]:
-    """Return the probabilities and labels of one model."""
-    from keras_cnns.data.pipeline import make_dataset, reading
+) -> list[Stream]:
+    """Return the streams whose mean is a model's predictions."""
+    from keras_cnns.data.pipeline import make_dataset
 
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     sides = shorter_sides(protocol, preprocessing.size, preprocessing.shorter_side, scales)
-    with reading(split):
-        if protocol.dense:
-            return _predict_whole(model, split, preprocessing, protocol, sides, batch_size, progress)
-        if sides == [None]:
-            batches = make_dataset(split, preprocessing, batch_size)
-            return _predict_batches(
-                batches, lambda images: classifiers.to_probabilities(model, model.predict_on_batch(images)), progress
-            )
-        views = protocol.views(len(sides))
-        batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
+    if protocol.dense:
+        return _whole_streams(predictor.model, split, preprocessing, protocol, sides, batch_size, progress)
+    if sides == [None]:
+        return [_predicted(make_dataset(split, preprocessing, batch_size), predictor, progress)]
+    views = protocol.views(len(sides))
+    batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
 
-        def mean_over_views(images):
-            parts = (images[k : k + batch_size] for k in range(0, len(images), batch_size))
-            of_views = np.concatenate(
-                [classifiers.to_probabilities(model, model.predict_on_batch(part)) for part in parts]
-            )
-            return of_views.reshape(-1, views, of_views.shape[-1]).mean(1)
+    def mean_over_views(images):
+        of_views = np.concatenate([predictor(images[k : k + batch_size]) for k in range(0, len(images), batch_size)])
+        return of_views.reshape(-1, views, *of_views.shape[1:]).mean(1)
 
-        return _predict_batches(batches, mean_over_views, progress)
+    return [_predicted(batches, mean_over_views, progress)]
 
 
-def _predict_whole(
+def _whole_streams(
     model: keras.Model,
     split: "Split",
     preprocessing: Preprocessing,
@@ -214,38 +261,32 @@ def _predict_whole(
     sides: list[Any],
     batch_size: int,
     progress: Progress,
-) -> tuple[Probabilities, Labels]:
-    """Return the probabilities and labels of a model applied to whole images."""
+) -> list[Stream]:
+    """Return the predictions of a model applied to whole images, a stream for each scale."""
     if preprocessing.arrays():
         raise ArgumentError(
             f"{model.name}: its preprocessing was fitted pixel by pixel, for images of one size, so that it cannot "
             f"take whole images; choose a protocol with crops. Received: protocol={protocol.name!r}"
         )
     dense = dense_model(model)
-    total: Any = 0
 
     def mean_over_maps(images):
         views = [images, images[:, :, ::-1]] if protocol.mirror else [images]
         maps = (np.asarray(dense.predict_on_batch(view), "float32") for view in views)
         return np.mean([classifiers.softmax(logits.mean((1, 2))) for logits in maps], axis=0)
 
-    for side in sides:
+    def at(side, shown):
         area = (side / min(preprocessing.size)) ** 2
         batches = whole_dataset(split, preprocessing, side, max(1, int(batch_size / area / 2)))
-        probabilities, labels = _predict_batches(batches, mean_over_maps, progress)
-        total = total + probabilities / len(sides)
-    return total, labels
+        return _predicted(batches, mean_over_maps, shown)
+
+    return [at(side, iter if place else progress) for place, side in enumerate(sides)]
 
 
-def _predict_batches(
-    batches: Any, predict: Callable[[Any], Probabilities], progress: Progress
-) -> tuple[Probabilities, Labels]:
-    """Return what a function predicts for all batches, and their labels."""
-    probabilities, labels = [], []
-    for images, batch_labels in progress(batches):
-        probabilities.append(predict(np.asarray(images)))
-        labels.append(np.asarray(batch_labels))
-    return np.concatenate(probabilities), np.concatenate(labels)
+def _predicted(batches: Any, predict: Callable[[Any], Any], progress: Progress) -> Stream:
+    """Yield what a function predicts for each batch, and its targets."""
+    for images, targets in progress(batches):
+        yield predict(np.asarray(images)), np.asarray(targets)
 
 
 def predict_images(
@@ -270,7 +311,7 @@ def predict_images(
         float32 (images, classes).
 
     Raises:
-        ArgumentError: if the model is not a classifier, or outputs NaN or infinite values.
+        ArgumentError: if the model is not a classifier of these classes, or outputs NaN or infinite values.
         SourceError: naming the first file that cannot be read; nothing is predicted then.
 
     Examples:

@@ -1,17 +1,16 @@
 """Plots of an evaluation: images with their predictions, and curves."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_cnns import _files, _models, _render, typing
+from keras_cnns import _models, _render, typing
 from keras_cnns.data.preprocessing import Preprocessing
-from keras_cnns.evaluation.metrics import Result
 from keras_cnns.tasks import classifiers
+from keras_cnns.tasks.task import Result
 
 if TYPE_CHECKING:
     from keras_cnns.data.splits import Split
@@ -103,11 +102,11 @@ def draw_mistakes(
 
 
 def draw_result(result: Result, folder: typing.Path, title: str) -> None:
-    """Draw the confusion matrix and the reliability curve of a result.
+    """Draw a result; for classes, the confusion matrix and the reliability curve.
 
     Args:
         result: `Result`.
-        folder: folder for confusion.png and reliability.png; made if it does not exist.
+        folder: folder for the PNG files, such as confusion.png and reliability.png; made if it does not exist.
         title: title of both plots.
 
     Raises:
@@ -121,10 +120,7 @@ def draw_result(result: Result, folder: typing.Path, title: str) -> None:
         >>> sorted(os.listdir("evaluation"))
         ['confusion.png', 'reliability.png']
     """
-    folder = Path(folder)
-    _files.make_folder(folder)
-    _render.confusion_matrix(result.confusion, list(result.per_class), folder / "confusion.png", title)
-    _render.reliability(result.reliability, result.calibration_error, folder / "reliability.png", title)
+    result.draw(folder, title)
 
 
 def _images_at(split: "Split", places: NDArray[np.int64], preprocessing: Preprocessing) -> typing.Pixels:

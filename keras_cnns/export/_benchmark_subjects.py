@@ -17,7 +17,7 @@ from keras_cnns.export.parity import by_class
 from keras_cnns.export.runtimes import RuntimeProcess
 from keras_cnns.export.sample_images import SampleImages
 from keras_cnns.saving import ModelInfo
-from keras_cnns.tasks import classifiers
+from keras_cnns.tasks.registry import task_of
 
 
 class Subject(RuntimeProcess):
@@ -145,8 +145,10 @@ def save_for_process(model: keras.Model | typing.Path, info: ModelInfo | None, p
         info = info or own_info
     # In float32 and without auxiliary heads, as its artifacts and `evaluate` compute
     main = _models.as_float32(_models.main_output(model))
-    classifiers.one_image_input(main)
-    record = saving.ModelInfo(tuple(info.class_names), info.preprocessing) if info else saving.ModelInfo()
+    task_of(info).check(main)
+    record = saving.ModelInfo()
+    if info:
+        record = saving.ModelInfo(tuple(info.class_names), info.preprocessing, task=info.task)
     saving.save_model(main, path, record)
     name = file.name if file else model.name
     return SavedModel(name, inspection.size(file or path), _custom.modules_of(main), info)

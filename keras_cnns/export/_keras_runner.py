@@ -32,6 +32,7 @@ def open_keras(path: "str | Path", threads: int = 0, modules: Sequence[str] = ()
     from keras_cnns.export import _runner
     from keras_cnns.export.formats import INPUT, LOGITS, OUTPUT, PROBABILITIES
     from keras_cnns.tasks import classifiers
+    from keras_cnns.tasks.registry import task_of
 
     _runner.limit_tensorflow(threads)
     for module in modules:
@@ -41,7 +42,7 @@ def open_keras(path: "str | Path", threads: int = 0, modules: Sequence[str] = ()
     if classifiers.gives_probabilities(model):
         output = PROBABILITIES
     else:
-        output = LOGITS if info.class_names else OUTPUT
+        output = LOGITS if info.class_names and task_of(info).scores_classes else OUTPUT
 
     def call(images):
         pixels = images.astype("float32")

@@ -19,6 +19,7 @@ from keras_cnns.export.options import Options
 from keras_cnns.layers import SplitConv2D
 from keras_cnns.saving import ModelInfo
 from keras_cnns.tasks import classifiers
+from keras_cnns.tasks.registry import task_of
 
 # What a depthwise convolution takes over from a grouped one
 DEPTHWISE_CONFIG = (
@@ -42,19 +43,25 @@ def prepare_model(
     Raises:
         ArgumentError: if the model and the options do not fit together.
     """
-    main = _models.main_output(model)
-    classifiers.one_image_input(main)
+    task, main = task_of(info), _models.main_output(model)
+    task.check(model)
     if options.auxiliary and len(model.outputs) == len(main.outputs):
         raise ArgumentError(f"{model.name} has no auxiliary heads to keep. Received: auxiliary=True")
     float32_model = _models.as_float32(model if options.auxiliary else main)
     whole = _with_split_groups(float32_model)
     class_names = tuple(options.labels or (info and info.class_names) or ())
-    _check_labels(class_names, classifiers.class_count(whole.outputs[0]))
+    outputs = whole.outputs[0]
+    _check_labels(class_names, classifiers.class_count(outputs) if task.scores_classes else outputs.shape[-1])
     preprocessing = _choose_preprocessing(main, info, options)
     _check_normalization(preprocessing, options)
     if None in classifiers.one_image_input(main):
         _check_input_size(main, preprocessing)
-    served, main_name, add_softmax = _choose_output(whole, preprocessing, class_names, options, model.name)
+    if task.scores_classes:
+        served, main_name, add_softmax = _choose_output(whole, preprocessing, class_names, options, model.name)
+    elif options.logits:
+        raise ArgumentError(f"{model.name} gives no scores of classes; leave out --logits. Received: logits=True")
+    else:
+        served, main_name, add_softmax = whole, OUTPUT, False
     other_names = [_keras.producer(tensor).name for tensor in whole.outputs[1:]]
     return Prepared(
         model=served,

@@ -1,1 +1,41 @@
-"""What differs between tasks, one file for each."""
+"""What differs between tasks: each is one class in one file, imported when first used."""
+
+from typing import TYPE_CHECKING
+
+from keras_cnns._lazy import lazy
+
+if TYPE_CHECKING:
+    from keras_cnns.tasks.class_metric import ClassMetric as ClassMetric
+    from keras_cnns.tasks.class_metric import ClassResult as ClassResult
+    from keras_cnns.tasks.registry import TASKS as TASKS
+    from keras_cnns.tasks.registry import find_task as find_task
+    from keras_cnns.tasks.registry import task_for as task_for
+    from keras_cnns.tasks.registry import task_of as task_of
+    from keras_cnns.tasks.task import EXACT as EXACT
+    from keras_cnns.tasks.task import Encoding as Encoding
+    from keras_cnns.tasks.task import Metric as Metric
+    from keras_cnns.tasks.task import Monitor as Monitor
+    from keras_cnns.tasks.task import Predictor as Predictor
+    from keras_cnns.tasks.task import Result as Result
+    from keras_cnns.tasks.task import Table as Table
+    from keras_cnns.tasks.task import Task as Task
+
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "ClassMetric": "class_metric",
+        "ClassResult": "class_metric",
+        "EXACT": "task",
+        "Encoding": "task",
+        "Metric": "task",
+        "Monitor": "task",
+        "Predictor": "task",
+        "Result": "task",
+        "TASKS": "registry",
+        "Table": "task",
+        "Task": "task",
+        "find_task": "registry",
+        "task_for": "registry",
+        "task_of": "registry",
+    },
+)

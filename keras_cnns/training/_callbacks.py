@@ -12,10 +12,11 @@ import keras
 from keras_cnns import _files
 from keras_cnns.recipes import Recipe
 from keras_cnns.saving import ModelInfo, save_model
+from keras_cnns.tasks.registry import DEFAULT
+from keras_cnns.tasks.task import EXACT, Monitor, Task
 from keras_cnns.training._processes import SharedStop
 from keras_cnns.training._variables import put_back
 from keras_cnns.training.checkpoint import Checkpoint
-from keras_cnns.training.compilation import EXACT
 from keras_cnns.training.run_folder import BEST, CHECKPOINT, FINAL
 from keras_cnns.training.stops import FiniteLoss, FiniteWeights, Logs, TimeBudget
 from keras_cnns.typing import Path as PathLike
@@ -39,6 +40,7 @@ def callbacks(
     tensorboard: bool = False,
     distribution: "Distribution | None" = None,
     twin: keras.Model | None = None,
+    task: Task | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Return the Keras callbacks of a training run.
 
@@ -47,7 +49,7 @@ def callbacks(
     `LossError` when the loss becomes NaN or infinite. In a folder they write
 
     - `log.csv`,
-    - `best.keras`, the network of the epoch with the highest validation accuracy,
+    - `best.keras`, the network of the epoch with the highest validation accuracy, or what the task goes by,
     - `checkpoint.npz`, from which a `fit` with `resume=True` continues.
 
     Args:
@@ -64,6 +66,7 @@ def callbacks(
         tensorboard: whether to write for TensorBoard, into a folder of `run_dir`.
         distribution: `Distribution`, in which only process 0 writes; None: this process writes.
         twin: the same network built outside the distribution, with which `best.keras` is written.
+        task: the `Task` of the network, which says what the best epoch is; None: it is a classifier.
 
     Returns:
         List of `keras.callbacks.Callback`. They save the state after each step, so put your own callbacks before them;
@@ -96,7 +99,8 @@ def callbacks(
     _files.make_folder(folder)
     # With a moving average the weights that are validated are not the weights that are saved
     if writes and (recipe is None or recipe.moving_average is None):
-        best = Best(folder / BEST, info, twin, distribution.outside if distribution else contextlib.nullcontext)
+        outside = distribution.outside if distribution else contextlib.nullcontext
+        best = Best(folder / BEST, info, twin, outside, (task or DEFAULT).monitor)
         deciding.append(best)
     checkpoint = Checkpoint(
         folder / CHECKPOINT,
@@ -148,7 +152,7 @@ def _cut_log(path, epoch):
 
 
 class MainHead(keras.callbacks.Callback):
-    """Name the main head's loss and accuracy "loss" and "accuracy".
+    """Name the main head's loss and metrics "loss", "accuracy" and so on.
 
     Keras calls the weighted sum of all heads "loss"; here it becomes "total_loss". Where devices share batches, the
     validation values are those of the weighted metrics, which count every image once. Place it before the callbacks
@@ -165,14 +169,16 @@ class MainHead(keras.callbacks.Callback):
         if len(self.model.output_names) == 1:
             return
         for prefix in ("", "val_"):
-            if logs.pop(f"{prefix}{main}_loss", None) is not None:
+            start = f"{prefix}{main}_"
+            if logs.pop(f"{start}loss", None) is not None:
                 logs[f"{prefix}total_loss"] = logs[f"{prefix}loss"]
-                logs[f"{prefix}loss"] = logs.pop(f"{prefix}{main}_cross_entropy")
-                logs[f"{prefix}accuracy"] = logs.pop(f"{prefix}{main}_accuracy")
+                logs[f"{prefix}loss"] = logs.pop(f"{start}cross_entropy")
+                for name in [name for name in logs if name.startswith(start)]:
+                    logs[prefix + name.removeprefix(start)] = logs.pop(name)
 
 
 class Best(keras.callbacks.Callback):
-    """Keep the weights of the epoch with the highest validation accuracy.
+    """Keep the weights of the epoch with the best validation.
 
     The file is written when `flush` is called.
 
@@ -182,9 +188,10 @@ class Best(keras.callbacks.Callback):
         twin: the same network outside any distribution, which takes the weights to be saved; None: the network that
             trains.
         outside: function that returns a context in which to save.
+        monitor: `Monitor` that says what is best; None: that of a classifier, the highest accuracy.
 
     Attributes:
-        value: the accuracy, None before the first epoch.
+        value: the monitored value, None before the first epoch.
         epoch: counted from 0.
     """
 
@@ -196,8 +203,10 @@ class Best(keras.callbacks.Callback):
         info: ModelInfo | None = None,
         twin: keras.Model | None = None,
         outside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        monitor: Monitor | None = None,
     ):
         super().__init__()
+        self.monitor = monitor or DEFAULT.monitor
         self.path, self.info, self.twin, self.outside = path, info or ModelInfo(), twin, outside
         self.value: float | None = None
         self.epoch: int | None = None
@@ -206,11 +215,12 @@ class Best(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Keep the weights if they are the best so far."""
         logs = logs or {}
-        accuracy = logs.get("val_accuracy")
-        if accuracy is None or (self.value is not None and float(accuracy) <= self.value):
+        value = logs.get(f"val_{self.monitor.name}")
+        if value is None or not self.monitor.improves(float(value), self.value):
             return
-        self.value, self.epoch = float(accuracy), epoch
-        self._unsaved = self.model.get_weights(), {"top1": self.value, "loss": float(logs["val_loss"])}
+        self.value, self.epoch = float(value), epoch
+        metrics = {self.monitor.record: self.value, "loss": float(logs["val_loss"])}
+        self._unsaved = self.model.get_weights(), metrics
 
     def flush(self) -> None:
         """Write the file, unless it holds the best network already.

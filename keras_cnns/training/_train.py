@@ -19,6 +19,7 @@ from keras_cnns.data.statistics import fit_preprocessing
 from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
 from keras_cnns.saving import ModelInfo, versions
+from keras_cnns.tasks.registry import name_in_record
 from keras_cnns.training._callbacks import callbacks
 from keras_cnns.training._processes import check_same_values, report_lost_processes
 from keras_cnns.training._signals import active, interruptible
@@ -273,6 +274,7 @@ def _describe(job, splits, network):
         metrics={"validation": {"examples": splits.validation.examples}},
         training=training,
         versions=versions(),
+        task=name_in_record(job.task),
     )
     try:
         json.dumps(info.to_json())
@@ -296,6 +298,7 @@ def _feed(job, splits, network, info):
         job.seed,
         position,
         job.distribution.share,
+        job.task,
     )
     with reading(splits.validation):  # An unreadable image is reported now, not after the first epoch
         for _ in validation:
@@ -324,6 +327,7 @@ def _make_fit(job, splits, network, batches, info, identity):
             tensorboard=job.tensorboard,
             distribution=job.distribution,
             twin=network.twin,
+            task=job.task,
         ),
     )
     if fit.checkpoint.extends and job.distribution.writes and not job.quiet:

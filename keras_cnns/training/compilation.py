@@ -1,6 +1,5 @@
 """Compiling a network as a recipe says."""
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,9 @@ import keras
 
 from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
-from keras_cnns.tasks import classifiers
+from keras_cnns.tasks.classification import for_heads
+from keras_cnns.tasks.registry import DEFAULT
+from keras_cnns.tasks.task import Task
 
 # Compiled models that earlier versions saved look for InverseDecay in this module
 from keras_cnns.training.optimizers import InverseDecay as InverseDecay
@@ -17,9 +18,6 @@ from keras_cnns.training.transfer import freeze
 
 if TYPE_CHECKING:  # these import TensorFlow, which JAX does not need
     from keras_cnns.training.devices import Distribution
-
-
-EXACT = "_exactly"  # end of the names of weighted metrics, which replace others in validation
 
 
 def set_biases(model: keras.Model, recipe: Recipe) -> None:
@@ -57,8 +55,11 @@ def compile_model(
     *,
     steps_per_execution: int | None = None,
     distribution: "Distribution | None" = None,
+    task: Task | None = None,
 ) -> keras.Model:
-    """Compile a classifier with the recipe's optimizer, cross-entropy and accuracy.
+    """Compile a network with the recipe's optimizer, and the loss and metrics of its task.
+
+    For a classifier they are cross-entropy and accuracy.
 
     Layers that `recipe.freeze` names are frozen first, as `freeze` does it.
 
@@ -70,6 +71,7 @@ def compile_model(
         steps_per_execution: steps in one call of the compiled function, within which callbacks are not called. None: so
             many that the calls themselves take little of the time, which is 1 except for small networks.
         distribution: `Distribution` on which the model trains; call this within its scope. None: one device.
+        task: the `Task` of the network; None: it is a classifier.
 
     Returns:
         The model.
@@ -84,11 +86,8 @@ def compile_model(
         >>> type(model.optimizer).__name__
         'AdamW'
     """
-    if (len(model.outputs) > 1) != (recipe.auxiliary_weight > 0):
-        raise ArgumentError(
-            f"a network with auxiliary heads needs a recipe with a weight for them, and one without needs 0; "
-            f"{model.name} has {len(model.outputs) - 1}. Received: auxiliary_weight={recipe.auxiliary_weight}"
-        )
+    is_shared = distribution is not None and distribution.engine is not None
+    objective = (task or DEFAULT).objective(model, recipe, is_shared=is_shared)
     if recipe.freeze:
         freeze(model, recipe.freeze)
     steps = steps_per_epoch * recipe.epochs
@@ -97,49 +96,8 @@ def compile_model(
         steps_per_execution = 1  # In Keras's loop over steps TensorFlow cannot read a distributed iterator
     if steps_per_execution is None:
         steps_per_execution = min(_steps_per_execution(model, recipe.batch_size), steps_per_epoch)
-    loss, accuracy, entropy = _loss_and_metrics(recipe, from_logits=not classifiers.gives_probabilities(model))
-    exact = []
-    if distribution is not None and distribution.engine is not None:
-        # Some images of a shared batch are repeated, for which weights make up; only weighted metrics use them
-        exact = [type(accuracy)(name=f"accuracy{EXACT}"), entropy(name=f"cross_entropy{EXACT}")]
-    if len(model.outputs) == 1:
-        model.compile(
-            model_optimizer,
-            loss,
-            metrics=[accuracy],
-            weighted_metrics=exact or None,
-            steps_per_execution=steps_per_execution,
-        )
-        return model
-    main, *auxiliary = model.output_names
-    weights = {main: 1.0, **dict.fromkeys(auxiliary, recipe.auxiliary_weight)}
-    model.compile(
-        model_optimizer,
-        dict.fromkeys(weights, loss),
-        loss_weights=weights,
-        # Keras averages a head's loss over batches, of which the last is smaller; a metric counts every image once
-        metrics={main: [accuracy, entropy(name="cross_entropy")]},
-        weighted_metrics={main: exact} if exact else None,
-        steps_per_execution=steps_per_execution,
-    )
+    model.compile(model_optimizer, steps_per_execution=steps_per_execution, **objective)
     return model
-
-
-def _loss_and_metrics(recipe, from_logits):
-    """Return (loss, accuracy metric, maker of a cross-entropy metric) for a recipe."""
-    if recipe.soft_labels:
-        return (
-            keras.losses.CategoricalCrossentropy(from_logits, recipe.label_smoothing),
-            keras.metrics.CategoricalAccuracy(name="accuracy"),
-            functools.partial(
-                keras.metrics.CategoricalCrossentropy, from_logits=from_logits, label_smoothing=recipe.label_smoothing
-            ),
-        )
-    return (
-        keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
-        keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-        functools.partial(keras.metrics.SparseCategoricalCrossentropy, from_logits=from_logits),
-    )
 
 
 def _steps_per_execution(model, batch_size):
@@ -173,4 +131,4 @@ def targets(model: keras.Model, labels: Any) -> Any:
         >>> sorted(training.targets(model, np.array([3, 7])))
         ['loss1_predictions', 'loss2_predictions', 'predictions']
     """
-    return labels if len(model.outputs) == 1 else dict.fromkeys(model.output_names, labels)
+    return for_heads(model, labels)

@@ -16,7 +16,8 @@ from keras_cnns.data.sharding import Share
 from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import Split
 from keras_cnns.recipes import Recipe
-from keras_cnns.training.compilation import targets
+from keras_cnns.tasks.registry import DEFAULT
+from keras_cnns.tasks.task import Task
 from keras_cnns.typing import Size
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def make_datasets(
     seed: int = 0,
     position: Position | None = None,
     share: Share | None = None,
+    task: Task | None = None,
 ) -> "tuple[tf.data.Dataset, tf.data.Dataset]":
     """Return the training and the validation data of a recipe.
 
@@ -51,6 +53,7 @@ def make_datasets(
         position: `Position` at which each pass over the training data starts, so that a run can resume within an epoch.
         share: `Share` of a `Distribution`, this process's part of each batch, made divisible by its devices. The
             validation data then has weights if needed, with which a weighted metric counts every image once.
+        task: the `Task` of the model; None: it is a classifier.
 
     Returns:
         Two `tf.data.Dataset` of known length with elements (images, labels): float32 images (batch, height, width,
@@ -69,7 +72,7 @@ def make_datasets(
         >>> len(batches), len(held_out)  # for model.fit(batches, validation_data=held_out)
         (41, 1)
     """
-    one_hot = model.outputs[0].shape[-1] if recipe.soft_labels else None
+    encoding = (task or DEFAULT).encoding(model, recipe)
     batches = make_dataset(
         training,
         preprocessing,
@@ -85,18 +88,18 @@ def make_datasets(
             cutmix=recipe.cutmix,
         ),
         seed=seed,
-        one_hot=one_hot,
+        one_hot=encoding.one_hot,
         position=position,
         share=share,
     )
     devices = share.devices if share else 1
     size = max(VALIDATION_BATCH // devices, 1) * devices
-    held_out = make_dataset(validation, preprocessing, size, one_hot=one_hot, share=share, counting=True)
+    held_out = make_dataset(validation, preprocessing, size, one_hot=encoding.one_hot, share=share, counting=True)
     if recipe.balance == "weights":
         batches = batches.map(weight_by_class(training, model.outputs[0].shape[-1]))
-    if len(model.outputs) > 1:
+    if encode := encoding.encode:
         batches, held_out = (
-            data.map(lambda images, labels, *weights: (images, targets(model, labels), *weights))
+            data.map(lambda images, labels, *weights: (images, encode(labels), *weights))
             for data in (batches, held_out)
         )
     if position is not None:

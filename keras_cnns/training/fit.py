@@ -91,6 +91,7 @@ class Fit:
             self.batches.waited,
             checkpoint.step,
             show=job.distribution.writes and not job.quiet,
+            monitor=job.task.monitor,
         )
         try:
             self._call()

@@ -1,6 +1,7 @@
 """The records that the steps of a training run pass on."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from keras_cnns.data.dataset_state import Position
 from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import Split
 from keras_cnns.recipes import Recipe
+from keras_cnns.tasks.registry import task_for
+from keras_cnns.tasks.task import Task
 from keras_cnns.training.devices import Distribution
 
 if TYPE_CHECKING:
@@ -38,6 +41,11 @@ class Job:
     data: Mapping[str, Any] | None
     command: str | None
     distribution: Distribution
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """The task of the source's images."""
+        return task_for(self.source.target)
 
     @property
     def starting_weights(self) -> dict[str, str]:

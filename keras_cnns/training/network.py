@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 from keras_cnns import _models
-from keras_cnns.tasks import classifiers
 from keras_cnns.training.compilation import compile_model, set_biases
 from keras_cnns.training.job import Job
 from keras_cnns.training.precision import policy_for
@@ -69,7 +68,7 @@ def build_network(job: Job, steps: int) -> Network:
     twin = None if job.distribution.engine is None else _build(build, arguments, policy, job)
     with job.distribution.scope():
         model = _build(build, arguments, policy, job)
-        compile_model(model, recipe, steps, distribution=job.distribution)
+        compile_model(model, recipe, steps, distribution=job.distribution, task=job.task)
     arguments["input_shape"] = tuple(model.inputs[0].shape[1:])
     return Network(model, twin or model, arguments, policy)
 
@@ -79,7 +78,7 @@ def _build(build: Callable[..., keras.Model], arguments: Mapping[str, Any], poli
     keras.utils.set_random_seed(job.seed)
     with _models.dtype_policy(policy):
         model = build(**arguments)
-    classifiers.one_image_input(_models.main_output(model))
+    job.task.check(model)
     set_biases(model, job.recipe)
     if job.recipe.freeze:  # Of the twin too, because it is what is saved
         freeze(model, job.recipe.freeze)

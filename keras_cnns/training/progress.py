@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 import keras
 
+from keras_cnns.tasks.registry import DEFAULT
+from keras_cnns.tasks.task import Monitor
 from keras_cnns.training.stops import Logs
 
 REFRESH = 0.2  # seconds after which a line on a terminal is rewritten
@@ -32,6 +34,7 @@ class Progress(keras.callbacks.Callback):
         start: step at which the first epoch is resumed; only later steps are counted.
         show: whether to show anything.
         stream: where to show it; None: the present stderr at the time of writing.
+        monitor: `Monitor` of the value that is shown beside the loss; None: that of a classifier.
 
     Attributes:
         images_per_second: mean over training, without validation; None before the first step.
@@ -47,8 +50,10 @@ class Progress(keras.callbacks.Callback):
         start: int = 0,
         show: bool = True,
         stream: TextIO | None = None,
+        monitor: Monitor | None = None,
     ):
         super().__init__()
+        self.monitor = monitor or DEFAULT.monitor
         self.batch_size, self.epochs, self.steps, self.waited, self.show = batch_size, epochs, steps, waited, show
         self._stream, self._signs = stream, 0
         self._line: Any = None  # the `rich.live.Live` on a terminal
@@ -153,6 +158,12 @@ class Progress(keras.callbacks.Callback):
             self._say(self._unsaid)
 
     @property
+    def _shown_values(self):
+        """Names of the values that are shown, and their form."""
+        forms = {"loss": ".4f", self.monitor.name: self.monitor.form}
+        return [(prefix + name, form) for prefix in ("", "val_") for name, form in forms.items()]
+
+    @property
     def _pause(self):
         """Seconds between two lines within an epoch, growing in a log."""
         return REFRESH if self._line else SIGN_OF_LIFE * 2 ** (self._signs // SIGNS_AT_ONE_PACE)
@@ -165,8 +176,8 @@ class Progress(keras.callbacks.Callback):
         if in_epoch:
             parts.append(f"step {self._done}" + (f"/{self.steps}" if self.steps else ""))
         parts += [
-            f"{name.replace('val_', 'validation ')} {_number(name, float(logs[name]))}"
-            for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+            f"{name.replace('val_', 'validation ')} {float(logs[name]):{form}}"
+            for name, form in self._shown_values
             if name in logs
         ]
         if speed := self._speed:
@@ -189,10 +200,6 @@ class Progress(keras.callbacks.Callback):
         else:
             self._line.update(Text(""), refresh=True)  # Otherwise the epoch's last step would remain below
             self._line.console.print(Text("  ".join(parts)), soft_wrap=True)
-
-
-def _number(name, value):
-    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}"
 
 
 def _duration(seconds):

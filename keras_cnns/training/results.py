@@ -91,8 +91,9 @@ def _with_history(fit, info, stopped):
         training["extended"] = fit.checkpoint.extended
     metrics = {}
     # With a moving average the validated weights are not the weights that are saved
-    if "val_accuracy" in history and fit.job.recipe.moving_average is None:
-        values = {"top1": history["val_accuracy"][-1], "loss": history["val_loss"][-1]}
+    monitor = fit.job.task.monitor
+    if (name := f"val_{monitor.name}") in history and fit.job.recipe.moving_average is None:
+        values = {monitor.record: history[name][-1], "loss": history["val_loss"][-1]}
         metrics["validation"] = {**info.metrics["validation"], **values}
     return dataclasses.replace(info, training=training, metrics=metrics)
 

@@ -15,6 +15,7 @@ from keras_cnns import _files, _render
 from keras_cnns.errors import ArgumentError, OutputExistsError
 from keras_cnns.recipes import Recipe, get_recipe
 from keras_cnns.saving import ModelInfo, read_info, save_model
+from keras_cnns.tasks.registry import task_of
 from keras_cnns.training.identity import LENGTH, RunIdentity, differences
 
 if TYPE_CHECKING:
@@ -166,4 +167,5 @@ def write_results(
     save_model(model, output / "model.keras", info, overwrite=True)
     _files.write_json(output / "run.json", {**info.to_json(), "history": history, "run": identity.to_json()})
     if history.get("loss") and info.data:
-        _render.training_curve(history, output / "curve.png", f"{info.builder} on {info.data['source']}")
+        title, metric = f"{info.builder} on {info.data['source']}", task_of(info).monitor.name
+        _render.training_curve(history, output / "curve.png", title, metric)

@@ -1,0 +1,242 @@
+"""What differs between tasks, such as giving an image one class.
+
+Training, evaluation and export are the same for all tasks; they ask a `Task` for the rest.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_cnns import typing
+from keras_cnns.data.targets import Target
+from keras_cnns.recipes import Recipe
+
+# End of the names of weighted metrics, which replace the others in validation
+EXACT = "_exactly"
+
+Column: TypeAlias = tuple[str, Literal["left", "right"], int]  # heading, alignment, rank: the highest is left out first
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The rows of a result, as commands print them.
+
+    Attributes:
+        columns: heading and alignment of each column, and its rank: on a narrow terminal the column of the highest rank
+            is left out first; 0 stays.
+        rows: one text per column.
+        notes: sentences below the table.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+class Result(abc.ABC):
+    """The measurements of a model on a split.
+
+    Attributes:
+        examples: number of images, each counted once.
+
+    Examples:
+        >>> from keras_cnns import evaluation
+        >>> result = evaluation.score([[0.9, 0.1], [0.4, 0.6]], [0, 0], ["cat", "dog"])
+        >>> isinstance(result, evaluation.Result), result.headline
+        (True, 'top-1 50.00%, loss 0.5108')
+    """
+
+    examples: int
+
+    @property
+    @abc.abstractmethod
+    def headline(self) -> str:
+        """The most important measurements, as "top-1 97.50%, loss 0.0811"."""
+
+    @abc.abstractmethod
+    def summary(self) -> dict[str, float]:
+        """Return the scalar metrics, which model files and manifests keep."""
+
+    @abc.abstractmethod
+    def table(self) -> Table:
+        """Return the details as rows of text."""
+
+    @abc.abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary of JSON values."""
+
+    @abc.abstractmethod
+    def draw(self, folder: typing.Path, title: str) -> None:
+        """Draw what there is to see of the measurements.
+
+        Args:
+            folder: folder for the PNG files; made if it does not exist.
+            title: title of the drawings.
+
+        Raises:
+            OutputError: if they cannot be written.
+        """
+
+
+class Metric(abc.ABC):
+    """A measurement that takes one batch after the other, in memory that does not grow with their number."""
+
+    @abc.abstractmethod
+    def update(self, predictions: Any, targets: NDArray[Any]) -> None:
+        """Add a batch.
+
+        Args:
+            predictions: what the task's predictor returned.
+            targets: those of the same images.
+        """
+
+    @abc.abstractmethod
+    def result(self) -> Result:
+        """Return what was measured so far.
+
+        Raises:
+            ArgumentError: if there was no image.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Monitor:
+    """The logged value that says how good the network is after an epoch.
+
+    Attributes:
+        name: name of the Keras metric; in validation, "val_" is put before it.
+        record: name of the same measurement in `Result.summary`.
+        title: its name for people.
+        form: how it is written, as a format specification.
+        is_better: whether larger or smaller values are better.
+    """
+
+    name: str
+    record: str
+    title: str
+    form: str
+    is_better: Literal["larger", "smaller"] = "larger"
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Return whether a value is better than the best so far.
+
+        Args:
+            value: the new value.
+            best: the best so far; None: there is none.
+        """
+        return best is None or (value > best if self.is_better == "larger" else value < best)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How the targets of a batch become what the losses compare with the outputs.
+
+    Attributes:
+        one_hot: number of classes if labels are one-hot, which mixing images needs; else None.
+        encode: function from targets to the losses' form, which runs in tf.data; None: they have it already.
+    """
+
+    one_hot: int | None = None
+    encode: Callable[[Any], Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A model and the meaning of its outputs.
+
+    Attributes:
+        model: functional `keras.Model` that computes in float32, from normalized images to outputs.
+        convert: function from its outputs, as arrays, to predictions.
+    """
+
+    model: keras.Model
+    convert: Callable[[Any], NDArray[Any]]
+
+    def __call__(self, images: Any) -> NDArray[Any]:
+        """Return the predictions for a batch of normalized images."""
+        return self.convert(self.model.predict_on_batch(np.asarray(images)))
+
+
+class Task(abc.ABC):
+    """What a network is for. Stateless: one subclass per task, in one file.
+
+    Attributes:
+        name: name of the task, which model files record.
+        target: the kind of target that its images have.
+        monitor: the `Monitor` that chooses the best epoch.
+        averages_views: whether the mean of the predictions for several views of an image is a prediction for the image.
+        scores_classes: whether the main output of a model is one score per class, for the whole image. In an export,
+            such scores become probabilities, and the best classes are named.
+
+    Examples:
+        >>> from keras_cnns import data, tasks
+        >>> task = tasks.task_for(data.open_source("digits").split("train").target)
+        >>> task.monitor.title
+        'top-1'
+    """
+
+    name: str
+    target: Target
+    monitor: Monitor
+    averages_views: bool = False
+    scores_classes: bool = False
+
+    @abc.abstractmethod
+    def check(self, model: keras.Model) -> None:
+        """Raise ArgumentError unless a model has the inputs and outputs of this task.
+
+        Args:
+            model: functional or sequential model.
+        """
+
+    @abc.abstractmethod
+    def objective(self, model: keras.Model, recipe: Recipe, *, is_shared: bool = False) -> Mapping[str, Any]:
+        """Return what a network is trained for: arguments of `compile` besides the optimizer.
+
+        Args:
+            model: the network.
+            recipe: `Recipe`.
+            is_shared: whether devices share batches. Some images of a batch are then repeated, for which weights make
+                up: validation needs weighted metrics, whose names end in `EXACT`.
+
+        Returns:
+            Dictionary with "loss", and as needed "loss_weights", "metrics" and "weighted_metrics". Among the metrics is
+            that of `monitor`; with several outputs, those of the main one also have "cross_entropy", its own loss.
+
+        Raises:
+            ArgumentError: if the recipe does not fit the network.
+        """
+
+    def encoding(self, model: keras.Model, recipe: Recipe) -> Encoding:
+        """Return how targets are encoded for the losses; by default they stay as they are.
+
+        Args:
+            model: the network.
+            recipe: `Recipe`.
+        """
+        return Encoding()
+
+    @abc.abstractmethod
+    def predictor(self, model: keras.Model, class_names: Sequence[str] = ()) -> Predictor:
+        """Return a model as it predicts, without what only trains.
+
+        Args:
+            model: functional or sequential model.
+            class_names: names of the classes; () if they are not known.
+
+        Raises:
+            ArgumentError: if its outputs are not those of the task, or of other classes.
+        """
+
+    @abc.abstractmethod
+    def metric(self, class_names: Sequence[str]) -> Metric:
+        """Return a new metric.
+
+        Args:
+            class_names: names of the classes, in the order of the model's outputs.
+        """
