@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import os
 import re
 import sys
@@ -52,10 +53,11 @@ def load_keras() -> None:
     Ctrl-C takes effect after the import, as some libraries swallow it while they are imported. Then the modules of
     --import are imported.
     """
-    from keras_cnns._quiet import quiet
+    from keras_cnns._quiet import quiet, uncollected, without_unused
 
-    with _streams.ctrl_c_postponed(), quiet():
+    with _streams.ctrl_c_postponed(), quiet(), uncollected(), without_unused():
         import keras
+    gc.freeze()  # Later collections pass over what stays anyway
     if _common.ASKED_BACKEND and _common.ASKED_BACKEND != keras.backend.backend():
         _output.note(
             f"KERAS_BACKEND={_common.ASKED_BACKEND} is not used: this command computes with {keras.backend.backend()}"

@@ -19,7 +19,7 @@ class Colors(data.Target):
         return None
 
     def refusal(self, augment):
-        return None if augment == data.Augment() else "an augmentation may change the mean color of an image"
+        return None if augment.changes_nothing else "an augmentation may change the mean color of an image"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import gc
 import graphlib
 import importlib
 import inspect
@@ -11,8 +12,10 @@ import sys
 
 import pytest
 from conftest import ROOT, without
+from PIL import Image
 
 import keras_cnns
+from keras_cnns import _quiet
 
 COMMANDS = ["train", "evaluate", "predict", "export", "benchmark", "info", "data", "visualize"]
 
@@ -227,6 +230,55 @@ def test_the_start_of_tensorflow_is_silent_unless_asked_for(python, level, monke
     done = python(program + "; keras_cnns.applications.LeNet5(); assert 'tensorflow' in sys.modules")
     assert done.returncode == 0 and ("oneDNN" in done.stderr) == bool(level), done.stderr
     assert done.stderr.strip() == "said" or level
+
+
+COMMAND = """
+import gc, sys
+from keras_cnns.cli import predict
+try:
+    predict.main(["nin:digits", sys.argv[1]])
+except SystemExit as done:
+    assert not done.code
+assert "keras" in sys.modules and gc.isenabled() and gc.get_freeze_count() > 100_000
+print({"jax", "matplotlib", "sklearn"} & set(sys.modules))
+import matplotlib.pyplot, sklearn.base
+"""
+
+
+def test_commands_import_keras_without_what_they_do_not_use(python, tmp_path):
+    """These imports would be a third of the time of a short command."""
+    path = tmp_path / "black.png"
+    Image.new("L", (32, 32)).save(path)
+    done = python(COMMAND, path, PYTHONWARNINGS="ignore")
+    assert done.returncode == 0 and done.stdout.endswith("set()\n"), done.stderr
+
+
+def test_programs_import_keras_with_all_its_parts(python):
+    done = python("import keras_cnns.layers, sys; print({'sklearn', 'matplotlib'} <= set(sys.modules))")
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_the_garbage_collector_is_paused_and_left_as_it_was():
+    with _quiet.uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with _quiet.uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_backend_of_keras_is_not_hidden(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    monkeypatch.setattr(_quiet, "UNUSED", ("jax", "an_unknown_package", "pytest"))
+    with _quiet.without_unused():
+        assert "jax" not in sys.modules and sys.modules["an_unknown_package"] is None
+        assert sys.modules["pytest"] is pytest
+    assert "an_unknown_package" not in sys.modules
 
 
 def test_unknown_names_are_attribute_errors():

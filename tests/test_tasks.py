@@ -119,10 +119,10 @@ for devices in (1, 2):
 def test_its_exports_are_proven(trained, tmp_path, format):
     folder, _ = trained
     images = mean_color.source().split("test").items
-    np.savez(tmp_path / "noise.npz", x_train=images, x_test=images, y_train=np.arange(20) % 3, y_test=np.arange(20) % 3)
-    report = export.export_model(
-        folder / "model.keras", format, tmp_path / "exports", verify_data=str(tmp_path / "noise.npz")
-    )
+    labels, names = np.arange(20) % 3, ("red", "green", "blue")
+    np.savez(tmp_path / "noise.npz", x_train=images, x_test=images, y_train=labels, y_test=labels, class_names=names)
+    options = export.Options(verify_data=str(tmp_path / "noise.npz"))
+    report = export.export_model(folder / "model.keras", tmp_path / "exports", format, options)
     (artifact,) = report.artifacts
     assert artifact.parity.max_difference < 1e-5 and artifact.parity.examples == 20
     assert report.accuracy is None and artifact.parity.classes == 0
@@ -168,7 +168,7 @@ def test_what_needs_classes_says_so():
 
 
 def test_another_task_is_not_taken_for_granted():
-    with pytest.raises(ArgumentError, match="there is no such task. Did you mean mean color"):
+    with pytest.raises(ArgumentError, match="there is no such task. Did you mean 'mean color'"):
         tasks.find_task("mean colour")
     with pytest.raises(ArgumentError, match="a color has three numbers"):
         training.train(

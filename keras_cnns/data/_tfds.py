@@ -55,7 +55,7 @@ def open_tfds(
     check_files(spec, builder)
     features, keys = builder.info.features, _keys(builder.info)
     if keys is None:
-        raise SourceError(f"{spec}: does not pair an image with one class. Choose a set made for classification.")
+        raise SourceError(f"{spec}: does not pair an image with one class. Choose a set of images with labels.")
     image, label = keys
     dtype = np.dtype(features[image].np_dtype)
     if dtype != np.uint8:

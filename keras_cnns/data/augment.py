@@ -13,6 +13,8 @@ from keras_cnns import _keras
 from keras_cnns.data.geometry import AUGMENTATIONS
 from keras_cnns.errors import ArgumentError, nearest
 
+STRENGTHS = ("rand_augment", "erasing", "mixup", "cutmix")  # fields of `Augment` from 0, which is none, to 1
+
 # Maps (images, labels, seed) to changed (images, labels)
 Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -185,13 +187,18 @@ class Augment:
                 f"`augmentation` must be one of {', '.join(AUGMENTATIONS)}.{nearest(self.geometry, AUGMENTATIONS)} "
                 f"Received: augmentation={self.geometry!r}"
             )
-        for name in ("rand_augment", "erasing", "mixup", "cutmix"):
+        for name in STRENGTHS:
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ArgumentError(f"`{name}` must lie between 0 and 1. Received: {name}={value}")
         if not 0 <= self.color_deviation < math.inf:
             raise ArgumentError(
                 f"`color_deviation` must not be below 0. Received: color_deviation={self.color_deviation}"
             )
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether images stay as they are."""
+        return self.geometry == "none" and self.color is None and not any(getattr(self, name) for name in STRENGTHS)
 
     def batch_steps(self, channels: int, one_hot: int | None) -> list[Step]:
         """Return the changes of whole batches, except geometry, in their order.

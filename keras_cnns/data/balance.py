@@ -261,7 +261,11 @@ def add_noise(image: tf.Tensor, seed: tuple[int | tf.Tensor, int | tf.Tensor], d
 
 
 def _need_labels(split: Split) -> Labels:
-    """Return the labels, or raise ArgumentError unless they and the items are in memory."""
+    """Return the labels of a split whose items are in memory.
+
+    Raises:
+        ArgumentError: if they or the items are not.
+    """
     if getattr(split, "items", None) is None or split.labels is None:
         raise ArgumentError(
             "images can be repeated or dropped if they are in an array or in files and their labels are known; "

@@ -47,7 +47,10 @@ class Split(ImageDecoder, abc.ABC):
 
     @abc.abstractmethod
     def elements(self) -> tf.data.Dataset:
-        """Return a `tf.data.Dataset` of (element, target), in order; the target of a class is its int64 label."""
+        """Return a `tf.data.Dataset` of (element, target), in order.
+
+        The target of an image with one class is its int64 label.
+        """
 
     @abc.abstractmethod
     def identity(self) -> bytes:

@@ -186,7 +186,7 @@ def _contents(
 
 
 def _labels(split: ArraySplit | FileSplit) -> Labels:
-    """Return the class of each image; -1 where an image does not have one."""
+    """Return the class of each image; -1: it has none."""
     return np.full(split.examples, -1) if split.labels is None else split.labels
 
 

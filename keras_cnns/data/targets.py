@@ -1,4 +1,4 @@
-"""Kinds of targets: what is known of an image, and what the model learns to predict."""
+"""Kinds of targets: what a model learns to predict of an image."""
 
 import abc
 from typing import TYPE_CHECKING, Any
@@ -29,11 +29,11 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def as_array(self, targets: ArrayLike, examples: int) -> NDArray[Any]:
-        """Return the targets of a split as an array, the first axis the images.
+        """Return the targets of a split as an array.
 
         Args:
             targets: one per image.
-            examples: number of images.
+            examples: number of images, which is the length of the first axis.
 
         Raises:
             ArgumentError: if they are of another kind, or not one per image.
@@ -41,7 +41,9 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def classes(self, targets: NDArray[Any]) -> Labels | None:
-        """Return the one class of each image, by which splits are stratified and balanced.
+        """Return the one class of each image.
+
+        Splits are stratified and balanced by it.
 
         Args:
             targets: array, as `as_array` returned it.
@@ -52,15 +54,20 @@ class Target(abc.ABC):
 
     @abc.abstractmethod
     def refusal(self, augment: "Augment") -> str | None:
-        """Return why images with such targets cannot be augmented so; None if they can.
+        """Return why images with such targets cannot be augmented so.
 
         Args:
             augment: `Augment`.
+
+        Returns:
+            A sentence without its full stop, or None if they can.
         """
 
 
 class ClassLabel(Target):
-    """The number of the image's class, an index in the split's `class_names`; -1 if it is not known.
+    """The number of the image's class.
+
+    It is an index in the split's `class_names`, or -1 if it is not known.
 
     Examples:
         >>> from keras_cnns import data
@@ -82,4 +89,4 @@ class ClassLabel(Target):
         return targets
 
     def refusal(self, augment: "Augment") -> None:
-        """Return None: a class stays as it is however an image is changed."""
+        """Return None: a class stays however its image is changed."""

@@ -262,7 +262,7 @@ def _whole_streams(
     batch_size: int,
     progress: Progress,
 ) -> list[Stream]:
-    """Return the predictions of a model applied to whole images, a stream for each scale."""
+    """Return a stream of predictions for whole images per scale."""
     if preprocessing.arrays():
         raise ArgumentError(
             f"{model.name}: its preprocessing was fitted pixel by pixel, for images of one size, so that it cannot "

@@ -1,4 +1,7 @@
-"""What differs between tasks: each is one class in one file, imported when first used."""
+"""What differs between tasks, imported when first used.
+
+Each task is one class in one file.
+"""
 
 from typing import TYPE_CHECKING
 

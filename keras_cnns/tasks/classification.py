@@ -1,4 +1,4 @@
-"""Classification: each image has one class, and the network outputs one score per class."""
+"""Classification: each image has one class."""
 
 import functools
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
 from keras_cnns.tasks import classifiers
 from keras_cnns.tasks.class_metric import ClassMetric
-from keras_cnns.tasks.task import EXACT, Encoding, Monitor, Predictor, Task
+from keras_cnns.tasks.task import EXACT, Encoding, Monitor, Predictor, Task, for_heads
 
 
 class Classification(Task):
@@ -53,7 +53,7 @@ class Classification(Task):
         }
 
     def encoding(self, model: keras.Model, recipe: Recipe) -> Encoding:
-        """Return one-hot labels for soft ones, and a dictionary for several heads, as `Task.encoding`."""
+        """Encode labels for soft losses and for several heads, as `Task.encoding`."""
         return Encoding(
             one_hot=model.outputs[0].shape[-1] if recipe.soft_labels else None,
             encode=functools.partial(for_heads, model) if len(model.outputs) > 1 else None,
@@ -73,19 +73,6 @@ class Classification(Task):
     def metric(self, class_names: Sequence[str]) -> ClassMetric:
         """Return a metric of top-1, top-5, loss and calibration, as `Task.metric`."""
         return ClassMetric(class_names)
-
-
-def for_heads(model: keras.Model, labels: Any) -> Any:
-    """Return labels in the form that `fit` takes.
-
-    Args:
-        model: `keras.Model` with one or several heads.
-        labels: array or tensor of labels.
-
-    Returns:
-        The labels themselves for one head; for several, a dictionary from each head's name to the labels.
-    """
-    return labels if len(model.outputs) == 1 else dict.fromkeys(model.output_names, labels)
 
 
 def _loss_and_metrics(recipe, from_logits):

@@ -17,10 +17,10 @@ TASKS: dict[str, Task] = {DEFAULT.name: DEFAULT}
 
 
 def find_task(name: str | None) -> Task:
-    """Return the task of a name; None: that of model files which name none.
+    """Return the task of a name.
 
     Args:
-        name: a key of `TASKS`, or None.
+        name: a key of `TASKS`; None: the task of model files that name none.
 
     Raises:
         ArgumentError: if there is no such task.
@@ -80,9 +80,9 @@ def task_for(target: Target) -> Task:
 
 
 def name_in_record(task: Task) -> str | None:
-    """Return what a model file says of its task; None if it says nothing.
+    """Return what a model file says of its task.
 
-    Files of the first task say nothing, so that earlier versions read them.
+    Files of classifiers say nothing, so that earlier versions read them: then it is None.
 
     Args:
         task: the task.

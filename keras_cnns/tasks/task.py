@@ -84,7 +84,18 @@ class Result(abc.ABC):
 
 
 class Metric(abc.ABC):
-    """A measurement that takes one batch after the other, in memory that does not grow with their number."""
+    """A measurement that takes one batch after the other.
+
+    Its memory does not grow with their number.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_cnns import tasks
+        >>> metric = tasks.find_task(None).metric(["cat", "dog"])
+        >>> metric.update(np.array([[0.9, 0.1]]), np.array([0]))
+        >>> metric.result().examples
+        1
+    """
 
     @abc.abstractmethod
     def update(self, predictions: Any, targets: NDArray[Any]) -> None:
@@ -106,7 +117,7 @@ class Metric(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Monitor:
-    """The logged value that says how good the network is after an epoch.
+    """The logged value by which an epoch is the best.
 
     Attributes:
         name: name of the Keras metric; in validation, "val_" is put before it.
@@ -134,7 +145,7 @@ class Monitor:
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How the targets of a batch become what the losses compare with the outputs.
+    """How targets become what losses compare with outputs.
 
     Attributes:
         one_hot: number of classes if labels are one-hot, which mixing images needs; else None.
@@ -163,7 +174,7 @@ class Predictor:
 
 
 class Task(abc.ABC):
-    """What a network is for. Stateless: one subclass per task, in one file.
+    """What a network is for; one subclass per task, stateless.
 
     Attributes:
         name: name of the task, which model files record.
@@ -188,15 +199,15 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def check(self, model: keras.Model) -> None:
-        """Raise ArgumentError unless a model has the inputs and outputs of this task.
+        """Raise ArgumentError unless a model fits the task.
 
         Args:
-            model: functional or sequential model.
+            model: functional or sequential model, whose inputs and outputs count.
         """
 
     @abc.abstractmethod
     def objective(self, model: keras.Model, recipe: Recipe, *, is_shared: bool = False) -> Mapping[str, Any]:
-        """Return what a network is trained for: arguments of `compile` besides the optimizer.
+        """Return what `compile` takes besides the optimizer.
 
         Args:
             model: the network.
@@ -213,7 +224,7 @@ class Task(abc.ABC):
         """
 
     def encoding(self, model: keras.Model, recipe: Recipe) -> Encoding:
-        """Return how targets are encoded for the losses; by default they stay as they are.
+        """Return the `Encoding` of targets; by default they stay as they are.
 
         Args:
             model: the network.
@@ -240,3 +251,16 @@ class Task(abc.ABC):
         Args:
             class_names: names of the classes, in the order of the model's outputs.
         """
+
+
+def for_heads(model: keras.Model, labels: Any) -> Any:
+    """Return labels in the form that `fit` takes.
+
+    Args:
+        model: `keras.Model` with one or several heads.
+        labels: array or tensor of labels.
+
+    Returns:
+        The labels themselves for one head; for several, a dictionary from each head's name to the labels.
+    """
+    return labels if len(model.outputs) == 1 else dict.fromkeys(model.output_names, labels)

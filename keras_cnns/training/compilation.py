@@ -7,9 +7,8 @@ import keras
 
 from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
-from keras_cnns.tasks.classification import for_heads
 from keras_cnns.tasks.registry import DEFAULT
-from keras_cnns.tasks.task import Task
+from keras_cnns.tasks.task import Task, for_heads
 
 # Compiled models that earlier versions saved look for InverseDecay in this module
 from keras_cnns.training.optimizers import InverseDecay as InverseDecay
@@ -57,9 +56,9 @@ def compile_model(
     distribution: "Distribution | None" = None,
     task: Task | None = None,
 ) -> keras.Model:
-    """Compile a network with the recipe's optimizer, and the loss and metrics of its task.
+    """Compile a network as a recipe and a task say.
 
-    For a classifier they are cross-entropy and accuracy.
+    The recipe gives the optimizer, the task the loss and metrics: for a classifier cross-entropy and accuracy.
 
     Layers that `recipe.freeze` names are frozen first, as `freeze` does it.
 
