@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from keras_cnns.data.summary import summarize as summarize
     from keras_cnns.data.targets import ClassLabel as ClassLabel
     from keras_cnns.data.targets import Target as Target
+    from keras_cnns.data.views import View as View
     from keras_cnns.data.whitening import PrincipalComponents as PrincipalComponents
     from keras_cnns.data.whitening import Whitening as Whitening
     from keras_cnns.data.whitening import fit_components as fit_components
@@ -52,6 +53,7 @@ __all__, __getattr__, __dir__ = lazy(
         "Source": "sources",
         "Summary": "summary",
         "Target": "targets",
+        "View": "views",
         "Whitening": "whitening",
         "class_weights": "balance",
         "drop_surplus": "balance",

@@ -27,6 +27,7 @@ from keras_cnns.errors import SourceError
 from keras_cnns.typing import Size
 
 CHUNK = 16  # files whose headers are read in one call
+NOWHERE = np.zeros(4, "int32")  # the window of an image that is read whole
 RECENT = 1000  # decoded paths that are remembered; more than a pipeline reads ahead
 
 
@@ -66,7 +67,8 @@ class FileSplit(LabeledSplit):
 
         The error of a file that cannot be read is noted in `faults`.
         """
-        return self._read(lambda path: read_window(path, channels), [element], channels, skip_broken)
+        image, _ = self._read(lambda path: (read_window(path, channels), NOWHERE), [element], channels, skip_broken)
+        return image
 
     def windows(
         self,
@@ -84,27 +86,36 @@ class FileSplit(LabeledSplit):
 
         def read_in_python(path, draws):
             def read(path, draws):
-                return read_window(path, channels, _with_draws(choose, draws.tolist()), size)
+                chosen = [NOWHERE]
+
+                def noted(height, width):
+                    chosen[0] = np.array(choose(height, width, draws.tolist()), "int32")
+                    return tuple(chosen[0].tolist())
+
+                return read_window(path, channels, noted, size), chosen[0]
 
             return self._read(read, [path, draws], channels, skip_broken)
 
         if skip_broken:  # only Python code can note which image was broken
-            images = elements.map(lambda path, label, draws: (read_in_python(path, draws), label, draws), **PARALLEL)
-            return images.filter(lambda pixels, label, draws: tf.size(pixels) > 0).map(finish, **PARALLEL)
+            images = elements.map(lambda path, target, draws: (read_in_python(path, draws), target, draws), **PARALLEL)
+            images = images.filter(lambda shown, target, draws: tf.size(shown[0]) > 0)
+            return images.map(lambda shown, target, draws: finish(shown[0], target, draws, shown[1]), **PARALLEL)
 
         def plan(paths, draws):
             return self._plan_windows(paths, draws, channels, choose, size)
 
-        def planned(paths, labels, draws):
-            ways, windows = tf.numpy_function(plan, [paths, draws], (tf.int32, tf.int32))
-            return paths, labels, draws, tf.ensure_shape(ways, (None,)), tf.ensure_shape(windows, (None, 4))
+        def planned(paths, targets, draws):
+            ways, reduced, windows = tf.numpy_function(plan, [paths, draws], (tf.int32, tf.int32, tf.int32))
+            reduced, windows = tf.ensure_shape(reduced, (None, 4)), tf.ensure_shape(windows, (None, 4))
+            return paths, targets, draws, tf.ensure_shape(ways, (None,)), reduced, windows
 
-        def decode(path, label, draws, way, window):
+        def decode(path, target, draws, way, reduced, window):
             def decoder_in_graph(divisor):
-                return lambda: decode_jpeg(tf.io.read_file(path), window, channels, divisor)
+                return lambda: (decode_jpeg(tf.io.read_file(path), reduced, channels, divisor), window)
 
             decoders = [lambda: read_in_python(path, draws), *map(decoder_in_graph, DIVISORS[1:])]
-            return finish(tf.ensure_shape(tf.switch_case(way, decoders), (None, None, channels)), label, draws)
+            pixels, window = tf.switch_case(way, decoders)
+            return finish(tf.ensure_shape(pixels, (None, None, channels)), target, draws, window)
 
         # Several files per call: calling Python from a pipeline costs more than planning one file
         return elements.batch(CHUNK).map(planned, **PARALLEL).unbatch().map(decode, **PARALLEL)
@@ -116,22 +127,24 @@ class FileSplit(LabeledSplit):
         channels: int,
         choose: ChooseWindow,
         size: Size,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         """Return how to decode each file.
 
         Returns:
-            (int32 array (files,) of indices in `DIVISORS`, int32 array (files, 4) of windows at the reduced size).
+            (int32 array (files,) of indices in `DIVISORS`, int32 arrays (files, 4) of windows at the reduced size and
+            in the image).
         """
-        ways, windows = [], []
+        ways, reduced, windows = [], [], []
         for path, row in zip(paths.tolist(), draws.tolist(), strict=True):
             file = path.decode()
             content = read_file(file)
             warn_if_damaged(file, content)
-            divisor, window = plan_window(content, channels, _with_draws(choose, row), size)
+            divisor, part, window = plan_window(content, channels, _with_draws(choose, row), size)
             ways.append(DIVISORS.index(divisor))
+            reduced.append(part)
             windows.append(window)
             self.decoding.append(file)
-        return np.array(ways, "int32"), np.array(windows, "int32")
+        return np.array(ways, "int32"), np.array(reduced, "int32"), np.array(windows, "int32")
 
     def fault(self, error: Exception) -> SourceError | None:
         """Return the error that names the file, as `Split.fault`.
@@ -146,9 +159,9 @@ class FileSplit(LabeledSplit):
             try:
                 read_image(path)
                 content = read_file(path)
-                divisor, window = plan_window(content, 3)
+                divisor, reduced, _ = plan_window(content, 3)
                 if divisor:
-                    decode_jpeg(content, window, 3, divisor)
+                    decode_jpeg(content, reduced, 3, divisor)
             except SourceError as fault:
                 return fault
             except tf.errors.InvalidArgumentError:
@@ -156,12 +169,16 @@ class FileSplit(LabeledSplit):
         return None
 
     def _read(
-        self, function: Callable[..., NDArray[np.uint8]], inputs: list[Any], channels: int, skip_broken: bool
-    ) -> tf.Tensor:
-        """Return the image that `function` reads, inside a tf.data map.
+        self,
+        function: Callable[..., tuple[NDArray[np.uint8], NDArray[np.int32]]],
+        inputs: list[Any],
+        channels: int,
+        skip_broken: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the image that `function` reads, and its window, inside a tf.data map.
 
         Args:
-            function: from a path and the further inputs to uint8 pixels (height, width, channels).
+            function: from a path and the further inputs to uint8 pixels (height, width, channels) and int32 (4,).
             inputs: tensors; the first one is the path.
             channels: 1 (gray) or 3 (RGB).
             skip_broken: as for `ImageDecoder.decode`.
@@ -173,13 +190,12 @@ class FileSplit(LabeledSplit):
             except SourceError as error:
                 if skip_broken:
                     self.skipped[path.decode()] = error
-                    return np.zeros((0, 1, channels), "uint8")
+                    return np.zeros((0, 1, channels), "uint8"), NOWHERE
                 self.faults.append(error)
                 raise
 
-        image = tf.numpy_function(read, inputs, tf.uint8, stateful=False)
-        image.set_shape((None, None, channels))
-        return image
+        image, window = tf.numpy_function(read, inputs, (tf.uint8, tf.int32), stateful=False)
+        return tf.ensure_shape(image, (None, None, channels)), tf.ensure_shape(window, (4,))
 
     def fingerprint(self) -> bytes:
         """Return a digest of labels and names, as `Split.fingerprint`."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from keras_cnns.data._tf_data import PARALLEL
@@ -12,8 +13,8 @@ from keras_cnns.typing import Size
 
 # From an image's height and width and the random numbers drawn for it to a window in whole pixels
 ChooseWindow: TypeAlias = Callable[[int, int, Sequence[float]], Window]
-# From uint8 pixels (height, width, channels), the label and the random numbers to tensors
-FinishWindow: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Any]
+# From uint8 pixels (height, width, channels), the target, the random numbers and the int32 window to tensors
+FinishWindow: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Any]
 
 
 class ImageDecoder:
@@ -48,23 +49,27 @@ class ImageDecoder:
         """Return a dataset of one finished window per image.
 
         Args:
-            elements: `tf.data.Dataset` of (element, label, draws); the draws are the random numbers that `choose` uses.
+            elements: `tf.data.Dataset` of (element, target, draws); the draws are the random numbers for `choose`.
             channels: 1 (gray) or 3 (RGB).
             choose: function (height, width, draws) -> (top, left, height, width), in whole pixels.
             size: (height, width) to which the window will be resized. A larger window may be returned reduced, but
                 never smaller than `size`.
-            finish: function (uint8 pixels (height, width, channels), label, draws) -> tensors, applied to each window.
+            finish: function (uint8 pixels (height, width, channels), target, draws, window) -> tensors, applied to each
+                window; the window is int32 (4,), as `choose` returned it.
             skip_broken: whether images that cannot be read are left out and noted in `Split.skipped`.
         """
 
         def read(image, draws):
-            return cut(image, choose(*image.shape[:2], draws.tolist()), size)
+            window = choose(*image.shape[:2], draws.tolist())
+            return cut(image, window, size), np.array(window, "int32")
 
-        def window(element, label, draws):
-            pixels = tf.numpy_function(read, [self.decode(element, channels), draws], tf.uint8, stateful=False)
-            return finish(tf.ensure_shape(pixels, (None, None, channels)), label, draws)
+        def show(element, target, draws):
+            inputs = [self.decode(element, channels), draws]
+            pixels, window = tf.numpy_function(read, inputs, (tf.uint8, tf.int32), stateful=False)
+            pixels, window = tf.ensure_shape(pixels, (None, None, channels)), tf.ensure_shape(window, (4,))
+            return finish(pixels, target, draws, window)
 
-        return elements.map(window, **PARALLEL)
+        return elements.map(show, **PARALLEL)
 
 
 def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:

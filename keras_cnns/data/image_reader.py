@@ -14,6 +14,7 @@ from keras_cnns.data.image_decoder import ImageDecoder
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.sharding import Selection
 from keras_cnns.data.splits import Split
+from keras_cnns.data.views import View
 from keras_cnns.typing import Path
 
 CACHE_BYTES = 1 << 30  # decoded images up to this size are kept in memory
@@ -54,6 +55,22 @@ def prepare(image: ArrayLike | tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     return tf.ensure_shape(image, preprocessing.shape)
 
 
+def view_of(image: tf.Tensor, preprocessing: Preprocessing) -> View:
+    """Return the `View` in which `prepare` shows an image.
+
+    Args:
+        image: tensor (height, width, channels), whose size counts.
+        preprocessing: `Preprocessing`.
+    """
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    if preprocessing.shorter_side is None:
+        return View(tf.concat([(0.0, 0.0), sides], 0), preprocessing.size)
+    target = _resized_sides(sides, preprocessing.shorter_side)
+    room = target - tf.constant(preprocessing.size)
+    part = tf.cast(tf.concat([room // 2, tf.constant(preprocessing.size)], 0), tf.float32)
+    return View(part * tf.tile(sides / tf.cast(target, tf.float32), [2]), preprocessing.size)
+
+
 def resized(image: tf.Tensor, shorter_side: int) -> tf.Tensor:
     """Resize an image so that its shorter side has the given length.
 
@@ -65,9 +82,13 @@ def resized(image: tf.Tensor, shorter_side: int) -> tf.Tensor:
         float32 tensor (height, width, channels), not rounded.
     """
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    return tf.image.resize(image, _resized_sides(sides, shorter_side), antialias=True)
+
+
+def _resized_sides(sides: tf.Tensor, shorter_side: int) -> tf.Tensor:
+    """Return height and width of an image that is resized by its shorter side."""
     ratio = shorter_side / tf.reduce_min(sides)
-    target = tf.maximum(shorter_side, tf.cast(tf.round(sides * ratio), tf.int32))
-    return tf.image.resize(image, target, antialias=True)
+    return tf.maximum(shorter_side, tf.cast(tf.round(sides * ratio), tf.int32))
 
 
 def image_reader(
@@ -93,16 +114,20 @@ def image_reader(
     channels, size = preprocessing.channels, preprocessing.size
 
     def decode(elements):
-        images = elements.map(lambda element, label: (split.decode(element, channels, skip_broken), label), **PARALLEL)
+        images = elements.map(
+            lambda element, target: (split.decode(element, channels, skip_broken), target), **PARALLEL
+        )
         return images.filter(_is_there) if skip_broken else images
+
+    def show(image, target):
+        target = split.read_target(target, tf.shape(image)[:2])
+        return prepare(image, preprocessing), split.target.move(target, view_of(image, preprocessing))
 
     def decode_and_prepare(elements):
         if skip_broken:
-            return decode(elements).map(lambda image, label: (prepare(image, preprocessing), label), **PARALLEL)
+            return decode(elements).map(show, **PARALLEL)
         # One map instead of two, so that no large images wait in between
-        return elements.map(
-            lambda element, label: (prepare(split.decode(element, channels), preprocessing), label), **PARALLEL
-        )
+        return elements.map(lambda element, target: show(split.decode(element, channels), target), **PARALLEL)
 
     source: ImageDecoder = split
     stored, skips = None, skip_broken
@@ -125,7 +150,7 @@ def image_reader(
             data = data.skip(skipped_images)
         if window:
             draws = _window_draws(seed, skipped_images, select)
-            return _windows(tf.data.Dataset.zip(data, draws), source, preprocessing, window, skips)
+            return _windows(tf.data.Dataset.zip(data, draws), source, split, preprocessing, window, skips)
         return decode_and_prepare(data) if stored is None else data
 
     return read_images
@@ -158,35 +183,44 @@ def _window_draws(seed: int | tf.Tensor, skipped_images: tf.Tensor | None, selec
 
 
 def _windows(
-    data: tf.data.Dataset, split: Split, preprocessing: Preprocessing, window: Callable, skip_broken: bool
+    data: tf.data.Dataset,
+    decoder: ImageDecoder,
+    split: Split,
+    preprocessing: Preprocessing,
+    window: Callable,
+    skip_broken: bool,
 ) -> tf.data.Dataset:
     """Cut a random window out of each image; mirror half of them.
 
     Windows are resized to the input size.
 
     Args:
-        data: `tf.data.Dataset` of ((element, label), draws).
-        split: `Split` that decodes the elements.
+        data: `tf.data.Dataset` of ((element, target), draws).
+        decoder: of the elements: the split, or that of cached images.
+        split: `Split` that reads the targets.
         preprocessing: `Preprocessing`.
         window: as in `Geometry`.
         skip_broken: as in `make_dataset`.
 
     Returns:
-        `tf.data.Dataset` of (uint8 image of the input size, label).
+        `tf.data.Dataset` of (uint8 image of the input size, target).
     """
 
     def choose(height, width, draws):
         return window(height, width, draws, preprocessing)
 
-    def finish(pixels, label, draws):
+    def finish(pixels, target, draws, window):
         # The window is less than about twice the input size, so that plain interpolation leaves out few pixels, and it
         # costs a sixth of `antialias=True`. Interpolated values lie between the pixels, so that none need be clipped.
         image = tf.cast(tf.image.resize(pixels, preprocessing.size) + 0.5, tf.uint8)
         mirrored = tf.reverse(image, tf.boolean_mask([1], draws[-1:] < 0.5))
-        return tf.ensure_shape(mirrored, preprocessing.shape), label
+        view = View(tf.cast(window, tf.float32), preprocessing.size, draws[-1] < 0.5)
+        return tf.ensure_shape(mirrored, preprocessing.shape), split.target.move(
+            split.read_target(target, tf.zeros(2, tf.int32)), view
+        )
 
     flat = data.map(lambda element, draws: (*element, draws))
-    return split.windows(flat, preprocessing.channels, choose, preprocessing.size, finish, skip_broken)
+    return decoder.windows(flat, preprocessing.channels, choose, preprocessing.size, finish, skip_broken)
 
 
 def _is_there(image, *_):

@@ -19,6 +19,7 @@ from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.read_errors import reading
 from keras_cnns.data.sharding import Share
 from keras_cnns.data.splits import Split
+from keras_cnns.data.targets import Target
 from keras_cnns.data.whitening import fit_components
 from keras_cnns.errors import ArgumentError, SourceWarning
 from keras_cnns.typing import Labels, Path, Pixels
@@ -125,7 +126,7 @@ def make_dataset(
     local_batch = share.batch_size(batch_size)
     local_split, select = share.of(split)
     fill = share.fill(split, batch_size, counting)
-    finish = _batch_finisher(preprocessing, augment, one_hot, normalize, share)
+    finish = _batch_finisher(split.target, preprocessing, augment, one_hot, normalize, share)
     window = AUGMENTATIONS[augment.geometry].window
     read_images = image_reader(local_split, preprocessing, window, shuffle, cache, skip_broken, select)
 
@@ -159,7 +160,7 @@ def _check_skipping(skip_broken: bool, **positions: Position | Share | None) -> 
 
 
 def _batch_finisher(
-    preprocessing: Preprocessing, augment: Augment, one_hot: int | None, normalize: bool, share: Share
+    target: Target, preprocessing: Preprocessing, augment: Augment, one_hot: int | None, normalize: bool, share: Share
 ) -> Callable[[tuple[tf.Tensor, tf.Tensor], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Return a function (batch, seed) that augments and normalizes a batch."""
     change_geometry = AUGMENTATIONS[augment.geometry].batch
@@ -173,7 +174,7 @@ def _batch_finisher(
         if one_hot is not None:
             labels = tf.one_hot(labels, one_hot)
         if change_geometry:
-            images = change_geometry(images, seed)
+            images, labels = change_geometry(images, seed), target.move_batch(labels, change_geometry, seed)
         if normalize:
             images = tf.cast(images, tf.float32)
         for number, step in enumerate(steps, 1):

@@ -103,6 +103,15 @@ class Split(ImageDecoder, abc.ABC):
             return self.named(class_names)
         return self._relabeled(match_classes(self.class_names, class_names, ids, source), class_names)
 
+    def read_target(self, target: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        """Return the target of an element, inside a tf.data map.
+
+        Args:
+            target: as `elements` gives it.
+            size: int32 (2,), height and width of the image; 0 where they are not known.
+        """
+        return self.target.read(target, size, self.faults)
+
     def _copy(self, **changes: Any) -> Self:
         """Return a copy with some attributes changed.
 

@@ -1,16 +1,22 @@
 """Kinds of targets: what a model learns to predict of an image."""
 
 import abc
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_cnns.errors import ArgumentError
+from keras_cnns.data.views import View
+from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.typing import Labels
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from keras_cnns.data.augment import Augment
+
+Change: TypeAlias = Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]
 
 
 class Target(abc.ABC):
@@ -51,6 +57,35 @@ class Target(abc.ABC):
         Returns:
             int64 array (examples,), or None if an image has no class, or several.
         """
+
+    def read(self, target: "tf.Tensor", size: "tf.Tensor", faults: list[SourceError]) -> "tf.Tensor":
+        """Return the target of one image from what the split holds, inside a tf.data map.
+
+        Args:
+            target: an element of the split's array, such as the path of a mask.
+            size: int32 (2,), height and width of the image; 0 where they are not known.
+            faults: list to which an error is appended, as tf.data passes on only that there was one.
+        """
+        return target
+
+    def move(self, target: "tf.Tensor", view: View) -> "tf.Tensor":
+        """Return the target of an image that is shown in a view, inside a tf.data map.
+
+        Args:
+            target: what `read` returned.
+            view: `View`, whose fields may be tensors.
+        """
+        return target
+
+    def move_batch(self, targets: "tf.Tensor", change: Change, seed: "tf.Tensor") -> "tf.Tensor":
+        """Return targets whose images a change of geometry moves, inside a tf.data map.
+
+        Args:
+            targets: those of a batch.
+            change: function (images, seed) -> images.
+            seed: its seed.
+        """
+        return targets
 
     @abc.abstractmethod
     def refusal(self, augment: "Augment") -> str | None:
