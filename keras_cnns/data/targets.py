@@ -1,6 +1,7 @@
 """Kinds of targets: what a model learns to predict of an image."""
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from keras_cnns.data.augment import Augment
 
 Change: TypeAlias = Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]
+
+
+IGNORE = 255  # in masks: the class of this pixel is not known
 
 
 class Target(abc.ABC):
@@ -125,3 +129,86 @@ class ClassLabel(Target):
 
     def refusal(self, augment: "Augment") -> None:
         """Return None: a class stays however its image is changed."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Mask(Target):
+    """The class of each pixel: uint8 (height, width) of the image's size; 255 where it is not known.
+
+    A split holds them as an array (examples, height, width), or as the paths of files, which `read_mask` reads.
+
+    Attributes:
+        count: number of classes, against which files are checked; None: it is not known.
+
+    Examples:
+        >>> from keras_cnns import data
+        >>> shapes = data.make_shapes(10)
+        >>> masks = shapes.masks * (shapes.labels[:, None, None] + 1)  # 0: the background
+        >>> split = data.ArraySplit(shapes.images, masks.astype("uint8"), data.Mask())
+        >>> images, masks = next(iter(data.make_dataset(split, data.Preprocessing((32, 32)), 10)))
+        >>> masks.shape, masks.dtype.name
+        (TensorShape([10, 32, 32]), 'uint8')
+    """
+
+    count: int | None = None
+
+    def as_array(self, targets: ArrayLike, examples: int) -> NDArray[Any]:
+        """Return uint8 masks (examples, height, width), or paths (examples,), as `Target.as_array`."""
+        array = np.asarray(targets)
+        if array.dtype == np.uint8 and array.ndim == 3 and len(array) == examples:
+            return array
+        if array.dtype.kind in "UO" and array.shape == (examples,):
+            return array.astype(object)
+        raise ArgumentError(
+            f"masks must be a uint8 array (examples, height, width), or the path of one file for each of {examples} "
+            f"images. Received: dtype={array.dtype}, shape={array.shape}"
+        )
+
+    def classes(self, targets: NDArray[Any]) -> None:
+        """Return None, as the pixels of an image have several classes."""
+
+    def read(self, target: "tf.Tensor", size: "tf.Tensor", faults: list[SourceError]) -> "tf.Tensor":
+        """Return the mask of an image, uint8 (height, width), as `Target.read`."""
+        import tensorflow as tf
+
+        if target.dtype != tf.string:
+            return target
+
+        def read(path, size):
+            from keras_cnns.data.masks import read_mask
+
+            try:
+                return read_mask(path.decode(), self.count, tuple(size.tolist()) if size.all() else None)
+            except SourceError as error:
+                faults.append(error)
+                raise
+
+        mask = tf.numpy_function(read, [target, size], tf.uint8, stateful=False)
+        return tf.ensure_shape(mask, (None, None))
+
+    def move(self, target: "tf.Tensor", view: View) -> "tf.Tensor":
+        """Return the mask in a view: of each shown pixel the class at its center, 255 beyond the image."""
+        import tensorflow as tf
+
+        moved = target
+        for axis, places in enumerate(view.places()):
+            indices, side = tf.cast(tf.floor(places), tf.int32), tf.shape(target)[axis]
+            moved = tf.gather(moved, tf.clip_by_value(indices, 0, side - 1), axis=axis)
+            is_inside = tf.logical_and(indices >= 0, indices < side)
+            moved = tf.where(is_inside[:, None] if axis == 0 else is_inside, moved, tf.constant(IGNORE, tf.uint8))
+        return tf.ensure_shape(moved, view.size)
+
+    def move_batch(self, targets: "tf.Tensor", change: Change, seed: "tf.Tensor") -> "tf.Tensor":
+        """Return masks that are moved as their images, with 255 where the images have black."""
+        import tensorflow as tf
+
+        # In uint8, 255 + 1 is 0, which is what comes in from outside
+        return tf.squeeze(change(targets[..., None] + 1, seed), -1) - 1
+
+    def refusal(self, augment: "Augment") -> str | None:
+        """Return why masks cannot follow some augmentations, as `Target.refusal`."""
+        if augment.mixup or augment.cutmix:
+            return "mixed images have mixed classes, which a mask cannot hold: leave out `mixup` and `cutmix`"
+        if augment.geometry == "distort" or augment.rand_augment:
+            return "masks cannot follow 'distort' and `rand_augment`: choose another change of geometry"
+        return None
