@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,9 @@ class Target(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+    # Whether a prediction is compared with the target in the image's own size, and not in that of the input
+    at_own_size: ClassVar[bool] = False
 
     @abc.abstractmethod
     def as_array(self, targets: ArrayLike, examples: int) -> NDArray[Any]:
@@ -151,6 +154,7 @@ class Mask(Target):
     """
 
     count: int | None = None
+    at_own_size: ClassVar[bool] = True
 
     def as_array(self, targets: ArrayLike, examples: int) -> NDArray[Any]:
         """Return uint8 masks (examples, height, width), or paths (examples,), as `Target.as_array`."""

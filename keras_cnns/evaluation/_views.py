@@ -99,6 +99,31 @@ def views_dataset(
     return _batched(split.elements().map(show, **PARALLEL), split, images, finish)
 
 
+def own_size_dataset(split: "Split", preprocessing: Preprocessing) -> "tf.data.Dataset":
+    """Return a dataset of prepared images with targets of their own size.
+
+    Args:
+        split: `Split`.
+        preprocessing: `Preprocessing`.
+
+    Returns:
+        `tf.data.Dataset` of float32 images (height, width, channels) of the input size, normalized, and targets as the
+        split holds them, one after the other.
+    """
+    import tensorflow as tf
+
+    from keras_cnns.data._tf_data import PARALLEL, untuned
+    from keras_cnns.data.image_reader import prepare
+
+    def show(element, target):
+        image = split.decode(element, preprocessing.channels)
+        pixels = tf.cast(prepare(image, preprocessing), tf.float32)
+        return preprocessing.normalize(pixels), split.read_target(target, tf.shape(image)[:2])
+
+    data = split.elements().map(show, **PARALLEL)
+    return untuned(data.apply(tf.data.experimental.assert_cardinality(split.examples)).prefetch(1))
+
+
 def whole_dataset(split: "Split", preprocessing: Preprocessing, side: int, images: int) -> "tf.data.Dataset":
     """Return a dataset of normalized whole images, resized by their shorter side.
 

@@ -12,7 +12,7 @@ import numpy as np
 from keras_cnns import _models
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
-from keras_cnns.evaluation._views import views_dataset, whole_dataset
+from keras_cnns.evaluation._views import own_size_dataset, views_dataset, whole_dataset
 from keras_cnns.evaluation.dense import dense_model
 from keras_cnns.evaluation.protocols import Protocol, find_protocol, shorter_sides
 from keras_cnns.tasks import classifiers
@@ -239,6 +239,8 @@ def _streams(
 
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     sides = shorter_sides(protocol, preprocessing.size, preprocessing.shorter_side, scales)
+    if split.target.at_own_size:
+        return [_own_size_stream(predictor, split, preprocessing, batch_size, progress)]
     if protocol.dense:
         return _whole_streams(predictor.model, split, preprocessing, protocol, sides, batch_size, progress)
     if sides == [None]:
@@ -251,6 +253,26 @@ def _streams(
         return of_views.reshape(-1, views, *of_views.shape[1:]).mean(1)
 
     return [_predicted(batches, mean_over_views, progress)]
+
+
+def _own_size_stream(
+    predictor: Predictor, split: "Split", preprocessing: Preprocessing, batch_size: int, progress: Progress
+) -> Stream:
+    """Yield the maps and masks of one image after the other, in the image's own size."""
+    import tensorflow as tf
+
+    if preprocessing.shorter_side is not None:
+        raise ArgumentError(
+            "each pixel of an image counts, and this preprocessing crops images; use one with shorter_side=None. "
+            f"Received: shorter_side={preprocessing.shorter_side}"
+        )
+    maps_at_once = max(1, batch_size // predictor.model.outputs[0].shape[-1])
+    images = iter(progress(own_size_dataset(split, preprocessing)))
+    while together := list(itertools.islice(images, maps_at_once)):
+        small = predictor(np.stack([image for image, _ in together]))
+        for probabilities, (_, mask) in zip(small, together, strict=True):
+            # The image was stretched to the input, so the map is stretched back
+            yield [tf.image.resize(probabilities, mask.shape[:2]).numpy()], [np.asarray(mask)]
 
 
 def _whole_streams(

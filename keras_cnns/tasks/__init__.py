@@ -10,6 +10,8 @@ from keras_cnns._lazy import lazy
 if TYPE_CHECKING:
     from keras_cnns.tasks.class_metric import ClassMetric as ClassMetric
     from keras_cnns.tasks.class_metric import ClassResult as ClassResult
+    from keras_cnns.tasks.mask_metric import MaskMetric as MaskMetric
+    from keras_cnns.tasks.mask_metric import MaskResult as MaskResult
     from keras_cnns.tasks.registry import TASKS as TASKS
     from keras_cnns.tasks.registry import find_task as find_task
     from keras_cnns.tasks.registry import task_for as task_for
@@ -30,6 +32,8 @@ __all__, __getattr__, __dir__ = lazy(
         "ClassResult": "class_metric",
         "EXACT": "task",
         "Encoding": "task",
+        "MaskMetric": "mask_metric",
+        "MaskResult": "mask_metric",
         "Metric": "task",
         "Monitor": "task",
         "Predictor": "task",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from keras_cnns.data.targets import Target
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.tasks.classification import Classification
+from keras_cnns.tasks.segmentation import Segmentation
 from keras_cnns.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 DEFAULT: Task = Classification()  # of models without a record, and of records that name no task
 
 # A program may add tasks of its own
-TASKS: dict[str, Task] = {DEFAULT.name: DEFAULT}
+TASKS: dict[str, Task] = {task.name: task for task in (DEFAULT, Segmentation())}
 
 
 def find_task(name: str | None) -> Task:

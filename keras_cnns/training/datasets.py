@@ -148,7 +148,7 @@ def shorter_side(source: Source, size: Size, recipe: Recipe) -> int | None:
 
     A recipe that trains on crops of larger images is measured on their center at the papers' scale, with a shorter side
     of 256/224 of the input. Otherwise images of one size are stretched, and images of different sizes are cropped at
-    the edges only.
+    the edges only. Where every pixel counts, as with masks, whole images are stretched.
 
     Args:
         source: `Source`.
@@ -164,7 +164,7 @@ def shorter_side(source: Source, size: Size, recipe: Recipe) -> int | None:
         >>> training.shorter_side(data.open_source("digits"), (224, 224), recipe)
         256
     """
-    if tuple(source.image_shape[:2]) == tuple(size):
+    if tuple(source.image_shape[:2]) == tuple(size) or source.target.at_own_size:
         return None
     geometry = AUGMENTATIONS.get(recipe.augmentation)  # For an unknown name `make_datasets` raises an error
     if geometry and geometry.window:
