@@ -58,8 +58,8 @@ def print_report(model: str, report: "Report") -> None:
         click.echo(f"The model's own accuracy: {report.accuracy:.2%}")
     parities = [artifact.parity for artifact in report.artifacts if artifact.parity and artifact.parity.classes]
     _print_intervals(parities)
-    if any(parity.classes == 1 for parity in parities):
-        click.echo("The model assigns all these images to one class, so this agreement proves little.")
+    if one_class := next((parity for parity in parities if parity.classes == 1), None):
+        click.echo(f"The model assigns all these {one_class.unit} to one class, so this agreement proves little.")
 
 
 def _artifact_rows(report: "Report") -> list[tuple]:
@@ -84,8 +84,8 @@ def _print_intervals(parities: "Sequence[Any]") -> None:
     for parity in {parity.disagreements: parity for parity in parities}.values():
         low, high = parity.agreement_interval
         click.echo(
-            f"Same class for {parity.examples - parity.disagreements} of {parity.examples} images: between {low:.1%} "
-            f"and {high:.1%} of all images like these (95 % confidence)."
+            f"Same class for {parity.examples - parity.disagreements} of {parity.examples} {parity.unit}: between "
+            f"{low:.1%} and {high:.1%} of all {parity.unit} like these (95 % confidence)."
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
-from keras_cnns import data, evaluation, recipes, saving, tasks, training
+from keras_cnns import data, evaluation, export, recipes, saving, tasks, training
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.errors import ArgumentError
 from keras_cnns.training import _callbacks, checkpoint, compilation, stops
@@ -116,6 +116,33 @@ def test_a_model_of_logits_gives_the_same(trained):
     split = shapes().split("test")
     one, other = (evaluation.evaluate(each, split, info.preprocessing, NAMES) for each in (model, logits))
     assert one.confusion == other.confusion and one.loss == pytest.approx(other.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("formats", "options"),
+    [
+        ("tflite", {}),
+        pytest.param("saved_model", {}, marks=pytest.mark.slow),
+        pytest.param("onnx", {}, marks=pytest.mark.slow),
+        pytest.param("tflite", {"quantize": "int8"}, marks=pytest.mark.slow),
+        pytest.param("onnx", {"logits": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_exports_are_proven_pixel_by_pixel(trained, tmp_path, formats, options):
+    folder, _ = trained
+    report = export.export_model(folder / "model.keras", tmp_path / "exports", formats, export.Options(**options))
+    (artifact,) = report.artifacts
+    assert list(artifact.outputs) == ["logits" if options.get("logits") else "probabilities"]
+    assert artifact.parity.unit == "pixels" and artifact.parity.examples == report.examples * 32 * 32
+    assert artifact.parity.agreement == 1 if not options.get("quantize") else artifact.parity.agreement > 0.97
+    if formats == "saved_model":
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(artifact.path))
+        content = tf.io.encode_png(shapes().split("test").items[0])
+        outputs = loaded.signatures["serve_image_bytes"](tf.stack([content]))
+        np.testing.assert_array_equal(outputs["mask"], outputs["probabilities"].numpy().argmax(-1))
+        assert outputs["mask"].dtype == tf.uint8 and outputs["mask"].shape == (1, 32, 32)
 
 
 class Killed(BaseException):

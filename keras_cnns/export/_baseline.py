@@ -1,20 +1,24 @@
 """The model's own outputs, which artifacts are compared with."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from keras_cnns import typing
+from keras_cnns.data.targets import IGNORE
 from keras_cnns.errors import ArtifactError, VerificationError
 from keras_cnns.export._prepared import Prepared
 from keras_cnns.export.formats import LOGITS, TOLERANCE
 from keras_cnns.export.parity import Reference, by_class
-from keras_cnns.export.sample_images import SampleImages, choose_images
+from keras_cnns.export.sample_images import MOST_IMAGES, SampleImages, choose_images
 from keras_cnns.saving import ModelInfo
 from keras_cnns.tasks import classifiers
 
+FEWEST_IMAGES = 8  # for a comparison, however large their outputs
+MOST_VALUES = 1 << 26  # of an output that are compared: 256 MiB, several times
 LOGIT_IMAGES = 3  # number of images on which logits are compared with the model's probabilities
 
 
@@ -46,10 +50,14 @@ def measure_baseline(prepared: Prepared, info: ModelInfo | None, say: typing.Log
         VerificationError: if the model gives all images the same output.
     """
     options, classes = prepared.options, classifiers.class_count(prepared.model.outputs[0])
+    values = math.prod(prepared.preprocessing.size) * classes if prepared.scores_pixels else classes
+    most = min(MOST_IMAGES, max(FEWEST_IMAGES, MOST_VALUES // values))
     say("choosing images to verify on")
     images = choose_images(
-        prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.known_names, classes, say
+        prepared.preprocessing, info, options.verify_data, options.data_dir, prepared.known_names, classes, say, most
     )
+    if images.labels is not None and (images.labels.ndim == 3) != prepared.scores_pixels:
+        images = dataclasses.replace(images, labels=None)
     if images.labels is not None and prepared.is_multi_label:
         say(
             f"{prepared.whole.name} ends with several sigmoids (multi-label): its accuracy is not measured, because "
@@ -63,7 +71,8 @@ def measure_baseline(prepared: Prepared, info: ModelInfo | None, say: typing.Log
     accuracy = None
     if images.labels is not None and prepared.is_classifier:
         references[prepared.main_output] = dataclasses.replace(main, labels=images.labels)
-        accuracy = float((by_class(main.values, main.kind).argmax(1) == images.labels).mean())
+        correct = by_class(main.values, main.kind).argmax(-1) == images.labels
+        accuracy = float(correct[images.labels != IGNORE].mean())
     return Baseline(images, references, accuracy)
 
 

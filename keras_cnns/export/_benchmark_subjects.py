@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_cnns import _custom, _models, saving, typing
 from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.data.targets import IGNORE
 from keras_cnns.errors import ArgumentError, ArtifactError
 from keras_cnns.export import _keras_runner, _runner, inspection
 from keras_cnns.export._keras_runner import KERAS
@@ -110,8 +111,10 @@ class Subject(RuntimeProcess):
         if images.labels is None or self.main == OUTPUT or self.is_multi_label:
             return None
         outputs = self.run(self.as_input(images.images))[self.main]
-        best = by_class(outputs, self.main).argmax(axis=1)
-        return float((best == images.labels).mean())
+        best = by_class(outputs, self.main).argmax(axis=-1)
+        if best.shape != images.labels.shape:  # scores of pixels, and labels of images
+            return None
+        return float((best == images.labels)[images.labels != IGNORE].mean())
 
 
 class SavedModel(NamedTuple):

@@ -42,7 +42,7 @@ def open_keras(path: "str | Path", threads: int = 0, modules: Sequence[str] = ()
     if classifiers.gives_probabilities(model):
         output = PROBABILITIES
     else:
-        output = LOGITS if info.class_names and task_of(info).scores_classes else OUTPUT
+        output = LOGITS if info.class_names and task_of(info).scored != "nothing" else OUTPUT
 
     def call(images):
         pixels = images.astype("float32")

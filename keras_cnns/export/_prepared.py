@@ -16,6 +16,7 @@ from keras_cnns.export.options import Options
 from keras_cnns.export.parity import Reference
 from keras_cnns.export.quantization import Calibration
 from keras_cnns.tasks import classifiers
+from keras_cnns.tasks.task import Task
 
 # The options that decide what an artifact is, whatever images it was calibrated or verified on
 SHAPING = (
@@ -32,6 +33,7 @@ class Prepared:
         whole: the float32 model that it came from, whose first output tells what logits must be.
         outputs: names of the outputs, the main one first.
         softmax: for each output, whether a softmax is added to it; for a single value, a sigmoid.
+        task: the model's task.
         preprocessing: `Preprocessing` of the images.
         class_names: class names, in the order of the main output; () if they are unknown.
         known_names: class names that the model itself carries, and its sources of images too.
@@ -43,6 +45,7 @@ class Prepared:
     whole: keras.Model
     outputs: tuple[str, ...]
     softmax: tuple[bool, ...]
+    task: Task
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     known_names: tuple[str, ...]
@@ -56,8 +59,13 @@ class Prepared:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the main output gives scores of classes."""
+        """Whether the main output gives scores of classes for the image, or for each of its pixels."""
         return self.main_output != OUTPUT
+
+    @property
+    def scores_pixels(self) -> bool:
+        """Whether the main output gives scores of classes for each pixel."""
+        return self.is_classifier and self.task.scored == "pixel"
 
     @property
     def is_multi_label(self) -> bool:

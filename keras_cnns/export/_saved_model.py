@@ -41,7 +41,8 @@ def write(job: Job, path: Path) -> None:
 def image_bytes_function(servable: Servable, prepared: Prepared) -> Callable:
     """Return the `tf.function` from image files to outputs.
 
-    It takes JPEG and PNG files. For a classifier it also gives the best classes.
+    It takes JPEG and PNG files. For a classifier it also gives the best classes, for scores of pixels the mask, in the
+    size of the model's input.
 
     It computes what the model does for the pixels of `data.pipeline.read_files`, or fails; see `data.image_bytes`.
 
@@ -67,6 +68,8 @@ def image_bytes_function(servable: Servable, prepared: Prepared) -> Callable:
             return outputs
         main = prepared.main_output
         scores = outputs[main]
+        if prepared.scores_pixels:
+            return {**outputs, "mask": tf.cast(tf.argmax(scores, axis=-1), tf.uint8)}
         if scores.shape[-1] == 1:  # the score of the second of two classes
             scores = tf.concat([(1 - scores) if main == PROBABILITIES else tf.zeros_like(scores), scores], axis=-1)
         values, indices = tf.math.top_k(scores, count)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_cnns.data.targets import IGNORE
 from keras_cnns.errors import ArtifactError
 from keras_cnns.export.formats import (
     ENOUGH_IMAGES,
@@ -27,9 +28,10 @@ class Reference:
     """One output of the model, which an artifact's output is compared with.
 
     Attributes:
-        values: float32 (images, values). A single value of a classifier is that of the second of two classes.
+        values: float32 (images, values), or (images, height, width, values). A single value of a classifier is that of
+            the second of two classes.
         kind: what the values are: `PROBABILITIES`, `LOGITS` or `OUTPUT`.
-        labels: class numbers (images,); None if they are unknown.
+        labels: class numbers (images,), or (images, height, width) with 255 for unknown ones; None if all are unknown.
         largest_logit: largest absolute logit of the model, which probabilities do not show. Rounding grows with it.
     """
 
@@ -46,7 +48,7 @@ class Reference:
     @property
     def has_several_scores(self) -> bool:
         """Whether the values are scores of classes, one per class."""
-        return self.has_classes and self.values.shape[1] > 1
+        return self.has_classes and self.values.shape[-1] > 1
 
     @property
     def scale(self) -> float:
@@ -56,6 +58,11 @@ class Reference:
         """
         from_logits = self.largest_logit / ORDINARY_LOGIT if self.kind == PROBABILITIES else 0.0
         return max(1.0, float(np.abs(self.values).max()), from_logits)
+
+    def by_pixel(self) -> "Reference":
+        """Return the same with each pixel of a map as an image of its own."""
+        labels = None if self.labels is None else self.labels.reshape(-1)
+        return dataclasses.replace(self, values=_by_pixel(self.values), labels=labels)
 
     def first(self, count: int) -> "Reference":
         """Return the same for the first `count` images."""
@@ -123,6 +130,7 @@ class Parity:
             An agreement on a single class proves little.
         unfused: for an ONNX file, the comparison on at most `ENOUGH_IMAGES` images without optimizations of the graph;
             None for other formats.
+        unit: what is counted: "images", or "pixels" where each has scores of its own.
     """
 
     max_difference: float
@@ -139,6 +147,7 @@ class Parity:
     needed_accuracy: float | None
     classes: int = 0
     unfused: "Parity | None" = None
+    unit: str = "images"
 
     @property
     def agreement(self) -> float:
@@ -168,7 +177,8 @@ class Parity:
         if needed is not None and ratio is not None and not ratio >= needed:
             return f"outputs have a signal-to-noise ratio of {ratio:.1f} dB, less than {needed:g}"
         if self.disagreements > self.allowed:
-            return f"{self.disagreements} of {self.examples} images get another class, and {self.allowed or 'none'} may"
+            several = f"{self.disagreements} of {self.examples} {self.unit}"
+            return f"{several} get another class, and {self.allowed or 'none'} may"
         if self.accuracy is not None and self.needed_accuracy is not None and self.accuracy < self.needed_accuracy:
             return f"its accuracy is {self.accuracy:.2%}, less than {self.needed_accuracy:.2%}"
         return ""
@@ -186,8 +196,8 @@ def by_class(outputs: np.ndarray, kind: str) -> np.ndarray:
         outputs: float array.
         kind: what a single value is: `PROBABILITIES` or `LOGITS` of the second of two classes, or `OUTPUT`.
     """
-    if outputs.shape[1] == 1 and kind == LOGITS:
-        return np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+    if outputs.shape[-1] == 1 and kind == LOGITS:
+        return np.concatenate([np.zeros_like(outputs), outputs], axis=-1)
     return outputs if kind == OUTPUT else classifiers.by_class(outputs)
 
 
@@ -204,6 +214,9 @@ def compare(reference: Reference, outputs: np.ndarray, bounds: Bounds | None = N
     """
     bounds = bounds or Bounds()
     _check_outputs(reference.values, outputs)
+    unit = "images"
+    if outputs.ndim == 4 and reference.has_classes:
+        reference, outputs, unit = reference.by_pixel(), _by_pixel(outputs), "pixels"
     expected_logits, logits = _logits(reference, outputs)
     ranking = _compare_ranking(reference, outputs, bounds)
     examples, several = len(outputs), reference.has_several_scores
@@ -226,7 +239,13 @@ def compare(reference: Reference, outputs: np.ndarray, bounds: Bounds | None = N
         accuracy=ranking.accuracy,
         needed_accuracy=None if kept is None else min(KEPT_ACCURACY * kept, kept - spare / examples),
         classes=ranking.classes,
+        unit=unit,
     )
+
+
+def _by_pixel(maps):
+    """Return maps (images, height, width, values) as (pixels, values)."""
+    return maps.reshape(-1, maps.shape[-1])
 
 
 def _check_outputs(expected, outputs):
@@ -282,11 +301,12 @@ def _compare_ranking(reference, outputs, bounds):
     is_clear = margin > 2 * reference.scale * (bounds.relative_tolerance if bounds.is_exact else TOLERANCE)
     in_top5 = (np.argsort(-scores, axis=1)[:, :5] == expected_best[:, None]).any(1)
     labels = reference.labels if reference.has_classes else None  # other outputs cannot be compared with labels
+    is_known = slice(None) if labels is None else labels != IGNORE
     return _Ranking(
         disagreements=int(((best != expected_best) & is_clear).sum()),
         top5_agreement=float(np.mean(in_top5)),
-        accuracy=None if labels is None else float(np.mean(best == labels)),
-        reference_accuracy=None if labels is None else float(np.mean(expected_best == labels)),
+        accuracy=None if labels is None else float(np.mean((best == labels)[is_known])),
+        reference_accuracy=None if labels is None else float(np.mean((expected_best == labels)[is_known])),
         classes=len(np.unique(expected_best)) if reference.has_classes else 0,
     )
 

@@ -51,12 +51,12 @@ def prepare_model(
     whole = _with_split_groups(float32_model)
     class_names = tuple(options.labels or (info and info.class_names) or ())
     outputs = whole.outputs[0]
-    _check_labels(class_names, classifiers.class_count(outputs) if task.scores_classes else outputs.shape[-1])
+    _check_labels(class_names, outputs.shape[-1] if task.scored == "nothing" else classifiers.class_count(outputs))
     preprocessing = _choose_preprocessing(main, info, options)
     _check_normalization(preprocessing, options)
-    if None in classifiers.one_image_input(main):
+    if None in _models.image_input(main):
         _check_input_size(main, preprocessing)
-    if task.scores_classes:
+    if task.scored != "nothing":
         served, main_name, add_softmax = _choose_output(whole, preprocessing, class_names, options, model.name)
     elif options.logits:
         raise ArgumentError(f"{model.name} gives no scores of classes; leave out --logits. Received: logits=True")
@@ -68,6 +68,7 @@ def prepare_model(
         whole=whole,
         outputs=(main_name, *other_names),
         softmax=(add_softmax,) * (1 + len(other_names)),
+        task=task,
         preprocessing=preprocessing,
         class_names=class_names,
         known_names=tuple((info and info.class_names) or class_names),
@@ -113,7 +114,7 @@ def _looks_like_probabilities(model, preprocessing):
     noise = np.random.default_rng(0).integers(0, 256, (8, *preprocessing.shape)).astype("float32")
     (values, *_) = keras.tree.flatten(model.predict_on_batch(preprocessing.normalize(noise)))
     values = np.asarray(values, "float32")
-    return bool(values.shape[1] > 1 and (values >= 0).all() and np.abs(values.sum(1) - 1).max() < 1e-3)
+    return bool(values.shape[-1] > 1 and (values >= 0).all() and np.abs(values.sum(-1) - 1).max() < 1e-3)
 
 
 def _with_split_groups(model):
@@ -170,7 +171,7 @@ def _choose_preprocessing(model, info, options):
 
     The option `input_size` decides where the model's size is free.
     """
-    height, width, channels = classifiers.one_image_input(model)
+    height, width, channels = _models.image_input(model)
     preprocessing, side = info and info.preprocessing, options.input_size
     if side is None:
         return preprocessing or _models.plain_preprocessing(model)

@@ -40,6 +40,7 @@ def choose_images(
     class_names: Sequence[str] = (),
     classes: int | None = None,
     say: typing.Log = lambda text: None,
+    most: int = MOST_IMAGES,
 ) -> SampleImages:
     """Return images of a source, the model's own, or scikit-learn's.
 
@@ -51,6 +52,7 @@ def choose_images(
         class_names: class names of the model; a source with other classes cannot be used.
         classes: number of the model's classes; the labels of a source with another number are not used. None: unknown.
         say: function called with a line of text when the model's own images cannot be used.
+        most: largest number of images.
 
     Raises:
         ArgumentError: if `verify_data` does not name a source that fits the model.
@@ -58,7 +60,7 @@ def choose_images(
     """
 
     def read(name):
-        return _read_source(name, preprocessing, info, data_dir, class_names, classes)
+        return _read_source(name, preprocessing, info, data_dir, class_names, classes, most)
 
     if verify_data is not None:
         return read(verify_data)
@@ -67,11 +69,11 @@ def choose_images(
             return read(info.data["source"])
         except (ArgumentError, SourceError) as error:
             say(f"the images that the model was tested on are not available: {error}")
-    return _fallback_images(preprocessing)
+    return _fallback_images(preprocessing, min(most, FALLBACK_IMAGES))
 
 
-def _read_source(name, preprocessing, info, data_dir, class_names, classes):
-    """Return up to `MOST_IMAGES` test images of a source.
+def _read_source(name, preprocessing, info, data_dir, class_names, classes, most):
+    """Return up to `most` test images of a source.
 
     They are training images if the source has no test split.
     """
@@ -82,14 +84,14 @@ def _read_source(name, preprocessing, info, data_dir, class_names, classes):
     if class_names:
         source = source.with_classes(class_names, getattr(info, "class_ids", ()))
     split = "test" if "test" in source.splits else "train"
-    images, labels = read_pixels(source.split(split).sample(MOST_IMAGES), preprocessing)
+    images, labels = read_pixels(source.split(split).sample(most), preprocessing)
     has_same_classes = classes in (None, len(source.class_names))
     return SampleImages(
         images, labels if has_same_classes else None, f"{counted(len(images), f'{split} image')} of {name}"
     )
 
 
-def _fallback_images(preprocessing):
+def _fallback_images(preprocessing, count):
     """Return images of scikit-learn.
 
     They are crops of its two photographs, or its digits for gray models.
@@ -100,16 +102,16 @@ def _fallback_images(preprocessing):
     if preprocessing.channels == 1:
         from sklearn.datasets import load_digits
 
-        digits = load_digits().images[random.choice(1797, FALLBACK_IMAGES, replace=False)]
+        digits = load_digits().images[random.choice(1797, count, replace=False)]
         originals, what = list((digits * (255 / 16))[..., None]), "digits of scikit-learn"
     else:
         from sklearn.datasets import load_sample_images
 
         photographs = load_sample_images().images
-        originals = [_random_crop(photographs[k % 2], random) for k in range(FALLBACK_IMAGES)]
+        originals = [_random_crop(photographs[k % 2], random) for k in range(count)]
         what = "crops of scikit-learn's two photographs"
     images = np.stack([tf.image.resize(image, preprocessing.size, antialias=True).numpy() for image in originals])
-    return SampleImages(np.clip(np.round(images), 0, 255).astype("uint8"), None, f"{FALLBACK_IMAGES} {what}")
+    return SampleImages(np.clip(np.round(images), 0, 255).astype("uint8"), None, f"{count} {what}")
 
 
 def _random_crop(photograph, random):

@@ -160,7 +160,10 @@ def _check_image_files(process, prepared, images):
         parity = compare(single, outputs[main][k : k + 1], bounds)
         if parity.fault:
             raise ArtifactError(f"serve_image_bytes, for {kind}: {parity.fault}")
-    if prepared.is_classifier:
+    for name, values in prepared.task.derive(outputs[main]).items():
+        if not np.array_equal(outputs[name], values):
+            raise ArtifactError(f"serve_image_bytes: its {name} is not what follows from its own {main}")
+    if prepared.is_classifier and not prepared.scores_pixels:
         _check_best_classes(outputs, by_class(reference.values, main), prepared.class_names)
 
 

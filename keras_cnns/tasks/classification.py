@@ -22,7 +22,7 @@ class Classification(Task):
     target = ClassLabel()
     monitor = Monitor("accuracy", record="top1", title="top-1", form=".2%")
     averages_views = True
-    scores_classes = True
+    scored = "image"
 
     def check(self, model: keras.Model) -> None:
         """Raise ArgumentError unless one image becomes one vector, as `Task.check`."""

@@ -150,7 +150,7 @@ def by_class(outputs: Probabilities) -> Probabilities:
     Args:
         outputs: float array of probabilities (images, values). One value p becomes the two columns 1 - p and p.
     """
-    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+    return np.concatenate([1 - outputs, outputs], axis=-1) if outputs.shape[-1] == 1 else outputs
 
 
 def gives_probabilities(model: keras.Model) -> bool:
@@ -265,15 +265,15 @@ def softmax(logits: Any) -> Probabilities:
     """Return the softmax of logits, or the sigmoid of one logit.
 
     Args:
-        logits: float32 array (images, classes), or (images, 1) with the logit of the second of two classes.
+        logits: float32 array (..., classes), or (..., 1) with the logit of the second of two classes.
 
     Returns:
         Array of the same shape.
     """
-    if logits.shape[1] == 1:
-        return softmax(np.concatenate([np.zeros_like(logits), logits], axis=1))[:, 1:]
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    if logits.shape[-1] == 1:
+        return softmax(np.concatenate([np.zeros_like(logits), logits], axis=-1))[..., 1:]
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def names_of_classes(names: Sequence[str], count: int) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_cnns import _models
 from keras_cnns.data.targets import IGNORE, Mask
@@ -26,6 +27,7 @@ class Segmentation(Task):
     name = "segmentation"
     target = Mask()
     monitor = Monitor("mean_iou", record="mean_iou", title="mean IoU", form=".2%")
+    scored = "pixel"
 
     def check(self, model: keras.Model) -> None:
         """Raise ArgumentError unless an image becomes one map of its size, as `Task.check`."""
@@ -74,10 +76,12 @@ class Segmentation(Task):
         """Return a metric of intersection over union, as `Task.metric`."""
         return MaskMetric(class_names)
 
+    def derive(self, scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the mask: of each pixel the best class, uint8 (images, height, width), as `Task.derive`."""
+        return {"mask": scores.argmax(-1).astype("uint8")}
+
 
 def _to_probabilities(has_softmax: bool, outputs: Any) -> np.ndarray:
     """Return maps of probabilities from maps of logits, unless they are so already."""
     maps = np.asarray(outputs, "float32")
-    if has_softmax:
-        return maps
-    return classifiers.softmax(maps.reshape(-1, maps.shape[-1])).reshape(maps.shape)
+    return maps if has_softmax else classifiers.softmax(maps)

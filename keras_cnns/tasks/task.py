@@ -181,8 +181,8 @@ class Task(abc.ABC):
         target: the kind of target that its images have.
         monitor: the `Monitor` that chooses the best epoch.
         averages_views: whether the mean of the predictions for several views of an image is a prediction for the image.
-        scores_classes: whether the main output of a model is one score per class, for the whole image. In an export,
-            such scores become probabilities, and the best classes are named.
+        scored: what gets one score per class from the main output of a model: the image, each pixel, or nothing. In an
+            export, such scores become probabilities.
 
     Examples:
         >>> from keras_cnns import data, tasks
@@ -195,7 +195,7 @@ class Task(abc.ABC):
     target: Target
     monitor: Monitor
     averages_views: bool = False
-    scores_classes: bool = False
+    scored: Literal["image", "pixel", "nothing"] = "nothing"
 
     @abc.abstractmethod
     def check(self, model: keras.Model) -> None:
@@ -251,6 +251,20 @@ class Task(abc.ABC):
         Args:
             class_names: names of the classes, in the order of the model's outputs.
         """
+
+    def derive(self, scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return what follows from scores, as an artifact that reads image files gives it too.
+
+        Such outputs jump where two scores are equal. They are therefore not compared with those of the model, but must
+        be what this function gives for the artifact's own scores.
+
+        Args:
+            scores: main output for some images.
+
+        Returns:
+            Dictionary from the name of an output to its values; by default it is empty.
+        """
+        return {}
 
 
 def for_heads(model: keras.Model, labels: Any) -> Any:
