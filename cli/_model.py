@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keras_cnns.applications._weights import Weights
     from keras_cnns.data import Preprocessing, Source
     from keras_cnns.saving import ModelInfo
+    from keras_cnns.tasks import Predictor, Task
 
 DEFAULT_MODEL = "nin:digits"  # of the commands that need no MODEL
 
@@ -216,6 +217,25 @@ def classifier(model: "keras.Model", class_names: Sequence[str] | None, text: st
             f"{text} outputs one number per image, without a sigmoid: it is taken for the logit of {class_names[1]!r}"
         )
     return adapted
+
+
+def predictor(task: "Task", model: "keras.Model", class_names: Sequence[str], text: str) -> "Predictor":
+    """Return a model as it predicts, with MODEL named in errors.
+
+    Args:
+        task: of the model.
+        model: `keras.Model`.
+        class_names: of the images.
+        text: MODEL.
+    """
+    from keras_cnns.errors import ArgumentError
+
+    if task.scored == "image":
+        return task.predictor(classifier(model, class_names, text), class_names)
+    try:
+        return task.predictor(model, class_names)
+    except ArgumentError as error:
+        raise ArgumentError(f"{text}: {error}") from None
 
 
 def _find(text: str) -> "tuple[Path | None, ModelInfo | None, str]":

@@ -11,13 +11,11 @@ from keras_cnns.cli import _common, _foreign, _model, _options, _output, _report
 from keras_cnns.evaluation.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
-    import keras
-
     from keras_cnns.data import Preprocessing, Source
     from keras_cnns.data.splits import Split
-    from keras_cnns.evaluation import Result, Robustness
+    from keras_cnns.evaluation import Robustness
     from keras_cnns.saving import ModelInfo
-    from keras_cnns.tasks import Task
+    from keras_cnns.tasks import Predictor, Result, Task
     from keras_cnns.typing import Labels, Probabilities
 
 RECIPE = "recipe"
@@ -67,7 +65,7 @@ class _Loaded:
     """The models, the images, and what belongs to them.
 
     Attributes:
-        models: classifiers.
+        predictors: the models as they predict.
         preprocessing: of each model.
         source: with the classes of the first model.
         split: that is measured on.
@@ -75,7 +73,7 @@ class _Loaded:
         task: of the models.
     """
 
-    models: "list[keras.Model]"
+    predictors: "list[Predictor]"
     preprocessing: "list[Preprocessing]"
     source: "Source"
     split: "Split"
@@ -89,15 +87,13 @@ class _Measured:
 
     Attributes:
         title: one line for tables and drawings.
-        probabilities: float32 (images, classes).
-        labels: of the images, int64.
+        predictions: of all images, and their targets, where mistakes are drawn of them; else None.
         result: `evaluation.Result`.
         robustness: `evaluation.Robustness`, or None.
     """
 
     title: str
-    probabilities: "Probabilities"
-    labels: "Labels"
+    predictions: "tuple[Probabilities, Labels] | None"
     result: "Result"
     robustness: "Robustness | None"
 
@@ -205,7 +201,7 @@ def _evaluate(request: _Request) -> None:
         from keras_cnns.evaluation import draw_predictions
 
         draw_predictions(
-            loaded.models[0],
+            loaded.predictors[0].model,
             loaded.split,
             loaded.preprocessing[0],
             loaded.source.class_names,
@@ -244,11 +240,11 @@ def _load(request: _Request) -> _Loaded:
         protocol = _recipe_protocol(records[0], request.models[0])
     split = source.split(request.split)
     task = task_for(split.target)
-    predicting = [
-        task.predictor(_model.classifier(model, source.class_names, text), source.class_names).model
+    predictors = [
+        _model.predictor(task, model, source.class_names, text)
         for model, text in zip(models, request.models, strict=True)
     ]
-    return _Loaded(predicting, preprocessing, source, split, protocol, task)
+    return _Loaded(predictors, preprocessing, source, split, protocol, task)
 
 
 def _check_classes(texts: Sequence[str], records: "Sequence[ModelInfo | None]", source: "Source") -> None:
@@ -296,33 +292,38 @@ def _recipe_protocol(record: "ModelInfo | None", model: str) -> str:
 
 def _measure(request: _Request, loaded: _Loaded) -> _Measured:
     """Return the results of the models on the split."""
-    from keras_cnns.evaluation import predict_split, robustness
+    import numpy as np
+
+    from keras_cnns.evaluation import robustness
+    from keras_cnns.evaluation.evaluator import predict_batches
 
     def track(batches: Iterable) -> Iterable:
         return _output.track(batches, "images")
 
-    probabilities, labels = predict_split(
-        loaded.models,
+    metric, kept = loaded.task.metric(loaded.source.class_names), []
+    for batch in predict_batches(
+        loaded.predictors,
         loaded.split,
         loaded.preprocessing,
         protocol=loaded.protocol,
         scales=request.scales,
         batch_size=request.batch_size,
         progress=track,
-    )
-    metric = loaded.task.metric(loaded.source.class_names)
-    metric.update(probabilities, labels)
-    result = metric.result()
-    corrupted = None
+    ):
+        metric.update(*batch)
+        if request.output and loaded.task.scored == "image":
+            kept.append(batch)
+    result, corrupted = metric.result(), None
     if request.corruptions:
         corrupted = robustness(
-            loaded.models[0],
+            loaded.predictors[0].model,
             loaded.split,
             loaded.preprocessing[0],
             batch_size=request.batch_size,
             progress=track,
         )
-    return _Measured(_title(request, loaded.protocol, result), probabilities, labels, result, corrupted)
+    predictions = (np.concatenate([of for of, _ in kept]), np.concatenate([of for _, of in kept])) if kept else None
+    return _Measured(_title(request, loaded.protocol, result), predictions, result, corrupted)
 
 
 def _title(request: _Request, protocol: str, result: "Result") -> str:
@@ -356,16 +357,14 @@ def _write(files: Mapping[str, Path], values: Mapping[str, Any], loaded: _Loaded
     result, title = measured.result, measured.title
     _files.write_json(files["evaluation"], values)
     draw_result(result, files["evaluation"].parent, title)
-    was_drawn = draw_mistakes(
-        measured.probabilities,
-        measured.labels,
+    if measured.predictions and not draw_mistakes(
+        *measured.predictions,
         loaded.split,
         loaded.preprocessing[0],
-        list(result.per_class),
+        loaded.source.class_names,
         files["mistakes"],
         title,
-    )
-    if not was_drawn:
+    ):
         files["mistakes"].unlink(missing_ok=True)  # a drawing of the run that --force overwrites
         _output.note(f"{files['mistakes']}: not written, as there was no mistake")
     if measured.robustness:

@@ -1,8 +1,10 @@
-"""cnn-predict: the most probable classes of images."""
+"""cnn-predict: the most probable classes of images, or of their pixels."""
 
+import collections
 import dataclasses
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,12 +14,15 @@ if TYPE_CHECKING:
     import keras
 
     from keras_cnns.data import Preprocessing
+    from keras_cnns.saving import ModelInfo
+    from keras_cnns.tasks import Task
     from keras_cnns.typing import Probabilities
 
 CHUNK = 256  # images read at a time, so that a folder of any size fits into memory
 EXAMPLES = (
     "cnn-predict nin:digits digit.png",
     "cnn-predict runs/digits/model.keras photos/ --csv --output table.csv",
+    "cnn-predict runs/streets/model.keras photos/ --output masks/",
 )
 
 Prediction = tuple[str, list[tuple[str, float]]]  # path of an image; its classes and probabilities, best first
@@ -32,7 +37,7 @@ class _Request:
         images: files and folders.
         top: number of classes per image.
         as_csv: whether to print CSV.
-        output: file to write, or None.
+        output: file to write, or for masks a folder; or None.
         skip_broken: whether to leave out unreadable images.
         force: whether to overwrite the file.
         as_json: whether to print JSON.
@@ -70,16 +75,20 @@ class _Request:
 )
 @_options.option(
     "--output",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
+    type=click.Path(),
+    metavar="PATH",
     section="Output",
-    help="Write the result of --csv or --json to FILE, which is complete or not written.",
+    help="Write the result of --csv or --json to a file, which is complete or not written; for a model that gives each "
+    "pixel a class, the folder of the masks.",
 )
 @_options.force_option
 @_foreign.model_options
 @_options.output_options
 def command(**options: Any) -> None:
     """Show the most probable classes of each IMAGE.
+
+    For a MODEL that gives each pixel a class, their shares of the pixels are shown, and --output DIR gets the masks,
+    as palette PNGs in the image's size, and the images with their masks laid over them.
 
     MODEL is a .keras file, or NAME:WEIGHTS such as nin:digits.
 
@@ -89,16 +98,70 @@ def command(**options: Any) -> None:
     request = _Request(**options)
     if request.as_csv and request.as_json:
         raise click.UsageError("--csv and --json are two forms of the result: give one of them.")
+    model, record, _ = _model.open_model(request.model)
+    from keras_cnns.tasks import task_of
+
+    task = task_of(record)
+    if task.scored == "pixel":
+        _predict_masks(request, task, model, record)
+        return
     if request.output:
         if not (request.as_csv or request.as_json):
             raise click.UsageError("--output goes with --csv or --json.")
         _common.prepare_plot(request.output, request.force)
-    _write(request, _predictions(request))
+    _write(request, _predictions(request, model, record))
 
 
-def _predictions(request: _Request) -> list[Prediction]:
+def _predict_masks(request: _Request, task: "Task", model: "keras.Model", record: "ModelInfo") -> None:
+    """Show the classes of the pixels of images, and write their masks."""
+    import numpy as np
+    from keras_cnns.data.masks import colors, write_mask
+    from PIL import Image
+
+    from keras_cnns import _files
+    from keras_cnns._render.masks import overlay
+    from keras_cnns.data import read_image
+    from keras_cnns.evaluation.evaluator import predict_mask
+    from keras_cnns.tasks.classifiers import names_of_classes
+
+    predictor = _model.predictor(task, model, record.class_names, request.model)
+    preprocessing = _model.preprocessing_of(model, record, request.model)
+    paths = _image_files(request.images)
+    if request.skip_broken:
+        paths = _without_broken(paths)
+    names = names_of_classes(record.class_names, predictor.model.outputs[0].shape[-1])
+    files = _mask_files(paths, request) if request.output else {}
+    predictions = []
+    for path in _output.track(paths, "images") if len(paths) > 1 else paths:
+        image = read_image(path, preprocessing.channels)
+        mask = predict_mask(predictor, image, preprocessing)
+        shares = np.bincount(mask.ravel(), minlength=len(names)) / mask.size
+        best = np.argsort(-shares, kind="stable")[: request.top]
+        predictions.append((path, [(names[k], float(shares[k])) for k in best if shares[k]]))
+        if files:
+            write_mask(mask, files[path][0])
+            with _files.writing(files[path][1]) as temporary:
+                Image.fromarray(overlay(image, mask, colors(len(names)))).save(temporary, "PNG")
+    if files:
+        _output.note(f"{request.output}: {_output.counted(len(paths), 'mask')}, and each laid over its image")
+    _write(dataclasses.replace(request, output=None), predictions, "pixels")
+
+
+def _mask_files(paths: Sequence[str], request: _Request) -> dict[str, tuple[Path, Path]]:
+    """Return each image's files of mask and overlay, if writable."""
+    folder, taken, files = Path(str(request.output)), collections.Counter(), {}
+    for path in paths:
+        stem = Path(path).stem
+        taken[stem] += 1
+        stem += f"-{taken[stem]}" if taken[stem] > 1 else ""
+        files[path] = folder / f"{stem}.png", folder / f"{stem}_overlay.png"
+        for file in files[path]:
+            _common.prepare_plot(file, request.force)
+    return files
+
+
+def _predictions(request: _Request, model: "keras.Model", record: "ModelInfo | None") -> list[Prediction]:
     """Return the predictions for the images of the command line."""
-    model, record, _ = _model.open_model(request.model)
     paths = _image_files(request.images)
     from keras_cnns._models import main_output
     from keras_cnns.applications import decode_predictions
@@ -172,45 +235,51 @@ def _probabilities(model: "keras.Model", paths: Sequence[str], preprocessing: "P
     return np.concatenate([predict_images(model, chunk, preprocessing) for chunk in tracked])
 
 
-def _write(request: _Request, predictions: list[Prediction]) -> None:
-    """Print the predictions, or write them to a file."""
+def _write(request: _Request, predictions: list[Prediction], measure: str = "probability") -> None:
+    """Print the predictions, or write them to a file.
+
+    Args:
+        request: the command line.
+        predictions: of all images.
+        measure: what the number of a class is.
+    """
     if request.output:
         from keras_cnns import _files
 
         if request.as_json:
-            _files.write_json(request.output, _to_json(predictions))
+            _files.write_json(request.output, _to_json(predictions, measure))
         else:
             with _files.writing(request.output) as temporary:
                 # Names of files may contain bytes that are not UTF-8
-                temporary.write_text(_to_csv(predictions), "utf8", "backslashreplace", newline="")
+                temporary.write_text(_to_csv(predictions, measure), "utf8", "backslashreplace", newline="")
         _output.note(f"{request.output}: {_output.counted(len(predictions), 'image')}")
     elif request.as_json:
-        _output.print_json(_to_json(predictions))
+        _output.print_json(_to_json(predictions, measure))
     elif request.as_csv:
-        _output.echo(_to_csv(predictions).removesuffix("\n"))
+        _output.echo(_to_csv(predictions, measure).removesuffix("\n"))
     else:
         rows = [
             (path if k == 0 else "", name, f"{probability:.2%}")
             for path, pairs in predictions
             for k, (name, probability) in enumerate(pairs)
         ]
-        _output.table(request.model, [("image",), ("class", "left", 0), ("probability", "right", 0)], rows)
+        _output.table(request.model, [("image",), ("class", "left", 0), (measure, "right", 0)], rows)
 
 
-def _to_json(predictions: list[Prediction]) -> list[dict[str, Any]]:
+def _to_json(predictions: list[Prediction], measure: str) -> list[dict[str, Any]]:
     return [
-        {"image": path, "predictions": [{"class": name, "probability": probability} for name, probability in pairs]}
+        {"image": path, "predictions": [{"class": name, measure: value} for name, value in pairs]}
         for path, pairs in predictions
     ]
 
 
-def _to_csv(predictions: list[Prediction]) -> str:
+def _to_csv(predictions: list[Prediction], measure: str) -> str:
     import csv
     import io
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "rank", "class", "probability"])
+    writer.writerow(["path", "rank", "class", measure])
     writer.writerows(
         (path, rank, name, probability)
         for path, pairs in predictions

@@ -109,10 +109,10 @@ def uncollected() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_unused() -> Iterator[None]:
-    """Let imports of the packages of `UNUSED` fail, as if they were not installed.
+    """Let imports of `UNUSED` fail, as if they were not installed.
 
-    Those that are imported already, and the one that Keras computes with, are not touched. For commands only: programs
-    may use the parts of Keras that would be missing.
+    Packages that are imported already, and the one that Keras computes with, are not touched. For commands only:
+    programs may use the parts of Keras that would be missing.
     """
     needed = {*sys.modules, os.environ.get("KERAS_BACKEND")}
     names = [name for name in UNUSED if name not in needed]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not see the lazy ta
     from keras_cnns._render.layer_charts import unit_activity_chart as unit_activity_chart
     from keras_cnns._render.maps import class_map_grid as class_map_grid
     from keras_cnns._render.maps import occlusion_grid as occlusion_grid
+    from keras_cnns._render.masks import mask_grid as mask_grid
     from keras_cnns._render.measures import confusion_matrix as confusion_matrix
     from keras_cnns._render.measures import reliability as reliability
     from keras_cnns._render.measures import robustness_curves as robustness_curves
@@ -42,6 +43,7 @@ __all__, __getattr__, __dir__ = lazy(
         "gradient_flow_chart": "layer_charts",
         "image_grid": "images",
         "invariance_curves": "curves",
+        "mask_grid": "masks",
         "network_bars": "charts",
         "network_bubbles": "charts",
         "occlusion_grid": "maps",

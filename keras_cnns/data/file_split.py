@@ -175,7 +175,7 @@ class FileSplit(LabeledSplit):
         channels: int,
         skip_broken: bool,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the image that `function` reads, and its window, inside a tf.data map.
+        """Return image and window that `function` reads, inside a map.
 
         Args:
             function: from a path and the further inputs to uint8 pixels (height, width, channels) and int32 (4,).

@@ -86,7 +86,7 @@ def resized(image: tf.Tensor, shorter_side: int) -> tf.Tensor:
 
 
 def _resized_sides(sides: tf.Tensor, shorter_side: int) -> tf.Tensor:
-    """Return height and width of an image that is resized by its shorter side."""
+    """Return the sides of an image resized by its shorter side."""
     ratio = shorter_side / tf.reduce_min(sides)
     return tf.maximum(shorter_side, tf.cast(tf.round(sides * ratio), tf.int32))
 

@@ -66,17 +66,17 @@ class Target(abc.ABC):
         """
 
     def read(self, target: "tf.Tensor", size: "tf.Tensor", faults: list[SourceError]) -> "tf.Tensor":
-        """Return the target of one image from what the split holds, inside a tf.data map.
+        """Return the target of one image, inside a tf.data map.
 
         Args:
-            target: an element of the split's array, such as the path of a mask.
+            target: what the split holds, such as the path of a mask.
             size: int32 (2,), height and width of the image; 0 where they are not known.
             faults: list to which an error is appended, as tf.data passes on only that there was one.
         """
         return target
 
     def move(self, target: "tf.Tensor", view: View) -> "tf.Tensor":
-        """Return the target of an image that is shown in a view, inside a tf.data map.
+        """Return the target of an image in a view, inside a map.
 
         Args:
             target: what `read` returned.
@@ -85,7 +85,7 @@ class Target(abc.ABC):
         return target
 
     def move_batch(self, targets: "tf.Tensor", change: Change, seed: "tf.Tensor") -> "tf.Tensor":
-        """Return targets whose images a change of geometry moves, inside a tf.data map.
+        """Return targets whose images are moved, inside a tf.data map.
 
         Args:
             targets: those of a batch.
@@ -136,9 +136,10 @@ class ClassLabel(Target):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Mask(Target):
-    """The class of each pixel: uint8 (height, width) of the image's size; 255 where it is not known.
+    """The class of each pixel of the image.
 
-    A split holds them as an array (examples, height, width), or as the paths of files, which `read_mask` reads.
+    It is uint8 (height, width) of the image's size; 255 where the class is not known. A split holds them as an array
+    (examples, height, width), or as the paths of files, which `read_mask` reads.
 
     Attributes:
         count: number of classes, against which files are checked; None: it is not known.
@@ -191,7 +192,10 @@ class Mask(Target):
         return tf.ensure_shape(mask, (None, None))
 
     def move(self, target: "tf.Tensor", view: View) -> "tf.Tensor":
-        """Return the mask in a view: of each shown pixel the class at its center, 255 beyond the image."""
+        """Return the classes at the centers of shown pixels, as `Target.move`.
+
+        Beyond the image they are 255.
+        """
         import tensorflow as tf
 
         moved = target
@@ -203,7 +207,7 @@ class Mask(Target):
         return tf.ensure_shape(moved, view.size)
 
     def move_batch(self, targets: "tf.Tensor", change: Change, seed: "tf.Tensor") -> "tf.Tensor":
-        """Return masks that are moved as their images, with 255 where the images have black."""
+        """Return masks with 255 where images have black, as `Target.move_batch`."""
         import tensorflow as tf
 
         # In uint8, 255 + 1 is 0, which is what comes in from outside

@@ -1,4 +1,4 @@
-"""How an image is shown: which part of it, how large, and whether mirrored."""
+"""Which part of an image is shown, how large, and whether mirrored."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any

@@ -3,14 +3,16 @@
 # TensorFlow is imported inside the functions, with keras_cnns.data.pipeline, once it is needed
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_cnns import _models
 from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.data.targets import Mask
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation._views import own_size_dataset, views_dataset, whole_dataset
 from keras_cnns.evaluation.dense import dense_model
@@ -258,21 +260,30 @@ def _streams(
 def _own_size_stream(
     predictor: Predictor, split: "Split", preprocessing: Preprocessing, batch_size: int, progress: Progress
 ) -> Stream:
-    """Yield the maps and masks of one image after the other, in the image's own size."""
-    import tensorflow as tf
-
-    if preprocessing.shorter_side is not None:
-        raise ArgumentError(
-            "each pixel of an image counts, and this preprocessing crops images; use one with shorter_side=None. "
-            f"Received: shorter_side={preprocessing.shorter_side}"
-        )
+    """Yield one image's map and mask after the other, in its size."""
+    _need_whole_images(preprocessing)
     maps_at_once = max(1, batch_size // predictor.model.outputs[0].shape[-1])
     images = iter(progress(own_size_dataset(split, preprocessing)))
     while together := list(itertools.islice(images, maps_at_once)):
         small = predictor(np.stack([image for image, _ in together]))
         for probabilities, (_, mask) in zip(small, together, strict=True):
-            # The image was stretched to the input, so the map is stretched back
-            yield [tf.image.resize(probabilities, mask.shape[:2]).numpy()], [np.asarray(mask)]
+            yield [_stretched(probabilities, mask.shape)], [np.asarray(mask)]
+
+
+def _stretched(probabilities: Any, size: Sequence[int]) -> NDArray[np.float32]:
+    """Return a map in the size of its stretched image."""
+    import tensorflow as tf
+
+    return tf.image.resize(probabilities, size).numpy()
+
+
+def _need_whole_images(preprocessing):
+    """Raise ArgumentError for a preprocessing that cuts off parts of images."""
+    if preprocessing.shorter_side is not None:
+        raise ArgumentError(
+            "each pixel of an image counts, and this preprocessing crops images; use one with shorter_side=None. "
+            f"Received: shorter_side={preprocessing.shorter_side}"
+        )
 
 
 def _whole_streams(
@@ -356,3 +367,61 @@ def predict_images(
     if not np.isfinite(probabilities).all():
         raise ArgumentError(f"{model.name} outputs NaN or infinite values; train it again.")
     return probabilities
+
+
+def predict_masks(
+    model: keras.Model, paths: Iterable[Path], preprocessing: Preprocessing, *, class_names: Sequence[str] = ()
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the class of each pixel of image files.
+
+    Args:
+        model: model from images to maps of scores, (batch, height, width, classes).
+        paths: paths of the files, of any size and format.
+        preprocessing: `Preprocessing` that the model was trained with, which must show whole images.
+        class_names: names of the classes, () if unknown.
+
+    Yields:
+        uint8 (height, width), in the size of each image.
+
+    Raises:
+        ArgumentError: if the model does not score pixels, or not these classes, or outputs NaN or infinite values.
+        SourceError: naming the file that cannot be read.
+
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import data, evaluation
+        >>> network = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3, padding="same")])
+        >>> keras.utils.save_img("shapes.png", data.make_shapes(1, size=80).images[0])
+        >>> masks = evaluation.predict_masks(network, ["shapes.png"], data.Preprocessing((32, 32)))
+        >>> next(masks).shape
+        (80, 80)
+    """
+    from keras_cnns.data.image_files import read_image
+
+    _need_whole_images(preprocessing)
+    predictor = task_for(Mask()).predictor(model, class_names)
+    for path in paths:
+        yield predict_mask(predictor, read_image(path, preprocessing.channels), preprocessing)
+
+
+def predict_mask(predictor: Predictor, image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return the class of each pixel of an image.
+
+    Args:
+        predictor: of a model that scores pixels.
+        image: uint8 (height, width, channels).
+        preprocessing: `Preprocessing` that the model was trained with.
+
+    Returns:
+        uint8 (height, width).
+
+    Raises:
+        ArgumentError: if the model outputs NaN or infinite values.
+    """
+    from keras_cnns.data.image_reader import prepare
+
+    pixels = np.asarray(prepare(image, preprocessing), "float32")[None]
+    (probabilities,) = predictor(preprocessing.normalize(pixels))
+    if not np.isfinite(probabilities).all():
+        raise ArgumentError(f"{predictor.model.name} outputs NaN or infinite values; train it again.")
+    return _stretched(probabilities, image.shape[:2]).argmax(-1).astype("uint8")

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from keras_cnns import _models, _render, typing
 from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.evaluation.evaluator import predict_mask
 from keras_cnns.tasks import classifiers
+from keras_cnns.tasks.registry import task_for
 from keras_cnns.tasks.task import Result
 
 if TYPE_CHECKING:
     from keras_cnns.data.splits import Split
+
+MOST_MASKS = 8  # images whose masks are drawn
 
 
 def draw_predictions(
@@ -28,16 +32,17 @@ def draw_predictions(
 ) -> None:
     """Draw images of a split with their predicted classes; errors in red.
 
-    The images are spread over the split. Each has its predicted class and the probability of that class.
+    The images are spread over the split. Each has its predicted class and the probability of that class. Where the
+    classes are those of pixels, its mask and the predicted mask stand beside it.
 
     Args:
-        model: classifier, as in `evaluate`.
+        model: as in `evaluate`; one model.
         split: `Split`.
         preprocessing: `Preprocessing` that the model was trained with.
         class_names: names of the classes, in the order of the model's outputs.
         path: PNG file to write.
         title: title of the plot.
-        count: largest number of images.
+        count: largest number of images; of those with masks at most 8 are drawn.
 
     Examples:
         >>> import os
@@ -50,10 +55,34 @@ def draw_predictions(
     """
     from keras_cnns.data.pipeline import read_pixels
 
+    if split.target.at_own_size:
+        _draw_masks(model, split.sample(min(count, MOST_MASKS)), preprocessing, class_names, path, title)
+        return
     model = classifiers.as_classifier(model, class_names)
     images, labels = read_pixels(split.sample(count), preprocessing)
     probabilities = classifiers.to_probabilities(model, _models.predict_pixels(model, images, preprocessing))
     _render.prediction_grid(images, labels, probabilities, class_names, path, title)
+
+
+def _draw_masks(
+    model: keras.Model,
+    split: "Split",
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    path: typing.Path,
+    title: str,
+) -> None:
+    """Draw a split's images with their masks and the predicted ones."""
+    from keras_cnns.data.masks import colors
+    from keras_cnns.data.read_errors import reading
+
+    predictor, images, masks = task_for(split.target).predictor(model, class_names), [], []
+    with reading(split):
+        for element, target in split.elements():
+            images.append(split.decode(element, preprocessing.channels).numpy())
+            masks.append(split.read_target(target, np.array(images[-1].shape[:2], "int32")).numpy())
+    predicted = [predict_mask(predictor, image, preprocessing) for image in images]
+    _render.mask_grid(images, masks, predicted, class_names, colors(len(class_names)), path, title)
 
 
 def draw_mistakes(

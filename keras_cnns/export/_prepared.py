@@ -59,7 +59,7 @@ class Prepared:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the main output gives scores of classes for the image, or for each of its pixels."""
+        """Whether the main output scores classes, of images or pixels."""
         return self.main_output != OUTPUT
 
     @property

@@ -60,7 +60,7 @@ class Reference:
         return max(1.0, float(np.abs(self.values).max()), from_logits)
 
     def by_pixel(self) -> "Reference":
-        """Return the same with each pixel of a map as an image of its own."""
+        """Return the same with each pixel as an image."""
         labels = None if self.labels is None else self.labels.reshape(-1)
         return dataclasses.replace(self, values=_by_pixel(self.values), labels=labels)
 

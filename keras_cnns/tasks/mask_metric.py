@@ -1,4 +1,4 @@
-"""How well maps of probabilities predict the class of each pixel. NumPy only."""
+"""How well maps predict the class of each pixel. NumPy only."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,10 +20,10 @@ ClassMap = NDArray[np.uint8]  # (height, width), the class of each pixel; 255 is
 
 @dataclasses.dataclass(frozen=True)
 class MaskResult(Result):
-    """The metrics of class maps on a split, from one count over all its pixels.
+    """The metrics of class maps on a split.
 
-    A pixel whose class is not known (255) does not count. n_ij is the number of pixels of class i that are predicted as
-    class j, and t_i the number of pixels of class i.
+    They come from one count over all its pixels. A pixel whose class is not known (255) does not count. n_ij is the
+    number of pixels of class i that are predicted as class j, and t_i the number of pixels of class i.
 
     Attributes:
         examples: number of images.
@@ -73,7 +73,7 @@ class MaskResult(Result):
         return {name: getattr(self, name) for name in names}
 
     def table(self) -> Table:
-        """Return share of the pixels, accuracy and IoU of each class, as `Result.table`."""
+        """Return share, accuracy and IoU of each class, as `Result.table`."""
         totals = [sum(counts) for counts in self.confusion]
 
         def percent(value):

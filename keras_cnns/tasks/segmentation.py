@@ -30,7 +30,7 @@ class Segmentation(Task):
     scored = "pixel"
 
     def check(self, model: keras.Model) -> None:
-        """Raise ArgumentError unless an image becomes one map of its size, as `Task.check`."""
+        """Raise ArgumentError unless images become maps, as `Task.check`."""
         size = _models.image_input(model)[:2]
         shapes = [tuple(output.shape) for output in model.outputs]
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1:3] != size or (shapes[0][-1] or 0) < 2:
@@ -40,7 +40,10 @@ class Segmentation(Task):
             )
 
     def objective(self, model: keras.Model, recipe: Recipe, *, is_shared: bool = False) -> dict[str, Any]:
-        """Return the cross-entropy of the pixels whose class is known, and mean IoU, as `Task.objective`."""
+        """Return cross-entropy and mean IoU, as `Task.objective`.
+
+        Pixels whose class is not known do not count.
+        """
         if recipe.soft_labels or recipe.auxiliary_weight:
             raise ArgumentError(
                 "the classes of pixels are neither mixed nor smoothed, and there are no auxiliary heads: leave out "
@@ -57,7 +60,7 @@ class Segmentation(Task):
         }
 
     def encoding(self, model: keras.Model, recipe: Recipe) -> Encoding:
-        """Return masks as int32, since 255 is no class of uint8 arithmetic, as `Task.encoding`."""
+        """Return masks as int32, as `Task.encoding`."""
         return Encoding(encode=lambda masks: ops.cast(masks, "int32"))
 
     def predictor(self, model: keras.Model, class_names: Sequence[str] = ()) -> Predictor:
@@ -77,11 +80,11 @@ class Segmentation(Task):
         return MaskMetric(class_names)
 
     def derive(self, scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return the mask: of each pixel the best class, uint8 (images, height, width), as `Task.derive`."""
+        """Return the best class of each pixel, as `Task.derive`."""
         return {"mask": scores.argmax(-1).astype("uint8")}
 
 
 def _to_probabilities(has_softmax: bool, outputs: Any) -> np.ndarray:
-    """Return maps of probabilities from maps of logits, unless they are so already."""
+    """Return maps of probabilities, if need be from logits."""
     maps = np.asarray(outputs, "float32")
     return maps if has_softmax else classifiers.softmax(maps)

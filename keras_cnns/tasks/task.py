@@ -253,10 +253,11 @@ class Task(abc.ABC):
         """
 
     def derive(self, scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return what follows from scores, as an artifact that reads image files gives it too.
+        """Return what follows from scores.
 
-        Such outputs jump where two scores are equal. They are therefore not compared with those of the model, but must
-        be what this function gives for the artifact's own scores.
+        An artifact that reads image files gives it too. Such outputs jump where two scores are equal. They are
+        therefore not compared with those of the model, but must be what this function gives for the artifact's own
+        scores.
 
         Args:
             scores: main output for some images.

@@ -93,6 +93,15 @@ def confusion_matrix(path, names):
     _render.confusion_matrix(counts, names, path, title_of(names))
 
 
+def mask_grid(path, names):
+    sizes = ((20, 30), (30, 20), (16, 16))
+    images = [RANDOM.integers(0, 256, (*size, 3)).astype("uint8") for size in sizes]
+    masks, predicted = ([RANDOM.integers(0, len(names), size).astype("uint8") for size in sizes] for _ in range(2))
+    masks[0][0, 0] = 255
+    colors = RANDOM.integers(0, 256, (len(names), 3)).astype("uint8")
+    _render.mask_grid(images, masks, predicted, names, colors, path, title_of(names))
+
+
 def reliability(path, names):
     parts = np.linspace(0.02, 1, len(names))
     bins = [SimpleNamespace(examples=int(10**5 * part**5) + 1, confidence=part, accuracy=part**2) for part in parts]
@@ -207,6 +216,7 @@ PLOTS = {
         filter_grid,
         filter_grid_of_channels,
         confusion_matrix,
+        mask_grid,
         reliability,
         robustness_curves,
         training_curve,
