@@ -22,6 +22,8 @@ class Facts:
         parameters: number of trainable parameters with the default arguments.
         macs: multiply-adds of convolutions and dense layers for one image, with the default arguments.
         errors: published test errors in percent, by dataset and condition.
+        task: what the network is for, "classification" or "segmentation".
+        results: published mean IoU in percent, by dataset and condition, of networks for segmentation.
     """
 
     paper: str
@@ -32,6 +34,8 @@ class Facts:
     parameters: int
     macs: int
     errors: Mapping[str, float]
+    task: str = "classification"
+    results: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def citation(self) -> str:
@@ -85,6 +89,10 @@ INCEPTION = (
 )
 RESNET = "K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385"
 RESNET_V2 = "K. He, X. Zhang, S. Ren, J. Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, arXiv 1603.05027"
+FCN = (
+    "J. Long, E. Shelhamer, T. Darrell: "
+    "Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, arXiv 1411.4038"
+)
 
 FACTS = {
     "LeNet5": Facts(
@@ -520,6 +528,49 @@ FACTS = {
         macs=252_887_680,
         errors={
             "CIFAR-10, augmented": 6.43,
+        },
+    ),
+    "FCN32s": Facts(
+        paper=FCN,
+        year=2015,
+        input_shape=(500, 500, 3),
+        minimum=1,
+        classes=21,
+        parameters=134_346_581,
+        macs=0,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2011 validation": 63.6,
+        },
+    ),
+    "FCN16s": Facts(
+        paper=FCN,
+        year=2015,
+        input_shape=(500, 500, 3),
+        minimum=1,
+        classes=21,
+        parameters=134_357_354,
+        macs=0,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2011 validation": 65.0,
+        },
+    ),
+    "FCN8s": Facts(
+        paper=FCN,
+        year=2015,
+        input_shape=(500, 500, 3),
+        minimum=1,
+        classes=21,
+        parameters=134_362_751,
+        macs=0,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2011 validation": 65.5,
+            "VOC 2012 test": 67.2,
         },
     ),
 }

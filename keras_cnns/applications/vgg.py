@@ -4,6 +4,9 @@ K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Imag
 1409.1556. All convolutions are 3x3, in five blocks that each end with a pool.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -269,17 +272,7 @@ def _build(
     inputs = create_input(settings)
     initializers = describe_initializers(kernel_initializer, bias_initializer)
 
-    x = inputs
-    for block, (convolutions, channels) in enumerate(zip(TABLE_1[column], CHANNELS, strict=True), 1):
-        for k in range(1, convolutions + 1):
-            kernel_size = 1 if column == "C" and k == 3 else 3
-            conv = layers.Conv2D(
-                channels, kernel_size, padding="same", activation="relu", name=f"conv{block}_{k}", **initializers
-            )
-            x = conv(x)
-        if column == "A-LRN" and block == 1:
-            x = LocalResponseNormalization(name="norm1")(x)
-        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)  # 112x112, 56x56, 28x28, 14x14, 7x7
+    x = features(inputs, column, initializers)
     if arguments.include_top:
         logits = dense_classifier(x, settings.classes, dropout, initializers)
         outputs = classify(logits, arguments.classifier_activation)
@@ -288,3 +281,39 @@ def _build(
     model = keras.Model(source_inputs(inputs), outputs, name=arguments.name)
     load_weights(model, inputs, settings)
     return model
+
+
+def features(
+    x: keras.KerasTensor,
+    column: str,
+    initializers: Mapping[str, Any],
+    *,
+    pool: Callable[[int], keras.Layer] | None = None,
+    last_dilation: int = 1,
+) -> keras.KerasTensor:
+    """Return the maps of pool5: the convolutions of a column and a pool after each block.
+
+    Args:
+        x: images (batch, height, width, channels).
+        column: heading of the column of table 1.
+        initializers: `kernel_initializer` and `bias_initializer` of the convolutions.
+        pool: function from the number of a block to its pool, which must be called pool1, pool2, ...; None: as in the
+            paper.
+        last_dilation: distance of a kernel's positions in the last block, where DeepLab has 2.
+    """
+    for block, (convolutions, channels) in enumerate(zip(TABLE_1[column], CHANNELS, strict=True), 1):
+        for k in range(1, convolutions + 1):
+            x = layers.Conv2D(
+                channels,
+                kernel_size=1 if column == "C" and k == 3 else 3,
+                padding="same",
+                dilation_rate=last_dilation if block == 5 else 1,
+                activation="relu",
+                name=f"conv{block}_{k}",
+                **initializers,
+            )(x)
+        if column == "A-LRN" and block == 1:
+            x = LocalResponseNormalization(name="norm1")(x)
+        layer = pool(block) if pool else layers.MaxPooling2D(2, name=f"pool{block}")
+        x = layer(x)  # 112x112, 56x56, 28x28, 14x14, 7x7
+    return x
