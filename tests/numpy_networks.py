@@ -405,6 +405,94 @@ def resnet20(weights, x, shortcut="A", residual=True):
     return resnet_v1(weights, x, (3, 3, 3), shortcut, residual)
 
 
+# FCN (2015)
+
+
+def transposed_conv(x, kernel, stride):
+    """Add the kernel (height, width, out, in), multiplied by each value, at every `stride`-th position."""
+    (rows, columns), side = x.shape[:2], kernel.shape[0]
+    out = np.zeros(((rows - 1) * stride + side, (columns - 1) * stride + side, kernel.shape[2]))
+    for i in range(rows):
+        for j in range(columns):
+            out[i * stride : i * stride + side, j * stride : j * stride + side] += kernel @ x[i, j]
+    return out
+
+
+def crop(x, height, width, offset=None):
+    """Cut to a size, in the middle or from an offset on."""
+    top, left = ((x.shape[0] - height) // 2, (x.shape[1] - width) // 2) if offset is None else (offset, offset)
+    return x[top : top + height, left : left + width]
+
+
+def fcn(weights, x, maps, stride, finest, offsets=None, scales=None):
+    """Compute the scores of each pixel.
+
+    `maps` returns the maps at a quarter, a half and all of the stride, the last ones with their dense layers; `finest`
+    is 32, 16 or 8. `offsets` are the authors', for score_pool4, score_pool3 and the result; without them, images are
+    padded to a multiple of the stride.
+    """
+    height, width = x.shape[:2]
+
+    def enlarge(x, name):
+        (kernel,) = weights[name]
+        factor = kernel.shape[0] // 2 if kernel.shape[0] % 2 == 0 else (kernel.shape[0] + 1) // 2
+        rows, columns = (factor * side for side in x.shape[:2])
+        x = transposed_conv(x, kernel, factor)
+        return x if offsets else crop(x, rows, columns)
+
+    def add(x, maps, name, k):
+        finer = conv(maps * (scales[k] if scales else 1), *weights[name])
+        return x + (crop(finer, *x.shape[:2], offsets[k]) if offsets else finer)
+
+    if offsets is None:
+        missing = [-side % stride for side in (height, width)]
+        x = np.pad(x, [*((more // 2, more - more // 2) for more in missing), (0, 0)])
+    quarter, half, last = maps(weights, x)
+    x = conv(last, *weights["score_fr"])
+    if finest == 32:
+        x = enlarge(x, "upscore")
+    else:
+        x = add(enlarge(x, "upscore2"), half, "score_pool4", 0)
+    if finest == 16:
+        x = enlarge(x, "upscore16")
+    if finest == 8:
+        x = add(enlarge(x, "upscore_pool4"), quarter, "score_pool3", 1)
+        x = enlarge(x, "upscore8") if "upscore8" in weights else x
+    return crop(x, height, width, offsets and offsets[2])
+
+
+def nin_maps(weights, x):
+    def block(x, *names):
+        for name in names:
+            x = conv_relu(weights, x, name, pad=len(weights[name][0]) // 2)
+        return x
+
+    first = block(x, "conv1", "cccp1", "cccp2")
+    second = block(max_pool(first, 3, 2, ceil=True), "conv2", "cccp3", "cccp4")
+    return first, second, block(average_pool(second, 3, 2, ceil=True), "conv3", "cccp5")
+
+
+def vgg16_maps(weights, x, caffe=False):
+    pools = []
+    for block, count in enumerate((2, 2, 3, 3, 3), 1):
+        for k in range(1, count + 1):
+            # Caffe pads conv1_1 by 100
+            x = conv_relu(weights, x, f"conv{block}_{k}", pad=100 if caffe and (block, k) == (1, 1) else 1)
+        x = max_pool(x, 2, 2, ceil=True)
+        pools.append(x)
+    x = conv_relu(weights, x, "fc6", pad=0 if caffe else 3)
+    return pools[2], pools[3], conv_relu(weights, x, "fc7")
+
+
+def caffenet_maps(weights, x):
+    x = caffe_lrn(pool_3_2(conv_relu(weights, np.pad(x, [(100, 100), (100, 100), (0, 0)]), "conv1", stride=4)))
+    x = caffe_lrn(pool_3_2(conv_relu(weights, x, "conv2", pad=2, groups=2)))
+    x = conv_relu(weights, x, "conv3", pad=1)
+    x = conv_relu(weights, x, "conv4", pad=1, groups=2)
+    x = pool_3_2(conv_relu(weights, x, "conv5", pad=1, groups=2))
+    return None, None, conv_relu(weights, conv_relu(weights, x, "fc6"), "fc7")
+
+
 FORWARDS = {
     "LeNet5": lenet5,
     "LeNet5Modern": lenet5_modern,

@@ -1,5 +1,7 @@
 """Classifiers as the bodies of other networks: their maps, and their dense layers as convolutions."""
 
+import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,14 +10,15 @@ import numpy as np
 from keras import layers
 
 from keras_cnns import applications
-from keras_cnns.applications._arguments import choose, source_inputs
+from keras_cnns.applications._arguments import Settings, choose, source_inputs
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.applications._registry import create_model
+from keras_cnns.applications._weights import find as find_weights
 from keras_cnns.errors import ArgumentError
 from keras_cnns.typing import Path
 
 
-class Backbone(NamedTuple):
+class Layout(NamedTuple):
     """Where a classifier has its maps.
 
     Attributes:
@@ -34,66 +37,123 @@ class Backbone(NamedTuple):
 
 
 # Public name, or file, of the networks that can be a backbone
-BACKBONES = {
-    "vgg": Backbone(32, "pool4", "pool3", fc6=7),
-    "AlexNet": Backbone(32, "pool2", "pool1", margin=7, fc6=6),
-    "CaffeNet": Backbone(32, "norm2", "norm1", margin=7, fc6=6),
-    "AlexNetOneTower": Backbone(32, "pool2", "pool1", margin=31, fc6=6),
-    "zfnet": Backbone(32, "norm2", "norm1", margin=15, fc6=6),
-    "googlenet": Backbone(32, "inception_4", "inception_3"),
-    "inception_v2": Backbone(32, "inception_4d", "inception_3b"),
-    "inception_v3": Backbone(32, "mixed_6", "mixed_5", margin=43),
-    "resnet": Backbone(32, "conv4_", "conv3_"),
-    "resnet_v2": Backbone(32, "conv4_", "conv3_"),
-    "resnet_cifar": Backbone(4, "conv3_", "conv2_"),
-    "NiN": Backbone(4, "cccp4", "cccp2"),
-    "NiNImageNet": Backbone(32, "cccp6", "cccp4", margin=7),
-    "LeNet5": Backbone(4, "C3", "C1", margin=28),
-    "LeNet5Modern": Backbone(4, "C3", "C1", margin=8),
+LAYOUTS = {
+    "vgg": Layout(32, "pool4", "pool3", fc6=7),
+    "AlexNet": Layout(32, "pool2", "pool1", margin=7, fc6=6),
+    "CaffeNet": Layout(32, "norm2", "norm1", margin=7, fc6=6),
+    "AlexNetOneTower": Layout(32, "pool2", "pool1", margin=31, fc6=6),
+    "zfnet": Layout(32, "norm2", "norm1", margin=15, fc6=6),
+    "googlenet": Layout(32, "inception_4", "inception_3"),
+    "inception_v2": Layout(32, "inception_4d", "inception_3b"),
+    "inception_v3": Layout(32, "mixed_6", "mixed_5", margin=43),
+    "resnet": Layout(32, "conv4_", "conv3_"),
+    "resnet_v2": Layout(32, "conv4_", "conv3_"),
+    "resnet_cifar": Layout(4, "conv3_", "conv2_"),
+    "NiN": Layout(4, "cccp4", "cccp2"),
+    "NiNImageNet": Layout(32, "cccp6", "cccp4", margin=7),
+    "LeNet5": Layout(4, "C3", "C1", margin=28),
+    "LeNet5Modern": Layout(4, "C3", "C1", margin=8),
 }
+# Keyword arguments that are not options of a body; the last two are of LeNet-5's top
+OTHER_ARGUMENTS = {"dropout", "kernel_initializer", "bias_initializer", "codes", "head"}
 
 
 def backbones() -> list[str]:
     """Return the public names of all networks that can be a backbone."""
-    return [name for name, file in applications._BUILDERS.items() if name in BACKBONES or file in BACKBONES]
+    return [name for name, file in applications._BUILDERS.items() if name in LAYOUTS or file in LAYOUTS]
 
 
-def find_backbone(name: str) -> Backbone:
-    """Return where a network has its maps.
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A classifier that becomes the body of another network.
 
-    Args:
-        name: one of `backbones()`.
+    Attributes:
+        name: public name of the classifier.
+        options: its own options.
+        weights: the argument `weights` to start it from, or None.
     """
-    return BACKBONES.get(name) or BACKBONES[applications._BUILDERS[name]]
 
+    name: str
+    options: Mapping[str, Any]
+    weights: Path | None
 
-def check_backbone(builder: str, name: str, weights: Path | None, backbone_weights: Path | None) -> None:
-    """Raise ArgumentError for a backbone or weights that cannot be used.
+    @classmethod
+    def of(cls, settings: Settings, weights: Path | None, backbone_weights: Path | None) -> "Backbone":
+        """Return the backbone of a network, after a check of its arguments.
 
-    Args:
-        builder: public name of the network that has the backbone.
-        name: value of `backbone`.
-        weights: value of `weights`.
-        backbone_weights: value of `backbone_weights`.
-    """
-    choose(builder, "backbone", name, backbones())
-    if weights is not None and backbone_weights is not None:
-        raise ArgumentError(
-            f"{builder}: `weights` replace those of the backbone; pass one of the two. "
-            f"Received: weights={weights!r}, backbone_weights={backbone_weights!r}"
+        Args:
+            settings: what the network is built from, with the options "backbone" and "backbone_options".
+            weights: the network's argument `weights`.
+            backbone_weights: the network's argument `backbone_weights`.
+
+        Raises:
+            ArgumentError: if the classifier cannot be a backbone, or both weights are given.
+        """
+        name, options = settings.options["backbone"], settings.options["backbone_options"]
+        choose(settings.builder, "backbone", name, backbones())
+        if weights is not None and backbone_weights is not None:
+            raise ArgumentError(
+                f"{settings.builder}: `weights` replace those of the backbone; pass one of the two. "
+                f"Received: weights={weights!r}, backbone_weights={backbone_weights!r}"
+            )
+        if options is None:
+            record = find_weights(name, backbone_weights)
+            parameters = inspect.signature(getattr(applications, name)).parameters.values()
+            own = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} - OTHER_ARGUMENTS
+            options = {key: value for key, value in (record.network if record else {}).items() if key in own}
+        return cls(name, options, backbone_weights)
+
+    @property
+    def layout(self) -> Layout:
+        """Where it has its maps."""
+        return LAYOUTS.get(self.name) or LAYOUTS[applications._BUILDERS[self.name]]
+
+    def body(self, x: keras.KerasTensor, dropout: float, initializers: Mapping[str, Any]) -> keras.Model:
+        """Return the classifier without its top, whose layers follow `x`.
+
+        Args:
+            x: images (batch, height, width, channels).
+            dropout: its argument `dropout`.
+            initializers: `kernel_initializer` and `bias_initializer` of its layers.
+        """
+        return create_model(
+            self.name, include_top=False, input_tensor=x, dropout=dropout, **initializers, **self.options
         )
 
+    def trained_weights(self, channels: int) -> dict[str, list[np.ndarray]]:
+        """Return its weights by layer name, those of fc6 and fc7 as kernels of convolutions.
 
-def body(x: keras.KerasTensor, name: str, dropout: float, initializers: Mapping[str, Any]) -> keras.Model:
-    """Return a classifier without its top, whose layers follow `x`.
+        The classifier is built for it, and released again. Its last layer is left out. Without `weights` the result is
+        empty.
 
-    Args:
-        x: images (batch, height, width, channels).
-        name: public name of the classifier.
-        dropout: its argument `dropout`.
-        initializers: `kernel_initializer` and `bias_initializer` of its layers.
-    """
-    return create_model(name, include_top=False, input_tensor=x, dropout=dropout, **initializers)
+        Args:
+            channels: of the images.
+
+        Raises:
+            ArgumentError: if fc6 was trained on maps of another size.
+        """
+        if self.weights is None:
+            return {}
+        side = self.layout.fc6
+        sized = {} if side else {"include_top": False, "input_shape": (None, None, channels)}
+        classifier = create_model(self.name, weights=self.weights, **sized, **self.options)
+        values = {layer.name: layer.get_weights() for layer in classifier.layers if layer.weights}
+        if side is None:
+            return values
+        del values["fc8"]
+        flattened = classifier.get_layer("flatten").input.shape[1:3]
+        if flattened != (side, side):
+            height, width, _ = FACTS[self.name].input_shape
+            raise ArgumentError(
+                f"{self.name}: fc6 of these weights sees maps of {flattened[0]}x{flattened[1]}, and must see "
+                f"{side}x{side}; train the classifier on images of {height}x{width} pixels. "
+                f"Received: backbone_weights={self.weights!r}"
+            )
+        for dense, size in (("fc6", side), ("fc7", 1)):
+            kernel, bias = values[dense]
+            # Keras flattens maps by rows, columns and channels, as a kernel is stored
+            values[dense] = [kernel.reshape(size, size, -1, kernel.shape[1]), bias]
+        return values
 
 
 def last_output(model: keras.Model, prefix: str) -> keras.KerasTensor:
@@ -131,49 +191,13 @@ def dense_as_convolutions(
     """
     relu = {"activation": "relu", **initializers}
     if padding == "same" and kernel_size % 2 == 0:
-        # An even kernel has no middle. It looks further to the top left, because AlexNet's pools look to the bottom right
+        # An even kernel has no middle. It looks further to the top left, as AlexNet's pools do to the bottom right
         half = kernel_size // 2
         x, padding = layers.ZeroPadding2D(((half, half - 1),) * 2, name="fc6_pad")(x), "valid"
     x = layers.Conv2D(4096, kernel_size, padding=padding, name="fc6", **relu)(x)
     x = layers.Dropout(dropout, name="drop6")(x)
     x = layers.Conv2D(4096, 1, name="fc7", **relu)(x)
     return layers.Dropout(dropout, name="drop7")(x)
-
-
-def pretrained_weights(name: str, weights: Path | None, channels: int) -> dict[str, list[np.ndarray]]:
-    """Return a trained classifier's weights by layer name, those of fc6 and fc7 as kernels of convolutions.
-
-    The classifier is built for it, and released again. Its last layer is left out.
-
-    Args:
-        name: public name of the classifier.
-        weights: its argument `weights`; for None the result is empty.
-        channels: of the images.
-
-    Raises:
-        ArgumentError: if fc6 was trained on maps of another size.
-    """
-    if weights is None:
-        return {}
-    side = find_backbone(name).fc6
-    sized = {} if side else {"include_top": False, "input_shape": (None, None, channels)}
-    classifier = create_model(name, weights=weights, **sized)
-    values = {layer.name: layer.get_weights() for layer in classifier.layers}
-    if side is None:
-        return values
-    del values["fc8"]
-    flattened = classifier.get_layer("flatten").input.shape[1:3]
-    if flattened != (side, side):
-        height, width, _ = FACTS[name].input_shape
-        raise ArgumentError(
-            f"{name}: fc6 of these weights sees maps of {flattened[0]}x{flattened[1]}, and must see {side}x{side}; "
-            f"train the classifier on images of {height}x{width} pixels. Received: backbone_weights={weights!r}"
-        )
-    for dense, size in (("fc6", side), ("fc7", 1)):
-        kernel, bias = values[dense]
-        # Keras flattens maps by rows, columns and channels, as a kernel is stored
-        values[dense] = [kernel.reshape(size, size, -1, kernel.shape[1]), bias]
-    return values
 
 
 def set_weights(model: keras.Model, values: Mapping[str, Sequence[np.ndarray]]) -> None:
@@ -184,5 +208,4 @@ def set_weights(model: keras.Model, values: Mapping[str, Sequence[np.ndarray]]) 
         values: arrays of each layer, in the layer's order.
     """
     for name, arrays in values.items():
-        if arrays:
-            model.get_layer(name).set_weights(arrays)
+        model.get_layer(name).set_weights(arrays)

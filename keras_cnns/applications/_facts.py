@@ -48,9 +48,9 @@ class Facts:
 
     @property
     def published_error(self) -> str:
-        """The first published error, with top-5 next to top-1, or "-"."""
+        """The first published error, with top-5 next to top-1; or the first mean IoU, or "-"."""
         if not self.errors:
-            return "-"
+            return next((f"{key}, mean IoU {value} %" for key, value in self.results.items()), "-")
         (key, value), *others = self.errors.items()
         text = f"{key} {value} %"
         if others and others[0][0] == key.replace("top-1", "top-5") != key:
@@ -537,7 +537,7 @@ FACTS = {
         minimum=1,
         classes=21,
         parameters=134_346_581,
-        macs=0,
+        macs=111_264_399_360,
         errors={},
         task="segmentation",
         results={
@@ -551,7 +551,7 @@ FACTS = {
         minimum=1,
         classes=21,
         parameters=134_357_354,
-        macs=0,
+        macs=111_277_215_744,
         errors={},
         task="segmentation",
         results={
@@ -565,12 +565,12 @@ FACTS = {
         minimum=1,
         classes=21,
         parameters=134_362_751,
-        macs=0,
+        macs=111_306_461_184,
         errors={},
         task="segmentation",
         results={
-            "VOC 2011 validation": 65.5,
             "VOC 2012 test": 67.2,
+            "VOC 2011 validation": 65.5,
         },
     ),
 }

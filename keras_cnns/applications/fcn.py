@@ -25,13 +25,10 @@ from keras_cnns.applications._arguments import (
     source_inputs,
 )
 from keras_cnns.applications._backbones import (
-    body,
-    check_backbone,
+    Backbone,
     dense_as_convolutions,
-    find_backbone,
     last_output,
     model_of,
-    pretrained_weights,
     set_weights,
 )
 from keras_cnns.applications._blocks import classify
@@ -89,6 +86,7 @@ def FCN32s(
     *,
     backbone: str | None = None,
     backbone_weights: Path | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
     upsampling: Upsampling | None = None,
     learned_upsampling: bool = False,
     caffe_padding: bool | None = None,
@@ -105,11 +103,12 @@ def FCN32s(
         >>> from keras_cnns import applications
         >>> model = applications.FCN32s(backbone="ResNet20", input_shape=(None, None, 3), classes=2)
         >>> model.output_shape, model.count_params()
-        ((None, None, None, 2), 270354)
+        ((None, None, None, 2), 270834)
     """
     arguments = Arguments(True, weights, input_tensor, input_shape, None, classes, classifier_activation, name)
     options = {
         "backbone": Option(backbone, default="VGG16"),
+        "backbone_options": Option(backbone_options, default=None),
         "upsampling": Option(upsampling, default="transposed", choices=("transposed", "resize")),
         "caffe_padding": Option(caffe_padding, default=False, choices=(False, True)),
     }
@@ -134,6 +133,7 @@ def FCN16s(
     *,
     backbone: str | None = None,
     backbone_weights: Path | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
     upsampling: Upsampling | None = None,
     learned_upsampling: bool = False,
     caffe_padding: bool | None = None,
@@ -157,6 +157,7 @@ def FCN16s(
     arguments = Arguments(True, weights, input_tensor, input_shape, None, classes, classifier_activation, name)
     options = {
         "backbone": Option(backbone, default="VGG16"),
+        "backbone_options": Option(backbone_options, default=None),
         "upsampling": Option(upsampling, default="transposed", choices=("transposed", "resize")),
         "caffe_padding": Option(caffe_padding, default=False, choices=(False, True)),
     }
@@ -181,6 +182,7 @@ def FCN8s(
     *,
     backbone: str | None = None,
     backbone_weights: Path | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
     upsampling: Upsampling | None = None,
     learned_upsampling: bool = False,
     caffe_padding: bool | None = None,
@@ -222,6 +224,8 @@ def FCN8s(
             backbone. None: that of the weights, else "VGG16".
         backbone_weights: argument `weights` of the classifier from which to start, such as "imagenet"; the layers fc6
             and fc7 become convolutions. None: random.
+        backbone_options: other arguments of the classifier, such as {"groups": 1} of CaffeNet. None: those of the
+            weights, else of the backbone's weights, else its defaults.
         upsampling: "transposed" (transposed convolutions that start as bilinear interpolation, as in the paper) or
             "resize" (bilinear interpolation, without weights). Both compute the same except near the border, where
             transposed convolutions fade to zero. None: that of the weights, else "transposed".
@@ -256,6 +260,7 @@ def FCN8s(
     arguments = Arguments(True, weights, input_tensor, input_shape, None, classes, classifier_activation, name)
     options = {
         "backbone": Option(backbone, default="VGG16"),
+        "backbone_options": Option(backbone_options, default=None),
         "upsampling": Option(upsampling, default="transposed", choices=("transposed", "resize")),
         "caffe_padding": Option(caffe_padding, default=False, choices=(False, True)),
         "at_once": Option(at_once, default=False, choices=(False, True)),
@@ -292,30 +297,31 @@ def _build(
         initializers: `kernel_initializer` and `bias_initializer`.
     """
     settings = check(builder, arguments, dropout, options=options, any_size=True, also=COARSER[builder])
-    check_backbone(builder, settings.options["backbone"], arguments.weights, backbone_weights)
+    backbone = Backbone.of(settings, arguments.weights, backbone_weights)
     reference = find_reference(settings, builder)
     inputs = create_input(settings)
 
-    pool3, pool4, last = feature_maps(inputs, settings, reference, dropout, initializers)
+    pool3, pool4, last = feature_maps(inputs, backbone, reference, dropout, initializers)
     enlarge = partial(_enlarge, settings=settings, reference=reference, trainable=learned_upsampling)
-    stride = find_backbone(settings.options["backbone"]).stride
+    add_scores = partial(_add_scores, settings=settings, reference=reference, cut=bool(backbone.layout.margin))
+    stride = backbone.layout.stride
     x = score(last, settings.classes, "score_fr")
     if builder == "FCN32s":
         x = enlarge(x, stride, "upscore")
     if builder in ("FCN16s", "FCN8s"):
         x = enlarge(x, 2, "upscore2")
-        x = add_scores(x, pool4, "pool4", settings, reference)
+        x = add_scores(x, pool4, "pool4")
     if builder == "FCN16s":
         x = enlarge(x, stride // 2, "upscore16")
     if builder == "FCN8s":
         x = enlarge(x, 2, "upscore_pool4")
-        x = add_scores(x, pool3, "pool3", settings, reference)
+        x = add_scores(x, pool3, "pool3")
         x = enlarge(x, stride // 4, "upscore8")
     x = CropLike(reference and reference.score, name="score")([x, inputs])
 
     outputs = classify(x, arguments.classifier_activation)
     model = keras.Model(source_inputs(inputs), outputs, name=arguments.name)
-    set_weights(model, pretrained_weights(settings.options["backbone"], backbone_weights, inputs.shape[-1]))
+    set_weights(model, backbone.trained_weights(inputs.shape[-1]))
     load_weights(model, inputs, settings, classifier=CLASSIFIER, optional=OPTIONAL[builder])
     return model
 
@@ -349,7 +355,7 @@ def find_reference(settings: Settings, network: str) -> Reference | None:
 
 def feature_maps(
     inputs: keras.KerasTensor,
-    settings: Settings,
+    backbone: Backbone,
     reference: Reference | None,
     dropout: float,
     initializers: Mapping[str, Any],
@@ -358,28 +364,27 @@ def feature_maps(
 
     Args:
         inputs: images (batch, height, width, channels).
-        settings: what the network is built from.
+        backbone: the classifier.
         reference: numbers of the authors' files; None: padding that keeps the size.
         dropout: share of values to drop while training.
         initializers: `kernel_initializer` and `bias_initializer`.
     """
-    name = settings.options["backbone"]
-    backbone = find_backbone(name)
+    layout = backbone.layout
     if reference is None:
-        x = PadToMultiple(backbone.stride, name="pad")(inputs)
-        if backbone.margin:
-            before = backbone.margin // 2
-            x = layers.ZeroPadding2D(((before, backbone.margin - before),) * 2, name="margin")(x)
-        maps = body(x, name, dropout, initializers)
-    elif name == "VGG16":
+        x = PadToMultiple(layout.stride, name="pad")(inputs)
+        if layout.margin:
+            before = layout.margin // 2
+            x = layers.ZeroPadding2D(((before, layout.margin - before),) * 2, name="margin")(x)
+        maps = backbone.body(x, dropout, initializers)
+    elif backbone.name == "VGG16":
         x = layers.ZeroPadding2D(99, name="pad")(inputs)  # conv1_1 itself pads by one
         maps = model_of(vgg.features(x, "D", initializers, pool=lambda k: ceil_pooling("max", 2, 2, f"pool{k}")))
     else:
-        maps = body(layers.ZeroPadding2D(100, name="pad")(inputs), name, dropout, initializers)
+        maps = backbone.body(layers.ZeroPadding2D(100, name="pad")(inputs), dropout, initializers)
     last = maps.output
-    if backbone.fc6:
-        last = dense_as_convolutions(last, backbone.fc6, "valid" if reference else "same", dropout, initializers)
-    return last_output(maps, backbone.quarter), last_output(maps, backbone.half), last
+    if layout.fc6:
+        last = dense_as_convolutions(last, layout.fc6, "valid" if reference else "same", dropout, initializers)
+    return last_output(maps, layout.quarter), last_output(maps, layout.half), last
 
 
 def score(x: keras.KerasTensor, classes: int, name: str) -> keras.KerasTensor:
@@ -393,8 +398,8 @@ def score(x: keras.KerasTensor, classes: int, name: str) -> keras.KerasTensor:
     return layers.Conv2D(classes, 1, kernel_initializer="zeros", bias_initializer="zeros", name=name)(x)
 
 
-def add_scores(
-    x: keras.KerasTensor, maps: keras.KerasTensor, pool: str, settings: Settings, reference: Reference | None
+def _add_scores(
+    x: keras.KerasTensor, maps: keras.KerasTensor, pool: str, settings: Settings, reference: Reference | None, cut: bool
 ) -> keras.KerasTensor:
     """Return the sum of scores and of the scores of finer maps (figure 3).
 
@@ -404,14 +409,14 @@ def add_scores(
         pool: "pool4" or "pool3", in the names of the layers.
         settings: what the network is built from.
         reference: numbers of the authors' files, or None.
+        cut: whether the maps are larger than the scores.
     """
     if settings.options.get("at_once"):
         maps = layers.Rescaling({"pool4": 0.01, "pool3": 0.0001}[pool], name=f"scale_{pool}")(maps)
     finer = score(maps, settings.classes, f"score_{pool}")
-    if reference:
-        finer = CropLike(getattr(reference, f"score_{pool}c"), name=f"score_{pool}c")([finer, x])
-    elif find_backbone(settings.options["backbone"]).margin:
-        finer = CropLike(name=f"score_{pool}c")([finer, x])
+    if reference or cut:
+        offset = getattr(reference, f"score_{pool}c") if reference else None
+        finer = CropLike(offset, name=f"score_{pool}c")([finer, x])
     return layers.Add(name=f"fuse_{pool}")([x, finer])
 
 
