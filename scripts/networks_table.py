@@ -52,6 +52,7 @@ FAMILIES = {
     "resnet_v2": "ResNet v2",
     "resnet_cifar": "ResNet for CIFAR",
     "fcn": "FCN",
+    "deeplab": "DeepLab",
 }
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # For editors; at run time `__getattr__` imports a name when 
     from keras_cnns.applications.alexnet import AlexNet as AlexNet
     from keras_cnns.applications.alexnet import AlexNetOneTower as AlexNetOneTower
     from keras_cnns.applications.alexnet import CaffeNet as CaffeNet
+    from keras_cnns.applications.deeplab import DeepLabASPP as DeepLabASPP
+    from keras_cnns.applications.deeplab import DeepLabLargeFOV as DeepLabLargeFOV
     from keras_cnns.applications.fcn import FCN8s as FCN8s
     from keras_cnns.applications.fcn import FCN16s as FCN16s
     from keras_cnns.applications.fcn import FCN32s as FCN32s
@@ -105,6 +107,8 @@ _BUILDERS = {
     "FCN32s": "fcn",
     "FCN16s": "fcn",
     "FCN8s": "fcn",
+    "DeepLabLargeFOV": "deeplab",
+    "DeepLabASPP": "deeplab",
 }
 
 __all__, __getattr__, __dir__ = lazy(

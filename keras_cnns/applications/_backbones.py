@@ -78,19 +78,26 @@ class Backbone:
     weights: Path | None
 
     @classmethod
-    def of(cls, settings: Settings, weights: Path | None, backbone_weights: Path | None) -> "Backbone":
+    def of(
+        cls,
+        settings: Settings,
+        weights: Path | None,
+        backbone_weights: Path | None,
+        allowed: Sequence[str] | None = None,
+    ) -> "Backbone":
         """Return the backbone of a network, after a check of its arguments.
 
         Args:
             settings: what the network is built from, with the options "backbone" and "backbone_options".
             weights: the network's argument `weights`.
             backbone_weights: the network's argument `backbone_weights`.
+            allowed: public names to choose from; None: all of `backbones()`.
 
         Raises:
             ArgumentError: if the classifier cannot be a backbone, or both weights are given.
         """
         name, options = settings.options["backbone"], settings.options["backbone_options"]
-        choose(settings.builder, "backbone", name, backbones())
+        choose(settings.builder, "backbone", name, backbones() if allowed is None else allowed)
         if weights is not None and backbone_weights is not None:
             raise ArgumentError(
                 f"{settings.builder}: `weights` replace those of the backbone; pass one of the two. "

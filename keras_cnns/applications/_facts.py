@@ -93,6 +93,15 @@ FCN = (
     "J. Long, E. Shelhamer, T. Darrell: "
     "Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, arXiv 1411.4038"
 )
+DEEPLAB = (
+    "L.-C. Chen, G. Papandreou, I. Kokkinos, K. Murphy, A. Yuille: "
+    "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs, ICLR 2015, arXiv 1412.7062"
+)
+DEEPLAB_V2 = (
+    "L.-C. Chen, G. Papandreou, I. Kokkinos, K. Murphy, A. Yuille: "
+    "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected CRFs, "
+    "2016, arXiv 1606.00915"
+)
 
 FACTS = {
     "LeNet5": Facts(
@@ -571,6 +580,36 @@ FACTS = {
         results={
             "VOC 2012 test": 67.2,
             "VOC 2011 validation": 65.5,
+        },
+    ),
+    "DeepLabLargeFOV": Facts(
+        paper=DEEPLAB,
+        year=2015,
+        input_shape=(321, 321, 3),
+        minimum=1,
+        classes=21,
+        parameters=20_505_429,
+        macs=0,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2012 test, MSc and CRF": 71.6,
+        },
+    ),
+    "DeepLabASPP": Facts(
+        paper=DEEPLAB_V2,
+        year=2016,
+        input_shape=(321, 321, 3),
+        minimum=1,
+        classes=21,
+        parameters=44_048_532,
+        macs=0,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2012 test, multi-scale and CRF": 79.7,
+            "VOC 2012 validation, multi-scale": 76.35,
+            "VOC 2012 validation, multi-scale and CRF": 77.69,
         },
     ),
 }

@@ -37,6 +37,7 @@ TABLE_1 = {
     "E": (2, 2, 4, 4, 4),
 }
 CHANNELS = (64, 128, 256, 512, 512)
+COLUMNS = {"VGG11": "A", "VGG11LRN": "A-LRN", "VGG13": "B", "VGG16C": "C", "VGG16": "D", "VGG19": "E"}
 
 
 def VGG11(
@@ -66,7 +67,7 @@ def VGG11(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG11", "A", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG11", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG11LRN(
@@ -96,7 +97,7 @@ def VGG11LRN(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG11LRN", "A-LRN", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG11LRN", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG13(
@@ -126,7 +127,7 @@ def VGG13(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG13", "B", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG13", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG16C(
@@ -156,7 +157,7 @@ def VGG16C(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG16C", "C", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG16C", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG16(
@@ -217,7 +218,7 @@ def VGG16(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG16", "D", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG16", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG19(
@@ -247,12 +248,11 @@ def VGG19(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG19", "E", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG19", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def _build(
     builder: str,
-    column: str,
     arguments: Arguments,
     dropout: float,
     kernel_initializer: Initializer,
@@ -262,7 +262,6 @@ def _build(
 
     Args:
         builder: public name of the builder.
-        column: heading of the column.
         arguments: what all builders take.
         dropout: share of fc6's and fc7's outputs to drop while training.
         kernel_initializer: initializer of all kernels.
@@ -272,7 +271,7 @@ def _build(
     inputs = create_input(settings)
     initializers = describe_initializers(kernel_initializer, bias_initializer)
 
-    x = features(inputs, column, initializers)
+    x = features(inputs, COLUMNS[builder], initializers)
     if arguments.include_top:
         logits = dense_classifier(x, settings.classes, dropout, initializers)
         outputs = classify(logits, arguments.classifier_activation)

@@ -143,6 +143,68 @@ class CropLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
+class AlignedUpSampling2D(keras.layers.Layer):
+    """Enlarge maps by bilinear interpolation with aligned corners.
+
+    The first and the last position stay where they are, and `factor - 1` are added between two positions. Keras's
+    `UpSampling2D` instead takes positions for squares and keeps their outer edges where they are. DeepLab's Caffe layer
+    Interp does this.
+
+    Args:
+        factor: distance of the given positions in the result.
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: (batch, height, width, channels), any float dtype; height and width may be unknown.
+
+    Returns:
+        (batch, (height - 1) * factor + 1, (width - 1) * factor + 1, channels), same dtype.
+
+    Raises:
+        ValueError: if `factor` is not positive.
+
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import layers
+        >>> layers.AlignedUpSampling2D(8)(keras.Input((41, 41, 21))).shape
+        (None, 321, 321, 21)
+    """
+
+    def __init__(self, factor: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.factor = int(plain(factor))
+        if self.factor < 1:
+            raise ValueError(f"`factor` must be positive. Received: factor={factor}")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Enlarge `inputs`."""
+        batch, height, width, channels = ops.shape(inputs)
+        first, last = inputs[:, :-1], inputs[:, -1:]
+        x = ops.reshape(self._between(first, inputs[:, 1:], 2), (batch, (height - 1) * self.factor, width, channels))
+        x = ops.concatenate([x, last], axis=1)
+        height = (height - 1) * self.factor + 1
+        first, last = x[:, :, :-1], x[:, :, -1:]
+        x = ops.reshape(self._between(first, x[:, :, 1:], 3), (batch, height, (width - 1) * self.factor, channels))
+        return ops.concatenate([x, last], axis=2)
+
+    def _between(self, first, second, axis):
+        """Return the first of neighbors and the positions up to the second one, along a new axis."""
+        step = (second - first) / self.factor
+        return ops.stack([first + k * step for k in range(self.factor)], axis=axis)
+
+    def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
+        batch, *sides, channels = input_shape
+        return (batch, *(None if side is None else (side - 1) * self.factor + 1 for side in sides), channels)
+
+    def compute_cost(self, input_shape: TensorShape) -> Cost:
+        """Return zeros; only kernels and pools have a cost."""
+        return {"macs": 0, "connections": 0}
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="keras_cnns")
 class BilinearKernel(keras.initializers.Initializer):
     """Fill the kernel of a transposed convolution for bilinear interpolation.
 
