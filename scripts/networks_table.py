@@ -53,6 +53,7 @@ FAMILIES = {
     "resnet_cifar": "ResNet for CIFAR",
     "fcn": "FCN",
     "deeplab": "DeepLab",
+    "crf_rnn": "CRF-RNN",
 }
 
 

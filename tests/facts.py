@@ -119,6 +119,32 @@ PARAMETERS = [
     ("FCN8s", {"learned_upsampling": True}, 134_489_759, 0),
     ("FCN8s", {"upsampling": "resize"}, 134_362_751, 0),
     ("FCN8s", {"backbone": "NiN"}, 975_199, 14_112),  # derived: 2,037 more; the finest maps are as large as the image
+    ("DeepLabLargeFOV", {}, 20_505_429, 0),  # config/DeepLab-LargeFOV/test.prototxt
+    (
+        "DeepLabLargeFOV",
+        {"kernel_size": 4, "rate": 4, "channels": 4096},
+        65_140_565,
+        0,
+    ),  # config/DeepLab/train.prototxt
+    # derived: 14,714,688 of VGG16's convolutions, and fc6, fc7 and fc8
+    ("DeepLabLargeFOV", {"kernel_size": 7, "rate": 4, "channels": 4096}, 134_346_581, 0),
+    ("DeepLabLargeFOV", {"channels": 4096}, 50_460_501, 0),
+    # derived: 42,500,160 of ResNet-101's convolutions and normalizations, and 9 x 2048 x 21 + 21
+    ("DeepLabLargeFOV", {"backbone": "ResNet101"}, 42_887_253, 105_344),
+    ("DeepLabLargeFOV", {"backbone": "ResNet101", "freeze_batch_norm": True}, 42_781_909, 210_688),
+    ("DeepLabLargeFOV", {"backbone": "ResNet20"}, 281_189, 1_376),  # derived: 269,072 + 9 x 64 x 21 + 21
+    ("DeepLabASPP", {}, 44_048_532, 105_344),  # derived: four times that convolution
+    ("DeepLabASPP", {"rates": (2, 4, 8, 12)}, 44_048_532, 105_344),
+    ("DeepLabASPP", {"freeze_batch_norm": True}, 43_943_188, 210_688),  # derived: two of 52,672 each are fixed
+    ("DeepLabASPP", {"backbone": "VGG16"}, 37_877_652, 0),  # derived: 14,714,688 + 4 x 5,790,741
+    ("DeepLabASPP", {"backbone": "ResNet20"}, 317_540, 1_376),  # derived
+    # TVG_CRFRNN_new_deploy.prototxt: 134,491,103 in all
+    ("CRFasRNN", {}, 134_378_207, 112_896),
+    ("CRFasRNN", {"iterations": 10}, 134_378_207, 112_896),
+    ("CRFasRNN", {"caffe_padding": True, "crf_on": "image"}, 134_378_207, 112_896),
+    ("CRFasRNN", {"position_std": 80.0, "color_std": 13.0, "spatial_std": 1.0}, 134_378_207, 112_896),
+    # derived: FCN8s with two trained kernels of 4x4x21x21, a bias of 21, and three matrices of 21x21
+    ("CRFasRNN", {"backbone": "NiN"}, 990_655, 0),
 ]
 
 # (builder, options): multiply-adds of one image
@@ -229,6 +255,25 @@ MACS = [
     ("FCN8s", {"learned_upsampling": True}, 111_306_461_184),
     ("FCN8s", {"upsampling": "resize"}, 110_835_007_488),
     ("FCN8s", {"backbone": "NiN"}, 55_658_250_000),
+    # derived: VGG16 on maps of 321, 161, 81, 41 and 41, and fc6 to fc8 on 41x41; ResNet-101 on 161, 81, 41, 41 and 41
+    ("DeepLabLargeFOV", {}, 50_928_085_696),
+    ("DeepLabLargeFOV", {"kernel_size": 4, "rate": 4, "channels": 4096}, 125_949_421_248),
+    ("DeepLabLargeFOV", {"kernel_size": 7, "rate": 4, "channels": 4096}, 242_284_734_144),
+    ("DeepLabLargeFOV", {"channels": 4096}, 101_272_233_664),
+    ("DeepLabLargeFOV", {"backbone": "ResNet101"}, 73_183_804_608),
+    ("DeepLabLargeFOV", {"backbone": "ResNet101", "freeze_batch_norm": True}, 73_183_804_608),
+    ("DeepLabLargeFOV", {"backbone": "ResNet20"}, 4_192_453_872),
+    ("DeepLabASPP", {}, 75_135_808_704),
+    ("DeepLabASPP", {"rates": (2, 4, 8, 12)}, 75_135_808_704),
+    ("DeepLabASPP", {"freeze_batch_norm": True}, 75_135_808_704),
+    ("DeepLabASPP", {"backbone": "VGG16"}, 80_120_358_592),
+    ("DeepLabASPP", {"backbone": "ResNet20"}, 4_430_539_440),
+    # derived: as FCN8s, and the CRF's: per iteration and pixel (pixels + height + width) x 21 + 3 x 21 x 21
+    ("CRFasRNN", {}, 113_150_214_144),
+    ("CRFasRNN", {"iterations": 10}, 114_993_967_104),
+    ("CRFasRNN", {"caffe_padding": True, "crf_on": "image"}, 6_771_932_784_048),
+    ("CRFasRNN", {"position_std": 80.0, "color_std": 13.0, "spatial_std": 1.0}, 113_150_214_144),
+    ("CRFasRNN", {"backbone": "NiN"}, 6_646_062_000_000),
 ]
 
 # Published for single layers: LeCun et al. 1998, section II.B: trained parameters, connections; the RBF units follow
@@ -1522,6 +1567,62 @@ LAYERS = [
             "upscore8": ((568, 568, 21), 112_896),
             "score": ((500, 500, 21), 0),
             "predictions": ((500, 500, 21), 0),
+        },
+    ),
+    (
+        "DeepLabLargeFOV",
+        {},
+        {
+            "pool1": ((161, 161, 64), 0),
+            "pool2": ((81, 81, 128), 0),
+            "pool3": ((41, 41, 256), 0),
+            "pool4": ((41, 41, 512), 0),
+            "conv5_3": ((41, 41, 512), 2_359_808),
+            "pool5a": ((41, 41, 512), 0),
+            "fc6": ((41, 41, 1024), 4_719_616),
+            "fc7": ((41, 41, 1024), 1_049_600),
+            "fc8": ((41, 41, 21), 21_525),
+            "fc8_interp": ((321, 321, 21), 0),
+            "predictions": ((321, 321, 21), 0),
+        },
+    ),
+    (
+        "DeepLabASPP",
+        {},
+        {
+            "conv1": ((161, 161, 64), 9_408),
+            "pool1": ((81, 81, 64), 0),
+            "conv2_3_out": ((81, 81, 256), 0),
+            "conv3_4_out": ((41, 41, 512), 0),
+            "conv4_23_out": ((41, 41, 1024), 0),
+            "conv5_3_out": ((41, 41, 2048), 0),
+            "fc1_c0": ((41, 41, 21), 387_093),
+            "fc1_c3": ((41, 41, 21), 387_093),
+            "fc1_interp": ((321, 321, 21), 0),
+            "predictions": ((321, 321, 21), 0),
+        },
+    ),
+    (
+        "CRFasRNN",
+        {},
+        {
+            "score2": ((32, 32, 21), 7_077),
+            "score4": ((64, 64, 21), 7_056),
+            "fuse_pool3": ((64, 64, 21), 0),
+            "crf_image": ((64, 64, 3), 0),
+            "crf": ((64, 64, 21), 1_323),
+            "upscore8": ((512, 512, 21), 112_896),
+            "predictions": ((500, 500, 21), 0),
+        },
+    ),
+    (
+        "CRFasRNN",
+        {"caffe_padding": True, "crf_on": "image"},
+        {
+            "score4": ((70, 70, 21), 7_056),
+            "upscore8": ((568, 568, 21), 112_896),
+            "coarse": ((500, 500, 21), 0),
+            "crf": ((500, 500, 21), 1_323),
         },
     ),
 ]

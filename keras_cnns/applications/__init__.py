@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # For editors; at run time `__getattr__` imports a name when 
     from keras_cnns.applications.alexnet import AlexNet as AlexNet
     from keras_cnns.applications.alexnet import AlexNetOneTower as AlexNetOneTower
     from keras_cnns.applications.alexnet import CaffeNet as CaffeNet
+    from keras_cnns.applications.crf_rnn import CRFasRNN as CRFasRNN
     from keras_cnns.applications.deeplab import DeepLabASPP as DeepLabASPP
     from keras_cnns.applications.deeplab import DeepLabLargeFOV as DeepLabLargeFOV
     from keras_cnns.applications.fcn import FCN8s as FCN8s
@@ -109,6 +110,7 @@ _BUILDERS = {
     "FCN8s": "fcn",
     "DeepLabLargeFOV": "deeplab",
     "DeepLabASPP": "deeplab",
+    "CRFasRNN": "crf_rnn",
 }
 
 __all__, __getattr__, __dir__ = lazy(

@@ -102,6 +102,10 @@ DEEPLAB_V2 = (
     "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected CRFs, "
     "2016, arXiv 1606.00915"
 )
+CRF_RNN = (
+    "S. Zheng, S. Jayasumana, B. Romera-Paredes, V. Vineet, Z. Su et al.: "
+    "Conditional Random Fields as Recurrent Neural Networks, ICCV 2015, arXiv 1502.03240"
+)
 
 FACTS = {
     "LeNet5": Facts(
@@ -589,7 +593,7 @@ FACTS = {
         minimum=1,
         classes=21,
         parameters=20_505_429,
-        macs=0,
+        macs=50_928_085_696,
         errors={},
         task="segmentation",
         results={
@@ -603,13 +607,28 @@ FACTS = {
         minimum=1,
         classes=21,
         parameters=44_048_532,
-        macs=0,
+        macs=75_135_808_704,
         errors={},
         task="segmentation",
         results={
             "VOC 2012 test, multi-scale and CRF": 79.7,
             "VOC 2012 validation, multi-scale": 76.35,
             "VOC 2012 validation, multi-scale and CRF": 77.69,
+        },
+    ),
+    "CRFasRNN": Facts(
+        paper=CRF_RNN,
+        year=2015,
+        input_shape=(500, 500, 3),
+        minimum=1,
+        classes=21,
+        parameters=134_378_207,
+        macs=113_150_214_144,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2012 test, with COCO": 74.7,
+            "VOC 2012 test": 72.0,
         },
     ),
 }

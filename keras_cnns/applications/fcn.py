@@ -302,21 +302,21 @@ def _build(
     inputs = create_input(settings)
 
     pool3, pool4, last = feature_maps(inputs, backbone, reference, dropout, initializers)
-    enlarge = partial(_enlarge, settings=settings, reference=reference, trainable=learned_upsampling)
-    add_scores = partial(_add_scores, settings=settings, reference=reference, cut=bool(backbone.layout.margin))
+    larger = partial(enlarge, settings=settings, reference=reference, trainable=learned_upsampling)
+    plus = partial(add_scores, settings=settings, reference=reference, cut=bool(backbone.layout.margin))
     stride = backbone.layout.stride
     x = score(last, settings.classes, "score_fr")
     if builder == "FCN32s":
-        x = enlarge(x, stride, "upscore")
+        x = larger(x, stride, "upscore")
     if builder in ("FCN16s", "FCN8s"):
-        x = enlarge(x, 2, "upscore2")
-        x = add_scores(x, pool4, "pool4")
+        x = larger(x, 2, "upscore2")
+        x = plus(x, pool4, "pool4")
     if builder == "FCN16s":
-        x = enlarge(x, stride // 2, "upscore16")
+        x = larger(x, stride // 2, "upscore16")
     if builder == "FCN8s":
-        x = enlarge(x, 2, "upscore_pool4")
-        x = add_scores(x, pool3, "pool3")
-        x = enlarge(x, stride // 4, "upscore8")
+        x = larger(x, 2, "upscore_pool4")
+        x = plus(x, pool3, "pool3")
+        x = larger(x, stride // 4, "upscore8")
     x = CropLike(reference and reference.score, name="score")([x, inputs])
 
     outputs = classify(x, arguments.classifier_activation)
@@ -345,7 +345,7 @@ def find_reference(settings: Settings, network: str) -> Reference | None:
             f"{settings.builder}: the authors' files give `caffe_padding` for {there} alone; leave it out. "
             f"Received: caffe_padding=True, backbone={backbone!r}"
         )
-    if settings.options["upsampling"] == "resize":
+    if settings.options.get("upsampling") == "resize":
         raise ArgumentError(
             f"{settings.builder}: the offsets of `caffe_padding` are those of transposed convolutions; leave one "
             f"of the two out. Received: caffe_padding=True, upsampling='resize'"
@@ -398,7 +398,7 @@ def score(x: keras.KerasTensor, classes: int, name: str) -> keras.KerasTensor:
     return layers.Conv2D(classes, 1, kernel_initializer="zeros", bias_initializer="zeros", name=name)(x)
 
 
-def _add_scores(
+def add_scores(
     x: keras.KerasTensor, maps: keras.KerasTensor, pool: str, settings: Settings, reference: Reference | None, cut: bool
 ) -> keras.KerasTensor:
     """Return the sum of scores and of the scores of finer maps (figure 3).
@@ -420,8 +420,15 @@ def _add_scores(
     return layers.Add(name=f"fuse_{pool}")([x, finer])
 
 
-def _enlarge(
-    x: keras.KerasTensor, factor: int, name: str, settings: Settings, reference: Reference | None, trainable: bool
+def enlarge(
+    x: keras.KerasTensor,
+    factor: int,
+    name: str,
+    settings: Settings,
+    reference: Reference | None,
+    *,
+    trainable: bool = False,
+    use_bias: bool = False,
 ) -> keras.KerasTensor:
     """Return scores that are enlarged by bilinear interpolation.
 
@@ -432,17 +439,18 @@ def _enlarge(
         settings: what the network is built from.
         reference: numbers of the authors' files, or None.
         trainable: whether the kernel is trained.
+        use_bias: whether a bias is added.
     """
     if factor == 1:
         return x
-    if settings.options["upsampling"] == "resize":
+    if settings.options.get("upsampling") == "resize":
         return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
     return layers.Conv2DTranspose(
         settings.classes,
         reference.kernel_size if reference and factor > 2 else 2 * factor,
         factor,
         padding="valid" if reference else "same",
-        use_bias=False,
+        use_bias=use_bias,
         kernel_initializer=BilinearKernel(),
         trainable=trainable,
         name=name,

@@ -45,7 +45,7 @@ def slow_if(condition, *case):
 def takes_long(name, options):
     """Whether counting is slow: of deep networks only the defaults are quick, of the largest ones only one."""
     if name in SEGMENTATION:
-        return (name, options) != ("FCN8s", {}) and options.get("backbone") != "NiN"
+        return (name, options) != ("FCN8s", {}) and options.get("backbone") not in ("NiN", "ResNet20")
     return bool(name in DEEP and options)
 
 
