@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -142,8 +143,10 @@ class Backbone:
         if self.weights is None:
             return {}
         side = self.layout.fc6
-        sized = {} if side else {"include_top": False, "input_shape": (None, None, channels)}
-        classifier = create_model(self.name, weights=self.weights, **sized, **self.options)
+        # With any number of classes a file's own is free; the classifier would warn that fc8 is not loaded
+        part = {"classes": 2} if side else {"include_top": False, "input_shape": (None, None, channels)}
+        with warnings.catch_warnings(action="ignore"):
+            classifier = create_model(self.name, weights=self.weights, **part, **self.options)
         values = {layer.name: layer.get_weights() for layer in classifier.layers if layer.weights}
         if side is None:
             return values
