@@ -178,6 +178,7 @@ class _Subject:
         account: `keras_cnns.analysis.Account`.
         fields: for each row of the account, the receptive field or None.
         errors: in percent; published for a network, measured for a model.
+        results: published mean IoU in percent.
     """
 
     title: str
@@ -185,6 +186,7 @@ class _Subject:
     account: "Account"
     fields: "Sequence[ReceptiveField | None]"
     errors: Mapping[str, float]
+    results: Mapping[str, float]
 
     @property
     def inputs(self) -> str:
@@ -220,7 +222,8 @@ def _examine(text: str, input_size: int | None) -> _Subject:
     costs = account(model, shape)
     takes_images = len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
     fields = receptive_fields(model, shape) if takes_images else [None] * len(costs.rows)
-    return _Subject(title, facts.citation if facts else None, costs, fields, errors)
+    results = facts.results if facts and not _model.is_model(text) else {}
+    return _Subject(title, facts.citation if facts else None, costs, fields, errors, results)
 
 
 def _measured_errors(record: "ModelInfo") -> dict[str, float]:
@@ -270,6 +273,7 @@ def _print_layers(subject: _Subject, plot: str | None, as_json: bool) -> None:
     if account.not_counted:
         lines.append(f"not counted, and not in these sums: {', '.join(account.not_counted)}")
     lines += [f"error, {key}: {value} %" for key, value in subject.errors.items()]
+    lines += [f"mean IoU, {key}: {value} %" for key, value in subject.results.items()]
     _output.table("\n".join(lines), LAYER_COLUMNS, rows)
 
 

@@ -26,7 +26,8 @@ PAGE = """\
 
 {count} networks in {families} families. The figures are those of the default arguments: parameters are the trained
 ones; multiply-adds are those of convolutions and dense layers for one image. Errors are on the test split, as the
-papers publish them. Options are keyword arguments that only this network has; the reference explains them.
+papers publish them; networks for segmentation have a mean IoU instead. Options are keyword arguments that only this
+network has; the reference explains them.
 
     cnn-info                # this table, in a terminal
     cnn-info ResNet50       # one network, layer by layer
@@ -50,6 +51,9 @@ FAMILIES = {
     "resnet": "ResNet",
     "resnet_v2": "ResNet v2",
     "resnet_cifar": "ResNet for CIFAR",
+    "fcn": "FCN",
+    "deeplab": "DeepLab",
+    "crf_rnn": "CRF-RNN",
 }
 
 
@@ -99,7 +103,8 @@ def row(name: str) -> str:
         f"{facts.parameters:,}",
         f"{facts.macs / 1e6:,.1f} M",
         ", ".join(f"`{option}`" for option in options(name)) or "-",
-        "<br>".join(errors(facts.errors)) or "-",
+        "<br>".join([*errors(facts.errors), *(f"{key}, mean IoU {value} %" for key, value in facts.results.items())])
+        or "-",
     )
     return f"| {' | '.join(values)} |\n"
 

@@ -58,6 +58,7 @@ def _slow_unless(quick):
         (name, options)
         for name, options in [*FAMILIES, *((name, options) for name, options, *_ in facts.PARAMETERS)]
         if (name, options) not in quick and "classes" not in options and "widths" not in options
+        if FACTS[name].task == "classification"
     ]
     others = [case for k, case in enumerate(others) if case not in others[:k]]
     return [*quick, *(pytest.param(*case, marks=pytest.mark.slow) for case in others)]

@@ -358,6 +358,10 @@ def strides_and_pads(weights, name, stride, stride_on):
 
 
 def resnet_v1(weights, x, counts, shortcut="B", residual=True, stride_on="1x1"):
+    return dense(global_average(resnet_v1_maps(weights, x, counts, shortcut, residual, stride_on)), *weights["fc"])
+
+
+def resnet_v1_maps(weights, x, counts, shortcut="B", residual=True, stride_on="1x1"):
     for name, stride in units(counts):
         steps = strides_and_pads(weights, name, stride, stride_on)
         y = x
@@ -370,7 +374,7 @@ def resnet_v1(weights, x, counts, shortcut="B", residual=True, stride_on="1x1"):
         elif changes:
             x = zeros(x, y.shape[-1], stride)
         x = relu(x + y if residual else y)
-    return dense(global_average(x), *weights["fc"])
+    return x
 
 
 def resnet_v2(weights, x, counts, shortcut="B", residual=True, stride_on="3x3"):
@@ -403,6 +407,167 @@ def with_stem(network, counts):
 def resnet20(weights, x, shortcut="A", residual=True):
     x = relu(conv_bn(weights, x, "conv1", EPS, pad=1))
     return resnet_v1(weights, x, (3, 3, 3), shortcut, residual)
+
+
+# FCN (2015)
+
+
+def transposed_conv(x, kernel, stride):
+    """Add the kernel (height, width, out, in), multiplied by each value, at every `stride`-th position."""
+    (rows, columns), side = x.shape[:2], kernel.shape[0]
+    out = np.zeros(((rows - 1) * stride + side, (columns - 1) * stride + side, kernel.shape[2]))
+    for i in range(rows):
+        for j in range(columns):
+            out[i * stride : i * stride + side, j * stride : j * stride + side] += kernel @ x[i, j]
+    return out
+
+
+def crop(x, height, width, offset=None):
+    """Cut to a size, in the middle or from an offset on."""
+    top, left = ((x.shape[0] - height) // 2, (x.shape[1] - width) // 2) if offset is None else (offset, offset)
+    return x[top : top + height, left : left + width]
+
+
+def fcn(weights, x, maps, stride, finest, offsets=None, scales=None):
+    """Compute the scores of each pixel.
+
+    `maps` returns the maps at a quarter, a half and all of the stride, the last ones with their dense layers; `finest`
+    is 32, 16 or 8. `offsets` are the authors', for score_pool4, score_pool3 and the result; without them, images are
+    padded to a multiple of the stride.
+    """
+    height, width = x.shape[:2]
+
+    def enlarge(x, name):
+        (kernel,) = weights[name]
+        factor = kernel.shape[0] // 2 if kernel.shape[0] % 2 == 0 else (kernel.shape[0] + 1) // 2
+        rows, columns = (factor * side for side in x.shape[:2])
+        x = transposed_conv(x, kernel, factor)
+        return x if offsets else crop(x, rows, columns)
+
+    def add(x, maps, name, k):
+        finer = conv(maps * (scales[k] if scales else 1), *weights[name])
+        return x + (crop(finer, *x.shape[:2], offsets[k]) if offsets else finer)
+
+    if offsets is None:
+        missing = [-side % stride for side in (height, width)]
+        x = np.pad(x, [*((more // 2, more - more // 2) for more in missing), (0, 0)])
+    quarter, half, last = maps(weights, x)
+    x = conv(last, *weights["score_fr"])
+    if finest == 32:
+        x = enlarge(x, "upscore")
+    else:
+        x = add(enlarge(x, "upscore2"), half, "score_pool4", 0)
+    if finest == 16:
+        x = enlarge(x, "upscore16")
+    if finest == 8:
+        x = add(enlarge(x, "upscore_pool4"), quarter, "score_pool3", 1)
+        x = enlarge(x, "upscore8") if "upscore8" in weights else x
+    return crop(x, height, width, offsets and offsets[2])
+
+
+def nin_maps(weights, x):
+    def block(x, *names):
+        for name in names:
+            x = conv_relu(weights, x, name, pad=len(weights[name][0]) // 2)
+        return x
+
+    first = block(x, "conv1", "cccp1", "cccp2")
+    second = block(max_pool(first, 3, 2, ceil=True), "conv2", "cccp3", "cccp4")
+    return first, second, block(average_pool(second, 3, 2, ceil=True), "conv3", "cccp5")
+
+
+def vgg16_maps(weights, x, caffe=False):
+    pools = []
+    for block, count in enumerate((2, 2, 3, 3, 3), 1):
+        for k in range(1, count + 1):
+            # Caffe pads conv1_1 by 100
+            x = conv_relu(weights, x, f"conv{block}_{k}", pad=100 if caffe and (block, k) == (1, 1) else 1)
+        x = max_pool(x, 2, 2, ceil=True)
+        pools.append(x)
+    x = conv_relu(weights, x, "fc6", pad=0 if caffe else 3)
+    return pools[2], pools[3], conv_relu(weights, x, "fc7")
+
+
+def caffenet_maps(weights, x):
+    x = caffe_lrn(pool_3_2(conv_relu(weights, np.pad(x, [(100, 100), (100, 100), (0, 0)]), "conv1", stride=4)))
+    x = caffe_lrn(pool_3_2(conv_relu(weights, x, "conv2", pad=2, groups=2)))
+    x = conv_relu(weights, x, "conv3", pad=1)
+    x = conv_relu(weights, x, "conv4", pad=1, groups=2)
+    x = pool_3_2(conv_relu(weights, x, "conv5", pad=1, groups=2))
+    return None, None, conv_relu(weights, conv_relu(weights, x, "fc6"), "fc7")
+
+
+# DeepLab (2015, 2016)
+
+
+def dilated_conv(x, kernel, bias, rate):
+    """Correlate with a kernel whose values are `rate` apart; the size of the maps is kept."""
+    side = (kernel.shape[0] - 1) * rate + 1
+    wide = np.zeros((side, side, *kernel.shape[2:]))
+    wide[::rate, ::rate] = kernel
+    return conv(x, wide, bias, pad=side // 2)
+
+
+def interp(x, factor):
+    """Interpolate between positions along rows and columns, the corners staying where they are."""
+    for axis in (0, 1):
+        positions = np.arange((x.shape[axis] - 1) * factor + 1) / factor
+        x = np.apply_along_axis(lambda line, at=positions: np.interp(at, np.arange(len(line)), line), axis, x)
+    return x
+
+
+def deeplab(weights, x, maps, stride, rates, last):
+    """Compute the scores of each pixel; `rates` are those of the branches by the suffix of their layers."""
+    height, width = x.shape[:2]
+    missing = [(1 - side) % stride for side in (height, width)]
+    x = maps(weights, np.pad(x, [*((more // 2, more - more // 2) for more in missing), (0, 0)]))
+    total = 0
+    for suffix, rate in rates.items():
+        y = x
+        if f"fc6{suffix}" in weights:
+            y = relu(dilated_conv(y, *weights[f"fc6{suffix}"], rate))
+            y = conv_relu(weights, y, f"fc7{suffix}")
+            rate = 1
+        total = total + dilated_conv(y, *weights[f"{last}{suffix}"], rate)
+    return crop(interp(total, stride), height, width)
+
+
+def deeplab_vgg11_maps(weights, x, average=True):
+    for block, (count, stride) in enumerate(((1, 2), (1, 2), (2, 2), (2, 1), (2, 1)), 1):
+        for k in range(1, count + 1):
+            kernel, bias = weights[f"conv{block}_{k}"]
+            x = relu(dilated_conv(x, kernel, bias, 2 if block == 5 else 1))
+        x = max_pool(x, 3, stride, pad=1)
+    if average:  # Caffe's average counts zeros around the maps
+        x = average_pool(np.pad(x, [(1, 1), (1, 1), (0, 0)]), 3, 1)
+    return x
+
+
+def resnet20_maps(weights, x):
+    return resnet_v1_maps(weights, relu(conv_bn(weights, x, "conv1", EPS, pad=1)), (3, 3, 3), "A")
+
+
+# CRF-RNN (2015)
+
+
+def mean_field(scores, image, matrices, iterations, position_std, color_std, spatial_std):
+    """Refine scores by all pairs of pixels; `matrices` are spatial, bilateral and compatibility."""
+    spatial, bilateral, compatibility = matrices
+    height, width, classes = scores.shape
+    positions = np.indices((height, width)).reshape(2, -1).T
+
+    def kernel(features):
+        weights = np.exp(-((features[:, None] - features[None]) ** 2).sum(-1) / 2)
+        return weights / weights.sum(1, keepdims=True)
+
+    near = kernel(positions / spatial_std)
+    alike = kernel(np.hstack([positions / position_std, image.reshape(len(positions), -1) / color_std]))
+    unary = q = scores.reshape(-1, classes)
+    for _ in range(iterations):
+        p = np.exp(q - q.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        q = unary - (near @ p @ spatial + alike @ p @ bilateral) @ compatibility
+    return q.reshape(scores.shape)
 
 
 FORWARDS = {

@@ -33,6 +33,12 @@ if TYPE_CHECKING:  # For editors; at run time `__getattr__` imports a name when 
     from keras_cnns.applications.alexnet import AlexNet as AlexNet
     from keras_cnns.applications.alexnet import AlexNetOneTower as AlexNetOneTower
     from keras_cnns.applications.alexnet import CaffeNet as CaffeNet
+    from keras_cnns.applications.crf_rnn import CRFasRNN as CRFasRNN
+    from keras_cnns.applications.deeplab import DeepLabASPP as DeepLabASPP
+    from keras_cnns.applications.deeplab import DeepLabLargeFOV as DeepLabLargeFOV
+    from keras_cnns.applications.fcn import FCN8s as FCN8s
+    from keras_cnns.applications.fcn import FCN16s as FCN16s
+    from keras_cnns.applications.fcn import FCN32s as FCN32s
     from keras_cnns.applications.googlenet import GoogLeNet as GoogLeNet
     from keras_cnns.applications.inception_v2 import InceptionV2 as InceptionV2
     from keras_cnns.applications.inception_v3 import InceptionV3 as InceptionV3
@@ -99,6 +105,12 @@ _BUILDERS = {
     "ResNet44": "resnet_cifar",
     "ResNet56": "resnet_cifar",
     "ResNet110": "resnet_cifar",
+    "FCN32s": "fcn",
+    "FCN16s": "fcn",
+    "FCN8s": "fcn",
+    "DeepLabLargeFOV": "deeplab",
+    "DeepLabASPP": "deeplab",
+    "CRFasRNN": "crf_rnn",
 }
 
 __all__, __getattr__, __dir__ = lazy(

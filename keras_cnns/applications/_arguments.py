@@ -3,7 +3,7 @@
 import dataclasses
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
@@ -90,6 +90,8 @@ def check(
     options: Mapping[str, Option] | None = None,
     defaults: Callable[[Mapping[str, Any]], Defaults] | None = None,
     needs_size_unless: str | None = None,
+    any_size: bool = False,
+    also: Collection[str] = (),
 ) -> Settings:
     """Check a builder's arguments and complete them from the weights' record.
 
@@ -101,6 +103,8 @@ def check(
         defaults: function from the values of the options to `Defaults`. None: those of the facts.
         needs_size_unless: for networks that flatten a map, and therefore must know its height and width: the argument
             that leaves this layer out, such as "include_top=False". None for networks with global pooling.
+        any_size: whether weights fit images of other sizes than those they were trained on.
+        also: public names of other networks whose weights the builder accepts.
 
     Raises:
         ArgumentError: if an argument cannot be used, or contradicts the weights.
@@ -116,9 +120,9 @@ def check(
     _check_numbers(builder, arguments.classes, dropout)
     given_shape = _check_shape(builder, arguments.input_shape, arguments.input_tensor)
 
-    record = _weights.find(builder, arguments.weights)
+    record = _weights.find(builder, arguments.weights, also)
     trained = record.network if record else {}
-    compared = {**given, "input_shape": given_shape} if arguments.include_top else given
+    compared = {**given, "input_shape": given_shape} if arguments.include_top and not any_size else given
     _check_agreement(builder, arguments.weights, trained, compared)
 
     values = {name: _first_known(given[name], trained.get(name), option.default) for name, option in options.items()}

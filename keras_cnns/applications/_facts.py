@@ -22,6 +22,8 @@ class Facts:
         parameters: number of trainable parameters with the default arguments.
         macs: multiply-adds of convolutions and dense layers for one image, with the default arguments.
         errors: published test errors in percent, by dataset and condition.
+        task: what the network is for, "classification" or "segmentation".
+        results: published mean IoU in percent, by dataset and condition, of networks for segmentation.
     """
 
     paper: str
@@ -32,6 +34,8 @@ class Facts:
     parameters: int
     macs: int
     errors: Mapping[str, float]
+    task: str = "classification"
+    results: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def citation(self) -> str:
@@ -44,9 +48,9 @@ class Facts:
 
     @property
     def published_error(self) -> str:
-        """The first published error, with top-5 next to top-1, or "-"."""
+        """The first published error, with top-5 next to top-1; or the first mean IoU, or "-"."""
         if not self.errors:
-            return "-"
+            return next((f"{key}, mean IoU {value} %" for key, value in self.results.items()), "-")
         (key, value), *others = self.errors.items()
         text = f"{key} {value} %"
         if others and others[0][0] == key.replace("top-1", "top-5") != key:
@@ -85,6 +89,23 @@ INCEPTION = (
 )
 RESNET = "K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385"
 RESNET_V2 = "K. He, X. Zhang, S. Ren, J. Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, arXiv 1603.05027"
+FCN = (
+    "J. Long, E. Shelhamer, T. Darrell: "
+    "Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, arXiv 1411.4038"
+)
+DEEPLAB = (
+    "L.-C. Chen, G. Papandreou, I. Kokkinos, K. Murphy, A. Yuille: "
+    "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs, ICLR 2015, arXiv 1412.7062"
+)
+DEEPLAB_V2 = (
+    "L.-C. Chen, G. Papandreou, I. Kokkinos, K. Murphy, A. Yuille: "
+    "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected CRFs, "
+    "2016, arXiv 1606.00915"
+)
+CRF_RNN = (
+    "S. Zheng, S. Jayasumana, B. Romera-Paredes, V. Vineet, Z. Su et al.: "
+    "Conditional Random Fields as Recurrent Neural Networks, ICCV 2015, arXiv 1502.03240"
+)
 
 FACTS = {
     "LeNet5": Facts(
@@ -520,6 +541,94 @@ FACTS = {
         macs=252_887_680,
         errors={
             "CIFAR-10, augmented": 6.43,
+        },
+    ),
+    "FCN32s": Facts(
+        paper=FCN,
+        year=2015,
+        input_shape=(500, 500, 3),
+        minimum=1,
+        classes=21,
+        parameters=134_346_581,
+        macs=111_264_399_360,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2011 validation": 63.6,
+        },
+    ),
+    "FCN16s": Facts(
+        paper=FCN,
+        year=2015,
+        input_shape=(500, 500, 3),
+        minimum=1,
+        classes=21,
+        parameters=134_357_354,
+        macs=111_277_215_744,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2011 validation": 65.0,
+        },
+    ),
+    "FCN8s": Facts(
+        paper=FCN,
+        year=2015,
+        input_shape=(500, 500, 3),
+        minimum=1,
+        classes=21,
+        parameters=134_362_751,
+        macs=111_306_461_184,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2012 test": 67.2,
+            "VOC 2011 validation": 65.5,
+        },
+    ),
+    "DeepLabLargeFOV": Facts(
+        paper=DEEPLAB,
+        year=2015,
+        input_shape=(321, 321, 3),
+        minimum=1,
+        classes=21,
+        parameters=20_505_429,
+        macs=50_928_085_696,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2012 test, MSc and CRF": 71.6,
+        },
+    ),
+    "DeepLabASPP": Facts(
+        paper=DEEPLAB_V2,
+        year=2016,
+        input_shape=(321, 321, 3),
+        minimum=1,
+        classes=21,
+        parameters=44_048_532,
+        macs=75_135_808_704,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2012 test, multi-scale and CRF": 79.7,
+            "VOC 2012 validation, multi-scale": 76.35,
+            "VOC 2012 validation, multi-scale and CRF": 77.69,
+        },
+    ),
+    "CRFasRNN": Facts(
+        paper=CRF_RNN,
+        year=2015,
+        input_shape=(500, 500, 3),
+        minimum=1,
+        classes=21,
+        parameters=134_378_207,
+        macs=113_150_214_144,
+        errors={},
+        task="segmentation",
+        results={
+            "VOC 2012 test, with COCO": 74.7,
+            "VOC 2012 test": 72.0,
         },
     ),
 }

@@ -56,13 +56,23 @@ class Stored:
         return [tuple(value.shape) for value in self.values]
 
 
-def load_weights(model: keras.Model, inputs: keras.KerasTensor, settings: Settings) -> None:
+def load_weights(
+    model: keras.Model,
+    inputs: keras.KerasTensor,
+    settings: Settings,
+    *,
+    classifier: Collection[str] | None = None,
+    optional: Collection[str] = (),
+) -> None:
     """Load the weights that a builder's arguments name into its network.
 
     Args:
         model: the network.
         inputs: the tensor that its first layer takes. Layers before it are the caller's and stay unchanged.
         settings: what the network was built from; without weights nothing is done.
+        classifier: names of the layers whose shapes depend on the number of classes. None: the last layers with
+            weights.
+        optional: as in `assign`.
 
     Raises:
         ArgumentError: if the weights do not fit the network.
@@ -71,12 +81,14 @@ def load_weights(model: keras.Model, inputs: keras.KerasTensor, settings: Settin
     if settings.weights is None:
         return
     upstream = keras.Model(model.inputs, inputs).layers
+    classifier = output_layers(model) if classifier is None else classifier
     assign(
         [layer for layer in model.layers if layer not in upstream],
         settings.weights,
         top=settings.include_top,
         heads=len(model.outputs) > 1,
-        replaceable=output_layers(model) if settings.include_top and settings.own_classes else (),
+        replaceable=classifier if settings.include_top and settings.own_classes else (),
+        optional=optional,
     )
 
 
@@ -87,6 +99,7 @@ def assign(
     top: bool,
     heads: bool,
     replaceable: Collection[str] = (),
+    optional: Collection[str] = (),
 ) -> None:
     """Set the weights of all layers, or of none.
 
@@ -101,6 +114,8 @@ def assign(
         heads: whether it has auxiliary heads.
         replaceable: names of layers that stay randomly initialized, with a warning, if the file's have other shapes
             or are missing.
+        optional: names of layers that may be missing in the file or in the network; those of the network stay as they
+            are.
 
     Raises:
         ArgumentError: naming what is missing, left over or different; the layers are unchanged then.
@@ -110,8 +125,8 @@ def assign(
     stored = _stored(record, wanted, top=top, heads=heads)
     if all(entry.layer is None for entry in stored.values()):
         wanted = {name: layer for name, layer in wanted.items() if layer.weights}
-    missing = [name for name in wanted if name not in stored]
-    left_over = [name for name in stored if name not in wanted] if top else []
+    missing = [name for name in wanted if name not in stored and name not in optional]
+    left_over = [name for name in stored if name not in wanted and name not in optional] if top else []
     common = {name: layer for name, layer in wanted.items() if name in stored}
     misshapen = [name for name, layer in common.items() if stored[name].shapes != Stored(layer.weights).shapes]
     untrained = [name for name in (*misshapen, *missing) if name in replaceable]

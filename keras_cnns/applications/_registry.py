@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_cnns import applications
+from keras_cnns.applications._facts import FACTS
 from keras_cnns.errors import ArgumentError, nearest
 
 if TYPE_CHECKING:
@@ -14,15 +15,26 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-def list_models() -> list[str]:
-    """Return the public names of all networks.
+def list_models(task: str | None = None) -> list[str]:
+    """Return the public names of all networks, or of those for a task.
+
+    Args:
+        task: "classification" or "segmentation"; None: all.
+
+    Raises:
+        ArgumentError: if there is no such task.
 
     Examples:
         >>> from keras_cnns import applications
-        >>> applications.list_models()[:3]
+        >>> applications.list_models("classification")[:3]
         ['AlexNet', 'AlexNetOneTower', 'CaffeNet']
+        >>> "FCN8s" in applications.list_models("segmentation")
+        True
     """
-    return sorted(applications._BUILDERS)
+    tasks = sorted({facts.task for facts in FACTS.values()})
+    if task not in (None, *tasks):
+        raise ArgumentError(f"`task` must be None or one of {', '.join(map(repr, tasks))}. Received: task={task!r}")
+    return sorted(name for name in applications._BUILDERS if task in (None, FACTS[name].task))
 
 
 def canonical_name(name: str) -> str:
@@ -41,6 +53,20 @@ def canonical_name(name: str) -> str:
         f"there is no such network.{nearest(name, list_models())} There are {', '.join(list_models())}. "
         f"Received: name={name!r}"
     )
+
+
+def check_classifier(name: str) -> None:
+    """Raise ArgumentError unless a network is a classifier.
+
+    Args:
+        name: public name of a network.
+    """
+    task = FACTS[name].task
+    if task != "classification":
+        raise ArgumentError(
+            f"{name} is a network for {task}, which commands and recipes do not know yet: build it with "
+            f"applications.{name}, and train it with model.fit. Received: name={name!r}"
+        )
 
 
 def create_model(name: str, /, **kwargs: Any) -> "keras.Model":

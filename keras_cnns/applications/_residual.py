@@ -5,6 +5,7 @@ K. He, X. Zhang, S. Ren, J. Sun: Identity Mappings in Deep Residual Networks, EC
 """
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -98,21 +99,8 @@ def build_residual_network(
     options = UnitOptions(**settings.options)
     inputs = create_input(settings)
     initializers = describe_initializers(kernel_initializer, bias_initializer)
-    initializer = initializers["kernel_initializer"]
 
-    x = _stem(inputs, architecture, initializer)
-    for stage, count in enumerate(architecture.units, 2):
-        filters = (16 if architecture.cifar else 64) * 2 ** (stage - 2)
-        for k in range(1, count + 1):
-            strides = 2 if k == 1 and stage > 2 else 1
-            unit = _Unit(f"conv{stage}_{k}", filters, strides, architecture.bottleneck, options, initializer)
-            if architecture.version == 1:
-                x = _unit_v1(x, unit)
-            else:
-                x = _unit_v2(x, unit, is_first=(stage, k) == (2, 1))
-    if architecture.version == 2:
-        x = BatchNormalization(name="post_bn", momentum=MOMENTUM, epsilon=EPSILON)(x)
-        x = layers.ReLU(name="post_relu")(x)
+    x = residual_maps(inputs, architecture, options, initializers["kernel_initializer"])
     if arguments.include_top:
         x = layers.GlobalAveragePooling2D(name="gap")(x)
         x = layers.Dropout(dropout, name="drop")(x)
@@ -123,6 +111,39 @@ def build_residual_network(
     model = keras.Model(source_inputs(inputs), outputs, name=arguments.name)
     load_weights(model, inputs, settings)
     return model
+
+
+def residual_maps(
+    x: keras.KerasTensor,
+    architecture: Architecture,
+    options: UnitOptions,
+    initializer: Any,
+    dilations: Sequence[int] = (1, 1, 1, 1),
+) -> keras.KerasTensor:
+    """Return the maps of the last unit.
+
+    Args:
+        x: images (batch, height, width, channels).
+        architecture: the network of the paper.
+        options: options of the units, all of them known.
+        initializer: initializer of the kernels.
+        dilations: for each stage, the distance of the positions of its 3x3 kernels, where DeepLab has (1, 1, 2, 4). A
+            stage with another one than 1 has no stride.
+    """
+    x = _stem(x, architecture, initializer)
+    for stage, (count, dilation) in enumerate(zip(architecture.units, dilations, strict=False), 2):
+        filters = (16 if architecture.cifar else 64) * 2 ** (stage - 2)
+        for k in range(1, count + 1):
+            strides = 2 if k == 1 and stage > 2 and dilation == 1 else 1
+            unit = _Unit(f"conv{stage}_{k}", filters, strides, dilation, architecture.bottleneck, options, initializer)
+            if architecture.version == 1:
+                x = _unit_v1(x, unit)
+            else:
+                x = _unit_v2(x, unit, is_first=(stage, k) == (2, 1))
+    if architecture.version == 2:
+        x = BatchNormalization(name="post_bn", momentum=MOMENTUM, epsilon=EPSILON)(x)
+        x = layers.ReLU(name="post_relu")(x)
+    return x
 
 
 def _check_options(builder: str, architecture: Architecture, options: UnitOptions) -> None:
@@ -157,6 +178,7 @@ class _Unit:
         name: beginning of its layers' names.
         filters: channels of its first convolution.
         strides: 2 if the unit halves height and width, else 1.
+        dilation: distance of the positions of its 3x3 kernels.
         bottleneck: whether the unit has three convolutions.
         options: the network's options, all of them known.
         initializer: initializer of the kernels.
@@ -165,20 +187,29 @@ class _Unit:
     name: str
     filters: int
     strides: int
+    dilation: int
     bottleneck: bool
     options: UnitOptions
     initializer: Any
 
     @property
-    def convolutions(self) -> list[tuple[str, int, int, int]]:
-        """(name, filters, kernel size, strides) of each convolution."""
+    def convolutions(self) -> list[tuple[str, int, int, dict[str, Any]]]:
+        """(name, filters, kernel size, strides and dilation) of each convolution."""
         if self.bottleneck:
             sizes = [(self.filters, 1), (self.filters, 3), (4 * self.filters, 1)]
         else:
             sizes = [(self.filters, 3), (self.filters, 3)]
         strided = 2 if self.bottleneck and self.options.stride_on == "3x3" else 1
         return [
-            (f"{self.name}_conv{k}", filters, kernel_size, self.strides if k == strided else 1)
+            (
+                f"{self.name}_conv{k}",
+                filters,
+                kernel_size,
+                {
+                    "strides": self.strides if k == strided else 1,
+                    "dilation_rate": self.dilation if kernel_size > 1 else 1,
+                },
+            )
             for k, (filters, kernel_size) in enumerate(sizes, 1)
         ]
 
@@ -197,10 +228,10 @@ def _unit_v1(x: keras.KerasTensor, unit: _Unit) -> keras.KerasTensor:
     convolve = partial(conv_bn, kernel_initializer=unit.initializer, momentum=MOMENTUM, epsilon=EPSILON)
     y = x
     *inner, last = unit.convolutions
-    for name, filters, kernel_size, strides in inner:
-        y = convolve(y, filters, kernel_size, name, strides=strides)
-    name, filters, kernel_size, strides = last
-    y = convolve(y, filters, kernel_size, name, strides=strides, relu=False)  # The unit's ReLU follows the addition.
+    for name, filters, kernel_size, steps in inner:
+        y = convolve(y, filters, kernel_size, name, **steps)
+    name, filters, kernel_size, steps = last
+    y = convolve(y, filters, kernel_size, name, **steps, relu=False)  # The unit's ReLU follows the addition.
 
     channels_in, channels_out = x.shape[-1], y.shape[-1]
     if unit.options.residual:
@@ -223,13 +254,13 @@ def _unit_v2(x: keras.KerasTensor, unit: _Unit, is_first: bool) -> keras.KerasTe
     """
     convolve = partial(conv, kernel_initializer=unit.initializer, use_bias=False)
     activated = y = x
-    for k, (name, filters, kernel_size, strides) in enumerate(unit.convolutions):
+    for k, (name, filters, kernel_size, steps) in enumerate(unit.convolutions):
         if k > 0 or not is_first:
             y = BatchNormalization(name=f"{name}_bn", momentum=MOMENTUM, epsilon=EPSILON)(y)
             y = layers.ReLU(name=f"{name}_relu")(y)
         if k == 0:
             activated = y
-        y = convolve(y, filters, kernel_size, name, strides=strides)
+        y = convolve(y, filters, kernel_size, name, **steps)
 
     channels_in, channels_out = x.shape[-1], y.shape[-1]
     if unit.options.residual:

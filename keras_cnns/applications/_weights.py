@@ -10,7 +10,7 @@ import importlib.resources
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from keras_cnns.applications import _imagenet
@@ -154,12 +154,13 @@ def _named(builder, weights):
     return record
 
 
-def find(builder: str, weights: Path | None) -> Weights | None:
+def find(builder: str, weights: Path | None, also: Collection[str] = ()) -> Weights | None:
     """Return the record of the weights that a builder's argument names.
 
     Args:
         builder: public name of the network.
         weights: a name or a path; for None the result is None.
+        also: public names of other networks whose files the builder accepts.
 
     Raises:
         ArgumentError: if there are no such weights, or they are another network's.
@@ -180,7 +181,7 @@ def find(builder: str, weights: Path | None) -> Weights | None:
     if not path.is_file():
         raise ArgumentError(f"{builder}: there is no such weights file. Received: weights={name!r}")
     info = (read_info(path) if path.suffix == ".keras" else None) or ModelInfo()
-    if info.builder not in (None, builder):
+    if info.builder not in (None, builder, *also):
         raise ArgumentError(f"{builder}: the file holds a {info.builder}. Received: weights={name!r}")
     fields = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
     return Weights(**{**fields, "builder": builder, "name": name, "path": path})

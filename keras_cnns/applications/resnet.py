@@ -236,6 +236,15 @@ def ResNet152(
     return _build(152, arguments, options, dropout, kernel_initializer, bias_initializer)
 
 
+def architecture(depth: int) -> Architecture:
+    """Return the units of a column of table 1.
+
+    Args:
+        depth: number of layers with weights.
+    """
+    return Architecture(TABLE_1[depth], bottleneck=depth >= 50)
+
+
 def _build(
     depth: int,
     arguments: Arguments,
@@ -245,7 +254,6 @@ def _build(
     bias_initializer: Initializer,
 ) -> keras.Model:
     """Build the network of `depth` layers with weights."""
-    architecture = Architecture(TABLE_1[depth], bottleneck=depth >= 50)
     return build_residual_network(
-        f"ResNet{depth}", architecture, arguments, options, dropout, kernel_initializer, bias_initializer
+        f"ResNet{depth}", architecture(depth), arguments, options, dropout, kernel_initializer, bias_initializer
     )

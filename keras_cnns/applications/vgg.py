@@ -4,6 +4,9 @@ K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Imag
 1409.1556. All convolutions are 3x3, in five blocks that each end with a pool.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -34,6 +37,7 @@ TABLE_1 = {
     "E": (2, 2, 4, 4, 4),
 }
 CHANNELS = (64, 128, 256, 512, 512)
+COLUMNS = {"VGG11": "A", "VGG11LRN": "A-LRN", "VGG13": "B", "VGG16C": "C", "VGG16": "D", "VGG19": "E"}
 
 
 def VGG11(
@@ -63,7 +67,7 @@ def VGG11(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG11", "A", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG11", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG11LRN(
@@ -93,7 +97,7 @@ def VGG11LRN(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG11LRN", "A-LRN", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG11LRN", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG13(
@@ -123,7 +127,7 @@ def VGG13(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG13", "B", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG13", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG16C(
@@ -153,7 +157,7 @@ def VGG16C(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG16C", "C", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG16C", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG16(
@@ -214,7 +218,7 @@ def VGG16(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG16", "D", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG16", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def VGG19(
@@ -244,12 +248,11 @@ def VGG19(
     arguments = Arguments(
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
-    return _build("VGG19", "E", arguments, dropout, kernel_initializer, bias_initializer)
+    return _build("VGG19", arguments, dropout, kernel_initializer, bias_initializer)
 
 
 def _build(
     builder: str,
-    column: str,
     arguments: Arguments,
     dropout: float,
     kernel_initializer: Initializer,
@@ -259,7 +262,6 @@ def _build(
 
     Args:
         builder: public name of the builder.
-        column: heading of the column.
         arguments: what all builders take.
         dropout: share of fc6's and fc7's outputs to drop while training.
         kernel_initializer: initializer of all kernels.
@@ -269,17 +271,7 @@ def _build(
     inputs = create_input(settings)
     initializers = describe_initializers(kernel_initializer, bias_initializer)
 
-    x = inputs
-    for block, (convolutions, channels) in enumerate(zip(TABLE_1[column], CHANNELS, strict=True), 1):
-        for k in range(1, convolutions + 1):
-            kernel_size = 1 if column == "C" and k == 3 else 3
-            conv = layers.Conv2D(
-                channels, kernel_size, padding="same", activation="relu", name=f"conv{block}_{k}", **initializers
-            )
-            x = conv(x)
-        if column == "A-LRN" and block == 1:
-            x = LocalResponseNormalization(name="norm1")(x)
-        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)  # 112x112, 56x56, 28x28, 14x14, 7x7
+    x = features(inputs, COLUMNS[builder], initializers)
     if arguments.include_top:
         logits = dense_classifier(x, settings.classes, dropout, initializers)
         outputs = classify(logits, arguments.classifier_activation)
@@ -288,3 +280,39 @@ def _build(
     model = keras.Model(source_inputs(inputs), outputs, name=arguments.name)
     load_weights(model, inputs, settings)
     return model
+
+
+def features(
+    x: keras.KerasTensor,
+    column: str,
+    initializers: Mapping[str, Any],
+    *,
+    pool: Callable[[int], keras.Layer] | None = None,
+    last_dilation: int = 1,
+) -> keras.KerasTensor:
+    """Return the maps of pool5: the convolutions of a column and a pool after each block.
+
+    Args:
+        x: images (batch, height, width, channels).
+        column: heading of the column of table 1.
+        initializers: `kernel_initializer` and `bias_initializer` of the convolutions.
+        pool: function from the number of a block to its pool, which must be called pool1, pool2, ...; None: as in the
+            paper.
+        last_dilation: distance of a kernel's positions in the last block, where DeepLab has 2.
+    """
+    for block, (convolutions, channels) in enumerate(zip(TABLE_1[column], CHANNELS, strict=True), 1):
+        for k in range(1, convolutions + 1):
+            x = layers.Conv2D(
+                channels,
+                kernel_size=1 if column == "C" and k == 3 else 3,
+                padding="same",
+                dilation_rate=last_dilation if block == 5 else 1,
+                activation="relu",
+                name=f"conv{block}_{k}",
+                **initializers,
+            )(x)
+        if column == "A-LRN" and block == 1:
+            x = LocalResponseNormalization(name="norm1")(x)
+        layer = pool(block) if pool else layers.MaxPooling2D(2, name=f"pool{block}")
+        x = layer(x)  # 112x112, 56x56, 28x28, 14x14, 7x7
+    return x

@@ -12,15 +12,20 @@ with _quiet.starting():
     from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
     from keras_cnns.layers.normalization import BatchNormalization
     from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
+    from keras_cnns.layers.sizes import AlignedUpSampling2D, BilinearKernel, CropLike, PadToMultiple
 
 __all__ = [
+    "AlignedUpSampling2D",
     "BatchNormalization",
+    "BilinearKernel",
     "CeilAveragePooling2D",
     "CeilMaxPooling2D",
     "ConnectionTableConv2D",
+    "CropLike",
     "DenseCRF",
     "LocalResponseNormalization",
     "Maxout",
+    "PadToMultiple",
     "RBFOutput",
     "SplitConv2D",
     "TrainableSubsampling",

@@ -33,6 +33,8 @@ from keras_cnns.analysis import account
 from keras_cnns.applications._facts import FACTS
 from keras_cnns.saving import load_model, save_model
 
+CLASSIFIERS = applications.list_models("classification")
+SEGMENTATION = applications.list_models("segmentation")
 DEEP = ("ResNet101", "ResNet110", "ResNet152", "ResNet101V2", "ResNet152V2")  # built by the code of ResNet50 or 20
 
 
@@ -40,10 +42,16 @@ def slow_if(condition, *case):
     return pytest.param(*case, marks=[pytest.mark.slow] if condition else [])
 
 
-# Of deep networks only the defaults are quick
+def takes_long(name, options):
+    """Whether counting is slow: of deep networks only the defaults are quick, of the largest ones only one."""
+    if name in SEGMENTATION:
+        return (name, options) != ("FCN8s", {}) and options.get("backbone") not in ("NiN", "ResNet20")
+    return bool(name in DEEP and options)
+
+
 @pytest.mark.parametrize(
     "name, options, trainable, fixed",
-    [slow_if(case[0] in DEEP and case[1], *case) for case in facts.PARAMETERS],
+    [slow_if(takes_long(*case[:2]), *case) for case in facts.PARAMETERS],
     ids=str,
 )
 def test_counts_and_shapes_are_those_of_the_facts(name, options, trainable, fixed):
@@ -63,7 +71,7 @@ def test_counts_and_shapes_are_those_of_the_facts(name, options, trainable, fixe
                 assert model.get_layer(layer).output.shape == (None, *shape), layer
                 assert model.get_layer(layer).count_params() == count, layer
     if not options:
-        assert model.input_shape[1:] == FACTS[name].input_shape and model.output_shape[1] == FACTS[name].classes
+        assert model.input_shape[1:] == FACTS[name].input_shape and model.output_shape[-1] == FACTS[name].classes
 
 
 def test_every_public_builder_and_option_has_facts_and_tests():
@@ -77,7 +85,15 @@ def test_every_public_builder_and_option_has_facts_and_tests():
     counted = [*facts.PARAMETERS, *facts.residual_networks()]
     for name in names:
         signature = inspect.signature(getattr(applications, name)).parameters
-        shared = {"dropout", "kernel_initializer", "bias_initializer", "codes", "activation"}
+        shared = {
+            "dropout",
+            "kernel_initializer",
+            "bias_initializer",
+            "codes",
+            "activation",
+            "backbone_weights",
+            "backbone_options",
+        }
         options = {key for key, value in signature.items() if value.kind is value.KEYWORD_ONLY} - shared
         if name.startswith("ResNet") and FACTS[name].input_shape[0] == 32 or name in SMALL_RESNETS:
             options.remove("stride_on")  # there are no bottlenecks
@@ -129,7 +145,8 @@ KERAS_ARGUMENTS = [
 @pytest.mark.parametrize("name", applications.list_models())
 def test_an_editor_shows_the_signature_without_importing(name):
     written, builder = definition(name).args, inspect.signature(getattr(applications, name))
-    assert [argument.arg for argument in written.args] == KERAS_ARGUMENTS
+    without = ("include_top", "pooling") if name in SEGMENTATION else ()  # of networks whose maps are the result
+    assert [argument.arg for argument in written.args] == [key for key in KERAS_ARGUMENTS if key not in without]
     assert [argument.arg for argument in (*written.args, *written.kwonlyargs)] == list(builder.parameters)
     assert all(argument.annotation for argument in (*written.args, *written.kwonlyargs))
     assert ast.unparse(definition(name).returns) == "keras.Model"
@@ -146,13 +163,13 @@ def test_help_lists_every_argument_and_the_written_docstring(name):
 
 
 # The member of each family whose docstring the others name
-DOCUMENTED = {"VGG": "VGG16", "ResNet": "ResNet50", "ResNetV2": "ResNet50V2", "CIFAR": "ResNet20"}
+DOCUMENTED = {"FCN": "FCN8s", "VGG": "VGG16", "ResNet": "ResNet50", "ResNetV2": "ResNet50V2", "CIFAR": "ResNet20"}
 
 
 def documented_builder(name):
     """The builder whose docstring has the arguments of `name`."""
-    if name.startswith("VGG"):
-        return DOCUMENTED["VGG"]
+    if name.startswith(("VGG", "FCN")):
+        return DOCUMENTED[name[:3]]
     if name.startswith("ResNet"):
         return DOCUMENTED["CIFAR" if FACTS[name].input_shape[0] == 32 else "ResNetV2" if "V2" in name else "ResNet"]
     return name
@@ -221,7 +238,8 @@ STAGES = {
 def test_every_file_of_networks_is_tested(table, covered):
     """A network that is missing there is built by slow tests alone."""
     files = {applications._BUILDERS[name] for name in covered}
-    assert set(applications._BUILDERS.values()) - files == set(), f"add a network of these files to {table}"
+    of_classifiers = {applications._BUILDERS[name] for name in CLASSIFIERS}
+    assert of_classifiers - files == set(), f"add a network of these files to {table}"
 
 
 @pytest.mark.parametrize("name, stages", [slow_if(name in DEEP, name, stages) for name, stages in STAGES.items()])
