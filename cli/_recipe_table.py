@@ -28,12 +28,11 @@ def print_recipes(text: str, as_json: bool) -> None:
 def _recipes(text: str) -> list[dict[str, Any]]:
     """Return recipes as JSON has them."""
     from keras_cnns import recipes
-    from keras_cnns.applications._registry import canonical_name, check_classifier
+    from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError
 
     if not _model.is_model(text):
         builder = canonical_name(text)
-        check_classifier(builder)
         return [recipe.to_json() for recipe in recipes.RECIPES.values() if recipe.suits(builder)]
     record = _model.read_record(_model.locate(text))
     if not record or not record.recipe:

@@ -161,7 +161,7 @@ def _network_and_weights(text: str) -> tuple[str, str | None]:
     Keras is not imported, and of a file only its record is read.
     """
     from keras_cnns.applications import _weights
-    from keras_cnns.applications._registry import canonical_name, check_classifier
+    from keras_cnns.applications._registry import canonical_name
     from keras_cnns.errors import ArgumentError
 
     if _model.is_file_name(text):
@@ -172,11 +172,9 @@ def _network_and_weights(text: str) -> tuple[str, str | None]:
                 f"the file does not say which network of keras_cnns.applications it holds; any Keras model is trained "
                 f"in code, with training.compile_model. Received: NETWORK={text!r}"
             )
-        check_classifier(canonical_name(info.builder))
         return canonical_name(info.builder), str(path)
     network, colon, weights = text.partition(":")
     name = canonical_name(network)
-    check_classifier(name)
     if not colon:
         return name, None
     _weights.find(name, weights)

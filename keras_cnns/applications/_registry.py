@@ -55,20 +55,6 @@ def canonical_name(name: str) -> str:
     )
 
 
-def check_classifier(name: str) -> None:
-    """Raise ArgumentError unless a network is a classifier.
-
-    Args:
-        name: public name of a network.
-    """
-    task = FACTS[name].task
-    if task != "classification":
-        raise ArgumentError(
-            f"{name} is a network for {task}, which commands and recipes do not know yet: build it with "
-            f"applications.{name}, and train it with model.fit. Received: name={name!r}"
-        )
-
-
 def create_model(name: str, /, **kwargs: Any) -> "keras.Model":
     """Build a network by name.
 

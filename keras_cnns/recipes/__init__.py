@@ -35,6 +35,15 @@ from keras_cnns.recipes.modern import (
     SHORT,
 )
 from keras_cnns.recipes.record import Recipe
+from keras_cnns.recipes.segmentation import (
+    CRF_RNN_VOC,
+    DEEPLAB_ASPP_VOC,
+    DEEPLAB_LARGEFOV_VOC,
+    FCN8S_VOC,
+    FCN16S_VOC,
+    FCN32S_VOC,
+    SEGMENTATION,
+)
 from keras_cnns.recipes.small_images import (
     LENET5_MNIST,
     LENET5_MODERN_MNIST,
@@ -46,11 +55,17 @@ from keras_cnns.recipes.small_images import (
     SMALL_IMAGES,
 )
 
-PAPERS = (*SMALL_IMAGES, *IMAGENET)
+PAPERS = (*SMALL_IMAGES, *IMAGENET, *SEGMENTATION)
 __all__ = [
     "ALEXNET_IMAGENET",
     "ALEXNET_ONE_TOWER_IMAGENET",
     "CAFFENET_IMAGENET",
+    "CRF_RNN_VOC",
+    "DEEPLAB_ASPP_VOC",
+    "DEEPLAB_LARGEFOV_VOC",
+    "FCN16S_VOC",
+    "FCN32S_VOC",
+    "FCN8S_VOC",
     "FINE_TUNING",
     "GOOGLENET_IMAGENET",
     "INCEPTION_MODERN",
