@@ -280,7 +280,7 @@ def test_the_result_is_float32_under_mixed_precision():
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
 
 
-def test_the_backbone_starts_from_its_weights():
+def test_the_backbone_starts_from_its_weights(tmp_path):
     model = applications.FCN8s(backbone="NiN", backbone_weights="digits", input_shape=(None, None, 1), classes=2)
     nin = applications.NiN(weights="digits")
     assert nin.get_layer("conv1").filters == 96  # an option that the weights decide
@@ -288,8 +288,9 @@ def test_the_backbone_starts_from_its_weights():
         if layer.weights and layer.name != "cccp6":
             for ours, theirs in zip(model.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True):
                 np.testing.assert_array_equal(ours, theirs)
+    model.save(tmp_path / "a.keras")
     with pytest.raises(ValueError, match="`weights` replace those of the backbone"):
-        applications.FCN8s(weights="a.keras", backbone="NiN", backbone_weights="digits")
+        applications.FCN8s(weights=tmp_path / "a.keras", backbone="NiN", backbone_weights="digits")
 
 
 def test_dense_layers_become_convolutions_exactly():
