@@ -227,8 +227,8 @@ def test_recipes_for_masks_lower_the_loss(recipe):
     model = getattr(applications, recipe.builder)(**network)
     recipe = recipe.replace(learning_rate=0.001, momentum=0.9, epochs=12, schedule="constant", decay_at=())
     compile_model(model, recipe.replace(decay_factor=0.1), 1, task=tasks.find_task("segmentation"))
-    x = random_images(model, 4)
-    y = np.where(x.mean(-1) > np.median(x.mean(-1)), 1, 0)
+    x = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype("float32")
+    y = np.where(x.mean(-1) > 0, 1, 0)
     y[:, 0] = 255
     history = model.fit(x, y, epochs=12, batch_size=4, verbose=0).history
     assert np.isfinite(history["loss"]).all() and history["loss"][-1] < history["loss"][0]
