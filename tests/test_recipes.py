@@ -228,7 +228,7 @@ def test_recipes_for_masks_lower_the_loss(recipe):
     y = np.where(x.mean(-1) > 0, 1, 0)
     y[:, 0] = 255
     falls, constant = [], {"schedule": "constant", "decay_at": (), "decay_factor": 0.1}
-    for rate in (1e-3, 1e-5):
+    for rate in (1e-3, 1e-7):  # mean-field steps multiply a gradient many times
         keras.utils.set_random_seed(0)
         model = getattr(applications, recipe.builder)(**network)
         changed = recipe.replace(learning_rate=rate, momentum=0.9, epochs=12, **constant)
