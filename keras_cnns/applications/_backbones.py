@@ -1,4 +1,7 @@
-"""Classifiers as the bodies of other networks: their maps, and their dense layers as convolutions."""
+"""Classifiers as the bodies of other networks.
+
+Where they have their maps, and their dense layers as convolutions.
+"""
 
 import dataclasses
 import inspect
@@ -129,9 +132,9 @@ class Backbone:
         )
 
     def trained_weights(self, channels: int) -> dict[str, list[np.ndarray]]:
-        """Return its weights by layer name, those of fc6 and fc7 as kernels of convolutions.
+        """Return its weights by layer name.
 
-        The classifier is built for it, and released again. Its last layer is left out. Without `weights` the result is
+        Those of fc6 and fc7 are kernels of convolutions. The classifier is built for it, and released again. Its last layer is left out. Without `weights` the result is
         empty.
 
         Args:
@@ -188,9 +191,9 @@ def model_of(x: keras.KerasTensor) -> keras.Model:
 def dense_as_convolutions(
     x: keras.KerasTensor, kernel_size: int, padding: str, dropout: float, initializers: Mapping[str, Any]
 ) -> keras.KerasTensor:
-    """Return the maps of fc7: the two hidden dense layers of a classifier at each position.
+    """Return the maps of fc7.
 
-    Layers: fc6, drop6, fc7, drop7.
+    A classifier's two hidden dense layers are computed at each position. Layers: fc6, drop6, fc7, drop7.
 
     Args:
         x: feature maps (batch, height, width, channels).

@@ -48,7 +48,10 @@ class Facts:
 
     @property
     def published_error(self) -> str:
-        """The first published error, with top-5 next to top-1; or the first mean IoU, or "-"."""
+        """The first published error or mean IoU, or "-".
+
+        A top-5 error stands next to its top-1 error.
+        """
         if not self.errors:
             return next((f"{key}, mean IoU {value} %" for key, value in self.results.items()), "-")
         (key, value), *others = self.errors.items()

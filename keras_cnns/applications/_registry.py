@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def list_models(task: str | None = None) -> list[str]:
-    """Return the public names of all networks, or of those for a task.
+    """Return the public names of all networks, or of a task's.
 
     Args:
         task: "classification" or "segmentation"; None: all.

@@ -145,9 +145,9 @@ def DeepLabASPP(
     kernel_initializer: Initializer = "he_normal",
     bias_initializer: Initializer = "zeros",
 ) -> keras.Model:
-    """Build DeepLab with atrous spatial pyramid pooling (Chen et al. 2016), version 2.
+    """Build DeepLab with atrous spatial pyramid pooling (Chen et al. 2016).
 
-    The maps of a backbone are scored by four convolutions of different dilation, whose scores are added. It is one
+    This is version 2. The maps of a backbone are scored by four convolutions of different dilation, whose scores are added. It is one
     builder for ResNet101 (44,048,532 trainable parameters) and VGG16 (37,877,652), as nothing but the backbone and the
     depth of the four branches differs. There is no `include_top` and no `pooling`, as the maps are the result.
     Images are padded, scores enlarged and cut back as in `DeepLabLargeFOV`.
@@ -275,14 +275,14 @@ def _build(
 
 
 def deeplab_backbones() -> list[str]:
-    """Return the public names of the classifiers that can be dilated, or need not."""
+    """Return the public names of the classifiers that DeepLab takes."""
     return [name for name in backbones() if applications._BUILDERS[name] in ALIGNED and name != "NiNImageNet"]
 
 
 def _maps(
     x: keras.KerasTensor, backbone: Backbone, dropout: float, initializers: Mapping[str, Any]
 ) -> keras.KerasTensor:
-    """Return the last maps of a backbone, at a stride of 8 or less.
+    """Return a backbone's last maps, at a stride of at most 8.
 
     Args:
         x: images (batch, height, width, channels).
@@ -332,7 +332,7 @@ def _conv(
 def _branch_weights(
     values: dict[str, list[np.ndarray]], branches: Mapping[str, int], kernel_size: int, channels: int
 ) -> dict[str, list[np.ndarray]]:
-    """Return a classifier's weights with those of fc6 and fc7 for each branch, subsampled.
+    """Return a classifier's weights with fc6 and fc7 of each branch.
 
     Args:
         values: weights by layer name.
@@ -341,7 +341,8 @@ def _branch_weights(
         channels: of fc6 and fc7.
 
     Returns:
-        The weights by layer name. Of fc6's kernel, 7x7, equally distant positions are kept, the corners among them.
+        The weights by layer name. Of fc6's kernel, 7x7, equally distant positions are kept, the corners among them, and
+        of fc6's and fc7's channels every n-th.
     """
     if "fc6" not in values:
         return values

@@ -360,7 +360,7 @@ def feature_maps(
     dropout: float,
     initializers: Mapping[str, Any],
 ) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
-    """Return pool3, pool4 and fc7, or what a backbone has in their places.
+    """Return pool3, pool4 and fc7, or what other backbones have.
 
     Args:
         inputs: images (batch, height, width, channels).
@@ -401,7 +401,7 @@ def score(x: keras.KerasTensor, classes: int, name: str) -> keras.KerasTensor:
 def add_scores(
     x: keras.KerasTensor, maps: keras.KerasTensor, pool: str, settings: Settings, reference: Reference | None, cut: bool
 ) -> keras.KerasTensor:
-    """Return the sum of scores and of the scores of finer maps (figure 3).
+    """Add the scores of finer maps to scores (figure 3).
 
     Args:
         x: scores, as large as the maps or smaller.

@@ -290,7 +290,7 @@ def features(
     pool: Callable[[int], keras.Layer] | None = None,
     last_dilation: int = 1,
 ) -> keras.KerasTensor:
-    """Return the maps of pool5: the convolutions of a column and a pool after each block.
+    """Return the maps of pool5, after the blocks of a column.
 
     Args:
         x: images (batch, height, width, channels).

@@ -1,4 +1,7 @@
-"""Layers that change height and width, for networks that output a map as large as their image."""
+"""Layers that change height and width.
+
+Networks need them whose output is a map as large as the image, for images of any size.
+"""
 
 from typing import Any
 
@@ -188,7 +191,7 @@ class AlignedUpSampling2D(keras.layers.Layer):
         return ops.concatenate([x, last], axis=2)
 
     def _between(self, first, second, axis):
-        """Return the first of neighbors and the positions up to the second one, along a new axis."""
+        """Return interpolated positions from the first to before the second."""
         step = (second - first) / self.factor
         return ops.stack([first + k * step for k in range(self.factor)], axis=axis)
 
