@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keras_cnns.data.summary import Summary as Summary
     from keras_cnns.data.summary import summarize as summarize
     from keras_cnns.data.targets import ClassLabel as ClassLabel
+    from keras_cnns.data.targets import Mask as Mask
     from keras_cnns.data.targets import Target as Target
     from keras_cnns.data.whitening import PrincipalComponents as PrincipalComponents
     from keras_cnns.data.whitening import Whitening as Whitening
@@ -44,6 +45,7 @@ __all__, __getattr__, __dir__ = lazy(
         "Augment": "augment",
         "ClassLabel": "targets",
         "ColorComponents": "augment",
+        "Mask": "targets",
         "Preprocessing": "preprocessing",
         "Position": "dataset_state",
         "PrincipalComponents": "whitening",

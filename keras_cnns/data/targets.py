@@ -1,6 +1,7 @@
 """Kinds of targets: what a model learns to predict of an image."""
 
 import abc
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,3 +91,74 @@ class ClassLabel(Target):
 
     def refusal(self, augment: "Augment") -> None:
         """Return None: a class stays however its image is changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask(Target):
+    """The class of each pixel.
+
+    In memory, a mask is a uint8 array (height, width) of classes, in which 255 marks pixels to ignore. The targets of a
+    split are such masks, or names of files that `keras_cnns.data.masks.read_mask` reads.
+
+    Attributes:
+        count: number of classes; None if it is not known.
+        ignore: label that mask files have at pixels to ignore, besides 255. It becomes 255 in memory.
+
+    Examples:
+        >>> from keras_cnns import data
+        >>> data.open_source("shapes").target
+        Mask(count=4, ignore=255)
+    """
+
+    count: int | None = None
+    ignore: int = 255
+
+    def __post_init__(self) -> None:
+        if self.count is not None and not 1 <= self.count <= 255:
+            raise ArgumentError(f"`count` must be from 1 to 255 classes, or None. Received: count={self.count}")
+        if not 0 <= self.ignore <= 255:
+            raise ArgumentError(f"`ignore` must be a label from 0 to 255. Received: ignore={self.ignore}")
+
+    def as_array(self, targets: ArrayLike, examples: int) -> NDArray[Any]:
+        """Return masks or names of files, as `Target.as_array`.
+
+        Args:
+            targets: uint8 array (examples, height, width), or one text per image.
+            examples: number of images.
+
+        Returns:
+            uint8 array (examples, height, width), or object array (examples,) of texts.
+
+        Raises:
+            ArgumentError: for anything else, or a label that is that of no class.
+        """
+        array = np.asarray(targets)
+        if array.dtype.kind in "OU" and array.shape == (examples,):
+            names = array.astype(object)
+            if all(isinstance(name, str) for name in names):
+                return names
+        if array.dtype != np.uint8 or array.ndim != 3 or len(array) != examples:
+            raise ArgumentError(
+                "`labels` must be uint8 masks (examples, height, width) or names of mask files, one for each of "
+                f"{examples} images. Received: dtype={array.dtype}, shape={array.shape}"
+            )
+        if self.count is not None and (wrong := (array >= self.count) & (array != 255)).any():
+            raise ArgumentError(
+                f"`labels` must be from 0 to {self.count - 1}, or 255 for pixels to ignore. "
+                f"Received: label={array[wrong][0]}"
+            )
+        return array
+
+    def classes(self, targets: NDArray[Any]) -> None:
+        """Return None: an image has pixels of several classes."""
+        return
+
+    def refusal(self, augment: "Augment") -> str | None:
+        """Return why masks cannot follow an augmentation, as `Target.refusal`."""
+        if augment.mixup or augment.cutmix:
+            return "MixUp and CutMix mix labels, and the class of a pixel cannot be mixed"
+        if augment.geometry == "distort":
+            return "distortions move pixels, and the mask would stay"
+        if augment.rand_augment:
+            return "RandAugment may move pixels, and the mask would stay"
+        return None
