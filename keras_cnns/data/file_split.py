@@ -1,6 +1,7 @@
 """Splits of image files, which are read when they are needed."""
 
 import collections
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -21,6 +22,7 @@ from keras_cnns.data.image_files import (
     read_window,
     warn_if_damaged,
 )
+from keras_cnns.data.masks import file_of
 from keras_cnns.data.splits import LabeledSplit
 from keras_cnns.data.targets import Target
 from keras_cnns.errors import SourceError
@@ -52,7 +54,7 @@ class FileSplit(LabeledSplit):
 
     def keys(self) -> list[str]:
         """Return class folder and file name of each file, as `LabeledSplit.keys`."""
-        return ["/".join(file.rsplit(os.sep, 2)[-2:]) for file in self.items]
+        return _short(self.items)
 
     def shuffler(self) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
         """Return a function from seed to shuffled dataset, as `Split.shuffler`.
@@ -199,6 +201,8 @@ class FileSplit(LabeledSplit):
 
     def fingerprint(self) -> bytes:
         """Return a digest of labels and names, as `Split.fingerprint`."""
+        if self.targets.dtype == object:  # names of files
+            return hashlib.sha256(repr([self.keys(), _short(self.targets)]).encode()).digest()
         return self._digest(repr(self.keys()).encode())
 
     def _partition_order(self, label: int) -> str:
@@ -227,7 +231,15 @@ class FileSplit(LabeledSplit):
                 return (path, None, None)
             return (path, status.st_size, status.st_mtime_ns)
 
-        return repr([stamp(str(path)) for path in self.items]).encode()
+        files = self.items.tolist()
+        if self.targets.dtype == object:
+            files += map(file_of, self.targets)
+        return repr([stamp(str(path)) for path in files]).encode()
+
+
+def _short(paths: NDArray[np.object_]) -> list[str]:
+    """Return folder and file name of each path."""
+    return ["/".join(path.rsplit(os.sep, 2)[-2:]) for path in paths]
 
 
 def _with_draws(choose: ChooseWindow, draws: Sequence[float]) -> Callable[[int, int], Window]:

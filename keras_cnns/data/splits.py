@@ -195,7 +195,11 @@ class LabeledSplit(Split):
         return self._digest(self._contents())
 
     def _digest(self, contents: bytes | memoryview) -> bytes:
-        digest = hashlib.sha256(np.ascontiguousarray(self.targets).data)
+        # An array of objects has their addresses as its bytes
+        names = self.targets.dtype == object
+        digest = hashlib.sha256(
+            repr(self.targets.tolist()).encode() if names else np.ascontiguousarray(self.targets).data
+        )
         digest.update(contents)
         return digest.digest()
 

@@ -134,43 +134,66 @@ class ClassLabel(Target):
         """Return None: a class stays however its image is changed."""
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True)
 class Mask(Target):
-    """The class of each pixel of the image.
+    """The class of each pixel.
 
-    It is uint8 (height, width) of the image's size; 255 where the class is not known. A split holds them as an array
-    (examples, height, width), or as the paths of files, which `read_mask` reads.
+    In memory, a mask is a uint8 array (height, width) of classes, in which 255 marks pixels to ignore. The targets of a
+    split are such masks, or names of files that `keras_cnns.data.masks.read_mask` reads.
 
     Attributes:
-        count: number of classes, against which files are checked; None: it is not known.
+        count: number of classes; None if it is not known.
+        ignore: label that mask files have at pixels to ignore, besides 255. It becomes 255 in memory.
 
     Examples:
         >>> from keras_cnns import data
-        >>> shapes = data.make_shapes(10)
-        >>> masks = shapes.masks * (shapes.labels[:, None, None] + 1)  # 0: the background
-        >>> split = data.ArraySplit(shapes.images, masks.astype("uint8"), data.Mask())
-        >>> images, masks = next(iter(data.make_dataset(split, data.Preprocessing((32, 32)), 10)))
-        >>> masks.shape, masks.dtype.name
-        (TensorShape([10, 32, 32]), 'uint8')
+        >>> data.open_source("shapes").target
+        Mask(count=4, ignore=255)
     """
 
     count: int | None = None
+    ignore: int = 255
     at_own_size: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if self.count is not None and not 1 <= self.count <= 255:
+            raise ArgumentError(f"`count` must be from 1 to 255 classes, or None. Received: count={self.count}")
+        if not 0 <= self.ignore <= 255:
+            raise ArgumentError(f"`ignore` must be a label from 0 to 255. Received: ignore={self.ignore}")
+
     def as_array(self, targets: ArrayLike, examples: int) -> NDArray[Any]:
-        """Return uint8 masks (examples, height, width), or paths (examples,), as `Target.as_array`."""
+        """Return masks or names of files, as `Target.as_array`.
+
+        Args:
+            targets: uint8 array (examples, height, width), or one text per image.
+            examples: number of images.
+
+        Returns:
+            uint8 array (examples, height, width), or object array (examples,) of texts.
+
+        Raises:
+            ArgumentError: for anything else, or a label that is that of no class.
+        """
         array = np.asarray(targets)
-        if array.dtype == np.uint8 and array.ndim == 3 and len(array) == examples:
-            return array
-        if array.dtype.kind in "UO" and array.shape == (examples,):
-            return array.astype(object)
-        raise ArgumentError(
-            f"masks must be a uint8 array (examples, height, width), or the path of one file for each of {examples} "
-            f"images. Received: dtype={array.dtype}, shape={array.shape}"
-        )
+        if array.dtype.kind in "OU" and array.shape == (examples,):
+            names = array.astype(object)
+            if all(isinstance(name, str) for name in names):
+                return names
+        if array.dtype != np.uint8 or array.ndim != 3 or len(array) != examples:
+            raise ArgumentError(
+                "`labels` must be uint8 masks (examples, height, width) or names of mask files, one for each of "
+                f"{examples} images. Received: dtype={array.dtype}, shape={array.shape}"
+            )
+        if self.count is not None and (wrong := (array >= self.count) & (array != 255)).any():
+            raise ArgumentError(
+                f"`labels` must be from 0 to {self.count - 1}, or 255 for pixels to ignore. "
+                f"Received: label={array[wrong][0]}"
+            )
+        return array
 
     def classes(self, targets: NDArray[Any]) -> None:
-        """Return None, as the pixels of an image have several classes."""
+        """Return None: an image has pixels of several classes."""
+        return
 
     def read(self, target: "tf.Tensor", size: "tf.Tensor", faults: list[SourceError]) -> "tf.Tensor":
         """Return the mask of an image, uint8 (height, width), as `Target.read`."""
@@ -183,7 +206,7 @@ class Mask(Target):
             from keras_cnns.data.masks import read_mask
 
             try:
-                return read_mask(path.decode(), self.count, tuple(size.tolist()) if size.all() else None)
+                return read_mask(path.decode(), self.count, tuple(size.tolist()) if size.all() else None, self.ignore)
             except SourceError as error:
                 faults.append(error)
                 raise
@@ -214,9 +237,11 @@ class Mask(Target):
         return tf.squeeze(change(targets[..., None] + 1, seed), -1) - 1
 
     def refusal(self, augment: "Augment") -> str | None:
-        """Return why masks cannot follow some augmentations, as `Target.refusal`."""
+        """Return why masks cannot follow an augmentation, as `Target.refusal`."""
         if augment.mixup or augment.cutmix:
-            return "mixed images have mixed classes, which a mask cannot hold: leave out `mixup` and `cutmix`"
-        if augment.geometry == "distort" or augment.rand_augment:
-            return "masks cannot follow 'distort' and `rand_augment`: choose another change of geometry"
+            return "MixUp and CutMix mix labels, and the class of a pixel cannot be mixed"
+        if augment.geometry == "distort":
+            return "distortions move pixels, and the mask would stay"
+        if augment.rand_augment:
+            return "RandAugment may move pixels, and the mask would stay"
         return None
