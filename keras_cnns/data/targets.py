@@ -239,9 +239,9 @@ class Mask(Target):
     def refusal(self, augment: "Augment") -> str | None:
         """Return why masks cannot follow an augmentation, as `Target.refusal`."""
         if augment.mixup or augment.cutmix:
-            return "MixUp and CutMix mix labels, and the class of a pixel cannot be mixed"
+            return "MixUp and CutMix mix labels, and the class of a pixel cannot be mixed; leave them out"
         if augment.geometry == "distort":
-            return "distortions move pixels, and the mask would stay"
+            return "distortions move pixels, and the mask would stay; choose another geometry"
         if augment.rand_augment:
-            return "RandAugment may move pixels, and the mask would stay"
+            return "RandAugment may move pixels, and the mask would stay; leave it out"
         return None
