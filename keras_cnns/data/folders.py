@@ -75,9 +75,9 @@ def read_folder(path: Path) -> tuple[tuple[str, ...], dict[str, FileSplit], tupl
         SourceError: if there is no class, a class has no image to train on, or a split has classes that the training
             split lacks.
     """
-    listing, folders = Listing(), _split_folders(path)
+    listing, folders = Listing(), split_folders(path)
     if "train" in folders:
-        for folder in _visible_folders(path):
+        for folder in visible_folders(path):
             if folder not in folders.values():
                 listing.skip(UNUSED, images_below(folder))
     else:
@@ -108,14 +108,17 @@ def _file_split(files: Mapping[str, Sequence[str]], names: Sequence[str]) -> Fil
     return FileSplit.from_paths([path for paths in in_order for path in paths], labels)
 
 
-def _split_folders(path: Path) -> dict[str, str]:
+def split_folders(path: Path) -> dict[str, str]:
     """Return the folder of each split by its usual names, "train" first.
+
+    Args:
+        path: path of the folder that holds them.
 
     Raises:
         SourceError: if a split has two folders.
     """
     found: dict[str, list[str]] = {}
-    for folder in _visible_folders(path):
+    for folder in visible_folders(path):
         if split := PARTS.get(os.path.basename(folder).casefold()):
             found.setdefault(split, []).append(folder)
     if "train" in found:
@@ -126,7 +129,12 @@ def _split_folders(path: Path) -> dict[str, str]:
     return {split: found[split][0] for split in ("train", "validation", "test") if split in found}
 
 
-def _visible_folders(path: Path) -> list[str]:
+def visible_folders(path: Path) -> list[str]:
+    """Return the sorted paths of the folders in a folder.
+
+    Args:
+        path: path of the folder.
+    """
     with os.scandir(path) as entries:
         return sorted(entry.path for entry in entries if is_visible(entry.name) and entry.is_dir())
 

@@ -104,7 +104,10 @@ def _read_file(path: Path) -> NDArray[np.uint8]:
 
 
 def _unfit(image: Image.Image) -> str | None:
-    """Return why an image is no mask, and the cure, or None if it may be one."""
+    """Return why an image is no mask, and the cure.
+
+    None if it may be one.
+    """
     compression = str(image.info.get("compression", ""))
     if image.format not in LOSSLESS or compression in LOSSY_COMPRESSIONS:
         kind = compression if image.format in LOSSLESS else str(image.format)
@@ -123,7 +126,10 @@ def _unfit(image: Image.Image) -> str | None:
 
 
 def _storage(image: Image.Image) -> str:
-    """Return Pillow's name for how a file stores pixels, before they are read."""
+    """Return Pillow's name for how a file stores pixels.
+
+    It is known until they are read.
+    """
     tiles = getattr(image, "tile", None)  # which images from a file have
     arguments = tiles[0][3] if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from keras_cnns.data.sources import Source, means_folder, open_source
+from keras_cnns.data.sources import ALIASES, Source, means_folder, open_source
 from keras_cnns.data.splitting import split_source
 from keras_cnns.errors import ArgumentError
 from keras_cnns.typing import Path
@@ -45,8 +45,8 @@ def reopen_source(
     recorded: Any = record.get("source")
     if name is None and recorded is None:
         raise ArgumentError("the model does not say which images it was trained on; name them. Received: name=None")
-    if recorded == "digits":
-        recorded = "sklearn:digits"  # a folder of that name is recorded as ./digits
+    if isinstance(recorded, str):
+        recorded = ALIASES.get(recorded, recorded)  # a folder of that name is recorded as ./digits
     if name is None:
         name = recorded
     elif recorded is None or _place(name) != _place(recorded):
@@ -70,6 +70,6 @@ def reopen_source(
 def _place(name: Path) -> str:
     """Return the same text for every spelling of a source."""
     name = str(name)
-    if name == "digits" and not means_folder(name):
-        name = "sklearn:digits"
-    return name if name.startswith(("tfds:", "sklearn:")) else os.path.realpath(name)
+    if name in ALIASES and not means_folder(name):
+        name = ALIASES[name]
+    return name if name.startswith(("tfds:", "sklearn:", "drawn:")) else os.path.realpath(name)

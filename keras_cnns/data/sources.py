@@ -1,4 +1,4 @@
-"""Sources of images: digits, `.npz` files, folders, CSV files, tensorflow-datasets."""
+"""Sources of images: digits, shapes, `.npz` files, folders, CSV, COCO, tensorflow-datasets."""
 
 import dataclasses
 import os
@@ -16,12 +16,23 @@ from keras_cnns.data.csv_source import read_table
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.folders import read_folder, warn_of_skipped
 from keras_cnns.data.image_listing import Skipped
+from keras_cnns.data.mask_sources import (
+    MaskFiles,
+    draw_shapes,
+    is_voc,
+    mask_folders,
+    read_coco,
+    read_mask_folder,
+    read_voc,
+)
 from keras_cnns.data.splits import ArraySplit, Split
 from keras_cnns.data.targets import Target
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 from keras_cnns.typing import Path, Pixels
 
 TEST_SHARE = 0.2  # share of the images that becomes the test split of a source without one
+# Names that also may be those of folders, and other names of the same, which never are
+ALIASES = {"digits": "sklearn:digits", "shapes": "drawn:shapes"}
 SPLIT_SEED = 0  # always the same, so that evaluation measures on images that training did not use
 
 
@@ -137,6 +148,15 @@ def open_source(name: Path, *, data_dir: Path | None = None, download: bool = Fa
               split); see `read_folder`.
             - path of a CSV file of paths and labels; see `read_table`.
             - "tfds:NAME": a dataset of tensorflow-datasets.
+
+            Images with a mask each, whose pixels are classes:
+
+            - path of a folder DIR/images and DIR/masks, or DIR/train/images and DIR/train/masks; see
+              `read_mask_folder`.
+            - path of a folder of PASCAL VOC, with JPEGImages and SegmentationClass; see `read_voc`.
+            - path of a COCO `.json` file; see `read_coco`.
+            - "shapes" or "drawn:shapes": 500 drawn images of 64x64 with one shape each, 100 of them for testing. As
+              with digits, "shapes" may mean a folder.
         data_dir: folder in which tensorflow-datasets keeps its files; None for its default.
         download: whether a tensorflow-datasets dataset that is not on disk may be downloaded and prepared.
 
@@ -175,9 +195,21 @@ def _open(name: str, data_dir: Path | None, download: bool) -> Source:
     path = pathlib.Path(name)
     if name in ("digits", "sklearn:digits") and not means_folder(name):
         return _digits()
+    if name in ("shapes", "drawn:shapes") and not means_folder(name):
+        class_names, array_splits = draw_shapes()
+        return Source("shapes", class_names, array_splits["train"].items.shape[1:], array_splits)
     if path.is_dir():
+        name = os.path.join(".", name) if name in ALIASES else name
+        if is_voc(path):
+            return _mask_source(name, read_voc(path))
+        if mask_folders(path):
+            return _mask_source(name, read_mask_folder(path))
         class_names, file_splits, skipped = read_folder(path)
-        return _file_source(os.path.join(".", name) if name == "digits" else name, class_names, file_splits, skipped)
+        return _file_source(name, class_names, file_splits, skipped)
+    if path.suffix.lower() == ".json":
+        if not path.is_file():
+            raise ArgumentError(f"there is no such file. Give the path of a COCO file. Received: source={name!r}")
+        return _mask_source(name, read_coco(path))
     if path.suffix.lower() == ".csv":
         if not path.is_file():
             raise ArgumentError(f"there is no such file. Give the path of a CSV file. Received: source={name!r}")
@@ -189,8 +221,8 @@ def _open(name: str, data_dir: Path | None, download: bool) -> Source:
         class_names, shape, array_splits = read_npz(path)
         return Source(name, class_names, shape, array_splits)
     raise ArgumentError(
-        "a source of images is 'digits', a path to an .npz or .csv file, a folder of images, or 'tfds:NAME'; this is "
-        f"none of them.{nearest(name, ['digits'])} Received: source={name!r}"
+        "a source of images is 'digits', 'shapes', a path to an .npz, .csv or .json file, a folder of images, or "
+        f"'tfds:NAME'; this is none of them.{nearest(name, ALIASES)} Received: source={name!r}"
     )
 
 
@@ -202,8 +234,9 @@ def _all_notes(source: Source, given: str) -> dict[str, tuple[str, ...]]:
         given: the name by which it was opened.
     """
     notes = dict(source.notes)
-    if given == "digits" and source.name != "digits":
-        notes[""] = ("this is the folder digits; scikit-learn's digits are sklearn:digits",)
+    if given in ALIASES and source.name != given:
+        made = "scikit-learn's digits" if given == "digits" else "drawn shapes"
+        notes[""] = (*notes.get("", ()), f"this is the folder {given}; {made} are {ALIASES[given]}")
     for name, split in source.splits.items():
         if split.labels is not None and name != "train":
             present = set(np.unique(split.labels).tolist())
@@ -214,15 +247,15 @@ def _all_notes(source: Source, given: str) -> dict[str, tuple[str, ...]]:
 
 
 def means_folder(name: str) -> bool:
-    """Return whether the name "digits" means a folder.
+    """Return whether a name such as "digits" means a folder.
 
-    It does if a folder of that name holds class folders.
+    It does if a folder of that name holds folders.
 
     Args:
         name: name of a source.
     """
     folder = pathlib.Path(name)
-    return name == "digits" and folder.is_dir() and any(entry.is_dir() for entry in folder.glob("[!.]*"))
+    return name in ALIASES and folder.is_dir() and any(entry.is_dir() for entry in folder.glob("[!.]*"))
 
 
 def _digits() -> Source:
@@ -254,8 +287,17 @@ def _enlarged(images: NDArray[np.uint8]) -> Pixels:
     return np.clip((2 * sums + whole) // (2 * whole), 0, 255).astype("uint8")
 
 
+def _mask_source(name: str, files: MaskFiles) -> Source:
+    """Return a source of image files with masks."""
+    return _file_source(name, files.class_names, files.splits, files.skipped, files.notes)
+
+
 def _file_source(
-    name: str, class_names: tuple[str, ...], splits: dict[str, FileSplit], skipped: tuple[Skipped, ...] = ()
+    name: str,
+    class_names: tuple[str, ...],
+    splits: dict[str, FileSplit],
+    skipped: tuple[Skipped, ...] = (),
+    sentences: tuple[str, ...] = (),
 ) -> Source:
     """Return a source of image files.
 
@@ -264,12 +306,13 @@ def _file_source(
     # Warn before any error, as the files left out may be its cause
     warn_of_skipped(name, skipped, stacklevel=5)
     need_two_classes(name, class_names)
-    notes = {}
+    notes = {"": sentences} if sentences else {}
     if "" in splits:
         train, test = splits[""].named(class_names).divide(TEST_SHARE, SPLIT_SEED)
         splits = {"train": train, "test": test}
+        whole = "the images" if train.labels is None else "each class"
         notes["test"] = (
-            f"the test split is {TEST_SHARE:.0%} of each class, drawn with seed {SPLIT_SEED}, as the source has no "
+            f"the test split is {TEST_SHARE:.0%} of {whole}, drawn with seed {SPLIT_SEED}, as the source has no "
             "splits of its own; the split all is every image",
         )
     return Source(name, class_names, (None, None, 3), splits, skipped=skipped, notes=notes)

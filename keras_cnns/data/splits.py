@@ -214,9 +214,11 @@ class LabeledSplit(Split):
         their split, except at most one image per class.
 
         Raises:
-            SourceError: if a class has a single image.
+            SourceError: if a class has a single image, or there is a single image.
         """
         drawn = self._drawn_by_class(seed)
+        if self.labels is None and self.examples < 2:
+            raise SourceError("two splits need two images, and there is one. Add images.")
         if single := [label for label, indices in drawn.items() if len(indices) < 2]:
             where = ", ".join(self._class_of(label) for label in single[:5]) + (", ..." if single[5:] else "")
             have = "this class has" if len(single) == 1 else f"these {len(single)} classes have"
