@@ -33,6 +33,7 @@ class Request:
         data_dir: folder of tensorflow-datasets.
         download: whether to download a dataset.
         skip_broken: whether to leave out unreadable images.
+        backbone: public name of the network that NETWORK stands on; None: that of the recipe or the paper.
         recipe: name of the recipe, or None.
         epochs: passes over the training images; this and the next seven replace fields of the recipe, None keeps them.
         batch_size: images per step.
@@ -66,6 +67,7 @@ class Request:
     data_dir: str | None
     download: bool
     skip_broken: bool
+    backbone: str | None
     recipe: str | None
     epochs: int | None
     batch_size: int | None
@@ -120,7 +122,7 @@ def run(request: Request) -> None:
     source, broken = _open_source(request, note)
     if recipe is None:
         recipe = _default_recipe(request, name, weights, source, output)
-    recipe = _changed(recipe, request)
+    recipe = _on_backbone(_changed(recipe, request), request.backbone, name)
     note(_first_line(request, name, weights, source, recipe, together))
     with warnings.catch_warnings():
         # Without the file and line that Python prints
@@ -250,6 +252,21 @@ def _changed(recipe: "Recipe", request: Request) -> "Recipe":
     if request.scale_learning_rate and request.batch_size:
         changes["learning_rate"] = recipe.learning_rate * request.batch_size / recipe.batch_size
     return recipe.replace(**{name: value for name, value in changes.items() if value not in (None, ())})
+
+
+def _on_backbone(recipe: "Recipe", backbone: str | None, name: str) -> "Recipe":
+    """Return a recipe whose network stands on a backbone; None: on its own."""
+    import inspect
+
+    from keras_cnns import applications
+    from keras_cnns.applications._registry import canonical_name
+    from keras_cnns.errors import ArgumentError
+
+    if backbone is None:
+        return recipe
+    if "backbone" not in inspect.signature(getattr(applications, name)).parameters:
+        raise ArgumentError(f"{name} stands on no other network; leave out --backbone. Received: backbone={backbone!r}")
+    return recipe.replace(network={**recipe.network, "backbone": canonical_name(backbone)})
 
 
 def _first_line(

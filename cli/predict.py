@@ -115,12 +115,12 @@ def command(**options: Any) -> None:
 def _predict_masks(request: _Request, task: "Task", model: "keras.Model", record: "ModelInfo") -> None:
     """Show the classes of the pixels of images, and write their masks."""
     import numpy as np
-    from keras_cnns.data.masks import colors, write_mask
     from PIL import Image
 
     from keras_cnns import _files
     from keras_cnns._render.masks import overlay
     from keras_cnns.data import read_image
+    from keras_cnns.data.masks import colors, write_mask
     from keras_cnns.evaluation.evaluator import predict_mask
     from keras_cnns.tasks.classifiers import names_of_classes
 
@@ -130,32 +130,34 @@ def _predict_masks(request: _Request, task: "Task", model: "keras.Model", record
     if request.skip_broken:
         paths = _without_broken(paths)
     names = names_of_classes(record.class_names, predictor.model.outputs[0].shape[-1])
-    files = _mask_files(paths, request) if request.output else {}
+    files = _mask_files(paths, request) if request.output else [None] * len(paths)
     predictions = []
-    for path in _output.track(paths, "images") if len(paths) > 1 else paths:
+    pairs = list(zip(paths, files, strict=True))
+    for path, places in _output.track(pairs, "images") if len(pairs) > 1 else pairs:
         image = read_image(path, preprocessing.channels)
         mask = predict_mask(predictor, image, preprocessing)
         shares = np.bincount(mask.ravel(), minlength=len(names)) / mask.size
         best = np.argsort(-shares, kind="stable")[: request.top]
         predictions.append((path, [(names[k], float(shares[k])) for k in best if shares[k]]))
-        if files:
-            write_mask(mask, files[path][0])
-            with _files.writing(files[path][1]) as temporary:
-                Image.fromarray(overlay(image, mask, colors(len(names)))).save(temporary, "PNG")
-    if files:
+        if places:
+            write_mask(mask, places[0])
+            with _files.writing(places[1]) as temporary:
+                Image.fromarray(overlay(image, mask, colors(len(names)), names)).save(temporary, "PNG")
+    if request.output:
         _output.note(f"{request.output}: {_output.counted(len(paths), 'mask')}, and each laid over its image")
     _write(dataclasses.replace(request, output=None), predictions, "pixels")
 
 
-def _mask_files(paths: Sequence[str], request: _Request) -> dict[str, tuple[Path, Path]]:
+def _mask_files(paths: Sequence[str], request: _Request) -> list[tuple[Path, Path] | None]:
     """Return each image's files of mask and overlay, if writable."""
-    folder, taken, files = Path(str(request.output)), collections.Counter(), {}
+    folder, files = Path(str(request.output)), []
+    taken: collections.Counter[str] = collections.Counter()
     for path in paths:
         stem = Path(path).stem
         taken[stem] += 1
         stem += f"-{taken[stem]}" if taken[stem] > 1 else ""
-        files[path] = folder / f"{stem}.png", folder / f"{stem}_overlay.png"
-        for file in files[path]:
+        files.append((folder / f"{stem}.png", folder / f"{stem}_overlay.png"))
+        for file in files[-1]:
             _common.prepare_plot(file, request.force)
     return files
 

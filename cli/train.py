@@ -55,6 +55,14 @@ def _devices(context: click.Context, parameter: click.Parameter, text: str) -> s
     help="Side of the network's input in pixels; by default that of the images or the network.",
 )
 @_options.option(
+    "--backbone",
+    metavar="NAME",
+    shell_complete=_model.complete_network,
+    section="Training",
+    help="Network that FCN, DeepLab and CRF-RNN stand on instead of the paper's, such as NiN or ResNet20 for small "
+    "images.",
+)
+@_options.option(
     "--recipe",
     metavar="NAME",
     section="Training",

@@ -176,7 +176,7 @@ class Progress(keras.callbacks.Callback):
         if in_epoch:
             parts.append(f"step {self._done}" + (f"/{self.steps}" if self.steps else ""))
         parts += [
-            f"{name.replace('val_', 'validation ')} {float(logs[name]):{form}}"
+            f"{name.replace('val_', 'validation ').replace('_', ' ')} {float(logs[name]):{form}}"
             for name, form in self._shown_values
             if name in logs
         ]

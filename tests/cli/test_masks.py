@@ -1,0 +1,91 @@
+"""The commands, with a network that gives each pixel a class."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cnns import data, saving
+from keras_cnns.data.masks import read_mask
+
+NAMES = ("background", "disc", "triangle", "square")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A network without training: bright pixels become discs, dark ones background."""
+    inputs = keras.Input((64, 64, 3))
+    scores = keras.layers.Conv2D(4, 1, name="score")
+    network = keras.Model(inputs, keras.layers.Softmax(dtype="float32", name="predictions")(scores(inputs)))
+    kernel = np.zeros((1, 1, 3, 4), "float32")
+    kernel[..., 1] = 10
+    scores.set_weights([kernel, np.array([0, -15, -50, -50], "float32")])
+    path = tmp_path_factory.mktemp("models") / "bright.keras"
+    info = saving.ModelInfo(NAMES, data.Preprocessing((64, 64)), task="segmentation", data={"source": "shapes"})
+    saving.save_model(network, path, info)
+    return path
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "half.png"
+    pixels = np.zeros((90, 120, 3), "uint8")
+    pixels[:, 60:] = 255
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_masks_are_written_in_the_size_of_the_image(cli, model, image, tmp_path):
+    code, out, err = cli("predict", model, image, image, "--output", tmp_path / "masks")
+    mask = Image.open(tmp_path / "masks" / "half.png")
+    assert mask.mode == "P" and mask.size == (120, 90)
+    expected = np.repeat([[0] * 60 + [1] * 60], 90, axis=0)
+    assert (np.asarray(mask) != expected).mean() < 0.02
+    np.testing.assert_array_equal(np.asarray(mask), read_mask(tmp_path / "masks" / "half.png", 4, (90, 120)))
+    over = np.asarray(Image.open(tmp_path / "masks" / "half_overlay.png"))
+    assert over.shape == (90, 120, 3) and not over[:, :50].any() and np.ptp(over[:, 70:], axis=(0, 1)).max() == 0
+    # A second image of the same name does not replace the first
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
+        *("half-2.png", "half-2_overlay.png", "half.png", "half_overlay.png")
+    ]
+    assert not code and "background" in out and "disc" in out and "2 masks" in err
+
+
+def test_masks_are_not_overwritten_unasked(cli, model, image, tmp_path):
+    assert cli("predict", model, image, "--output", tmp_path / "masks")[0] == 0
+    code, _, err = cli("predict", model, image, "--output", tmp_path / "masks")
+    assert code and "half.png" in err and "--force" in err
+
+
+def test_the_shares_of_the_classes_are_json(cli, model, image):
+    (found,) = json.loads(cli("predict", model, image, "--json")[1])
+    assert [row["class"] for row in found["predictions"]] in (["background", "disc"], ["disc", "background"])
+    assert sum(row["pixels"] for row in found["predictions"]) == pytest.approx(1)
+
+
+def test_masks_are_evaluated(cli, model, tmp_path):
+    options = ("--output", tmp_path / "out", "--plot", tmp_path / "plot.png")
+    code, out, _ = cli("evaluate", model, "--data", "shapes", *options)
+    assert not code and "mean IoU" in out and "409,600 pixels of 100 images" in out
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf8"))
+    assert found["examples"] == 100 and found["iou"]["triangle"] == 0 and found["iou"]["background"] > 0.5
+    assert (tmp_path / "out" / "confusion.png").exists() and not (tmp_path / "out" / "mistakes.png").exists()
+    assert Image.open(tmp_path / "plot.png").height > 600
+
+
+def test_a_classifier_does_not_take_masks(cli, model, tmp_path):
+    for command in (
+        ("evaluate", "nin:digits", "--data", "shapes"),
+        ("evaluate", model, "--data", "digits"),
+        ("train", "LeNet5Modern", "--data", "shapes", "--epochs", 1, "--output", tmp_path / "never"),
+    ):
+        code, _, err = cli(*command)
+        assert code, err
+    assert "must output one map of the image's size" in err and not (tmp_path / "never").exists()
+
+
+def test_a_network_without_a_backbone_refuses_one(cli):
+    code, _, err = cli("train", "NiN", "--backbone", "VGG16", "--data", "digits")
+    assert code and "NiN stands on no other network; leave out --backbone" in err
