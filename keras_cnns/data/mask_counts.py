@@ -1,4 +1,4 @@
-"""Pixels of each class in the masks of a split, for a summary of its source."""
+"""Pixels of each class in the masks of a split."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from keras_cnns.typing import Size
 
 
 class MaskCounts:
-    """Count the classes of masks, and note the masks that cannot be used.
+    """Count the classes of masks, and note unusable masks.
 
     Args:
         split: a split with masks.
