@@ -95,7 +95,8 @@ class _Request:
 def command(**options: Any) -> None:
     """Show classes, counts, sizes, means and problems of a SOURCE.
 
-    SOURCE is digits, FILE.npz, FILE.csv, a folder, or tfds:NAME, as for cnn-train --data.
+    SOURCE is digits, FILE.npz, FILE.csv, a folder, or tfds:NAME, as for cnn-train --data. It may have masks: a folder
+    of images/ and masks/, of PASCAL VOC, a COCO FILE.json, or shapes.
 
     Problems are warnings, except unreadable images: these make the exit code 1.
     """
@@ -119,14 +120,21 @@ def command(**options: Any) -> None:
     else:
         _print_summary(summary)
     if count := len(summary.unreadable):
-        raise _Unreadable(f"{count:,} of the images examined cannot be read. Replace or remove them.")
+        files = "images and masks" if summary.pixels else "images"
+        raise _Unreadable(f"{count:,} of the {files} examined cannot be read. Replace or remove them.")
 
 
 def _print_summary(summary: "Summary") -> None:
     """Print counts and sizes, a table of classes, notes and problems."""
-    splits = list(summary.counts)
-    rows = list(zip(summary.class_names, *(map("{:,}".format, summary.counts[name]) for name in splits), strict=True))
-    columns = [("class", "left"), *((name, "right", 0) for name in splits)]
+    columns: list[tuple[Any, ...]] = [("class", "left")]
+    values = [list(summary.class_names)]
+    for name, counts in summary.counts.items():
+        columns.append((name, "right", 0))
+        values.append([f"{count:,}" for count in counts])
+        if pixels := summary.pixels.get(name):
+            columns.append(("pixels", "right", 0))
+            values.append([f"{count / max(sum(pixels), 1):.2%}" for count in pixels])
+    rows = list(zip(*values, strict=True))
     _output.table("\n".join(_summary_lines(summary)), columns, rows)
     for skipped in summary.skipped:
         _output.echo(f"left out: {skipped}")
@@ -154,8 +162,15 @@ def _summary_lines(summary: "Summary") -> list[str]:
             ", ".join(f"{value:.1f}" for value in channels) for channels in (summary.mean, summary.deviation)
         )
         lines.append(f"training pixels, 0 to 255: mean {mean}; deviation {deviation}")
+    if summary.pixels:
+        shares = (
+            f"{count / max(count + sum(summary.pixels[name]), 1):.2%} of {name}"
+            for name, count in summary.ignored.items()
+        )
+        lines.append(f"pixels to ignore: {', '.join(shares)}")
+        lines.append("of each split: images that show the class, and its share of the pixels that are not ignored")
     for name, counts in summary.counts.items():
-        if sum(counts) != summary.examples[name]:
+        if sum(counts) != summary.examples[name] and name not in summary.pixels:
             lines.append(f"the classes of {name} were counted in {_output.counted(sum(counts), 'image')}")
     return lines
 
@@ -165,7 +180,7 @@ def _draw(source: "Source", path: str, augmentation: str, input_size: int | None
     import numpy as np
 
     from keras_cnns import _render
-    from keras_cnns.data import Preprocessing, make_dataset
+    from keras_cnns.data import Mask, Preprocessing, make_dataset
     from keras_cnns.data.pipeline import reading
 
     height, width, channels = source.image_shape
@@ -175,6 +190,8 @@ def _draw(source: "Source", path: str, augmentation: str, input_size: int | None
     # As in training, images of one size are stretched, and others keep their aspect ratio
     preprocessing = Preprocessing((height, width), channels, shorter_side=None if same_size else height)
     split = source.split("train")
+    if isinstance(split.target, Mask):  # draw the images alone
+        split = type(split)(split.items, np.full(split.examples, -1))
     if split.labels is None:
         split = split.sample(PREVIEWED)
     else:

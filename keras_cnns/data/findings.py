@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from keras_cnns._text import counted
 from keras_cnns.data.duplicates import draw_for_near, in_two_splits, near_duplicates, under_two_labels
 from keras_cnns.data.examined_images import ExaminedImage
+from keras_cnns.data.mask_counts import MaskCounts
 
 FEW = 10  # training images; a class with fewer is too small to learn from
 IMBALANCE = 10  # largest class divided by smallest class, above which classes are imbalanced
@@ -19,7 +20,7 @@ class Finding:
     Attributes:
         kind: one of these:
 
-            - "unreadable": images that cannot be read;
+            - "unreadable": images, or masks, that cannot be read;
             - "damaged": JPEGs whose decoder complains;
             - "duplicate": the same image in two splits;
             - "labels": the same image under two labels;
@@ -44,6 +45,7 @@ def find_faults(
     class_names: Sequence[str],
     complete: bool,
     seed: int,
+    masks: Mapping[str, MaskCounts] | None = None,
 ) -> Iterator[Finding]:
     """Yield the faults of a source, the worst first.
 
@@ -53,12 +55,15 @@ def find_faults(
         class_names: names of the classes.
         complete: whether every image was examined.
         seed: seed of the draw of images that are searched for near duplicates.
+        masks: the examined masks of each split that has masks.
     """
     images = [image for images_of_split in examined.values() for image in images_of_split]
     readable = [image for image in images if image.size]
     yield from _broken_images(images)
+    yield from _broken_masks(masks or {})
     yield from _duplicates(examined, readable, class_names, complete, seed)
-    yield from _class_sizes(counts, class_names)
+    # Classes of pixels are known of the examined images alone, and cannot be repeated one by one
+    yield from _class_sizes(counts, class_names, ", among those examined" if masks and not complete else "", not masks)
     yield from _gray_and_small_images(readable)
 
 
@@ -99,15 +104,32 @@ def _duplicates(
         yield Finding("near", text, pairs)
 
 
-def _class_sizes(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Iterator[Finding]:
-    """Yield the findings "missing", "few" and "imbalance"."""
+def _broken_masks(masks: Mapping[str, MaskCounts]) -> Iterator[Finding]:
+    """Yield the finding "unreadable" of masks."""
+    if faults := {name: fault for counts in masks.values() for name, fault in counts.faults.items()}:
+        first = next(iter(faults.values()))
+        text = f"{counted(len(faults), 'mask')} cannot be used, the first: {first}"
+        yield Finding("unreadable", text, tuple(faults))
+
+
+def _class_sizes(
+    counts: Mapping[str, Sequence[int]], class_names: Sequence[str], among: str, balance: bool
+) -> Iterator[Finding]:
+    """Yield the findings "missing", "few" and "imbalance".
+
+    Args:
+        counts: images of each class, for each split.
+        class_names: names of the classes.
+        among: end of a sentence that says in which images they were counted.
+        balance: whether classes of very different size are a fault that can be mended.
+    """
     for split, counts_of_split in counts.items():
         if missing := tuple(name for name, count in zip(class_names, counts_of_split, strict=True) if not count):
-            yield Finding("missing", f"{split} has no image of {_listed(missing)}", missing)
+            yield Finding("missing", f"{split} has no image of {_listed(missing)}{among}", missing)
     training = {name: count for name, count in zip(class_names, counts["train"], strict=True) if count}
     if few := tuple(name for name, count in training.items() if count < FEW):
-        yield Finding("few", f"fewer than {FEW} training images: {_listed(few)}", few)
-    if not training:
+        yield Finding("few", f"fewer than {FEW} training images: {_listed(few)}{among}", few)
+    if not training or not balance:
         return
     largest, smallest = max(training, key=training.__getitem__), min(training, key=training.__getitem__)
     if training[largest] > IMBALANCE * training[smallest]:

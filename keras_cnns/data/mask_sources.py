@@ -283,7 +283,7 @@ def _file_split(pairs: Sequence[tuple[str, str]], target: Mask) -> FileSplit:
 
 
 def _lines(file: Path) -> list[str]:
-    """Return the lines of a text file, without empty ones at its end."""
+    """Return a text file's lines, without empty ones at its end."""
     try:
         text = pathlib.Path(file).read_text("utf-8-sig")
     except UnicodeDecodeError:

@@ -13,8 +13,10 @@ from keras_cnns.data.examined_images import ExaminedImage, examine
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.findings import Finding, find_faults
 from keras_cnns.data.image_listing import Skipped
+from keras_cnns.data.mask_counts import MaskCounts
 from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import ArraySplit
+from keras_cnns.data.targets import Mask
 from keras_cnns.errors import ArgumentError
 from keras_cnns.typing import Labels, Size
 
@@ -38,7 +40,8 @@ class Summary:
         examples: number of images of each split.
         examined: number of images of each split that were opened.
         counts: for each split, images of each class in the order of the names. For a tensorflow-datasets split too
-            large to be read, only the examined images are counted.
+            large to be read, only the examined images are counted. With masks, they are the examined images that show
+            each class.
         sizes: (height, width) in pixels of the "smallest", the "median" and the "largest" image by area.
         modes: number of images with each mode, by Pillow's names ("L", "RGB", "RGBA", "CMYK", "I;16", ...).
         mean: mean of each channel of the training images, in pixel units; each image has the same weight.
@@ -46,6 +49,8 @@ class Summary:
         findings: faults of the source.
         skipped: `Skipped` files of the source, which are in no split.
         notes: sentences on how its splits were made.
+        pixels: for each split with masks, pixels of each class in the examined masks. Empty without masks.
+        ignored: for each such split, pixels that are to be ignored.
     """
 
     source: str
@@ -60,10 +65,12 @@ class Summary:
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    pixels: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    ignored: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """Names of the images that cannot be read."""
+        """Names of the images and masks that cannot be read."""
         return tuple(name for finding in self.findings if finding.kind == "unreadable" for name in finding.names)
 
     def to_json(self) -> dict[str, Any]:
@@ -113,9 +120,18 @@ def summarize(
     examined: dict[str, list[ExaminedImage]] = {}
     counts: dict[str, tuple[int, ...]] = {}
     moments: list[Moments] = []
+    masks: dict[str, MaskCounts] = {}
+    classes = len(source.class_names)
     for name, split in splits.items():
-        examined[name], moments_of_split = _examine_split(split, name, source.image_shape[2], sample, seed, progress)
-        counts[name] = _class_counts(split, examined[name], len(source.class_names), sample)
+        if isinstance(split.target, Mask) and not isinstance(split, TfdsSplit):
+            masks[name] = MaskCounts(split)
+        examined[name], moments_of_split = _examine_split(
+            split, name, source.image_shape[2], sample, seed, progress, masks.get(name)
+        )
+        if name in masks:
+            counts[name] = masks[name].images(classes)
+        else:
+            counts[name] = _class_counts(split, examined[name], classes, sample)
         moments += moments_of_split
     examples = {name: split.examples for name, split in splits.items()}
     examined_counts = {name: len(images) for name, images in examined.items()}
@@ -132,25 +148,36 @@ def summarize(
         modes=dict(collections.Counter(image.mode for image in readable).most_common()),
         mean=mean,
         deviation=deviation,
-        findings=tuple(find_faults(examined, counts, source.class_names, complete, seed)),
+        findings=tuple(find_faults(examined, counts, source.class_names, complete, seed, masks)),
         skipped=source.skipped,
         notes=tuple(sentence for sentences in source.notes.values() for sentence in sentences),
+        pixels={name: counted.pixels(classes) for name, counted in masks.items()},
+        ignored={name: counted.ignored for name, counted in masks.items()},
     )
 
 
 def _examine_split(
-    split: PlainSplit, name: str, channels: int, sample: int | None, seed: int, progress: Progress | None
+    split: PlainSplit,
+    name: str,
+    channels: int,
+    sample: int | None,
+    seed: int,
+    progress: Progress | None,
+    masks: MaskCounts | None,
 ) -> tuple[list[ExaminedImage], list[Moments]]:
     """Return the examined images of a split, and moments of training images.
 
-    Images that cannot be read have no moments.
+    Images that cannot be read have no moments. The masks of the images are counted in `masks`.
     """
     chosen = _chosen(split, sample, seed)
     steps = progress(chosen, name) if progress else chosen
     images, moments = [], []
-    for image_name, label, content in _contents(split, name, steps, len(chosen)):
+    contents = _contents(split, name, steps, len(chosen))
+    for place, (image_name, label, content) in zip(chosen.tolist(), contents, strict=True):
         image, pixels = examine(image_name, label, content, channels)
         images.append(image)
+        if masks is not None:
+            masks.add(place, image.size)
         if name == "train" and pixels is not None:
             moments.append((pixels.mean(0, dtype="float64"), np.square(pixels, dtype="float64").mean(0)))
     return images, moments

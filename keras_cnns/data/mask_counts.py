@@ -1,0 +1,66 @@
+"""Pixels of each class in the masks of a split."""
+
+import numpy as np
+
+from keras_cnns.data.file_split import FileSplit
+from keras_cnns.data.masks import IGNORED, label_counts, read_mask
+from keras_cnns.data.splits import ArraySplit
+from keras_cnns.data.targets import Mask
+from keras_cnns.errors import SourceError
+from keras_cnns.typing import Size
+
+
+class MaskCounts:
+    """Count the classes of masks, and note unusable masks.
+
+    Args:
+        split: a split with masks.
+
+    Attributes:
+        faults: error of each mask that cannot be used, by the mask's name.
+    """
+
+    def __init__(self, split: ArraySplit | FileSplit):
+        assert isinstance(split.target, Mask)
+        self._masks, self._target = split.targets, split.target
+        self._pixels, self._images = np.zeros(IGNORED + 1, "int64"), np.zeros(IGNORED + 1, "int64")
+        self.faults: dict[str, SourceError] = {}
+
+    def add(self, place: int, size: Size | None) -> None:
+        """Count the pixels of a mask.
+
+        Args:
+            place: index of the mask in its split.
+            size: (height, width) of its image; None if it is not known.
+        """
+        mask = self._masks[place]
+        if isinstance(mask, str):
+            try:
+                mask = read_mask(mask, self._target.count, size, self._target.ignore)
+            except SourceError as error:
+                self.faults[mask] = error
+                return
+        counts = label_counts(mask)
+        self._pixels += counts
+        self._images += counts > 0
+
+    def pixels(self, classes: int) -> tuple[int, ...]:
+        """Return the number of pixels of each class.
+
+        Args:
+            classes: number of classes.
+        """
+        return tuple(self._pixels[:classes].tolist())
+
+    def images(self, classes: int) -> tuple[int, ...]:
+        """Return the number of masks in which each class occurs.
+
+        Args:
+            classes: number of classes.
+        """
+        return tuple(self._images[:classes].tolist())
+
+    @property
+    def ignored(self) -> int:
+        """Number of pixels to ignore."""
+        return int(self._pixels[IGNORED])
