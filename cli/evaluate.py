@@ -295,7 +295,7 @@ def _measure(request: _Request, loaded: _Loaded) -> _Measured:
     import numpy as np
 
     from keras_cnns.evaluation import robustness
-    from keras_cnns.evaluation.evaluator import predict_batches
+    from keras_cnns.evaluation._streams import predict_batches
 
     def track(batches: Iterable) -> Iterable:
         return _output.track(batches, "images")

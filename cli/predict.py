@@ -121,7 +121,7 @@ def _predict_masks(request: _Request, task: "Task", model: "keras.Model", record
     from keras_cnns._render.masks import overlay
     from keras_cnns.data import read_image
     from keras_cnns.data.masks import colors, write_mask
-    from keras_cnns.evaluation.evaluator import predict_mask
+    from keras_cnns.evaluation.mask_files import predict_mask
     from keras_cnns.tasks.classifiers import names_of_classes
 
     predictor = _model.predictor(task, model, record.class_names, request.model)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from keras_cnns.data.file_split import FileSplit
-from keras_cnns.data.masks import IGNORED, label_counts, read_mask
+from keras_cnns.data.masks import label_counts, read_mask
 from keras_cnns.data.splits import ArraySplit
-from keras_cnns.data.targets import Mask
+from keras_cnns.data.targets import IGNORE, Mask
 from keras_cnns.errors import SourceError
 from keras_cnns.typing import Size
 
@@ -23,7 +23,7 @@ class MaskCounts:
     def __init__(self, split: ArraySplit | FileSplit):
         assert isinstance(split.target, Mask)
         self._masks, self._target = split.targets, split.target
-        self._pixels, self._images = np.zeros(IGNORED + 1, "int64"), np.zeros(IGNORED + 1, "int64")
+        self._pixels, self._images = np.zeros(IGNORE + 1, "int64"), np.zeros(IGNORE + 1, "int64")
         self.faults: dict[str, SourceError] = {}
 
     def add(self, place: int, size: Size | None) -> None:
@@ -63,4 +63,4 @@ class MaskCounts:
     @property
     def ignored(self) -> int:
         """Number of pixels to ignore."""
-        return int(self._pixels[IGNORED])
+        return int(self._pixels[IGNORE])

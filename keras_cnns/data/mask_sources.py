@@ -15,10 +15,10 @@ from keras_cnns.data.coco import read_annotations
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.folders import ORDER_FILE, split_folders, visible_folders
 from keras_cnns.data.image_listing import NESTED_IN_FLAT, Listing, Skipped
-from keras_cnns.data.masks import IGNORED, MOST_CLASSES, label_counts, read_mask
+from keras_cnns.data.masks import MOST_CLASSES, label_counts, read_mask
 from keras_cnns.data.shapes import Shapes, make_shapes
 from keras_cnns.data.splits import ArraySplit
-from keras_cnns.data.targets import Mask
+from keras_cnns.data.targets import IGNORE, Mask
 from keras_cnns.errors import SourceError
 from keras_cnns.typing import Path
 
@@ -304,13 +304,13 @@ def _classes(
     files = [file for name in NAME_FILES if os.path.isfile(file := os.path.join(path, name))]
     if files[1:]:
         raise SourceError(f"{path}: has {' and '.join(NAME_FILES)}, which both name the classes. Remove one.")
-    names, ignore = _named_classes(files[0]) if files else (known, IGNORED)
+    names, ignore = _named_classes(files[0]) if files else (known, IGNORE)
     counts = _sampled_counts(masks, None if names is None else len(names), ignore)
-    present = set(np.flatnonzero(counts).tolist()) - {IGNORED}
+    present = set(np.flatnonzero(counts).tolist()) - {IGNORE}
     if names is None:
         if present <= {0}:
             raise SourceError(
-                f"{path}: its masks have no label but {' and '.join(map(str, np.flatnonzero(counts)))}, and {IGNORED} "
+                f"{path}: its masks have no label but {' and '.join(map(str, np.flatnonzero(counts)))}, and {IGNORE} "
                 "marks pixels to ignore. Number the classes from 0, as 0 and 1."
             )
         names = tuple(f"class {label}" for label in range(max(present) + 1))
@@ -318,10 +318,10 @@ def _classes(
         note = f"the classes are numbered up to the largest label in {sampled} masks; {ORDER_FILE} may name them"
         return names, Mask(len(names)), (note,)
     notes = []
-    if ignore != IGNORED:
+    if ignore != IGNORE:
         notes.append(f"the label {ignore}, {_lines(files[0])[-1]}, is ignored")
     if present <= {0}:
-        notes.append(f"the masks that were read have only {names[0]}, and {IGNORED}, which marks pixels to ignore")
+        notes.append(f"the masks that were read have only {names[0]}, and {IGNORE}, which marks pixels to ignore")
     return names, Mask(len(names), ignore), tuple(notes)
 
 
@@ -332,7 +332,7 @@ def _named_classes(file: Path) -> tuple[tuple[str, ...], int]:
         raise SourceError(f"{file}: line {names.index('') + 1} is empty, and line k names class k - 1. Name the class.")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise SourceError(f"{file}: names {repeated[0]} twice. Give each class its own name.")
-    ignore = IGNORED
+    ignore = IGNORE
     if names and names[-1].strip("_").casefold() in IGNORED_NAMES:
         ignore = len(names) - 1
         names = names[:-1]

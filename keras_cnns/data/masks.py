@@ -8,10 +8,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_cnns import _files
 from keras_cnns.data import coco
+from keras_cnns.data.targets import IGNORE
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.typing import Path, Size
 
-IGNORED = 255  # label of pixels that count for nothing
 MOST_CLASSES = 255  # as the label 255 is taken
 # Formats, by Pillow's names, that keep class numbers as they are. (Programs that write GIF number colors anew.)
 LOSSLESS = ("BMP", "PNG", "PPM", "TIFF", "TGA")
@@ -22,7 +22,7 @@ _STRETCHED = {"L;2": 85, "L;4": 17, "L;2I": 85, "L;4I": 17}
 
 
 def read_mask(
-    path: Path, classes: int | None = None, size: Size | None = None, ignore: int = IGNORED
+    path: Path, classes: int | None = None, size: Size | None = None, ignore: int = IGNORE
 ) -> NDArray[np.uint8]:
     """Return the class of each pixel in a mask.
 
@@ -60,8 +60,8 @@ def read_mask(
         raise SourceError(
             f"{path}: is a mask of {mask_width}x{mask_height} pixels, and its image has {width}x{height}. {cure}."
         )
-    if ignore != IGNORED:
-        mask = np.where(mask == ignore, np.uint8(IGNORED), mask)
+    if ignore != IGNORE:
+        mask = np.where(mask == ignore, np.uint8(IGNORE), mask)
     if classes is not None:
         _check_labels(path, mask, classes)
     return mask
@@ -69,12 +69,12 @@ def read_mask(
 
 def _check_labels(path: Path, mask: NDArray[np.uint8], classes: int) -> None:
     """Raise SourceError if a label is that of no class."""
-    if classes > IGNORED or not (wrong := (mask >= classes) & (mask != IGNORED)).any():
+    if classes > IGNORE or not (wrong := (mask >= classes) & (mask != IGNORE)).any():
         return
     row, column = np.argwhere(wrong)[0]
     raise SourceError(
         f"{path}: has the label {mask[row, column]} at row {row}, column {column}, and there are {classes} classes, "
-        f"0 to {classes - 1}. Correct the label, name all classes, or write {IGNORED} for pixels to ignore."
+        f"0 to {classes - 1}. Correct the label, name all classes, or write {IGNORE} for pixels to ignore."
     )
 
 
@@ -95,10 +95,10 @@ def _read_file(path: Path) -> NDArray[np.uint8]:
     except Exception as error:  # each decoder has its own exceptions
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SourceError(f"{path}: cannot be read as a mask ({reason}). Replace it.") from None
-    if labels.dtype != np.uint8 and (labels.min() < 0 or labels.max() > IGNORED):
+    if labels.dtype != np.uint8 and (labels.min() < 0 or labels.max() > IGNORE):
         wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
         raise SourceError(
-            f"{path}: has the label {wrong}, and labels are from 0 to {IGNORED}. Give the classes smaller numbers."
+            f"{path}: has the label {wrong}, and labels are from 0 to {IGNORE}. Give the classes smaller numbers."
         )
     return labels.astype("uint8") // np.uint8(stretched)
 
@@ -156,9 +156,9 @@ def write_mask(mask: ArrayLike, path: Path) -> None:
     """
     labels = np.asarray(mask)
     fits = labels.ndim == 2 and labels.size and labels.dtype.kind in "biu"
-    if not fits or labels.min() < 0 or labels.max() > IGNORED:
+    if not fits or labels.min() < 0 or labels.max() > IGNORE:
         raise ArgumentError(
-            f"`mask` must be an array (height, width) of whole numbers from 0 to {IGNORED}. "
+            f"`mask` must be an array (height, width) of whole numbers from 0 to {IGNORE}. "
             f"Received: shape={labels.shape}, dtype={labels.dtype}"
         )
     if not os.fspath(path).lower().endswith(".png"):
@@ -255,4 +255,4 @@ def label_counts(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     Returns:
         int64 array (256,).
     """
-    return np.bincount(mask.ravel(), minlength=IGNORED + 1)
+    return np.bincount(mask.ravel(), minlength=IGNORE + 1)

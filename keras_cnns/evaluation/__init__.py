@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from keras_cnns.evaluation.dense import dense_model as dense_model
     from keras_cnns.evaluation.evaluator import evaluate as evaluate
     from keras_cnns.evaluation.evaluator import predict_images as predict_images
-    from keras_cnns.evaluation.evaluator import predict_masks as predict_masks
     from keras_cnns.evaluation.evaluator import predict_split as predict_split
+    from keras_cnns.evaluation.mask_files import predict_masks as predict_masks
     from keras_cnns.evaluation.metrics import score as score
     from keras_cnns.evaluation.plots import draw_mistakes as draw_mistakes
     from keras_cnns.evaluation.plots import draw_predictions as draw_predictions
@@ -40,7 +40,7 @@ __all__, __getattr__, __dir__ = lazy(
         "evaluate": "evaluator",
         "grid": "protocols",
         "predict_images": "evaluator",
-        "predict_masks": "evaluator",
+        "predict_masks": "mask_files",
         "predict_split": "evaluator",
         "robustness": "corruption",
         "score": "metrics",

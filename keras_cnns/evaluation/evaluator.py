@@ -2,25 +2,20 @@
 
 # TensorFlow is imported inside the functions, with keras_cnns.data.pipeline, once it is needed
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from keras_cnns import _models
 from keras_cnns.data.preprocessing import Preprocessing
-from keras_cnns.data.targets import Mask
 from keras_cnns.errors import ArgumentError
-from keras_cnns.evaluation._views import own_size_dataset, views_dataset, whole_dataset
-from keras_cnns.evaluation.dense import dense_model
-from keras_cnns.evaluation.protocols import Protocol, find_protocol, shorter_sides
+from keras_cnns.evaluation._streams import predict_batches
+from keras_cnns.evaluation.protocols import Protocol
 from keras_cnns.tasks import classifiers
-from keras_cnns.tasks.class_metric import check_examples
 from keras_cnns.tasks.registry import task_for
-from keras_cnns.tasks.task import Predictor, Result
+from keras_cnns.tasks.task import Result
 from keras_cnns.typing import Labels, Path, Probabilities, Progress
 
 if TYPE_CHECKING:
@@ -28,9 +23,6 @@ if TYPE_CHECKING:
 
 Models: TypeAlias = keras.Model | Sequence[keras.Model]
 Records: TypeAlias = Preprocessing | Sequence[Preprocessing]
-Stream: TypeAlias = Iterator[tuple[Any, Any]]  # predictions and targets of one batch after the other
-
-TOGETHER = 256  # images in a batch of averaged predictions
 
 
 def evaluate(
@@ -167,161 +159,6 @@ def _records(model: Models, preprocessing: Records) -> list[Preprocessing]:
     return records
 
 
-def predict_batches(
-    predictors: Sequence[Predictor],
-    split: "Split",
-    records: Sequence[Preprocessing],
-    *,
-    protocol: str | Protocol = "center",
-    scales: Sequence[int] | None = None,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-) -> Stream:
-    """Yield the predictions and targets of a split, batch by batch.
-
-    The predictions of several models, views and scales are averaged. Memory does not grow with the number of images.
-
-    Args:
-        predictors: one or several, of the task of the split's targets.
-        split: `Split` of a source.
-        records: `Preprocessing` of each.
-        protocol: as in `evaluate`.
-        scales: as in `evaluate`.
-        batch_size: as in `evaluate`.
-        progress: as in `evaluate`.
-
-    Raises:
-        ArgumentError: as `evaluate`.
-        SourceError: if an image cannot be read.
-    """
-    from keras_cnns.data.pipeline import reading
-
-    check_examples(split.examples)
-    protocol, task = find_protocol(protocol), task_for(split.target)
-    if not (task.averages_views or (protocol.is_center and scales is None and len(predictors) == 1)):
-        raise ArgumentError(
-            "the predictions for such images cannot be averaged: measure one model, in its one view. "
-            f"Received: protocol={protocol.name!r}, scales={scales}, {len(predictors)} models"
-        )
-    streams: list[Stream] = []
-    for predictor, record in zip(predictors, records, strict=True):
-        # Only the first shows its progress, as all of them go through the images together
-        shown = progress if progress and not streams else iter
-        streams += _streams(predictor, split, record, protocol, scales, batch_size, shown)
-    with reading(split):
-        yield from _averaged(streams)
-
-
-def _averaged(streams: list[Stream]) -> Stream:
-    """Yield the mean predictions of several streams over the same images.
-
-    Their batches may have different sizes.
-    """
-    if len(streams) == 1:
-        yield from streams[0]
-        return
-    by_image = (itertools.chain.from_iterable(zip(*batch, strict=True) for batch in stream) for stream in streams)
-    images = zip(*by_image, strict=True)
-    while together := list(itertools.islice(images, TOGETHER)):
-        predictions = sum(np.stack([one[k][0] for one in together]) / len(streams) for k in range(len(streams)))
-        yield np.asarray(predictions, "float32"), np.stack([one[0][1] for one in together])
-
-
-def _streams(
-    predictor: Predictor,
-    split: "Split",
-    preprocessing: Preprocessing,
-    protocol: Protocol,
-    scales: Sequence[int] | None,
-    batch_size: int | None,
-    progress: Progress,
-) -> list[Stream]:
-    """Return the streams whose mean is a model's predictions."""
-    from keras_cnns.data.pipeline import make_dataset
-
-    batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
-    sides = shorter_sides(protocol, preprocessing.size, preprocessing.shorter_side, scales)
-    if split.target.at_own_size:
-        return [_own_size_stream(predictor, split, preprocessing, batch_size, progress)]
-    if protocol.dense:
-        return _whole_streams(predictor.model, split, preprocessing, protocol, sides, batch_size, progress)
-    if sides == [None]:
-        return [_predicted(make_dataset(split, preprocessing, batch_size), predictor, progress)]
-    views = protocol.views(len(sides))
-    batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
-
-    def mean_over_views(images):
-        of_views = np.concatenate([predictor(images[k : k + batch_size]) for k in range(0, len(images), batch_size)])
-        return of_views.reshape(-1, views, *of_views.shape[1:]).mean(1)
-
-    return [_predicted(batches, mean_over_views, progress)]
-
-
-def _own_size_stream(
-    predictor: Predictor, split: "Split", preprocessing: Preprocessing, batch_size: int, progress: Progress
-) -> Stream:
-    """Yield one image's map and mask after the other, in its size."""
-    _need_whole_images(preprocessing)
-    maps_at_once = max(1, batch_size // predictor.model.outputs[0].shape[-1])
-    images = iter(progress(own_size_dataset(split, preprocessing)))
-    while together := list(itertools.islice(images, maps_at_once)):
-        small = predictor(np.stack([image for image, _ in together]))
-        for probabilities, (_, mask) in zip(small, together, strict=True):
-            yield [_stretched(probabilities, mask.shape)], [np.asarray(mask)]
-
-
-def _stretched(probabilities: Any, size: Sequence[int]) -> NDArray[np.float32]:
-    """Return a map in the size of its stretched image."""
-    import tensorflow as tf
-
-    return tf.image.resize(probabilities, size).numpy()
-
-
-def _need_whole_images(preprocessing):
-    """Raise ArgumentError for a preprocessing that cuts off parts of images."""
-    if preprocessing.shorter_side is not None:
-        raise ArgumentError(
-            "each pixel of an image counts, and this preprocessing crops images; use one with shorter_side=None. "
-            f"Received: shorter_side={preprocessing.shorter_side}"
-        )
-
-
-def _whole_streams(
-    model: keras.Model,
-    split: "Split",
-    preprocessing: Preprocessing,
-    protocol: Protocol,
-    sides: list[Any],
-    batch_size: int,
-    progress: Progress,
-) -> list[Stream]:
-    """Return a stream of predictions for whole images per scale."""
-    if preprocessing.arrays():
-        raise ArgumentError(
-            f"{model.name}: its preprocessing was fitted pixel by pixel, for images of one size, so that it cannot "
-            f"take whole images; choose a protocol with crops. Received: protocol={protocol.name!r}"
-        )
-    dense = dense_model(model)
-
-    def mean_over_maps(images):
-        views = [images, images[:, :, ::-1]] if protocol.mirror else [images]
-        maps = (np.asarray(dense.predict_on_batch(view), "float32") for view in views)
-        return np.mean([classifiers.softmax(logits.mean((1, 2))) for logits in maps], axis=0)
-
-    def at(side, shown):
-        area = (side / min(preprocessing.size)) ** 2
-        batches = whole_dataset(split, preprocessing, side, max(1, int(batch_size / area / 2)))
-        return _predicted(batches, mean_over_maps, shown)
-
-    return [at(side, iter if place else progress) for place, side in enumerate(sides)]
-
-
-def _predicted(batches: Any, predict: Callable[[Any], Any], progress: Progress) -> Stream:
-    """Yield what a function predicts for each batch, and its targets."""
-    for images, targets in progress(batches):
-        yield predict(np.asarray(images)), np.asarray(targets)
-
-
 def predict_images(
     model: keras.Model,
     paths: Sequence[Path],
@@ -367,61 +204,3 @@ def predict_images(
     if not np.isfinite(probabilities).all():
         raise ArgumentError(f"{model.name} outputs NaN or infinite values; train it again.")
     return probabilities
-
-
-def predict_masks(
-    model: keras.Model, paths: Iterable[Path], preprocessing: Preprocessing, *, class_names: Sequence[str] = ()
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the class of each pixel of image files.
-
-    Args:
-        model: model from images to maps of scores, (batch, height, width, classes).
-        paths: paths of the files, of any size and format.
-        preprocessing: `Preprocessing` that the model was trained with, which must show whole images.
-        class_names: names of the classes, () if unknown.
-
-    Yields:
-        uint8 (height, width), in the size of each image.
-
-    Raises:
-        ArgumentError: if the model does not score pixels, or not these classes, or outputs NaN or infinite values.
-        SourceError: naming the file that cannot be read.
-
-    Examples:
-        >>> import keras
-        >>> from keras_cnns import data, evaluation
-        >>> network = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3, padding="same")])
-        >>> keras.utils.save_img("shapes.png", data.make_shapes(1, size=80).images[0])
-        >>> masks = evaluation.predict_masks(network, ["shapes.png"], data.Preprocessing((32, 32)))
-        >>> next(masks).shape
-        (80, 80)
-    """
-    from keras_cnns.data.image_files import read_image
-
-    _need_whole_images(preprocessing)
-    predictor = task_for(Mask()).predictor(model, class_names)
-    for path in paths:
-        yield predict_mask(predictor, read_image(path, preprocessing.channels), preprocessing)
-
-
-def predict_mask(predictor: Predictor, image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return the class of each pixel of an image.
-
-    Args:
-        predictor: of a model that scores pixels.
-        image: uint8 (height, width, channels).
-        preprocessing: `Preprocessing` that the model was trained with.
-
-    Returns:
-        uint8 (height, width).
-
-    Raises:
-        ArgumentError: if the model outputs NaN or infinite values.
-    """
-    from keras_cnns.data.image_reader import prepare
-
-    pixels = np.asarray(prepare(image, preprocessing), "float32")[None]
-    (probabilities,) = predictor(preprocessing.normalize(pixels))
-    if not np.isfinite(probabilities).all():
-        raise ArgumentError(f"{predictor.model.name} outputs NaN or infinite values; train it again.")
-    return _stretched(probabilities, image.shape[:2]).argmax(-1).astype("uint8")

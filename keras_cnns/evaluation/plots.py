@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from keras_cnns import _models, _render, typing
 from keras_cnns.data.preprocessing import Preprocessing
-from keras_cnns.evaluation.evaluator import predict_mask
+from keras_cnns.evaluation.mask_files import predict_mask
 from keras_cnns.tasks import classifiers
 from keras_cnns.tasks.registry import task_for
 from keras_cnns.tasks.task import Result
