@@ -255,7 +255,7 @@ def _changed(recipe: "Recipe", request: Request) -> "Recipe":
 
 
 def _on_backbone(recipe: "Recipe", backbone: str | None, name: str) -> "Recipe":
-    """Return a recipe whose network stands on a backbone, if one is named."""
+    """Return a recipe whose network stands on a backbone."""
     import inspect
 
     from keras_cnns import applications

@@ -3,9 +3,9 @@
 import numpy as np
 
 from keras_cnns.data.file_split import FileSplit
-from keras_cnns.data.masks import label_counts, read_mask
+from keras_cnns.data.masks import IGNORE, label_counts, read_mask
 from keras_cnns.data.splits import ArraySplit
-from keras_cnns.data.targets import IGNORE, Mask
+from keras_cnns.data.targets import Mask
 from keras_cnns.errors import SourceError
 from keras_cnns.typing import Size
 

@@ -15,10 +15,10 @@ from keras_cnns.data.coco import read_annotations
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.folders import ORDER_FILE, split_folders, visible_folders
 from keras_cnns.data.image_listing import NESTED_IN_FLAT, Listing, Skipped
-from keras_cnns.data.masks import MOST_CLASSES, label_counts, read_mask
+from keras_cnns.data.masks import IGNORE, MOST_CLASSES, label_counts, read_mask
 from keras_cnns.data.shapes import Shapes, make_shapes
 from keras_cnns.data.splits import ArraySplit
-from keras_cnns.data.targets import IGNORE, Mask
+from keras_cnns.data.targets import Mask
 from keras_cnns.errors import SourceError
 from keras_cnns.typing import Path
 

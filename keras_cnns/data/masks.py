@@ -8,10 +8,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_cnns import _files
 from keras_cnns.data import coco
-from keras_cnns.data.targets import IGNORE
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.typing import Path, Size
 
+IGNORE = 255  # label of pixels whose class is not known
 MOST_CLASSES = 255  # as the label 255 is taken
 # Formats, by Pillow's names, that keep class numbers as they are. (Programs that write GIF number colors anew.)
 LOSSLESS = ("BMP", "PNG", "PPM", "TIFF", "TGA")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_cnns.data.masks import IGNORE, read_mask
 from keras_cnns.data.views import View
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.typing import Labels
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from keras_cnns.data.augment import Augment
 
 Change: TypeAlias = Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]
-
-
-IGNORE = 255  # in masks: the class of this pixel is not known
 
 
 class Target(abc.ABC):
@@ -203,8 +201,6 @@ class Mask(Target):
             return target
 
         def read(path, size):
-            from keras_cnns.data.masks import read_mask
-
             try:
                 return read_mask(path.decode(), self.count, tuple(size.tolist()) if size.all() else None, self.ignore)
             except SourceError as error:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_cnns import typing
-from keras_cnns.data.targets import IGNORE
+from keras_cnns.data.masks import IGNORE
 from keras_cnns.errors import ArtifactError, VerificationError
 from keras_cnns.export._prepared import Prepared
 from keras_cnns.export.formats import LOGITS, TOLERANCE

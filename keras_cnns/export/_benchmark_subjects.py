@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from keras_cnns import _custom, _models, saving, typing
+from keras_cnns.data.masks import IGNORE
 from keras_cnns.data.preprocessing import Preprocessing
-from keras_cnns.data.targets import IGNORE
 from keras_cnns.errors import ArgumentError, ArtifactError
 from keras_cnns.export import _keras_runner, _runner, inspection
 from keras_cnns.export._keras_runner import KERAS

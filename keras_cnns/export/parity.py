@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_cnns.data.targets import IGNORE
+from keras_cnns.data.masks import IGNORE
 from keras_cnns.errors import ArtifactError
 from keras_cnns.export.formats import (
     ENOUGH_IMAGES,

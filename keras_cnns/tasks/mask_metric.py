@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_cnns import _files, _render, typing
-from keras_cnns.data.targets import IGNORE
+from keras_cnns.data.masks import IGNORE
 from keras_cnns.errors import ArgumentError
 from keras_cnns.tasks.class_metric import check_examples
 from keras_cnns.tasks.task import Column, Metric, Result, Table

@@ -10,7 +10,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_cnns import _models
-from keras_cnns.data.targets import IGNORE, Mask
+from keras_cnns.data.masks import IGNORE
+from keras_cnns.data.targets import Mask
 from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
 from keras_cnns.tasks import classifiers
