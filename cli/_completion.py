@@ -52,8 +52,8 @@ def models(incomplete: str) -> list[CompletionItem]:
 
 
 def sources(incomplete: str) -> list[CompletionItem]:
-    """Return "digits" if it matches, or else any file or folder."""
-    return (_starting_with(["digits"], incomplete) if incomplete else []) or _any_file(incomplete)
+    """Return "digits" or "shapes" if one matches, or else any path."""
+    return (_starting_with(["digits", "shapes"], incomplete) if incomplete else []) or _any_file(incomplete)
 
 
 def _any_file(incomplete: str) -> list[CompletionItem]:

@@ -1,4 +1,4 @@
-"""cnn-evaluate: how well models classify a split of images."""
+"""cnn-evaluate: how well models classify the images of a split, or their pixels."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -117,7 +117,7 @@ def _scales(context: click.Context, parameter: click.Parameter, text: str | None
     metavar="SOURCE",
     shell_complete=_model.complete_source,
     section="Data",
-    help="Images: digits, FILE.npz, FILE.csv, a folder, or tfds:NAME.",
+    help="Images: digits, FILE.npz, FILE.csv, a folder, or tfds:NAME; with masks also shapes and COCO FILE.json.",
 )
 @_options.option(
     "--split",
@@ -174,7 +174,8 @@ def _scales(context: click.Context, parameter: click.Parameter, text: str | None
 def command(**options: Any) -> None:
     """Measure accuracy, loss and calibration of MODEL on images.
 
-    MODEL is a .keras file, or NAME:WEIGHTS such as nin:digits. A table shows recall, precision and F1 of each class.
+    MODEL is a .keras file, or NAME:WEIGHTS such as nin:digits. A table shows recall, precision and F1 of each class;
+    for a model that gives each pixel a class, its intersection over union.
 
     The probabilities of several models are averaged.
     """

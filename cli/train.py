@@ -30,7 +30,8 @@ def _devices(context: click.Context, parameter: click.Parameter, text: str) -> s
     metavar="SOURCE",
     shell_complete=_model.complete_source,
     section="Data",
-    help="Images: digits, FILE.npz, FILE.csv, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME.",
+    help="Images: digits, FILE.npz, FILE.csv, a folder DIR/train/CLASS/* (or DIR/CLASS/*), or tfds:NAME. With masks: "
+    "shapes, a folder DIR/images and DIR/masks, PASCAL VOC, or a COCO FILE.json.",
 )
 @_options.data_dir_option
 @_options.download_option
