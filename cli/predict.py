@@ -22,7 +22,6 @@ CHUNK = 256  # images read at a time, so that a folder of any size fits into mem
 EXAMPLES = (
     "cnn-predict nin:digits digit.png",
     "cnn-predict runs/digits/model.keras photos/ --csv --output table.csv",
-    "cnn-predict runs/streets/model.keras photos/ --output masks/",
 )
 
 Prediction = tuple[str, list[tuple[str, float]]]  # path of an image; its classes and probabilities, best first
