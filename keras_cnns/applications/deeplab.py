@@ -147,9 +147,11 @@ def DeepLabASPP(
 ) -> keras.Model:
     """Build DeepLab with atrous spatial pyramid pooling (Chen et al. 2016).
 
-    This is version 2. The maps of a backbone are scored by four convolutions of different dilation, whose scores are added. It is one
-    builder for ResNet101 (44,048,532 trainable parameters) and VGG16 (37,877,652), as nothing but the backbone and the
-    depth of the four branches differs. There is no `include_top` and no `pooling`, as the maps are the result.
+    This is version 2. The maps of a backbone are scored by four convolutions of different dilation, whose scores are
+    added. One builder has both ResNet101 (44,048,532 trainable parameters) and VGG16 (37,877,652), as nothing but the
+    backbone and the depth of the four branches differs. There is no `include_top` and no `pooling`, as the maps are the
+    result.
+
     Images are padded, scores enlarged and cut back as in `DeepLabLargeFOV`.
 
     Layers: pad, those of the backbone, fc1_c0 to fc1_c3 (with VGGs each has fc6_c0, drop6_c0, fc7_c0 and drop7_c0

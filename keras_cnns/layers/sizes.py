@@ -64,7 +64,9 @@ class PadToMultiple(keras.layers.Layer):
 
     def _missing(self, side):
         """Return how many zeros a side needs."""
-        return (self.remainder - side) % self.multiple
+        # (remainder - side) % multiple, of positive numbers: ONNX's remainder of negative ones has another sign
+        most = self.multiple - 1
+        return most - (side - self.remainder + most) % self.multiple
 
     def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         batch, *sides, channels = input_shape
