@@ -32,7 +32,7 @@ from keras_cnns.applications._blocks import classify
 from keras_cnns.applications._loading import load_weights
 from keras_cnns.applications._residual import UnitOptions, residual_maps
 from keras_cnns.errors import ArgumentError
-from keras_cnns.layers import AlignedUpSampling2D, CropLike, PadToMultiple
+from keras_cnns.layers import BilinearUpSampling2D, CropLike, PadToMultiple
 from keras_cnns.typing import Path
 
 # VGG's blocks in DeepLab (config/DeepLab-LargeFOV/test.prototxt): stride of the 3x3 pool; conv5 has a dilation of 2
@@ -259,10 +259,7 @@ def _build(
         size, distance = (1, 1) if file == "vgg" else (3, rate)
         scores.append(_conv(y, settings.classes, size, distance, f"{last}{suffix}", gaussian))
     x = layers.Add(name=last)(scores) if len(scores) > 1 else scores[0]
-    if ALIGNED[file]:
-        x = AlignedUpSampling2D(stride, name=f"{last}_interp")(x)
-    else:
-        x = layers.UpSampling2D(stride, interpolation="bilinear", name=f"{last}_interp")(x)
+    x = BilinearUpSampling2D(stride, align_corners=ALIGNED[file], name=f"{last}_interp")(x)
     x = CropLike(name="score")([x, inputs])
 
     outputs = classify(x, arguments.classifier_activation)

@@ -34,7 +34,7 @@ from keras_cnns.applications._backbones import (
 from keras_cnns.applications._blocks import classify
 from keras_cnns.applications._loading import load_weights
 from keras_cnns.errors import ArgumentError
-from keras_cnns.layers import BilinearKernel, CropLike, PadToMultiple, ceil_pooling
+from keras_cnns.layers import BilinearKernel, BilinearUpSampling2D, CropLike, PadToMultiple, ceil_pooling
 from keras_cnns.typing import Path
 
 Upsampling: TypeAlias = Literal["transposed", "resize"]
@@ -444,7 +444,7 @@ def enlarge(
     if factor == 1:
         return x
     if settings.options.get("upsampling") == "resize":
-        return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
+        return BilinearUpSampling2D(factor, name=name)(x)
     return layers.Conv2DTranspose(
         settings.classes,
         reference.kernel_size if reference and factor > 2 else 2 * factor,

@@ -117,6 +117,16 @@ def test_every_size_comes_back(name):
         assert model(np.ones((2, height, width, 3), "float32")).shape == (2, height, width, 3)
 
 
+@pytest.mark.parametrize("options", [{}, {"upsampling": "resize"}], ids=str)
+def test_images_of_any_size_are_predicted_compiled(options):
+    """Keras's layer for resizing fails there, if sizes are unknown."""
+    model = build("FCN8s", (None, None, 3), backbone="LeNet5Modern", **options)
+    randomize(model)
+    for height, width in ((13, 10), (8, 16)):
+        x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype("float32")
+        np.testing.assert_allclose(model.predict(x, verbose=0), run(model, x), rtol=1e-4, atol=1e-5)
+
+
 QUICK_BACKBONES = ("LeNet5", "LeNet5Modern", "NiNImageNet", "ResNet20")
 
 
@@ -382,6 +392,7 @@ def test_the_list_of_networks_can_be_limited_to_a_task():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")  # of tf2onnx
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 def test_files_of_other_runtimes_compute_the_same_for_images_of_any_size(upsampling, tmp_path):
     """Padding and cutting are part of the file, with the size of the image as a variable."""
