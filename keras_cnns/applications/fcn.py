@@ -205,8 +205,9 @@ def FCN8s(
     authors do.
 
     The paper trains in stages, each from the one before: FCN-32s, FCN-16s, FCN-8s. `weights="fcn16s.keras"` fills all
-    layers that both networks have; the layers that only the finer one has start at zero or bilinear. An FCN-32s starts
-    from a classifier, `backbone_weights="imagenet"`.
+    layers that both networks have; the layers that only the finer one has start at zero or bilinear. So a finer network
+    starts with the scores of the coarser one, up to the interpolation, which has one more step. An FCN-32s starts from
+    a classifier, `backbone_weights="imagenet"`.
 
     Args:
         weights: None (random), or a .keras, .weights.h5 or .safetensors file of this network or of a coarser one.
