@@ -249,15 +249,11 @@ def _build(
 
     scores = []
     for suffix, rate in branches.items():
-        y = x
         if file == "vgg":
-            y = _conv(y, channels, kernel_size, rate, f"fc6{suffix}", initializers, activation="relu")
-            y = layers.Dropout(dropout, name=f"drop6{suffix}")(y)
-            y = _conv(y, channels, 1, 1, f"fc7{suffix}", initializers, activation="relu")
-            y = layers.Dropout(dropout, name=f"drop7{suffix}")(y)
-        gaussian = {**initializers, "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
-        size, distance = (1, 1) if file == "vgg" else (3, rate)
-        scores.append(_conv(y, settings.classes, size, distance, f"{last}{suffix}", gaussian))
+            y = _dense_as_convolutions(x, suffix, kernel_size, rate, channels, dropout, initializers)
+            scores.append(_score(y, settings.classes, 1, 1, f"{last}{suffix}", initializers))
+        else:
+            scores.append(_score(x, settings.classes, 3, rate, f"{last}{suffix}", initializers))
     x = layers.Add(name=last)(scores) if len(scores) > 1 else scores[0]
     x = BilinearUpSampling2D(stride, align_corners=ALIGNED[file], name=f"{last}_interp")(x)
     x = CropLike(name="score")([x, inputs])
@@ -303,29 +299,48 @@ def _maps(
     return backbone.body(x, dropout, initializers).output
 
 
-def _conv(
+def _dense_as_convolutions(
     x: keras.KerasTensor,
-    channels: int,
+    suffix: str,
     kernel_size: int,
     rate: int,
-    name: str,
+    channels: int,
+    dropout: float,
     initializers: Mapping[str, Any],
-    activation: str | None = None,
 ) -> keras.KerasTensor:
-    """Return a dilated convolution that keeps the size of its maps.
+    """Return the maps of fc7, after fc6 with a dilated kernel.
 
     Args:
         x: feature maps (batch, height, width, channels).
-        channels: of the result.
+        suffix: end of the names of the branch's layers.
+        kernel_size: side of fc6's kernel.
+        rate: distance of its positions.
+        channels: of fc6 and fc7.
+        dropout: share of fc6's and fc7's outputs to drop while training.
+        initializers: `kernel_initializer` and `bias_initializer`.
+    """
+    relu = {"padding": "same", "activation": "relu", **initializers}
+    x = layers.Conv2D(channels, kernel_size, dilation_rate=rate, name=f"fc6{suffix}", **relu)(x)
+    x = layers.Dropout(dropout, name=f"drop6{suffix}")(x)
+    x = layers.Conv2D(channels, 1, name=f"fc7{suffix}", **relu)(x)
+    return layers.Dropout(dropout, name=f"drop7{suffix}")(x)
+
+
+def _score(
+    x: keras.KerasTensor, classes: int, kernel_size: int, rate: int, name: str, initializers: Mapping[str, Any]
+) -> keras.KerasTensor:
+    """Return the scores of maps, by a convolution whose weights start small.
+
+    Args:
+        x: feature maps (batch, height, width, channels).
+        classes: number of classes.
         kernel_size: side of the kernel.
         rate: distance of its positions.
         name: name of the layer.
-        initializers: `kernel_initializer` and `bias_initializer`.
-        activation: activation of the layer.
+        initializers: `bias_initializer` is used.
     """
-    return layers.Conv2D(
-        channels, kernel_size, padding="same", dilation_rate=rate, activation=activation, name=name, **initializers
-    )(x)
+    gaussian = {**initializers, "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
+    return layers.Conv2D(classes, kernel_size, padding="same", dilation_rate=rate, name=name, **gaussian)(x)
 
 
 def _branch_weights(
