@@ -18,6 +18,12 @@ SLOW = """
     analysis.deconvnet.draw_projections
     analysis.snapshots.FeatureSnapshots
     applications.alexnet.AlexNet
+    applications.crf_rnn.CRFasRNN
+    applications.deeplab.DeepLabASPP
+    applications.deeplab.DeepLabLargeFOV
+    applications.fcn.FCN16s
+    applications.fcn.FCN32s
+    applications.fcn.FCN8s
     applications.googlenet.GoogLeNet
     applications.inception_v2.InceptionV2
     applications.inception_v3.InceptionV3

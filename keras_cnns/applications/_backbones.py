@@ -134,8 +134,8 @@ class Backbone:
     def trained_weights(self, channels: int) -> dict[str, list[np.ndarray]]:
         """Return its weights by layer name.
 
-        Those of fc6 and fc7 are kernels of convolutions. The classifier is built for it, and released again. Its last
-        layer is left out. Without `weights` the result is empty.
+        Those of fc6 and fc7 are kernels of convolutions; fc8 is left out. The classifier is built for it, and released
+        again. Without `weights` the result is empty.
 
         Args:
             channels: of the images.

@@ -31,6 +31,10 @@ DECIDING = (
     "beta",
     "divide_alpha",
     "epsilon",
+    "dilation_rate",
+    "factor",
+    "align_corners",
+    "offset",
 )
 # Layers that may differ from the file's: the caller chooses how maps are pooled without top. `_is_compared` adds the
 # input layer, whose name is a number, and the last activation.

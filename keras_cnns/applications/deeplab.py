@@ -32,7 +32,7 @@ from keras_cnns.applications._blocks import classify
 from keras_cnns.applications._loading import load_weights
 from keras_cnns.applications._residual import UnitOptions, residual_maps
 from keras_cnns.errors import ArgumentError
-from keras_cnns.layers import AlignedUpSampling2D, CropLike, PadToMultiple
+from keras_cnns.layers import BilinearUpSampling2D, CropLike, PadToMultiple
 from keras_cnns.typing import Path
 
 # VGG's blocks in DeepLab (config/DeepLab-LargeFOV/test.prototxt): stride of the 3x3 pool; conv5 has a dilation of 2
@@ -148,9 +148,11 @@ def DeepLabASPP(
     """Build DeepLab with atrous spatial pyramid pooling (Chen et al. 2016).
 
     This is version 2. The maps of a backbone are scored by four convolutions of different dilation, whose scores are
-    added. It is one builder for ResNet101 (44,048,532 trainable parameters) and VGG16 (37,877,652), as nothing but the
+    added. One builder has both ResNet101 (44,048,532 trainable parameters) and VGG16 (37,877,652), as nothing but the
     backbone and the depth of the four branches differs. There is no `include_top` and no `pooling`, as the maps are the
-    result. Images are padded, scores enlarged and cut back as in `DeepLabLargeFOV`.
+    result.
+
+    Images are padded, scores enlarged and cut back as in `DeepLabLargeFOV`.
 
     Layers: pad, those of the backbone, fc1_c0 to fc1_c3 (with VGGs each has fc6_c0, drop6_c0, fc7_c0 and drop7_c0
     before it), fc1, fc1_interp, score, predictions.
@@ -247,20 +249,13 @@ def _build(
 
     scores = []
     for suffix, rate in branches.items():
-        y = x
         if file == "vgg":
-            y = _conv(y, channels, kernel_size, rate, f"fc6{suffix}", initializers, activation="relu")
-            y = layers.Dropout(dropout, name=f"drop6{suffix}")(y)
-            y = _conv(y, channels, 1, 1, f"fc7{suffix}", initializers, activation="relu")
-            y = layers.Dropout(dropout, name=f"drop7{suffix}")(y)
-        gaussian = {**initializers, "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
-        size, distance = (1, 1) if file == "vgg" else (3, rate)
-        scores.append(_conv(y, settings.classes, size, distance, f"{last}{suffix}", gaussian))
+            y = _dense_as_convolutions(x, suffix, kernel_size, rate, channels, dropout, initializers)
+            scores.append(_score(y, settings.classes, 1, 1, f"{last}{suffix}", initializers))
+        else:
+            scores.append(_score(x, settings.classes, 3, rate, f"{last}{suffix}", initializers))
     x = layers.Add(name=last)(scores) if len(scores) > 1 else scores[0]
-    if ALIGNED[file]:
-        x = AlignedUpSampling2D(stride, name=f"{last}_interp")(x)
-    else:
-        x = layers.UpSampling2D(stride, interpolation="bilinear", name=f"{last}_interp")(x)
+    x = BilinearUpSampling2D(stride, align_corners=ALIGNED[file], name=f"{last}_interp")(x)
     x = CropLike(name="score")([x, inputs])
 
     outputs = classify(x, arguments.classifier_activation)
@@ -304,29 +299,48 @@ def _maps(
     return backbone.body(x, dropout, initializers).output
 
 
-def _conv(
+def _dense_as_convolutions(
     x: keras.KerasTensor,
-    channels: int,
+    suffix: str,
     kernel_size: int,
     rate: int,
-    name: str,
+    channels: int,
+    dropout: float,
     initializers: Mapping[str, Any],
-    activation: str | None = None,
 ) -> keras.KerasTensor:
-    """Return a dilated convolution that keeps the size of its maps.
+    """Return the maps of fc7, after fc6 with a dilated kernel.
 
     Args:
         x: feature maps (batch, height, width, channels).
-        channels: of the result.
+        suffix: end of the names of the branch's layers.
+        kernel_size: side of fc6's kernel.
+        rate: distance of its positions.
+        channels: of fc6 and fc7.
+        dropout: share of fc6's and fc7's outputs to drop while training.
+        initializers: `kernel_initializer` and `bias_initializer`.
+    """
+    relu = {"padding": "same", "activation": "relu", **initializers}
+    x = layers.Conv2D(channels, kernel_size, dilation_rate=rate, name=f"fc6{suffix}", **relu)(x)
+    x = layers.Dropout(dropout, name=f"drop6{suffix}")(x)
+    x = layers.Conv2D(channels, 1, name=f"fc7{suffix}", **relu)(x)
+    return layers.Dropout(dropout, name=f"drop7{suffix}")(x)
+
+
+def _score(
+    x: keras.KerasTensor, classes: int, kernel_size: int, rate: int, name: str, initializers: Mapping[str, Any]
+) -> keras.KerasTensor:
+    """Return the scores of maps, by a convolution whose weights start small.
+
+    Args:
+        x: feature maps (batch, height, width, channels).
+        classes: number of classes.
         kernel_size: side of the kernel.
         rate: distance of its positions.
         name: name of the layer.
-        initializers: `kernel_initializer` and `bias_initializer`.
-        activation: activation of the layer.
+        initializers: `bias_initializer` is used.
     """
-    return layers.Conv2D(
-        channels, kernel_size, padding="same", dilation_rate=rate, activation=activation, name=name, **initializers
-    )(x)
+    gaussian = {**initializers, "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
+    return layers.Conv2D(classes, kernel_size, padding="same", dilation_rate=rate, name=name, **gaussian)(x)
 
 
 def _branch_weights(

@@ -34,7 +34,7 @@ from keras_cnns.applications._backbones import (
 from keras_cnns.applications._blocks import classify
 from keras_cnns.applications._loading import load_weights
 from keras_cnns.errors import ArgumentError
-from keras_cnns.layers import BilinearKernel, CropLike, PadToMultiple, ceil_pooling
+from keras_cnns.layers import BilinearKernel, BilinearUpSampling2D, CropLike, PadToMultiple, ceil_pooling
 from keras_cnns.typing import Path
 
 Upsampling: TypeAlias = Literal["transposed", "resize"]
@@ -205,8 +205,9 @@ def FCN8s(
     authors do.
 
     The paper trains in stages, each from the one before: FCN-32s, FCN-16s, FCN-8s. `weights="fcn16s.keras"` fills all
-    layers that both networks have; the layers that only the finer one has start at zero or bilinear. An FCN-32s starts
-    from a classifier, `backbone_weights="imagenet"`.
+    layers that both networks have; the layers that only the finer one has start at zero or bilinear. So a finer network
+    starts with the scores of the coarser one, up to the interpolation, which has one more step. An FCN-32s starts from
+    a classifier, `backbone_weights="imagenet"`.
 
     Args:
         weights: None (random), or a .keras, .weights.h5 or .safetensors file of this network or of a coarser one.
@@ -444,7 +445,7 @@ def enlarge(
     if factor == 1:
         return x
     if settings.options.get("upsampling") == "resize":
-        return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
+        return BilinearUpSampling2D(factor, name=name)(x)
     return layers.Conv2DTranspose(
         settings.classes,
         reference.kernel_size if reference and factor > 2 else 2 * factor,

@@ -12,12 +12,12 @@ with _quiet.starting():
     from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
     from keras_cnns.layers.normalization import BatchNormalization
     from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
-    from keras_cnns.layers.sizes import AlignedUpSampling2D, BilinearKernel, CropLike, PadToMultiple
+    from keras_cnns.layers.sizes import BilinearKernel, BilinearUpSampling2D, CropLike, PadToMultiple
 
 __all__ = [
-    "AlignedUpSampling2D",
     "BatchNormalization",
     "BilinearKernel",
+    "BilinearUpSampling2D",
     "CeilAveragePooling2D",
     "CeilMaxPooling2D",
     "ConnectionTableConv2D",

@@ -64,7 +64,9 @@ class PadToMultiple(keras.layers.Layer):
 
     def _missing(self, side):
         """Return how many zeros a side needs."""
-        return (self.remainder - side) % self.multiple
+        # (remainder - side) % multiple, of positive numbers: ONNX's remainder of negative ones has another sign
+        most = self.multiple - 1
+        return most - (side - self.remainder + most) % self.multiple
 
     def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         batch, *sides, channels = input_shape
@@ -146,22 +148,24 @@ class CropLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")
-class AlignedUpSampling2D(keras.layers.Layer):
-    """Enlarge maps by bilinear interpolation with aligned corners.
+class BilinearUpSampling2D(keras.layers.Layer):
+    """Enlarge maps by bilinear interpolation, without weights.
 
-    The first and the last position stay where they are, and `factor - 1` are added between two positions. Keras's
-    `UpSampling2D` instead takes positions for squares and keeps their outer edges where they are. DeepLab's Caffe layer
-    Interp does this.
+    Keras's `UpSampling2D` does not run on maps of unknown size with TensorFlow, and has no aligned corners.
 
     Args:
-        factor: distance of the given positions in the result.
+        factor: how many times to enlarge.
+        align_corners: False takes positions for squares and keeps their outer edges where they are, as Keras does. True
+            keeps the first and the last position where they are and adds `factor - 1` between two, as Caffe's layer
+            Interp does for DeepLab.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: (batch, height, width, channels), any float dtype; height and width may be unknown.
 
     Returns:
-        (batch, (height - 1) * factor + 1, (width - 1) * factor + 1, channels), same dtype.
+        (batch, height * factor, width * factor, channels) or, with aligned corners, (batch, (height - 1) * factor + 1,
+        (width - 1) * factor + 1, channels), same dtype.
 
     Raises:
         ValueError: if `factor` is not positive.
@@ -169,42 +173,52 @@ class AlignedUpSampling2D(keras.layers.Layer):
     Examples:
         >>> import keras
         >>> from keras_cnns import layers
-        >>> layers.AlignedUpSampling2D(8)(keras.Input((41, 41, 21))).shape
+        >>> layers.BilinearUpSampling2D(8, align_corners=True)(keras.Input((41, 41, 21))).shape
         (None, 321, 321, 21)
     """
 
-    def __init__(self, factor: int, **kwargs: Any):
+    def __init__(self, factor: int, align_corners: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.factor = int(plain(factor))
+        self.factor, self.align_corners = int(plain(factor)), bool(align_corners)
         if self.factor < 1:
             raise ValueError(f"`factor` must be positive. Received: factor={factor}")
 
     def call(self, inputs: Tensor) -> Tensor:
         """Enlarge `inputs`."""
-        batch, height, width, channels = ops.shape(inputs)
-        first, last = inputs[:, :-1], inputs[:, -1:]
-        x = ops.reshape(self._between(first, inputs[:, 1:], 2), (batch, (height - 1) * self.factor, width, channels))
-        x = ops.concatenate([x, last], axis=1)
-        height = (height - 1) * self.factor + 1
-        first, last = x[:, :, :-1], x[:, :, -1:]
-        x = ops.reshape(self._between(first, x[:, :, 1:], 3), (batch, height, (width - 1) * self.factor, channels))
-        return ops.concatenate([x, last], axis=2)
+        return self._along(self._along(inputs, axis=1), axis=2)
 
-    def _between(self, first, second, axis):
-        """Return interpolated positions from the first to before the second."""
-        step = (second - first) / self.factor
-        return ops.stack([first + k * step for k in range(self.factor)], axis=axis)
+    def _along(self, x, axis):
+        """Enlarge along rows (axis 1) or columns (axis 2)."""
+
+        def part(start, stop):
+            return x[:, start:stop] if axis == 1 else x[:, :, start:stop]
+
+        if self.align_corners:
+            here, before, after = part(None, -1), None, part(1, None)
+            shares = [k / self.factor for k in range(self.factor)]
+        else:
+            here = x
+            before = ops.concatenate([part(None, 1), part(None, -1)], axis)
+            after = ops.concatenate([part(1, None), part(-1, None)], axis)
+            shares = [(k + 0.5) / self.factor - 0.5 for k in range(self.factor)]
+        # A share below zero is one of the position before
+        moved = [here + abs(share) * ((after if share >= 0 else before) - here) for share in shares]
+        shape = list(ops.shape(x))
+        shape[axis] = (shape[axis] - 1 if self.align_corners else shape[axis]) * self.factor
+        enlarged = ops.reshape(ops.stack(moved, axis=axis + 1), shape)
+        return ops.concatenate([enlarged, part(-1, None)], axis) if self.align_corners else enlarged
 
     def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         batch, *sides, channels = input_shape
-        return (batch, *(None if side is None else (side - 1) * self.factor + 1 for side in sides), channels)
+        last = int(self.align_corners)
+        return (batch, *(None if side is None else (side - last) * self.factor + last for side in sides), channels)
 
     def compute_cost(self, input_shape: TensorShape) -> Cost:
         """Return zeros; only kernels and pools have a cost."""
         return {"macs": 0, "connections": 0}
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
+        return {**super().get_config(), "factor": self.factor, "align_corners": self.align_corners}
 
 
 @keras.saving.register_keras_serializable(package="keras_cnns")

@@ -117,6 +117,16 @@ def test_every_size_comes_back(name):
         assert model(np.ones((2, height, width, 3), "float32")).shape == (2, height, width, 3)
 
 
+@pytest.mark.parametrize("options", [{}, {"upsampling": "resize"}], ids=str)
+def test_images_of_any_size_are_predicted_compiled(options):
+    """Keras's layer for resizing fails there, if sizes are unknown."""
+    model = build("FCN8s", (None, None, 3), backbone="LeNet5Modern", **options)
+    randomize(model)
+    for height, width in ((13, 10), (8, 16)):
+        x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype("float32")
+        np.testing.assert_allclose(model.predict(x, verbose=0), run(model, x), rtol=1e-4, atol=1e-5)
+
+
 QUICK_BACKBONES = ("LeNet5", "LeNet5Modern", "NiNImageNet", "ResNet20")
 
 
@@ -329,7 +339,9 @@ def test_dense_layers_of_a_file_become_convolutions(tmp_path):
             keras.ops.conv(y, model.get_layer(name).kernel, padding="valid") + model.get_layer(name).bias
         )
     assert y.shape == (1, 1, 1, 4096)
-    np.testing.assert_allclose(np.ravel(y), np.ravel(x), atol=1e-5)
+    np.testing.assert_allclose(np.ravel(y), np.ravel(x), rtol=1e-4, atol=1e-4)
+    kernel, _ = classifier.get_layer("fc6").get_weights()
+    np.testing.assert_array_equal(np.reshape(model.get_layer("fc6").kernel, kernel.shape), kernel)
     np.testing.assert_array_equal(model.get_layer("conv4").kernel, classifier.get_layer("conv4").kernel)
     small = applications.CaffeNet(classes=3, input_shape=(100, 100, 3), kernel_initializer="zeros")
     save_model(
@@ -378,6 +390,36 @@ def test_the_list_of_networks_can_be_limited_to_a_task():
     assert sorted(sum(tasks, [])) == applications.list_models() and set(NETWORKS) <= set(tasks[1])
     with pytest.raises(ValueError, match="`task` must be None or one of 'classification', 'segmentation'"):
         applications.list_models("detection of cats")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")  # of tf2onnx
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_files_of_other_runtimes_compute_the_same_for_images_of_any_size(upsampling, tmp_path):
+    """Padding and cutting are part of the file, with the size of the image as a variable."""
+    import onnxruntime
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = build("FCN8s", (None, None, 3), upsampling=upsampling)
+    randomize(model)
+    x = np.random.default_rng(0).normal(size=(1, 50, 41, 3)).astype("float32")
+    expected = run(model, x)
+    model.export(tmp_path / "saved", verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    interpreter = Interpreter(model_content=converter.convert())
+    place = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(place, x.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(place, x)
+    interpreter.invoke()
+    lite = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (onnx,) = session.run(None, {session.get_inputs()[0].name: x})
+    for ours in (lite, onnx):
+        np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
 
 
 JAX = """

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cnns.layers import AlignedUpSampling2D, BilinearKernel, CropLike, PadToMultiple
+from keras_cnns.layers import BilinearKernel, BilinearUpSampling2D, CropLike, PadToMultiple
 
 
 def sized(shape):
@@ -60,7 +60,7 @@ def test_saved_layers_compute_the_same(tmp_path):
     inputs = keras.Input((None, None, 2))
     x = PadToMultiple(np.int64(8), 1, name="pad")(inputs)
     x = keras.layers.Conv2DTranspose(2, 4, 2, use_bias=False, kernel_initializer=BilinearKernel())(x)
-    x = AlignedUpSampling2D(np.int64(2), name="enlarge")(x)
+    x = BilinearUpSampling2D(np.int64(2), np.bool_(True), name="enlarge")(x)
     model = keras.Model(inputs, CropLike(np.int64(3), name="crop")([x, inputs]))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -70,7 +70,7 @@ def test_saved_layers_compute_the_same(tmp_path):
     np.testing.assert_array_equal(rebuilt.predict(pixels, verbose=0), model.predict(pixels, verbose=0))
     assert again.get_layer("pad").get_config()["remainder"] == 1 and again.get_layer("crop").offset == 3
     with pytest.raises(ValueError, match="`factor` must be positive"):
-        AlignedUpSampling2D(0)
+        BilinearUpSampling2D(0)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 15, 16, 63, 64])
@@ -103,19 +103,33 @@ def test_a_bilinear_kernel_between_different_channels_is_an_error():
         BilinearKernel()((4, 4, 2, 3))
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("factor", [1, 2, 3, 8])
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 4), (6, 5)])
-def test_aligned_upsampling_equals_tensorflows_resize_with_aligned_corners(factor, height, width):
+def test_upsampling_equals_tensorflows_resize(factor, height, width, align_corners):
     import tensorflow as tf
 
     x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype("float32")
-    size = ((height - 1) * factor + 1, (width - 1) * factor + 1)
-    expected = tf.compat.v1.image.resize_bilinear(x, size, align_corners=True)
+    size = tuple((side - 1) * factor + 1 if align_corners else side * factor for side in (height, width))
+    if align_corners:
+        expected = tf.compat.v1.image.resize_bilinear(x, size, align_corners=True)
+    else:
+        expected = tf.image.resize(x, size)
     for shape in ((height, width, 3), (None, None, 3)):
         inputs = keras.Input(shape)
-        model = keras.Model(inputs, AlignedUpSampling2D(factor)(inputs))
+        model = keras.Model(inputs, BilinearUpSampling2D(factor, align_corners)(inputs))
         assert None in shape or model.output_shape == (None, *size, 3)
         np.testing.assert_allclose(model(x), expected, atol=1e-5)
+
+
+def test_upsampling_of_an_unknown_size_is_compiled():
+    """Keras's layer is not, with TensorFlow."""
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
+    inputs = keras.Input((None, None, 3))
+    both = [BilinearUpSampling2D(2, align)(inputs) for align in (False, True)]
+    ours, aligned = keras.Model(inputs, both).predict(x, verbose=0)
+    np.testing.assert_allclose(ours, keras.layers.UpSampling2D(2, interpolation="bilinear")(x), atol=1e-6)
+    np.testing.assert_allclose(aligned[:, ::2, ::2], x, atol=1e-6)
 
 
 def test_the_layers_cost_nothing():
