@@ -1,4 +1,4 @@
-"""cnn-evaluate: how well models classify the images of a split, or their pixels."""
+"""cnn-evaluate: how well models classify images, or their pixels."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence

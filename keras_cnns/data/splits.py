@@ -315,6 +315,10 @@ class ArraySplit(LabeledSplit):
                 f"belong into a folder. Received: {received}"
             )
         super().__init__(items, labels, target)
+        if target.at_own_size and self.targets.ndim > 1 and self.targets.shape[1:3] != items.shape[1:3]:
+            raise ArgumentError(
+                f"masks must have the size of their images, {items.shape[1:3]}. Received: shape={self.targets.shape}"
+            )
 
     def shuffler(self) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
         """Return a function from seed to shuffled dataset, as `Split.shuffler`.

@@ -118,6 +118,11 @@ def test_pixels_that_come_in_from_outside_are_ignored():
     assert set(np.unique(moved)) == {5, 255}
 
 
+def test_masks_of_another_size_are_refused():
+    with pytest.raises(ArgumentError, match=r"masks must have the size of their images, \(8, 9\)"):
+        data.ArraySplit(np.zeros((4, 8, 9, 3), "uint8"), np.zeros((4, 9, 8), "uint8"), data.Mask())
+
+
 def test_what_masks_cannot_follow_is_refused():
     split = data.ArraySplit(*blocks(4, 48, 48)[:1], blocks(4, 48, 48)[1], data.Mask())
     for augmentation, reason in (
