@@ -29,6 +29,7 @@ BENCHMARKS = (
     "exports",
     "startup",
     "dense_crf",
+    "masks",
 )
 HEAD = """\
 # How fast on what
