@@ -73,7 +73,7 @@ class Source:
     @property
     def target(self) -> Target:
         """What kind of target the images have."""
-        return next(iter(self.splits.values())).target
+        return next((split.target for split in self.splits.values()), Split.target)
 
     def split(self, name: str) -> Split:
         """Return a split by name.

@@ -110,7 +110,7 @@ def test_train_takes_a_folder_of_photographs(cli, flowers, tmp_path):
     "arguments, code, parts",
     [
         (("NiM", "--data", "digits"), 2, ["there is no such network", "Did you mean 'NiN'?"]),
-        (("fcn8s", "--data", "digits"), 2, ["FCN8s is a network for segmentation", "train it with model.fit"]),
+        (("fcn8s", "--backbone", "NiN", "--data", "digits"), 2, ["must output one vector per image"]),
         (("NiN", "--data", "digist"), 2, ["Did you mean 'digits'?"]),
         (("NiN", "--data", "digits", "--recipe", "nin-cifar"), 2, ["Did you mean 'nin-cifar10'?"]),
         (("NiNImageNet", "--data", "digits", "--recipe", "nin-digits"), 2, ["is for NiN"]),

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from keras_cnns import _files, _models
+from keras_cnns import _files
 from keras_cnns.errors import ArgumentError, ArtifactError, OutputError, OutputExistsError, VerificationError
 from keras_cnns.export import (
     FORMATS,
@@ -29,6 +29,7 @@ from keras_cnns.export import (
 )
 from keras_cnns.export.parity import Bounds, Reference, compare
 from keras_cnns.saving import ModelInfo
+from keras_cnns.tasks import classifiers
 
 
 @pytest.fixture(scope="module")
@@ -452,6 +453,6 @@ def test_equal_exports_are_equal_tflite_files(digits_model, tmp_path):
 
 def test_logits_must_give_the_probabilities(digits_model, tmp_path, monkeypatch):
     model, record = digits_model
-    monkeypatch.setattr(_models, "without_softmax", lambda model: model)
+    monkeypatch.setattr(classifiers, "without_softmax", lambda model: model)
     with pytest.raises(VerificationError, match="logits that were taken out of the model do not give its prob"):
         export_model(model, tmp_path, ["onnx"], Options(logits=True), info=record)
