@@ -24,6 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from keras_cnns import data, evaluation
 from keras_cnns.data.file_split import FileSplit
@@ -34,10 +35,12 @@ IMAGES, BATCH, SIZE, CLASSES, SIDE = 192, 16, (224, 224), 21, 500
 def write_images(folder: Path, count: int, size: tuple[int, int]) -> tuple[list[str], list[str]]:
     """Write JPEGs and masks of one size, and return their paths."""
     random, paths, masks = np.random.default_rng(0), [], []
+    photographs = [Image.fromarray(image) for image in load_sample_images().images]
     for k in range(count):
-        coarse = random.integers(0, 256, (size[0] // 20, size[1] // 20, 3)).astype("uint8")
+        photograph, part = photographs[k % 2], random.uniform(0.8, 1)
+        width, height = (round(part * side) for side in photograph.size)
         paths.append(str(folder / f"{k}.jpg"))
-        Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC).save(paths[-1], quality=90)
+        photograph.crop((0, 0, width, height)).resize(size[::-1]).save(paths[-1], quality=90)
         blocks = random.integers(0, CLASSES, (size[0] // 50, size[1] // 50)).astype("uint8")
         masks.append(str(folder / f"{k}.png"))
         Image.fromarray(blocks).resize(size[::-1], Image.Resampling.NEAREST).save(masks[-1])
