@@ -209,14 +209,8 @@ def of_pixels(recipe):
     return recipe in recipes.segmentation.SEGMENTATION
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        pytest.param(recipe, marks=[] if recipe is recipes.DEEPLAB_LARGEFOV_VOC else [pytest.mark.slow])
-        for recipe in recipes.segmentation.SEGMENTATION
-    ],
-    ids=lambda r: r.name,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", recipes.segmentation.SEGMENTATION, ids=lambda r: r.name)
 def test_recipes_for_masks_lower_the_loss(recipe):
     """On a small backbone that is not trained, at one of two rates: the papers' are for trained networks."""
     from keras_cnns import applications, tasks

@@ -64,6 +64,7 @@ class Killed(BaseException):
     """End a run without saving anything."""
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_very_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "SHARE", 1e9)
     monkeypatch.setitem(_callbacks.callbacks.__kwdefaults__, "minutes", 0.0)
