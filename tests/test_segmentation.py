@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
+from killing import killed_at, save_each_step
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from keras_cnns import data, evaluation, export, recipes, saving, tasks, training
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.errors import ArgumentError
-from keras_cnns.training import _callbacks, checkpoint, compilation, stops
 
 RECIPE = recipes.Recipe(
     "plain", learning_rate=0.01, batch_size=16, epochs=8, precision="float32", augmentation="pad-crop-flip"
@@ -145,32 +145,17 @@ def test_exports_are_proven_pixel_by_pixel(trained, tmp_path, formats, options):
         assert outputs["mask"].dtype == tf.uint8 and outputs["mask"].shape == (1, 32, 32)
 
 
-class Killed(BaseException):
-    """End a run without saving anything."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("augmentation", ["pad-crop-flip", "inception-crop"])
 def test_a_killed_run_resumes_to_the_very_same_weights(tmp_path, monkeypatch, augmentation):
     from tensorflow.python.framework.config import disable_op_determinism
 
-    monkeypatch.setattr(checkpoint, "SHARE", 1e9)
-    monkeypatch.setitem(_callbacks.callbacks.__kwdefaults__, "minutes", 0.0)
-    monkeypatch.setattr(compilation, "_steps_per_execution", lambda model, batch_size: 1)
+    save_each_step(monkeypatch)
     recipe, source = RECIPE.replace(epochs=2, augmentation=augmentation), shapes(train=80)
-    batches = []
-
-    def kill(self, batch, logs=None):
-        batches.append(batch)
-        if len(batches) == 7:
-            raise Killed
-
     try:
         training.train(Net, source, recipe, tmp_path / "whole", quiet=True, deterministic=True)
-        with monkeypatch.context() as patch:
-            patch.setattr(stops.CtrlC, "on_train_batch_end", kill)
-            with pytest.raises(Killed):
-                training.train(Net, source, recipe, tmp_path / "killed", quiet=True, deterministic=True)
+        with killed_at(7, monkeypatch):
+            training.train(Net, source, recipe, tmp_path / "killed", quiet=True, deterministic=True)
         training.train(Net, source, recipe, tmp_path / "killed", resume=True, quiet=True, deterministic=True)
     finally:
         disable_op_determinism()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killing import killed_at, save_each_step
 
 from keras_cnns import data, evaluation, export, recipes, saving, tasks, training
 from keras_cnns.errors import ArgumentError
-from keras_cnns.training import _callbacks, checkpoint, compilation, stops
 from tests import mean_color
 
 ROOT = Path(__file__).parent.parent
@@ -60,27 +60,13 @@ def test_it_is_evaluated_exactly(trained):
     assert both.error == pytest.approx(expected, rel=1e-5)
 
 
-class Killed(BaseException):
-    """End a run without saving anything."""
-
-
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_very_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SHARE", 1e9)
-    monkeypatch.setitem(_callbacks.callbacks.__kwdefaults__, "minutes", 0.0)
-    monkeypatch.setattr(compilation, "_steps_per_execution", lambda model, batch_size: 1)
-    arguments, batches = (mean_color.Net, mean_color.source(), RECIPE), []
-
-    def kill(self, batch, logs=None):
-        batches.append(batch)
-        if len(batches) == 14:
-            raise Killed
-
+    save_each_step(monkeypatch)
+    arguments = (mean_color.Net, mean_color.source(), RECIPE)
     training.train(*arguments, tmp_path / "whole", quiet=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(stops.CtrlC, "on_train_batch_end", kill)
-        with pytest.raises(Killed):
-            training.train(*arguments, tmp_path / "killed", quiet=True)
+    with killed_at(14, monkeypatch):
+        training.train(*arguments, tmp_path / "killed", quiet=True)
     training.train(*arguments, tmp_path / "killed", resume=True, quiet=True)
     whole, resumed = (saving.load_model(tmp_path / run / "model.keras").get_weights() for run in ("whole", "killed"))
     for one, other in zip(whole, resumed, strict=True):

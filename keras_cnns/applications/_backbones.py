@@ -189,7 +189,15 @@ def model_of(x: keras.KerasTensor) -> keras.Model:
 
 
 def dense_as_convolutions(
-    x: keras.KerasTensor, kernel_size: int, padding: str, dropout: float, initializers: Mapping[str, Any]
+    x: keras.KerasTensor,
+    kernel_size: int,
+    padding: str,
+    dropout: float,
+    initializers: Mapping[str, Any],
+    *,
+    rate: int = 1,
+    channels: int = 4096,
+    suffix: str = "",
 ) -> keras.KerasTensor:
     """Return the maps of fc7.
 
@@ -197,20 +205,19 @@ def dense_as_convolutions(
 
     Args:
         x: feature maps (batch, height, width, channels).
-        kernel_size: side of the maps that the dense layer fc6 sees.
+        kernel_size: side of fc6's kernel; without dilation, of the maps that the dense layer sees.
         padding: "valid", or "same" for as many positions as `x` has.
         dropout: share of fc6's and fc7's outputs to drop while training.
         initializers: `kernel_initializer` and `bias_initializer` of the convolutions.
+        rate: distance of the positions of fc6's kernel.
+        channels: of fc6 and fc7.
+        suffix: end of the names of the layers.
     """
     relu = {"activation": "relu", **initializers}
-    if padding == "same" and kernel_size % 2 == 0:
-        # An even kernel has no middle. It looks further to the top left, as AlexNet's pools do to the bottom right
-        half = kernel_size // 2
-        x, padding = layers.ZeroPadding2D(((half, half - 1),) * 2, name="fc6_pad")(x), "valid"
-    x = layers.Conv2D(4096, kernel_size, padding=padding, name="fc6", **relu)(x)
-    x = layers.Dropout(dropout, name="drop6")(x)
-    x = layers.Conv2D(4096, 1, name="fc7", **relu)(x)
-    return layers.Dropout(dropout, name="drop7")(x)
+    x = layers.Conv2D(channels, kernel_size, padding=padding, dilation_rate=rate, name=f"fc6{suffix}", **relu)(x)
+    x = layers.Dropout(dropout, name=f"drop6{suffix}")(x)
+    x = layers.Conv2D(channels, 1, name=f"fc7{suffix}", **relu)(x)
+    return layers.Dropout(dropout, name=f"drop7{suffix}")(x)
 
 
 def set_weights(model: keras.Model, values: Mapping[str, Sequence[np.ndarray]]) -> None:

@@ -27,7 +27,7 @@ from keras_cnns.applications._arguments import (
     describe_initializers,
     source_inputs,
 )
-from keras_cnns.applications._backbones import Backbone, backbones, set_weights
+from keras_cnns.applications._backbones import Backbone, backbones, dense_as_convolutions, set_weights
 from keras_cnns.applications._blocks import classify
 from keras_cnns.applications._loading import load_weights
 from keras_cnns.applications._residual import UnitOptions, residual_maps
@@ -250,7 +250,8 @@ def _build(
     scores = []
     for suffix, rate in branches.items():
         if file == "vgg":
-            y = _dense_as_convolutions(x, suffix, kernel_size, rate, channels, dropout, initializers)
+            named = {"rate": rate, "channels": channels, "suffix": suffix}
+            y = dense_as_convolutions(x, kernel_size, "same", dropout, initializers, **named)
             scores.append(_score(y, settings.classes, 1, 1, f"{last}{suffix}", initializers))
         else:
             scores.append(_score(x, settings.classes, 3, rate, f"{last}{suffix}", initializers))
@@ -297,33 +298,6 @@ def _maps(
         depth = int(backbone.name.removeprefix("ResNet"))
         return residual_maps(x, resnet.architecture(depth), options, initializers["kernel_initializer"], DILATIONS)
     return backbone.body(x, dropout, initializers).output
-
-
-def _dense_as_convolutions(
-    x: keras.KerasTensor,
-    suffix: str,
-    kernel_size: int,
-    rate: int,
-    channels: int,
-    dropout: float,
-    initializers: Mapping[str, Any],
-) -> keras.KerasTensor:
-    """Return the maps of fc7, after fc6 with a dilated kernel.
-
-    Args:
-        x: feature maps (batch, height, width, channels).
-        suffix: end of the names of the branch's layers.
-        kernel_size: side of fc6's kernel.
-        rate: distance of its positions.
-        channels: of fc6 and fc7.
-        dropout: share of fc6's and fc7's outputs to drop while training.
-        initializers: `kernel_initializer` and `bias_initializer`.
-    """
-    relu = {"padding": "same", "activation": "relu", **initializers}
-    x = layers.Conv2D(channels, kernel_size, dilation_rate=rate, name=f"fc6{suffix}", **relu)(x)
-    x = layers.Dropout(dropout, name=f"drop6{suffix}")(x)
-    x = layers.Conv2D(channels, 1, name=f"fc7{suffix}", **relu)(x)
-    return layers.Dropout(dropout, name=f"drop7{suffix}")(x)
 
 
 def _score(

@@ -384,7 +384,12 @@ def feature_maps(
         maps = backbone.body(layers.ZeroPadding2D(100, name="pad")(inputs), dropout, initializers)
     last = maps.output
     if layout.fc6:
-        last = dense_as_convolutions(last, layout.fc6, "valid" if reference else "same", dropout, initializers)
+        padding = "valid" if reference else "same"
+        if padding == "same" and layout.fc6 % 2 == 0:
+            # An even kernel has no middle. It looks further to the top left, as AlexNet's pools do to the bottom right
+            half = layout.fc6 // 2
+            last, padding = layers.ZeroPadding2D(((half, half - 1),) * 2, name="fc6_pad")(last), "valid"
+        last = dense_as_convolutions(last, layout.fc6, padding, dropout, initializers)
     return last_output(maps, layout.quarter), last_output(maps, layout.half), last
 
 

@@ -144,11 +144,7 @@ def _ordered(path: Path, names: Sequence[str]) -> Sequence[str]:
     file = pathlib.Path(path) / ORDER_FILE
     if not file.is_file():
         return names
-    try:
-        lines = [unicodedata.normalize("NFC", line.strip()) for line in file.read_text("utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise SourceError(f"{file}: is not UTF-8 text. Save it as UTF-8, one class name per line.") from None
-    order = [line for line in lines if line]
+    order = [line for line in text_lines(file, "class name") if line]
     if sorted(order) != sorted(names):
         wrong = sorted(set(order) ^ set(names)) or sorted({name for name in order if order.count(name) > 1})
         raise SourceError(
@@ -156,6 +152,23 @@ def _ordered(path: Path, names: Sequence[str]) -> Sequence[str]:
             "Mend it, or rename the file if it is of another kind."
         )
     return order
+
+
+def text_lines(file: Path, content: str = "name") -> list[str]:
+    """Return a text file's lines, without empty ones at its end.
+
+    Args:
+        file: path of the file.
+        content: what each line is, for the error.
+
+    Raises:
+        SourceError: if the file is not UTF-8 text.
+    """
+    try:
+        text = pathlib.Path(file).read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SourceError(f"{file}: is not UTF-8 text. Save it as UTF-8, one {content} per line.") from None
+    return [unicodedata.normalize("NFC", line.strip()) for line in text.rstrip().splitlines()]
 
 
 def warn_of_skipped(name: Path, skipped: Sequence[Skipped], stacklevel: int = 3) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import pathlib
 import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from keras_cnns.data.coco import read_annotations
 from keras_cnns.data.file_split import FileSplit
-from keras_cnns.data.folders import ORDER_FILE, split_folders, visible_folders
+from keras_cnns.data.folders import ORDER_FILE, split_folders, text_lines, visible_folders
 from keras_cnns.data.image_listing import NESTED_IN_FLAT, Listing, Skipped
 from keras_cnns.data.masks import IGNORE, MOST_CLASSES, label_counts, read_mask
 from keras_cnns.data.shapes import Shapes, make_shapes
@@ -136,9 +135,9 @@ def read_voc(path: Path) -> MaskFiles:
     names = {"": list(masks)}
     files = {part: os.path.join(path, VOC_LISTS, f"{part}.txt") for part in (*VOC_PARTS, "trainval")}
     if os.path.isfile(files["train"]):
-        names = {split: _lines(files[part]) for part, split in VOC_PARTS.items() if os.path.isfile(files[part])}
+        names = {split: text_lines(files[part]) for part, split in VOC_PARTS.items() if os.path.isfile(files[part])}
     elif os.path.isfile(files["trainval"]):
-        names = {"": _lines(files["trainval"])}
+        names = {"": text_lines(files["trainval"])}
     pairs = {}
     for split, stems in names.items():
         listing.skip(
@@ -282,15 +281,6 @@ def _file_split(pairs: Sequence[tuple[str, str]], target: Mask) -> FileSplit:
     return FileSplit(items, np.array([mask for _, mask in pairs], dtype=object), target)
 
 
-def _lines(file: Path) -> list[str]:
-    """Return a text file's lines, without empty ones at its end."""
-    try:
-        text = pathlib.Path(file).read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SourceError(f"{file}: is not UTF-8 text. Save it as UTF-8, one name per line.") from None
-    return [unicodedata.normalize("NFC", line.strip()) for line in text.rstrip().splitlines()]
-
-
 def _classes(
     path: Path, masks: Sequence[str], known: tuple[str, ...] | None = None
 ) -> tuple[tuple[str, ...], Mask, tuple[str, ...]]:
@@ -319,7 +309,7 @@ def _classes(
         return names, Mask(len(names)), (note,)
     notes = []
     if ignore != IGNORE:
-        notes.append(f"the label {ignore}, {_lines(files[0])[-1]}, is ignored")
+        notes.append(f"the label {ignore}, {text_lines(files[0])[-1]}, is ignored")
     if present <= {0}:
         notes.append(f"the masks that were read have only {names[0]}, and {IGNORE}, which marks pixels to ignore")
     return names, Mask(len(names), ignore), tuple(notes)
@@ -327,7 +317,7 @@ def _classes(
 
 def _named_classes(file: Path) -> tuple[tuple[str, ...], int]:
     """Return the class names in a file, and the ignored label."""
-    names = _lines(file)
+    names = text_lines(file)
     if "" in names:
         raise SourceError(f"{file}: line {names.index('') + 1} is empty, and line k names class k - 1. Name the class.")
     if repeated := sorted({name for name in names if names.count(name) > 1}):

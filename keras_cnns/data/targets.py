@@ -150,7 +150,7 @@ class Mask(Target):
     """
 
     count: int | None = None
-    ignore: int = 255
+    ignore: int = IGNORE
     at_own_size: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -182,7 +182,7 @@ class Mask(Target):
                 "`labels` must be uint8 masks (examples, height, width) or names of mask files, one for each of "
                 f"{examples} images. Received: dtype={array.dtype}, shape={array.shape}"
             )
-        if self.count is not None and (wrong := (array >= self.count) & (array != 255)).any():
+        if self.count is not None and (wrong := (array >= self.count) & (array != IGNORE)).any():
             raise ArgumentError(
                 f"`labels` must be from 0 to {self.count - 1}, or 255 for pixels to ignore. "
                 f"Received: label={array[wrong][0]}"

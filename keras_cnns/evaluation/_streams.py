@@ -17,9 +17,8 @@ from keras_cnns.evaluation._views import own_size_dataset, views_dataset, whole_
 from keras_cnns.evaluation.dense import dense_model
 from keras_cnns.evaluation.protocols import Protocol, find_protocol, shorter_sides
 from keras_cnns.tasks import classifiers
-from keras_cnns.tasks.class_metric import check_examples
 from keras_cnns.tasks.registry import task_for
-from keras_cnns.tasks.task import Predictor
+from keras_cnns.tasks.task import Predictor, check_examples
 from keras_cnns.typing import Progress
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def _whole_streams(
     return [at(side, iter if place else progress) for place, side in enumerate(sides)]
 
 
-def need_whole_images(preprocessing):
+def need_whole_images(preprocessing: Preprocessing) -> None:
     """Raise ArgumentError for a preprocessing that cuts off parts of images."""
     if preprocessing.shorter_side is not None:
         raise ArgumentError(

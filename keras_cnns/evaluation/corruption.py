@@ -14,7 +14,7 @@ from keras_cnns import _models
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.tasks import classifiers
-from keras_cnns.tasks.class_metric import check_examples
+from keras_cnns.tasks.task import check_examples
 from keras_cnns.typing import Pixels, Progress
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation._streams import predict_batches
 from keras_cnns.evaluation.protocols import Protocol
-from keras_cnns.tasks import classifiers
-from keras_cnns.tasks.registry import task_for
-from keras_cnns.tasks.task import Result
+from keras_cnns.tasks.registry import DEFAULT, task_for
+from keras_cnns.tasks.task import Result, check_finite
 from keras_cnns.typing import Labels, Path, Probabilities, Progress
 
 if TYPE_CHECKING:
@@ -195,12 +194,9 @@ def predict_images(
     """
     from keras_cnns.data.pipeline import read_files
 
-    model = _models.as_float32(classifiers.as_classifier(model, class_names))
+    predictor = DEFAULT.predictor(model, class_names)
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     images = read_files(paths, preprocessing)
-    probabilities = classifiers.to_probabilities(
-        model, _models.predict_pixels(model, images, preprocessing, batch_size)
-    )
-    if not np.isfinite(probabilities).all():
-        raise ArgumentError(f"{model.name} outputs NaN or infinite values; train it again.")
+    probabilities = predictor.convert(_models.predict_pixels(predictor.model, images, preprocessing, batch_size))
+    check_finite(probabilities, predictor.model.name)
     return probabilities

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.targets import Mask
-from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation._streams import need_whole_images, stretched
 from keras_cnns.tasks.registry import task_for
-from keras_cnns.tasks.task import Predictor
+from keras_cnns.tasks.task import Predictor, check_finite
 from keras_cnns.typing import Path
 
 
@@ -44,7 +43,6 @@ def predict_masks(
     """
     from keras_cnns.data.image_files import read_image
 
-    need_whole_images(preprocessing)
     predictor = task_for(Mask()).predictor(model, class_names)
     for path in paths:
         yield predict_mask(predictor, read_image(path, preprocessing.channels), preprocessing)
@@ -62,12 +60,12 @@ def predict_mask(predictor: Predictor, image: NDArray[np.uint8], preprocessing: 
         uint8 (height, width).
 
     Raises:
-        ArgumentError: if the model outputs NaN or infinite values.
+        ArgumentError: if the preprocessing crops images, or the model outputs NaN or infinite values.
     """
     from keras_cnns.data.image_reader import prepare
 
+    need_whole_images(preprocessing)
     pixels = np.asarray(prepare(image, preprocessing), "float32")[None]
     (probabilities,) = predictor(preprocessing.normalize(pixels))
-    if not np.isfinite(probabilities).all():
-        raise ArgumentError(f"{predictor.model.name} outputs NaN or infinite values; train it again.")
+    check_finite(probabilities, predictor.model.name)
     return stretched(probabilities, image.shape[:2]).argmax(-1).astype("uint8")

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_cnns import _files, _render, typing
-from keras_cnns.errors import ArgumentError
-from keras_cnns.tasks.task import Column, Metric, Result, Table
+from keras_cnns.tasks.task import Column, Metric, Result, Table, check_examples, check_finite
 from keras_cnns.typing import Labels, Probabilities
 
 BINS = 15  # number of bins of the reliability curve, as in Guo et al.
@@ -179,8 +178,7 @@ class ClassMetric(Metric):
             ArgumentError: if a probability is NaN or infinite.
         """
         probabilities, labels = np.asarray(predictions, "float64"), np.asarray(targets, "int64")
-        if not np.isfinite(probabilities).all():
-            raise ArgumentError("the model outputs NaN or infinite values; train it again.")
+        check_finite(probabilities)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         correct = order[:, 0] == labels
         np.add.at(self.confusion, (labels, order[:, 0]), 1)
@@ -214,13 +212,3 @@ class ClassMetric(Metric):
                 for count, confidence, right in zip(counts, confidences, correct, strict=True)
             ),
         )
-
-
-def check_examples(count: int) -> None:
-    """Raise ArgumentError if a split to evaluate on is empty.
-
-    Args:
-        count: number of images.
-    """
-    if not count:
-        raise ArgumentError("there are no images to measure on: the split is empty. Received: examples=0")

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from keras_cnns import _files, _render, typing
 from keras_cnns.data.masks import IGNORE
 from keras_cnns.errors import ArgumentError
-from keras_cnns.tasks.class_metric import check_examples
-from keras_cnns.tasks.task import Column, Metric, Result, Table
+from keras_cnns.tasks.task import Column, Metric, Result, Table, check_examples, check_finite
 
 Map = NDArray[np.float32]  # (height, width, classes), probabilities
 ClassMap = NDArray[np.uint8]  # (height, width), the class of each pixel; 255 is not counted
@@ -153,8 +152,7 @@ class MaskMetric(Metric):
                     f"a mask has class {labels.max()}, and there are {classes} classes; pixels that shall not count "
                     f"must be {IGNORE}. Received: class_names={self.class_names[:10]}"
                 )
-            if not np.isfinite(known).all():
-                raise ArgumentError("the model outputs NaN or infinite values; train it again.")
+            check_finite(known)
             pairs = classes * labels + known.argmax(-1)
             self.confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
             true_class = np.take_along_axis(known, labels[:, None], axis=-1).astype("float64")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from keras_cnns import typing
 from keras_cnns.data.targets import Target
+from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
 
 # End of the names of weighted metrics, which replace the others in validation
@@ -279,3 +280,24 @@ def for_heads(model: keras.Model, labels: Any) -> Any:
         The labels themselves for one head; for several, a dictionary from each head's name to the labels.
     """
     return labels if len(model.outputs) == 1 else dict.fromkeys(model.output_names, labels)
+
+
+def check_examples(count: int) -> None:
+    """Raise ArgumentError if a split to evaluate on is empty.
+
+    Args:
+        count: number of images.
+    """
+    if not count:
+        raise ArgumentError("there are no images to measure on: the split is empty. Received: examples=0")
+
+
+def check_finite(values: NDArray[Any], name: str = "the model") -> None:
+    """Raise ArgumentError if an output is NaN or infinite.
+
+    Args:
+        values: outputs.
+        name: of the model, for the error.
+    """
+    if not np.isfinite(values).all():
+        raise ArgumentError(f"{name} outputs NaN or infinite values; train it again.")

@@ -53,6 +53,14 @@ def test_masks_are_written_in_the_size_of_the_image(cli, model, image, tmp_path)
     assert not code and "background" in out and "disc" in out and "2 masks" in err
 
 
+def test_a_preprocessing_that_crops_is_refused(cli, model, image, tmp_path):
+    """A mask of the middle must not be stretched over the whole image."""
+    cropping = saving.ModelInfo(NAMES, data.Preprocessing((64, 64), shorter_side=72), task="segmentation")
+    saving.save_model(saving.load_model(model), tmp_path / "crops.keras", cropping)
+    code, _, err = cli("predict", tmp_path / "crops.keras", image)
+    assert code and "use one with shorter_side=None" in err
+
+
 def test_masks_are_not_overwritten_unasked(cli, model, image, tmp_path):
     assert cli("predict", model, image, "--output", tmp_path / "masks")[0] == 0
     code, _, err = cli("predict", model, image, "--output", tmp_path / "masks")

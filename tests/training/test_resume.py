@@ -12,12 +12,13 @@ import keras
 import numpy as np
 import pytest
 from colors import colors as all_colors
+from killing import Killed, killed_at, save_each_step
 
 from keras_cnns import _files, recipes, training
 from keras_cnns.data.dataset_state import Position
 from keras_cnns.errors import ArgumentError, Interrupted, ModelFileError, TrainingError
 from keras_cnns.saving import load_model, read_info
-from keras_cnns.training import _callbacks, _train, checkpoint, compilation, stops, train
+from keras_cnns.training import _train, checkpoint, compilation, train
 from keras_cnns.training.identity import RunIdentity
 
 PLAIN = recipes.Recipe("plain", learning_rate=0.02, batch_size=8, epochs=4, precision="float32")
@@ -39,10 +40,6 @@ def colors(seed=0):
     return all_colors(size=(8, 8), seed=seed)
 
 
-class Killed(BaseException):
-    """End a run without saving anything."""
-
-
 @pytest.fixture(autouse=True)
 def as_before():
     """Switch deterministic operations off again for other tests."""
@@ -55,24 +52,13 @@ def as_before():
 @pytest.fixture
 def often(monkeypatch):
     """Write a checkpoint after every step, in executions of one step."""
-    monkeypatch.setattr(checkpoint, "SHARE", 1e9)
-    monkeypatch.setitem(_callbacks.callbacks.__kwdefaults__, "minutes", 0.0)
-    monkeypatch.setattr(compilation, "_steps_per_execution", lambda model, batch_size: 1)
+    save_each_step(monkeypatch)
 
 
 def killed_after(monkeypatch, output, recipe, steps, **options):
     """Kill a run after so many steps; return its checkpoint's (epoch, step)."""
-    batches = []
-
-    def kill(self, batch, logs=None):
-        batches.append(batch)
-        if len(batches) == steps:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(stops.CtrlC, "on_train_batch_end", kill)
-        with pytest.raises(Killed):
-            train(Net, colors(), recipe, output, **options)
+    with killed_at(steps, monkeypatch):
+        train(Net, colors(), recipe, output, **options)
     state, _ = checkpoint.read(output / "checkpoint.npz")
     return state["epoch"], state["step"]
 
