@@ -1,15 +1,20 @@
 """The options that several commands share, and how `--help` shows them."""
 
+import dataclasses
 import functools
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from keras_cnns.cli import _output
 
 import keras_cnns
 
+if TYPE_CHECKING:
+    from keras_cnns.evaluation import CRF
+
+PAPER = "paper"
 NARROW = 52  # columns; on a narrower terminal --help changes its layout
 LEFT_COLUMN = 30  # most columns of an option's name in --help; longer names have a line to themselves
 OTHER = "Other"
@@ -146,6 +151,34 @@ def output_options_without_table(function: Decorated) -> Decorated:
     return click.version_option(keras_cnns.__version__, prog_name="keras_cnns")(json_option(function))
 
 
+def _crf(context: click.Context, parameter: click.Parameter, text: str | None) -> "CRF | None":
+    """Return the `evaluation.CRF` of a text: "paper", or fields as color_std=10,position_std=30."""
+    if text is None:
+        return None
+    from keras_cnns.errors import ArgumentError
+    from keras_cnns.evaluation import CRF
+
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(CRF)}
+    values: dict[str, Any] = {}
+    try:
+        for part in [] if text == PAPER else text.split(","):
+            name, _, value = part.partition("=")
+            values[name] = kinds[name](value)
+        return CRF(**values)
+    except (KeyError, ValueError) as error:
+        reason = str(error) if isinstance(error, ArgumentError) else f"the fields are {', '.join(kinds)}"
+        raise click.BadParameter(
+            f"must be {PAPER}, or numbers as color_std=10,position_std=30: {reason}. Received: {text!r}"
+        ) from None
+
+
+crf_option = option(
+    "--crf",
+    callback=_crf,
+    metavar=f"{PAPER}|NAME=N,...",
+    section="Measurement",
+    help="Refine masks by the colors of the image, with the widths of DeepLab's paper or others.",
+)
 data_dir_option = option(
     "--data-dir", type=click.Path(), section="Data", help="Folder of tensorflow-datasets' datasets (for tfds:NAME)."
 )

@@ -13,7 +13,8 @@ from keras_cnns.evaluation.protocols import PROTOCOLS
 if TYPE_CHECKING:
     from keras_cnns.data import Preprocessing, Source
     from keras_cnns.data.splits import Split
-    from keras_cnns.evaluation import Robustness
+    from keras_cnns.evaluation import CRF, Robustness
+    from keras_cnns.evaluation.maps import WholeImages
     from keras_cnns.saving import ModelInfo
     from keras_cnns.tasks import Predictor, Result, Task
     from keras_cnns.typing import Labels, Probabilities
@@ -35,6 +36,7 @@ class _Request:
         split: part of it.
         protocol: name of a protocol, or "recipe".
         scales: shorter sides in pixels, or None for the protocol's.
+        crf: `evaluation.CRF`, or None.
         batch_size: views at a time, or None.
         corruptions: whether to measure on corrupted images too.
         output: folder to write to, or None.
@@ -50,6 +52,7 @@ class _Request:
     split: str
     protocol: str
     scales: list[int] | None
+    crf: "CRF | None"
     batch_size: int | None
     corruptions: bool
     output: str | None
@@ -142,6 +145,7 @@ def _scales(context: click.Context, parameter: click.Parameter, text: str | None
     section="Measurement",
     help="Shorter sides to which images are resized, instead of the protocol's; the results of several are averaged.",
 )
+@_options.crf_option
 @_options.option(
     "--batch-size",
     type=click.IntRange(1),
@@ -197,18 +201,30 @@ def _evaluate(request: _Request) -> None:
     else:
         _reports.print_result(measured.title, measured.result, measured.robustness)
     if files:
-        _write(files, values, loaded, measured)
+        _write(files, values, request, loaded, measured)
     if request.plot:
-        from keras_cnns.evaluation import draw_predictions
+        _plot(request.plot, request, loaded, measured.title)
 
-        draw_predictions(
-            loaded.predictors[0].model,
-            loaded.split,
-            loaded.preprocessing[0],
-            loaded.source.class_names,
-            request.plot,
-            measured.title,
-        )
+
+def _plot(path: str, request: _Request, loaded: _Loaded, title: str) -> None:
+    """Draw some of the images with what is predicted for them."""
+    from keras_cnns.evaluation import draw_predictions
+    from keras_cnns.evaluation.plots import MOST_MASKS, draw_masks
+
+    names = loaded.source.class_names
+    if loaded.split.target.at_own_size:
+        draw_masks(_whole_images(request, loaded), loaded.split.sample(MOST_MASKS), names, path, title)
+    else:
+        draw_predictions(loaded.predictors[0].model, loaded.split, loaded.preprocessing[0], names, path, title)
+
+
+def _whole_images(request: _Request, loaded: _Loaded) -> "WholeImages":
+    """Return how the models see whole images."""
+    from keras_cnns.evaluation.maps import whole_images
+    from keras_cnns.evaluation.protocols import find_protocol
+
+    protocol = find_protocol(loaded.protocol)
+    return whole_images(loaded.predictors, loaded.preprocessing, protocol, request.scales, request.crf)
 
 
 def _output_files(folder: str, request: _Request) -> dict[str, Path]:
@@ -308,6 +324,7 @@ def _measure(request: _Request, loaded: _Loaded) -> _Measured:
         loaded.preprocessing,
         protocol=loaded.protocol,
         scales=request.scales,
+        crf=request.crf,
         batch_size=request.batch_size,
         progress=track,
     ):
@@ -330,6 +347,7 @@ def _measure(request: _Request, loaded: _Loaded) -> _Measured:
 def _title(request: _Request, protocol: str, result: "Result") -> str:
     how = "" if protocol == "center" else f", {protocol}"
     how += f" at {', '.join(map(str, request.scales))}" if request.scales else ""
+    how += ", CRF" if request.crf else ""
     return f"{' + '.join(request.models)} on {request.split} of {request.source}{how}: {result.headline}"
 
 
@@ -343,6 +361,7 @@ def _to_json(request: _Request, loaded: _Loaded, measured: _Measured) -> dict[st
         "split": request.split,
         "protocol": loaded.protocol,
         "scales": request.scales,
+        **({"crf": dataclasses.asdict(request.crf)} if request.crf else {}),
         **measured.result.to_json(),
     }
     if measured.robustness:
@@ -350,27 +369,35 @@ def _to_json(request: _Request, loaded: _Loaded, measured: _Measured) -> dict[st
     return values
 
 
-def _write(files: Mapping[str, Path], values: Mapping[str, Any], loaded: _Loaded, measured: _Measured) -> None:
+def _write(
+    files: Mapping[str, Path], values: Mapping[str, Any], request: _Request, loaded: _Loaded, measured: _Measured
+) -> None:
     """Write the JSON file and the drawings."""
     from keras_cnns import _files, _render
-    from keras_cnns.evaluation import draw_mistakes, draw_result
+    from keras_cnns.evaluation import draw_result
 
     result, title = measured.result, measured.title
     _files.write_json(files["evaluation"], values)
     draw_result(result, files["evaluation"].parent, title)
-    if measured.predictions and not draw_mistakes(
-        *measured.predictions,
-        loaded.split,
-        loaded.preprocessing[0],
-        loaded.source.class_names,
-        files["mistakes"],
-        title,
-    ):
+    if not _draw_mistakes(files["mistakes"], request, loaded, measured):
         files["mistakes"].unlink(missing_ok=True)  # a drawing of the run that --force overwrites
         _output.note(f"{files['mistakes']}: not written, as there was no mistake")
     if measured.robustness:
         clean, corrupted = measured.robustness.clean, measured.robustness.corrupted
         _render.robustness_curves(clean, corrupted, files["robustness"], title)
+
+
+def _draw_mistakes(path: Path, request: _Request, loaded: _Loaded, measured: _Measured) -> bool:
+    """Draw the worst predictions, and return whether there was a mistake."""
+    from keras_cnns.evaluation import draw_mistakes
+    from keras_cnns.evaluation.plots import draw_masks
+
+    names, title, worst = loaded.source.class_names, measured.title, measured.result.worst
+    if measured.predictions:
+        return draw_mistakes(*measured.predictions, loaded.split, loaded.preprocessing[0], names, path, title)
+    if worst:
+        draw_masks(_whole_images(request, loaded), loaded.split, names, path, title, places=tuple(worst))
+    return bool(worst)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import keras
 
     from keras_cnns.data import Preprocessing
+    from keras_cnns.evaluation import CRF
     from keras_cnns.saving import ModelInfo
     from keras_cnns.tasks import Task
     from keras_cnns.typing import Probabilities
@@ -35,6 +36,7 @@ class _Request:
         model: MODEL.
         images: files and folders.
         top: number of classes per image.
+        crf: `evaluation.CRF` that refines masks, or None.
         as_csv: whether to print CSV.
         output: file to write, or for masks a folder; or None.
         skip_broken: whether to leave out unreadable images.
@@ -45,6 +47,7 @@ class _Request:
     model: str
     images: tuple[str, ...]
     top: int
+    crf: "CRF | None"
     as_csv: bool
     output: str | None
     skip_broken: bool
@@ -56,6 +59,7 @@ class _Request:
 @click.argument("model", shell_complete=_model.complete_model)
 @click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGE...")
 @_options.skip_broken_option
+@_options.crf_option
 @_options.option(
     "--top",
     type=click.IntRange(1),
@@ -104,6 +108,8 @@ def command(**options: Any) -> None:
     if task.scored == "pixel":
         _predict_masks(request, task, model, record)
         return
+    if request.crf:
+        raise click.UsageError(f"--crf goes with models that give each pixel a class; {request.model} does not.")
     if request.output:
         if not (request.as_csv or request.as_json):
             raise click.UsageError("--output goes with --csv or --json.")
@@ -120,11 +126,13 @@ def _predict_masks(request: _Request, task: "Task", model: "keras.Model", record
     from keras_cnns._render.masks import overlay
     from keras_cnns.data import read_image
     from keras_cnns.data.masks import colors, write_mask
-    from keras_cnns.evaluation.mask_files import predict_mask
+    from keras_cnns.evaluation.maps import whole_images
+    from keras_cnns.evaluation.protocols import PROTOCOLS
     from keras_cnns.tasks.classifiers import names_of_classes
 
     predictor = _model.predictor(task, model, record.class_names, request.model)
     preprocessing = _model.preprocessing_of(model, record, request.model)
+    seen = whole_images([predictor], [preprocessing], PROTOCOLS["center"], crf=request.crf)
     paths = _image_files(request.images)
     if request.skip_broken:
         paths = _without_broken(paths)
@@ -134,7 +142,7 @@ def _predict_masks(request: _Request, task: "Task", model: "keras.Model", record
     pairs = list(zip(paths, files, strict=True))
     for path, places in _output.track(pairs, "images") if len(pairs) > 1 else pairs:
         image = read_image(path, preprocessing.channels)
-        mask = predict_mask(predictor, image, preprocessing)
+        mask = seen.mask(image)
         shares = np.bincount(mask.ravel(), minlength=len(names)) / mask.size
         best = np.argsort(-shares, kind="stable")[: request.top]
         predictions.append((path, [(names[k], float(shares[k])) for k in best if shares[k]]))

@@ -237,7 +237,7 @@ def test_networks_and_recipes_that_do_not_fit_are_refused(trained, tmp_path):
             training.train(Net, shapes(), RECIPE.replace(**changes), tmp_path / "never", quiet=True)
     with pytest.raises(ArgumentError, match="has 4 classes and the masks have 2"):
         evaluation.evaluate(model, split.named(None), info.preprocessing, ("a", "b"))
-    with pytest.raises(ArgumentError, match="cannot be averaged"):
+    with pytest.raises(ArgumentError, match="choose center, mirror or multi-scale"):
         evaluation.evaluate(model, split, info.preprocessing, NAMES, protocol="ten-crop")
     with pytest.raises(ArgumentError, match="use one with shorter_side=None"):
         evaluation.evaluate(model, split, data.Preprocessing((32, 32), 3, shorter_side=36), NAMES)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keras_cnns.evaluation.corruption import Robustness as Robustness
     from keras_cnns.evaluation.corruption import corrupt as corrupt
     from keras_cnns.evaluation.corruption import robustness as robustness
+    from keras_cnns.evaluation.crf import CRF as CRF
     from keras_cnns.evaluation.dense import dense_model as dense_model
     from keras_cnns.evaluation.evaluator import evaluate as evaluate
     from keras_cnns.evaluation.evaluator import predict_images as predict_images
@@ -28,6 +29,7 @@ __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
         "CORRUPTIONS": "corruption",
+        "CRF": "crf",
         "PROTOCOLS": "protocols",
         "Protocol": "protocols",
         "Result": "keras_cnns.tasks.task",

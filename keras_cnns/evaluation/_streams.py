@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from keras_cnns import _models
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
-from keras_cnns.evaluation._views import own_size_dataset, views_dataset, whole_dataset
+from keras_cnns.evaluation._views import views_dataset, whole_dataset
+from keras_cnns.evaluation.crf import CRF
 from keras_cnns.evaluation.dense import dense_model
+from keras_cnns.evaluation.maps import whole_images
 from keras_cnns.evaluation.protocols import Protocol, find_protocol, shorter_sides
 from keras_cnns.tasks import classifiers
 from keras_cnns.tasks.registry import task_for
@@ -36,6 +37,7 @@ def predict_batches(
     *,
     protocol: str | Protocol = "center",
     scales: Sequence[int] | None = None,
+    crf: CRF | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Stream:
@@ -49,6 +51,7 @@ def predict_batches(
         records: `Preprocessing` of each.
         protocol: as in `evaluate`.
         scales: as in `evaluate`.
+        crf: as in `evaluate`.
         batch_size: as in `evaluate`.
         progress: as in `evaluate`.
 
@@ -64,6 +67,15 @@ def predict_batches(
         raise ArgumentError(
             "the predictions for such images cannot be averaged: measure one model, in its one view. "
             f"Received: protocol={protocol.name!r}, scales={scales}, {len(predictors)} models"
+        )
+    if split.target.at_own_size:
+        seen = whole_images(predictors, records, protocol, scales, crf)
+        with reading(split):
+            yield from seen.stream(split, batch_size or _models.batch_size_for(*records[0].size), progress or iter)
+        return
+    if crf is not None:
+        raise ArgumentError(
+            f"a CRF refines the classes of pixels, and these images have no masks; leave it out. Received: crf={crf}"
         )
     streams: list[Stream] = []
     for predictor, record in zip(predictors, records, strict=True):
@@ -103,11 +115,9 @@ def _streams(
 
     batch_size = batch_size or _models.batch_size_for(*preprocessing.size)
     sides = shorter_sides(protocol, preprocessing.size, preprocessing.shorter_side, scales)
-    if split.target.at_own_size:
-        return [_own_size_stream(predictor, split, preprocessing, batch_size, progress)]
     if protocol.dense:
         return _whole_streams(predictor.model, split, preprocessing, protocol, sides, batch_size, progress)
-    if sides == [None]:
+    if sides == [None] and not protocol.mirror:
         return [_predicted(make_dataset(split, preprocessing, batch_size), predictor, progress)]
     views = protocol.views(len(sides))
     batches = views_dataset(split, preprocessing, protocol, scales, max(1, batch_size // views))
@@ -117,26 +127,6 @@ def _streams(
         return of_views.reshape(-1, views, *of_views.shape[1:]).mean(1)
 
     return [_predicted(batches, mean_over_views, progress)]
-
-
-def _own_size_stream(
-    predictor: Predictor, split: "Split", preprocessing: Preprocessing, batch_size: int, progress: Progress
-) -> Stream:
-    """Yield one image's map and mask after the other, in its size."""
-    need_whole_images(preprocessing)
-    maps_at_once = max(1, batch_size // predictor.model.outputs[0].shape[-1])
-    images = iter(progress(own_size_dataset(split, preprocessing)))
-    while together := list(itertools.islice(images, maps_at_once)):
-        small = predictor(np.stack([image for image, _ in together]))
-        for probabilities, (_, mask) in zip(small, together, strict=True):
-            yield [stretched(probabilities, mask.shape)], [np.asarray(mask)]
-
-
-def stretched(probabilities: Any, size: Sequence[int]) -> NDArray[np.float32]:
-    """Return a map in the size of its stretched image."""
-    import tensorflow as tf
-
-    return tf.image.resize(probabilities, size).numpy()
 
 
 def _whole_streams(
@@ -167,15 +157,6 @@ def _whole_streams(
         return _predicted(batches, mean_over_maps, shown)
 
     return [at(side, iter if place else progress) for place, side in enumerate(sides)]
-
-
-def need_whole_images(preprocessing: Preprocessing) -> None:
-    """Raise ArgumentError for a preprocessing that cuts off parts of images."""
-    if preprocessing.shorter_side is not None:
-        raise ArgumentError(
-            "each pixel of an image counts, and this preprocessing crops images; use one with shorter_side=None. "
-            f"Received: shorter_side={preprocessing.shorter_side}"
-        )
 
 
 def _predicted(batches: Any, predict: Callable[[Any], Any], progress: Progress) -> Stream:

@@ -99,16 +99,16 @@ def views_dataset(
     return _batched(split.elements().map(show, **PARALLEL), split, images, finish)
 
 
-def own_size_dataset(split: "Split", preprocessing: Preprocessing) -> "tf.data.Dataset":
+def own_size_dataset(split: "Split", records: Sequence[Preprocessing]) -> "tf.data.Dataset":
     """Return a dataset of prepared images with targets of their own size.
 
     Args:
         split: `Split`.
-        preprocessing: `Preprocessing`.
+        records: one `Preprocessing` for each view.
 
     Returns:
-        `tf.data.Dataset` of float32 images (height, width, channels) of the input size, normalized, and targets as the
-        split holds them, one after the other.
+        `tf.data.Dataset` of a tuple with one float32 image (height, width, channels) for each view, normalized; the
+        uint8 image in its own size; and the target as the split holds it. One element is one image.
     """
     import tensorflow as tf
 
@@ -116,9 +116,9 @@ def own_size_dataset(split: "Split", preprocessing: Preprocessing) -> "tf.data.D
     from keras_cnns.data.image_reader import prepare
 
     def show(element, target):
-        image = split.decode(element, preprocessing.channels)
-        pixels = tf.cast(prepare(image, preprocessing), tf.float32)
-        return preprocessing.normalize(pixels), split.read_target(target, tf.shape(image)[:2])
+        image = split.decode(element, records[0].channels)
+        views = tuple(record.normalize(tf.cast(prepare(image, record), tf.float32)) for record in records)
+        return views, image, split.read_target(target, tf.shape(image)[:2])
 
     data = split.elements().map(show, **PARALLEL)
     return untuned(data.apply(tf.data.experimental.assert_cardinality(split.examples)).prefetch(1))

@@ -12,6 +12,7 @@ from keras_cnns import _models
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ArgumentError
 from keras_cnns.evaluation._streams import predict_batches
+from keras_cnns.evaluation.crf import CRF
 from keras_cnns.evaluation.protocols import Protocol
 from keras_cnns.tasks.registry import DEFAULT, task_for
 from keras_cnns.tasks.task import Result, check_finite
@@ -32,6 +33,7 @@ def evaluate(
     *,
     protocol: str | Protocol = "center",
     scales: Sequence[int] | None = None,
+    crf: CRF | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -42,16 +44,19 @@ def evaluate(
 
     Args:
         model: functional or sequential `keras.Model` from (batch, height, width, channels) to (batch, classes), logits
-            or probabilities; for two classes also to (batch, 1), the second class. Or a list of such models.
+            or probabilities; for two classes also to (batch, 1), the second class. For a split with masks, to (batch,
+            height, width, classes). Or a list of such models.
         split: `Split` of a source. Every image counts once, whatever the batch size.
         preprocessing: `Preprocessing` that the model was trained with; for several models also a list.
         class_names: names of the classes, in the order of the model's outputs, as `ModelInfo.class_names`. If the split
             has class names (`Split.class_names`, as splits of a `Source` do), its labels are matched to these by name.
             Otherwise its labels are taken to be numbers of these.
         protocol: which views of an image are evaluated: "center" (one, resized and cropped as the record says),
-            "ten-crop", "144-crop", "dense", or a `Protocol`.
+            "mirror" (that and its mirror image), "ten-crop", "144-crop", "dense", or a `Protocol`; for masks "center",
+            "mirror", "multi-scale" or a `Protocol` of whole images.
         scales: shorter sides in pixels to which images are resized, instead of those of the protocol. The probabilities
             of several scales are averaged.
+        crf: `CRF` that refines the probabilities of pixels by the colors of the image; None: nothing does.
         batch_size: views per batch; None: a number that suits the input size.
         progress: function that yields the batches it is given, and shows the progress.
 
@@ -61,7 +66,7 @@ def evaluate(
     Raises:
         ArgumentError: (a ValueError) if the number of outputs is not that of the classes, the model has several
             sigmoids (multi-label), the split is empty or has an unknown class, a scale is smaller than the input, or a
-            model cannot be made dense.
+            model cannot be made dense, or a protocol or `crf` does not suit such targets.
         SourceError: if an image cannot be read.
 
     Examples:
@@ -80,6 +85,7 @@ def evaluate(
         _records(model, preprocessing),
         protocol=protocol,
         scales=scales,
+        crf=crf,
         batch_size=batch_size,
         progress=progress,
     ):

@@ -1,4 +1,4 @@
-"""Masks of image files."""
+"""Masks that a model predicts for image files."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,14 +8,22 @@ from numpy.typing import NDArray
 
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.targets import Mask
-from keras_cnns.evaluation._streams import need_whole_images, stretched
+from keras_cnns.evaluation.crf import CRF
+from keras_cnns.evaluation.maps import whole_images
+from keras_cnns.evaluation.protocols import Protocol, find_protocol
 from keras_cnns.tasks.registry import task_for
-from keras_cnns.tasks.task import Predictor, check_finite
 from keras_cnns.typing import Path
 
 
 def predict_masks(
-    model: keras.Model, paths: Iterable[Path], preprocessing: Preprocessing, *, class_names: Sequence[str] = ()
+    model: keras.Model,
+    paths: Iterable[Path],
+    preprocessing: Preprocessing,
+    *,
+    class_names: Sequence[str] = (),
+    protocol: str | Protocol = "center",
+    scales: Sequence[int] | None = None,
+    crf: CRF | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the class of each pixel of image files.
 
@@ -24,12 +32,16 @@ def predict_masks(
         paths: paths of the files, of any size and format.
         preprocessing: `Preprocessing` that the model was trained with, which must show whole images.
         class_names: names of the classes, () if unknown.
+        protocol: as in `evaluate`: "center", "mirror", "multi-scale", or a `Protocol` of whole images.
+        scales: as in `evaluate`.
+        crf: as in `evaluate`.
 
     Yields:
         uint8 (height, width), in the size of each image.
 
     Raises:
-        ArgumentError: if the model does not score pixels, or not these classes, or outputs NaN or infinite values.
+        ArgumentError: if the model does not score pixels, or not these classes, or outputs NaN or infinite values; or
+            if the protocol or the preprocessing crops images.
         SourceError: naming the file that cannot be read.
 
     Examples:
@@ -44,28 +56,6 @@ def predict_masks(
     from keras_cnns.data.image_files import read_image
 
     predictor = task_for(Mask()).predictor(model, class_names)
+    seen = whole_images([predictor], [preprocessing], find_protocol(protocol), scales, crf)
     for path in paths:
-        yield predict_mask(predictor, read_image(path, preprocessing.channels), preprocessing)
-
-
-def predict_mask(predictor: Predictor, image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return the class of each pixel of an image.
-
-    Args:
-        predictor: of a model that scores pixels.
-        image: uint8 (height, width, channels).
-        preprocessing: `Preprocessing` that the model was trained with.
-
-    Returns:
-        uint8 (height, width).
-
-    Raises:
-        ArgumentError: if the preprocessing crops images, or the model outputs NaN or infinite values.
-    """
-    from keras_cnns.data.image_reader import prepare
-
-    need_whole_images(preprocessing)
-    pixels = np.asarray(prepare(image, preprocessing), "float32")[None]
-    (probabilities,) = predictor(preprocessing.normalize(pixels))
-    check_finite(probabilities, predictor.model.name)
-    return stretched(probabilities, image.shape[:2]).argmax(-1).astype("uint8")
+        yield seen.mask(read_image(path, preprocessing.channels))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from keras_cnns import _models, _render, typing
 from keras_cnns.data.preprocessing import Preprocessing
-from keras_cnns.evaluation.mask_files import predict_mask
+from keras_cnns.evaluation.maps import WholeImages, whole_images
+from keras_cnns.evaluation.protocols import PROTOCOLS
 from keras_cnns.tasks import classifiers
 from keras_cnns.tasks.registry import task_for
 from keras_cnns.tasks.task import Result
@@ -56,7 +57,9 @@ def draw_predictions(
     from keras_cnns.data.pipeline import read_pixels
 
     if split.target.at_own_size:
-        _draw_masks(model, split.sample(min(count, MOST_MASKS)), preprocessing, class_names, path, title)
+        predictor = task_for(split.target).predictor(model, class_names)
+        seen = whole_images([predictor], [preprocessing], PROTOCOLS["center"])
+        draw_masks(seen, split.sample(min(count, MOST_MASKS)), class_names, path, title)
         return
     model = classifiers.as_classifier(model, class_names)
     images, labels = read_pixels(split.sample(count), preprocessing)
@@ -64,24 +67,37 @@ def draw_predictions(
     _render.prediction_grid(images, labels, probabilities, class_names, path, title)
 
 
-def _draw_masks(
-    model: keras.Model,
+def draw_masks(
+    seen: WholeImages,
     split: "Split",
-    preprocessing: Preprocessing,
     class_names: Sequence[str],
     path: typing.Path,
     title: str,
+    *,
+    places: Sequence[int] | None = None,
 ) -> None:
-    """Draw a split's images with their masks and the predicted ones."""
+    """Draw images of a split with their masks and the predicted ones.
+
+    Args:
+        seen: how models see the images.
+        split: `Split` with masks.
+        class_names: names of the classes, in the order of the models' outputs.
+        path: PNG file to write.
+        title: title of the plot.
+        places: which images, in this order; None: all of the split.
+    """
     from keras_cnns.data.masks import colors
     from keras_cnns.data.read_errors import reading
 
-    predictor, images, masks = task_for(split.target).predictor(model, class_names), [], []
+    wanted, found = None if places is None else set(places), {}
+    channels = seen.views[0][1].channels
     with reading(split):
-        for element, target in split.elements():
-            images.append(split.decode(element, preprocessing.channels).numpy())
-            masks.append(split.read_target(target, np.array(images[-1].shape[:2], "int32")).numpy())
-    predicted = [predict_mask(predictor, image, preprocessing) for image in images]
+        for place, (element, target) in enumerate(split.elements()):
+            if wanted is None or place in wanted:
+                image = split.decode(element, channels).numpy()
+                found[place] = image, split.read_target(target, np.array(image.shape[:2], "int32")).numpy()
+    images, masks = zip(*(found[place] for place in (found if places is None else places)), strict=True)
+    predicted = [seen.mask(image) for image in images]
     _render.mask_grid(images, masks, predicted, class_names, colors(len(class_names)), path, title)
 
 

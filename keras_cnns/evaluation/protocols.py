@@ -40,8 +40,9 @@ class Protocol:
 
     Attributes:
         name: name of the protocol, for `evaluate` and `cnn-evaluate --protocol`.
-        scales: shorter sides to which the image is resized, as multiples of the longer side of the input, at least 1.
-            Empty: the shorter side of the preprocessing record, or 256/224 if it has none.
+        scales: shorter sides to which the image is resized, as multiples of the longer side of the input, at least 1
+            unless `dense`. Empty: the view of the preprocessing record if there is one crop in the center; otherwise
+            the record's shorter side, or 256/224 if it has none.
         squares: whether crops are taken from the left, center and right square of the resized image (top, center and
             bottom for an upright image) instead of from the whole.
         positions: (down, across) of each crop, from 0 (top or left edge) to 1 (bottom or right edge). The default is
@@ -51,8 +52,12 @@ class Protocol:
         dense: whether the network is turned into convolutions (`dense_model`) that take the whole resized image. Its
             map of logits is averaged, and there are no crops.
 
+    Where each pixel has a class, networks see whole images alone: `scales` are then multiples of their input, of any
+    size, and `squares`, `whole` and other `positions` than the center are refused.
+
     Raises:
-        ArgumentError: for a scale below 1, a position outside 0 to 1, or a protocol without views.
+        ArgumentError: for a scale that is not positive, or below 1 for crops, a position outside 0 to 1, or a protocol
+            without views.
 
     Examples:
         >>> from keras_cnns import evaluation
@@ -70,7 +75,7 @@ class Protocol:
     dense: bool = False
 
     def __post_init__(self):
-        if any(scale < 1 for scale in self.scales):
+        if any(scale <= 0 or (scale < 1 and not self.dense) for scale in self.scales):
             raise ArgumentError(
                 f"`scales` must be at least 1, or the image is smaller than the crop. Received: scales={self.scales}"
             )
@@ -83,6 +88,11 @@ class Protocol:
     def is_center(self) -> bool:
         """Whether the only view is the one of the preprocessing record."""
         return self == Protocol(self.name)
+
+    @property
+    def keeps_view(self) -> bool:
+        """Whether images are shown as the preprocessing record says."""
+        return self == Protocol(self.name, mirror=self.mirror)
 
     def views(self, scales: int = 1) -> int:
         """Return the number of views per image.
@@ -112,6 +122,10 @@ PROTOCOLS = {
         ),
         # Simonyan and Zisserman 2015, section 3.2
         Protocol("dense", mirror=True, dense=True),
+        # The view of the record and its mirror image
+        Protocol("mirror", mirror=True),
+        # For masks: Chen et al. 2017, Rethinking Atrous Convolution for Semantic Image Segmentation, arXiv 1706.05587
+        Protocol("multi-scale", scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), mirror=True, dense=True),
     )
 }
 
@@ -152,15 +166,14 @@ def shorter_sides(
     Raises:
         ArgumentError: if a scale is smaller than the input.
     """
-    if scales is not None:
-        if not scales or any(side < max(size) for side in scales):
+    if scales is not None or protocol.scales:
+        sides = list(scales if scales is not None else (round(scale * max(size)) for scale in protocol.scales))
+        if not sides or any(side < max(size) for side in sides):
             raise ArgumentError(
                 f"`scales` must be shorter sides in pixels, at least those of the network's input, {max(size)}. "
-                f"Received: scales={tuple(scales)}"
+                f"Received: protocol={protocol.name!r}, scales={tuple(sides)}"
             )
-        return [int(side) for side in scales]
-    if protocol.scales:
-        return [round(scale * max(size)) for scale in protocol.scales]
-    if shorter_side is not None or protocol.is_center:
+        return [int(side) for side in sides]
+    if shorter_side is not None or protocol.keeps_view:
         return [shorter_side]
     return [round(256 / 224 * max(size))]

@@ -12,7 +12,7 @@ OPTIMIZERS = ("sgd", "adamw", "rmsprop")
 SCHEDULES = ("constant", "step", "plateau", "polynomial", "exponential", "inverse", "cosine")
 WARMED_UP = ("constant", "step", "cosine")  # schedules that `warmup_steps` can precede
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-PROTOCOL_NAMES = ("center", "ten-crop", "144-crop", "dense")
+PROTOCOL_NAMES = ("center", "ten-crop", "144-crop", "dense", "mirror", "multi-scale")
 BALANCES = ("none", "weights", "repeat")
 
 

@@ -1,6 +1,7 @@
 """How well maps predict the class of each pixel. NumPy only."""
 
 import dataclasses
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from keras_cnns.tasks.task import Column, Metric, Result, Table, check_examples,
 
 Map = NDArray[np.float32]  # (height, width, classes), probabilities
 ClassMap = NDArray[np.uint8]  # (height, width), the class of each pixel; 255 is not counted
+
+KEPT = 8  # places of the worst images that are kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +39,8 @@ class MaskResult(Result):
         iou: dictionary from class name to intersection over union, 0 to 1; None for a class that is left out.
         accuracy: dictionary from class name to n_ii / t_i, 0 to 1; None for a class without pixels.
         confusion: n_ij, row by row.
+        worst: dictionary from the places in the split of up to 8 images to their own mean IoU, 0 to 1, the worst first.
+            Images without mistakes are not among them.
 
     Reference:
         J. Long, E. Shelhamer, T. Darrell: Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, section 5.
@@ -60,6 +65,7 @@ class MaskResult(Result):
     iou: Mapping[str, float | None]
     accuracy: Mapping[str, float | None]
     confusion: tuple[tuple[int, ...], ...]
+    worst: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
     @property
     def headline(self) -> str:
@@ -97,7 +103,8 @@ class MaskResult(Result):
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
-        return {**dataclasses.asdict(self), "confusion": list(map(list, self.confusion))}
+        worst = [{"place": place, "mean_iou": value} for place, value in self.worst.items()]
+        return {**dataclasses.asdict(self), "confusion": list(map(list, self.confusion)), "worst": worst}
 
     def draw(self, folder: typing.Path, title: str) -> None:
         """Draw confusion.png, in percent of each class's pixels, as `Result.draw`."""
@@ -127,6 +134,7 @@ class MaskMetric(Metric):
         self.class_names = tuple(class_names)
         self.confusion = np.zeros((len(self.class_names),) * 2, "int64")
         self.examples, self.entropy = 0, 0.0
+        self._worst: list[tuple[float, int]] = []  # a heap of (-mean IoU, -place), so that the best of them is first
 
     def update(self, predictions: Iterable[Map], targets: Iterable[ClassMap]) -> None:
         """Add images, as `Metric.update`.
@@ -154,10 +162,19 @@ class MaskMetric(Metric):
                 )
             check_finite(known)
             pairs = classes * labels + known.argmax(-1)
-            self.confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+            counts = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+            self.confusion += counts
+            self._remember(counts)
             true_class = np.take_along_axis(known, labels[:, None], axis=-1).astype("float64")
             self.entropy -= float(np.log(np.maximum(true_class, 1e-12)).sum())
             self.examples += 1
+
+    def _remember(self, counts: NDArray[np.int64]) -> None:
+        """Keep the place of an image if it is among the worst so far."""
+        if counts.sum() > counts.trace():
+            iou = float(np.nanmean(_iou(counts)))
+            change = heapq.heappush if len(self._worst) < KEPT else heapq.heappushpop
+            change(self._worst, (-iou, -self.examples))
 
     def result(self) -> MaskResult:
         """Return the `MaskResult` so far, as `Metric.result`.
@@ -171,8 +188,7 @@ class MaskMetric(Metric):
             raise ArgumentError(
                 f"no pixel of these {self.examples} images has a known class: all are {IGNORE}. Received: pixels=0"
             )
-        unions = totals + self.confusion.sum(0) - hits
-        accuracy, iou = _shares(hits, totals), _shares(hits, unions)
+        accuracy, iou = _shares(hits, totals), _iou(self.confusion)
         return MaskResult(
             examples=self.examples,
             pixels=pixels,
@@ -184,6 +200,7 @@ class MaskMetric(Metric):
             iou=self._by_name(iou),
             accuracy=self._by_name(accuracy),
             confusion=tuple(map(tuple, self.confusion.tolist())),
+            worst={-place: -value for value, place in sorted(self._worst, reverse=True)},
         )
 
     def _by_name(self, values: NDArray[np.float64]) -> dict[str, float | None]:
@@ -191,6 +208,12 @@ class MaskMetric(Metric):
             name: None if np.isnan(value) else float(value)
             for name, value in zip(self.class_names, values, strict=True)
         }
+
+
+def _iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the intersection over union of each class; NaN where it is absent."""
+    hits = confusion.diagonal()
+    return _shares(hits, confusion.sum(0) + confusion.sum(1) - hits)
 
 
 def _shares(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> NDArray[np.float64]:

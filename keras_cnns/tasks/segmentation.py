@@ -28,6 +28,7 @@ class Segmentation(Task):
     name = "segmentation"
     target = Mask()
     monitor = Monitor("mean_iou", record="mean_iou", title="mean IoU", form=".2%")
+    averages_views = True
     scored = "pixel"
 
     def check(self, model: keras.Model) -> None:

@@ -5,6 +5,7 @@ Training, evaluation and export are the same for all tasks; they ask a `Task` fo
 
 import abc
 import dataclasses
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -44,6 +45,8 @@ class Result(abc.ABC):
 
     Attributes:
         examples: number of images, each counted once.
+        worst: dictionary from the places of some images in the split to how well they were predicted, the worst ones
+            first; empty where this is not kept.
 
     Examples:
         >>> from keras_cnns import evaluation
@@ -53,6 +56,7 @@ class Result(abc.ABC):
     """
 
     examples: int
+    worst: Mapping[int, float] = types.MappingProxyType({})
 
     @property
     @abc.abstractmethod

@@ -74,7 +74,7 @@ def test_evaluate_averages_models_and_corrupts_images(cli, tmp_path):
 @pytest.mark.parametrize(
     "arguments, part",
     [
-        (["--protocol", "tencrop"], "'center', 'ten-crop', '144-crop', 'dense', 'recipe'"),
+        (["--protocol", "tencrop"], "'center', 'ten-crop', '144-crop', 'dense', 'mirror', 'multi-scale', 'recipe'"),
         (["--scales", "256,big"], "pixels with commas between"),
         (["--protocol", "dense", "--scales", "16"], "at least those of the network's input, 32"),
     ],

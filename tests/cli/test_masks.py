@@ -79,8 +79,38 @@ def test_masks_are_evaluated(cli, model, tmp_path):
     assert not code and "mean IoU" in out and "409,600 pixels of 100 images" in out
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf8"))
     assert found["examples"] == 100 and found["iou"]["triangle"] == 0 and found["iou"]["background"] > 0.5
-    assert (tmp_path / "out" / "confusion.png").exists() and not (tmp_path / "out" / "mistakes.png").exists()
+    assert (tmp_path / "out" / "confusion.png").exists()
+    # The worst images are drawn in rows, like those of --plot
+    assert len(found["worst"]) == 8 and Image.open(tmp_path / "out" / "mistakes.png").height > 600
     assert Image.open(tmp_path / "plot.png").height > 600
+
+
+def test_a_crf_and_several_views_change_the_measurement(cli, model, image, tmp_path):
+    heads = {}
+    for options in (
+        (),
+        ("--protocol", "mirror"),
+        ("--protocol", "multi-scale"),
+        ("--crf", "color_std=30,iterations=2"),
+    ):
+        code, out, err = cli("evaluate", model, "--data", "shapes", "--json", *options)
+        assert not code, err
+        heads[options[1:]] = json.loads(out)
+    assert heads[()]["mean_iou"] == pytest.approx(heads[("mirror",)]["mean_iou"], abs=1e-3)  # A symmetric network
+    assert heads[()]["mean_iou"] != heads[("multi-scale",)]["mean_iou"]
+    crf = heads[("color_std=30,iterations=2",)]
+    assert crf["crf"]["color_std"] == 30 and crf["crf"]["position_std"] == 67
+    assert crf["mean_iou"] != heads[()]["mean_iou"] and "crf" not in heads[()]
+    assert not cli("predict", model, image, "--crf", "paper", "--output", tmp_path / "masks")[0]
+    assert np.asarray(Image.open(tmp_path / "masks" / "half.png"))[:, [59, 60]].tolist() == [[0, 1]] * 90
+
+
+def test_a_crf_that_cannot_be_is_named(cli, model, image):
+    for text, words in (("sharp", "must be paper, or numbers"), ("color_std=0", "`color_std` must be positive")):
+        code, _, err = cli("predict", model, image, "--crf", text)
+        assert code == 2 and words in err
+    code, _, err = cli("predict", "nin:digits", image, "--crf", "paper")
+    assert code == 2 and "--crf goes with models that give each pixel a class" in err
 
 
 def test_a_classifier_does_not_take_masks(cli, model, tmp_path):

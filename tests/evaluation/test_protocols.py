@@ -25,7 +25,10 @@ def test_recipes_and_protocols_have_the_same_names():
     assert {recipe.protocol for recipe in recipes.RECIPES.values()} <= set(PROTOCOLS)
 
 
-@pytest.mark.parametrize("name, count", [("center", 1), ("ten-crop", 10), ("144-crop", 144), ("dense", 2)])
+@pytest.mark.parametrize(
+    "name, count",
+    [("center", 1), ("ten-crop", 10), ("144-crop", 144), ("dense", 2), ("mirror", 2), ("multi-scale", 12)],
+)
 def test_protocols_have_the_papers_number_of_views(name, count):
     protocol = PROTOCOLS[name]
     assert protocol.views(max(1, len(protocol.scales))) == count
@@ -37,6 +40,31 @@ def test_the_center_view_is_the_image_of_training_and_prediction():
         for record in (RECORD, Preprocessing((6, 6))):
             (shown,) = views(image, record, PROTOCOLS["center"]).numpy()
             np.testing.assert_array_equal(shown, prepare(image, record).numpy())
+
+
+def test_the_mirror_protocol_shows_that_image_and_its_mirror_image():
+    for record in (RECORD, Preprocessing((6, 6))):
+        image = random_images(1, 8, 13)[0]
+        shown = prepare(image, record).numpy()
+        found = views(image, record, PROTOCOLS["mirror"]).numpy()
+        np.testing.assert_array_equal(found, np.stack([shown, shown[:, ::-1]]))
+    split, model = ArraySplit(random_images(4, 6, 6), [0, 1, 2, 0]), small_model()
+    mirrored = ArraySplit(split.items[:, :, ::-1], split.labels)
+    record = Preprocessing((6, 6))
+    one, other, both = (
+        predict_split(model, of, record, protocol=protocol)[0]
+        for of, protocol in ((split, "center"), (mirrored, "center"), (split, "mirror"))
+    )
+    np.testing.assert_allclose(both, (one + other) / 2, atol=1e-5)
+
+
+def test_scales_below_the_input_are_for_masks():
+    with pytest.raises(ArgumentError, match="at least those of the network's input, 6. .*protocol='multi-scale'"):
+        evaluate(
+            small_model(), ArraySplit(random_images(4, 9, 14), [0, 1, 2, 0]), RECORD, "abc", protocol="multi-scale"
+        )
+    with pytest.raises(ArgumentError, match="`scales` must be at least 1"):
+        Protocol("small crops", scales=(0.5,))
 
 
 def test_ten_crops_equal_slices():
@@ -142,7 +170,7 @@ def test_wrong_arguments_are_refused():
     model, split = small_model(), ArraySplit(random_images(4, 9, 14), [0, 1, 2, 0])
     with pytest.raises(ArgumentError, match="Did you mean 'ten-crop'.*protocol='tencrop'"):
         evaluate(model, split, RECORD, "abc", protocol="tencrop")
-    with pytest.raises(ArgumentError, match=r"at least those of the network's input, 6. Received: scales=\(5,\)"):
+    with pytest.raises(ArgumentError, match=r"at least those of the network's input, 6. Received: .*scales=\(5,\)"):
         evaluate(model, split, RECORD, "abc", protocol="ten-crop", scales=[5])
     with pytest.raises(ArgumentError, match="the split is empty"):
         evaluate(model, split.take(np.arange(0)), RECORD, "abc")
