@@ -63,6 +63,26 @@ def test_a_small_network_learns_shapes(trained):
     assert saving.read_info(folder / "best.keras").metrics["validation"]["mean_iou"] == log["val_mean_iou"].max()
 
 
+def test_auxiliary_heads_are_trained_and_left_out(tmp_path):
+    def network(classes, input_shape):
+        net = Net(classes, input_shape)
+        side = keras.layers.Conv2D(classes, 1, name="side")(net.get_layer("both").output)
+        side = keras.layers.Activation("softmax", dtype="float32", name="side_predictions")(side)
+        return keras.Model(net.input, [net.output, side], name="net")
+
+    recipe = RECIPE.replace(epochs=1, auxiliary_weight=1.0, augmentation="none")
+    info = training.train(network, shapes(32, 16, 16), recipe, tmp_path / "run", quiet=True)
+    model = saving.load_model(tmp_path / "run" / "model.keras")
+    assert len(model.outputs) == 2
+    result = evaluation.evaluate(model, shapes(32, 16, 16).split("validation"), info.preprocessing, NAMES)
+    log = np.genfromtxt(tmp_path / "run" / "log.csv", delimiter=",", names=True)
+    # What is logged is the cross-entropy of the result alone, each pixel counted once
+    assert result.loss == pytest.approx(float(log["val_loss"]), rel=1e-3)
+    assert result.mean_iou == pytest.approx(float(log["val_mean_iou"]), abs=1e-6)
+    with pytest.raises(ArgumentError, match="needs a recipe with a weight for them"):
+        training.train(network, shapes(32, 16, 16), RECIPE, tmp_path / "never", quiet=True)
+
+
 @pytest.mark.slow
 def test_masks_of_other_images_teach_nothing(tmp_path):
     info = training.train(Net, shapes(shuffled=True), RECIPE, tmp_path / "run", quiet=True)
@@ -233,7 +253,7 @@ def test_networks_and_recipes_that_do_not_fit_are_refused(trained, tmp_path):
     with pytest.raises(ArgumentError, match="must output one map of the image's size"):
         training.train(flat, shapes(), RECIPE, tmp_path / "never", quiet=True)
     for changes in ({"mixup": 0.2}, {"label_smoothing": 0.1}):
-        with pytest.raises(ArgumentError, match="leave out mixup, cutmix, label_smoothing"):
+        with pytest.raises(ArgumentError, match="leave out mixup, cutmix and label_smoothing"):
             training.train(Net, shapes(), RECIPE.replace(**changes), tmp_path / "never", quiet=True)
     with pytest.raises(ArgumentError, match="has 4 classes and the masks have 2"):
         evaluation.evaluate(model, split.named(None), info.preprocessing, ("a", "b"))

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_cnns import applications
+from keras_cnns import _keras, applications
 from keras_cnns.applications import resnet, vgg
 from keras_cnns.applications._arguments import (
     Activation,
@@ -23,6 +23,7 @@ from keras_cnns.applications._arguments import (
     InputShape,
     Option,
     check,
+    choose,
     create_input,
     describe_initializers,
     source_inputs,
@@ -32,13 +33,15 @@ from keras_cnns.applications._blocks import classify
 from keras_cnns.applications._loading import load_weights
 from keras_cnns.applications._residual import UnitOptions, residual_maps
 from keras_cnns.errors import ArgumentError
-from keras_cnns.layers import BilinearUpSampling2D, CropLike, PadToMultiple
+from keras_cnns.layers import BilinearUpSampling2D, CropLike, PadToMultiple, Rescale2D, ResizeLike
 from keras_cnns.typing import Path
 
 # VGG's blocks in DeepLab (config/DeepLab-LargeFOV/test.prototxt): stride of the 3x3 pool; conv5 has a dilation of 2
 POOL_STRIDES = (2, 2, 2, 1, 1)
 # ResNet's stages: distance of the positions of 3x3 kernels; those with more than 1 have no stride
 DILATIONS = (1, 1, 2, 4)
+# Sides of the further images of version 2, in percent of the first one's (section 4.1)
+SCALES = (75, 50)
 # Backbones by file, and whether the corners of maps and image are aligned. The strides of the last two are below 8, so
 # that nothing is dilated.
 ALIGNED = {"vgg": True, "resnet": True, "resnet_cifar": True, "nin": False}
@@ -140,6 +143,7 @@ def DeepLabASPP(
     backbone_weights: Path | None = None,
     backbone_options: Mapping[str, Any] | None = None,
     rates: Sequence[int] | None = None,
+    multi_scale: bool = False,
     freeze_batch_norm: bool = False,
     dropout: float = 0.5,
     kernel_initializer: Initializer = "he_normal",
@@ -155,7 +159,8 @@ def DeepLabASPP(
     Images are padded, scores enlarged and cut back as in `DeepLabLargeFOV`.
 
     Layers: pad, those of the backbone, fc1_c0 to fc1_c3 (with VGGs each has fc6_c0, drop6_c0, fc7_c0 and drop7_c0
-    before it), fc1, fc1_interp, score, predictions.
+    before it), fc1, fc1_interp, score, predictions. With `multi_scale` these layers see three images: image_75 and
+    image_50 are smaller ones, score_75 and score_50 their scores at the image's size, and fuse is the largest.
 
     Args:
         weights: None (random), or a .keras, .weights.h5 or .safetensors file.
@@ -173,6 +178,9 @@ def DeepLabASPP(
             else its defaults.
         rates: distances of the positions of the branches' 3x3 kernels: (6, 12, 18, 24) are the paper's ASPP-L,
             (2, 4, 8, 12) its ASPP-S, and (12,) is LargeFOV. None: those of the weights, else ASPP-L.
+        multi_scale: whether the image is also seen at 0.75 and 0.5 of its sides, and the largest of three scores
+            counts, as by the authors. The scores of each scale are three further outputs, after that of the result, so
+            that each is trained: scale_100_predictions, scale_75_predictions and scale_50_predictions.
         freeze_batch_norm: whether batch normalization keeps its statistics and parameters, as the authors trained; for
             batches of few images and trained backbones. Then 43,943,188 parameters are trained.
         dropout: share of fc6's and fc7's outputs to drop while training, and of dropout layers of the backbone.
@@ -182,7 +190,7 @@ def DeepLabASPP(
 
     Returns:
         Functional `keras.Model` from float32 images (batch, height, width, channels), which the caller normalizes, to
-        float32 (batch, height, width, classes).
+        float32 (batch, height, width, classes), or with `multi_scale` a list of four.
 
     Raises:
         ArgumentError: (a ValueError) if an argument cannot be used or contradicts the weights.
@@ -204,7 +212,9 @@ def DeepLabASPP(
     }
     arguments = Arguments(True, weights, input_tensor, input_shape, None, classes, classifier_activation, name)
     initializers = describe_initializers(kernel_initializer, bias_initializer)
-    return _build("DeepLabASPP", arguments, options, backbone_weights, freeze_batch_norm, dropout, initializers)
+    return _build(
+        "DeepLabASPP", arguments, options, backbone_weights, freeze_batch_norm, dropout, initializers, multi_scale
+    )
 
 
 def _build(
@@ -215,6 +225,7 @@ def _build(
     freeze_batch_norm: bool,
     dropout: float,
     initializers: Mapping[str, Any],
+    multi_scale: bool = False,
 ) -> keras.Model:
     """Build one of the two networks.
 
@@ -226,7 +237,9 @@ def _build(
         freeze_batch_norm: whether batch normalization keeps its statistics and parameters.
         dropout: share of values to drop while training.
         initializers: `kernel_initializer` and `bias_initializer`.
+        multi_scale: whether the image is seen in three sizes.
     """
+    choose(builder, "multi_scale", multi_scale, (False, True))
     settings = check(builder, arguments, dropout, options=options, any_size=True)
     backbone = Backbone.of(settings, arguments.weights, backbone_weights, deeplab_backbones())
     _check_whole(builder, settings.options)
@@ -259,15 +272,38 @@ def _build(
     x = BilinearUpSampling2D(stride, align_corners=ALIGNED[file], name=f"{last}_interp")(x)
     x = CropLike(name="score")([x, inputs])
 
-    outputs = classify(x, arguments.classifier_activation)
+    x, by_scale = _at_scales(inputs, x) if multi_scale else (x, {})
+    outputs = classify(x, arguments.classifier_activation, by_scale)
     model = keras.Model(source_inputs(inputs), outputs, name=arguments.name)
     if freeze_batch_norm:
         for layer in model.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.trainable = False
     set_weights(model, _branch_weights(backbone.trained_weights(inputs.shape[-1]), branches, kernel_size, channels))
-    load_weights(model, inputs, settings, classifier=[f"{last}{suffix}" for suffix in branches])
+    own = [name for percent in SCALES for name in (f"image_{percent}", f"score_{percent}")]
+    classifier = [f"{last}{suffix}" for suffix in branches]
+    load_weights(model, inputs, settings, classifier=classifier, optional=(*own, "fuse"))
     return model
+
+
+def _at_scales(
+    inputs: keras.KerasTensor, scores: keras.KerasTensor
+) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
+    """Return the largest scores of three sizes, and those of each.
+
+    Args:
+        inputs: images (batch, height, width, channels).
+        scores: those of the images, of the same size. The layers in between are used for every size.
+
+    Returns:
+        Scores of the size of the images, and a dictionary from the name of a scale to its scores.
+    """
+    network, by_scale = keras.Model(inputs, scores), {"scale_100": scores}
+    for percent in SCALES:
+        image = Rescale2D(percent / 100, name=f"image_{percent}")(inputs)
+        (smaller,) = keras.tree.flatten(_keras.run_through_graph(network, [image], lambda operation: operation))
+        by_scale[f"scale_{percent}"] = ResizeLike(name=f"score_{percent}")([smaller, inputs])
+    return layers.Maximum(name="fuse")(list(by_scale.values())), by_scale
 
 
 def deeplab_backbones() -> list[str]:

@@ -157,7 +157,7 @@ def _for_any_size(predictor: Predictor, record: Preprocessing) -> Predictor:
 
 
 def _any_size(model: keras.Model) -> keras.Model:
-    """Return a model that takes images of any size, with the same layers."""
+    """Return a model of the same layers for images of any size."""
     height, width, channels = _models.image_input(model)
     if height is None and width is None:
         return model

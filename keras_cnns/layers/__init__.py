@@ -12,6 +12,7 @@ with _quiet.starting():
     from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
     from keras_cnns.layers.normalization import BatchNormalization
     from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
+    from keras_cnns.layers.scales import Rescale2D, ResizeLike
     from keras_cnns.layers.sizes import BilinearKernel, BilinearUpSampling2D, CropLike, PadToMultiple
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "Maxout",
     "PadToMultiple",
     "RBFOutput",
+    "Rescale2D",
+    "ResizeLike",
     "SplitConv2D",
     "TrainableSubsampling",
     "ZeroPadShortcut",

@@ -125,12 +125,7 @@ class CropLike(keras.layers.Layer):
         return maps[:, top : top + height, left : left + width]
 
     def compute_output_shape(self, input_shape: list[TensorShape]) -> TensorShape:
-        if len(input_shape) != 2 or any(len(shape) != 4 for shape in input_shape):
-            raise ValueError(
-                f"{self.name}: call the layer with a list of two tensors (batch, height, width, channels). "
-                f"Received: input_shape={input_shape}"
-            )
-        maps, like = input_shape
+        maps, like = two_maps(self.name, input_shape)
         for own, side in zip(maps[1:3], like[1:3], strict=True):
             if None not in (own, side) and own < side + (self.offset or 0):
                 raise ValueError(
@@ -259,6 +254,25 @@ class BilinearKernel(keras.initializers.Initializer):
 
     def get_config(self) -> dict[str, Any]:
         return {}
+
+
+def two_maps(name: str, input_shape: list[TensorShape]) -> tuple[TensorShape, TensorShape]:
+    """Return the shapes of two maps, after a check.
+
+    Args:
+        name: of the layer that takes them, for the error.
+        input_shape: what it was called with.
+
+    Raises:
+        ValueError: for anything but two tensors of maps.
+    """
+    if len(input_shape) != 2 or any(len(shape) != 4 for shape in input_shape):
+        raise ValueError(
+            f"{name}: call the layer with a list of two tensors (batch, height, width, channels). "
+            f"Received: input_shape={input_shape}"
+        )
+    maps, like = input_shape
+    return maps, like
 
 
 def _triangle(side):

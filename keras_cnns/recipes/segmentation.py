@@ -57,12 +57,12 @@ DEEPLAB_LARGEFOV_VOC = Recipe(
 CRF_RNN_VOC = FCN32S_VOC.replace(name="crf-rnn-voc", builder="CRFasRNN", learning_rate=1.9e-8)
 
 # L. Chen et al.: DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
-# Connected CRFs, 2016, section 4.1. Not reproduced: the losses of two smaller scales of the image, and of their
-# maximum.
+# Connected CRFs, 2016, section 4.1: the scores of three sizes of an image are trained, and the largest of them. Not
+# reproduced: crops of images at 0.5 to 1.5 times their size, of which the smaller ones are padded.
 DEEPLAB_ASPP_VOC = Recipe(
     name="deeplab-aspp-voc",
     builder="DeepLabASPP",
-    network={"freeze_batch_norm": True},
+    network={"freeze_batch_norm": True, "multi_scale": True},
     optimizer="sgd",
     learning_rate=2.5e-4,
     momentum=0.9,
@@ -74,6 +74,7 @@ DEEPLAB_ASPP_VOC = Recipe(
     epochs=19,  # 20,000 steps
     preprocessing="mean",
     augmentation="crop-flip",
+    auxiliary_weight=1.0,
 )
 
 SEGMENTATION = (FCN32S_VOC, FCN16S_VOC, FCN8S_VOC, DEEPLAB_LARGEFOV_VOC, CRF_RNN_VOC, DEEPLAB_ASPP_VOC)

@@ -12,7 +12,7 @@ from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
 from keras_cnns.tasks import classifiers
 from keras_cnns.tasks.class_metric import ClassMetric
-from keras_cnns.tasks.task import EXACT, Encoding, Monitor, Predictor, Task, for_heads
+from keras_cnns.tasks.task import EXACT, Encoding, Monitor, Predictor, Task, check_auxiliary_weight, for_heads
 
 
 class Classification(Task):
@@ -33,11 +33,7 @@ class Classification(Task):
 
         Auxiliary heads after the first output have the same loss, weighted as the recipe says.
         """
-        if (len(model.outputs) > 1) != (recipe.auxiliary_weight > 0):
-            raise ArgumentError(
-                f"a network with auxiliary heads needs a recipe with a weight for them, and one without needs 0; "
-                f"{model.name} has {len(model.outputs) - 1}. Received: auxiliary_weight={recipe.auxiliary_weight}"
-            )
+        check_auxiliary_weight(model, recipe)
         loss, accuracy, entropy = _loss_and_metrics(recipe, from_logits=not classifiers.gives_probabilities(model))
         exact = [type(accuracy)(name=f"accuracy{EXACT}"), entropy(name=f"cross_entropy{EXACT}")] if is_shared else []
         if len(model.outputs) == 1:

@@ -170,7 +170,7 @@ class MaskMetric(Metric):
             self.examples += 1
 
     def _remember(self, counts: NDArray[np.int64]) -> None:
-        """Keep the place of an image if it is among the worst so far."""
+        """Keep the place of an image that is among the worst."""
         if counts.sum() > counts.trace():
             iou = float(np.nanmean(_iou(counts)))
             change = heapq.heappush if len(self._worst) < KEPT else heapq.heappushpop
@@ -211,7 +211,7 @@ class MaskMetric(Metric):
 
 
 def _iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the intersection over union of each class; NaN where it is absent."""
+    """Return the IoU of each class; NaN where it is absent."""
     hits = confusion.diagonal()
     return _shares(hits, confusion.sum(0) + confusion.sum(1) - hits)
 

@@ -16,7 +16,7 @@ from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
 from keras_cnns.tasks import classifiers
 from keras_cnns.tasks.mask_metric import MaskMetric
-from keras_cnns.tasks.task import EXACT, Encoding, Monitor, Predictor, Task
+from keras_cnns.tasks.task import EXACT, Encoding, Monitor, Predictor, Task, check_auxiliary_weight, for_heads
 
 
 class Segmentation(Task):
@@ -34,7 +34,7 @@ class Segmentation(Task):
     def check(self, model: keras.Model) -> None:
         """Raise ArgumentError unless images become maps, as `Task.check`."""
         size = _models.image_input(model)[:2]
-        shapes = [tuple(output.shape) for output in model.outputs]
+        shapes = [tuple(output.shape) for output in _models.main_output(model).outputs]
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1:3] != size or (shapes[0][-1] or 0) < 2:
             raise ArgumentError(
                 f"{model.name}: the model must output one map of the image's size, (batch, height, width, classes), "
@@ -44,26 +44,37 @@ class Segmentation(Task):
     def objective(self, model: keras.Model, recipe: Recipe, *, is_shared: bool = False) -> dict[str, Any]:
         """Return cross-entropy and mean IoU, as `Task.objective`.
 
-        Pixels whose class is not known do not count.
+        Pixels whose class is not known do not count. Auxiliary heads after the first output have the same loss,
+        weighted as the recipe says.
         """
-        if recipe.soft_labels or recipe.auxiliary_weight:
+        if recipe.soft_labels:
             raise ArgumentError(
-                "the classes of pixels are neither mixed nor smoothed, and there are no auxiliary heads: leave out "
-                f"mixup, cutmix, label_smoothing and auxiliary_weight. Received: recipe={recipe.name!r}"
+                "the classes of pixels are neither mixed nor smoothed: leave out mixup, cutmix and label_smoothing. "
+                f"Received: recipe={recipe.name!r}"
             )
+        check_auxiliary_weight(model, recipe)
         from_logits = not classifiers.gives_probabilities(model)
         iou = functools.partial(
             keras.metrics.MeanIoU, model.outputs[0].shape[-1], ignore_class=IGNORE, sparse_y_pred=False
         )
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits, ignore_class=IGNORE)
+        exact = [iou(name=f"mean_iou{EXACT}")] if is_shared else []
+        if len(model.outputs) == 1:
+            return {"loss": loss, "metrics": [iou(name="mean_iou")], "weighted_metrics": exact or None}
+        main, *auxiliary = model.output_names
+        weights = {main: 1.0, **dict.fromkeys(auxiliary, recipe.auxiliary_weight)}
+        entropy = functools.partial(_CrossEntropy, from_logits)
+        exact += [entropy(name=f"cross_entropy{EXACT}")] if is_shared else []
         return {
-            "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits, ignore_class=IGNORE),
-            "metrics": [iou(name="mean_iou")],
-            "weighted_metrics": [iou(name=f"mean_iou{EXACT}")] if is_shared else None,
+            "loss": dict.fromkeys(weights, loss),
+            "loss_weights": weights,
+            "metrics": {main: [iou(name="mean_iou"), entropy(name="cross_entropy")]},
+            "weighted_metrics": {main: exact} if exact else None,
         }
 
     def encoding(self, model: keras.Model, recipe: Recipe) -> Encoding:
-        """Return masks as int32, as `Task.encoding`."""
-        return Encoding(encode=lambda masks: ops.cast(masks, "int32"))
+        """Return masks as int32, for each head, as `Task.encoding`."""
+        return Encoding(encode=lambda masks: for_heads(model, ops.cast(masks, "int32")))
 
     def predictor(self, model: keras.Model, class_names: Sequence[str] = ()) -> Predictor:
         """Return the model with maps of probabilities, as `Task.predictor`."""
@@ -84,6 +95,29 @@ class Segmentation(Task):
     def derive(self, scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the best class of each pixel, as `Task.derive`."""
         return {"mask": scores.argmax(-1).astype("uint8")}
+
+
+class _CrossEntropy(keras.metrics.Mean):
+    """The mean cross-entropy of pixels whose class is known.
+
+    Args:
+        from_logits: whether the outputs are logits.
+        **kwargs: arguments of `keras.metrics.Mean`.
+    """
+
+    def __init__(self, from_logits: bool, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.from_logits = from_logits
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch."""
+        losses = keras.losses.sparse_categorical_crossentropy(
+            y_true, y_pred, from_logits=self.from_logits, ignore_class=IGNORE
+        )
+        counts = ops.cast(ops.not_equal(y_true, IGNORE), losses.dtype)
+        if sample_weight is not None:
+            counts = counts * ops.reshape(ops.cast(sample_weight, losses.dtype), (-1, 1, 1))
+        super().update_state(losses, counts)
 
 
 def _to_probabilities(has_softmax: bool, outputs: Any) -> np.ndarray:

@@ -286,6 +286,20 @@ def for_heads(model: keras.Model, labels: Any) -> Any:
     return labels if len(model.outputs) == 1 else dict.fromkeys(model.output_names, labels)
 
 
+def check_auxiliary_weight(model: keras.Model, recipe: Recipe) -> None:
+    """Raise ArgumentError unless heads and their weight go together.
+
+    Args:
+        model: the network.
+        recipe: `Recipe`.
+    """
+    if (len(model.outputs) > 1) != (recipe.auxiliary_weight > 0):
+        raise ArgumentError(
+            f"a network with auxiliary heads needs a recipe with a weight for them, and one without needs 0; "
+            f"{model.name} has {len(model.outputs) - 1}. Received: auxiliary_weight={recipe.auxiliary_weight}"
+        )
+
+
 def check_examples(count: int) -> None:
     """Raise ArgumentError if a split to evaluate on is empty.
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import numpy_networks
 import pytest
+import tensorflow as tf
 from families import random_images, randomize
 
 from keras_cnns import _graph, applications
@@ -40,6 +41,41 @@ def test_forward_of_the_pyramid_equals_numpy():
     rates = {"_c0": 1, "_c1": 2, "_c2": 5}
     model = build("DeepLabASPP", backbone="ResNet20", rates=tuple(rates.values()))
     assert_equals_numpy(model, numpy_networks.resnet20_maps, 4, rates, "fc1")
+
+
+def test_the_largest_scores_of_three_scales_count(tmp_path):
+    options = {"backbone": "ResNet20", "rates": (1, 2), "classifier_activation": "softmax"}
+    plain, model = build("DeepLabASPP", **options), build("DeepLabASPP", multi_scale=True, **options)
+    randomize(plain)
+    assert model.count_params() == plain.count_params() and len(model.layers) == len(plain.layers) + 8
+    save_model(plain, tmp_path / "plain.keras", ModelInfo())
+    of_file = {**options, "weights": tmp_path / "plain.keras", "classifier_activation": None}
+    loaded = build("DeepLabASPP", multi_scale=True, **of_file)
+    x = random_images(plain, 2)
+    scores = keras.Model(plain.input, plain.get_layer("score").output)
+    by_scale = [scores(x, training=False)]
+    for height, width in ((15, 19), (10, 13)):
+        smaller = build("DeepLabASPP", shape=(height, width, 3), **{**options, "classifier_activation": None})
+        smaller.set_weights(plain.get_weights())
+        by_scale.append(tf.image.resize(smaller(tf.image.resize(x, (height, width)), training=False), x.shape[1:3]))
+    fused, *heads = (np.asarray(output) for output in loaded(x, training=False))
+    for found, expected in zip((fused, *heads), (np.max(by_scale, axis=0), *by_scale), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(fused).max())
+    assert np.abs(heads[0] - fused).max() > 0.01 * np.abs(fused).max()
+
+
+def test_layers_before_the_network_are_used_once(tmp_path):
+    options = {"rates": (1, 2), "multi_scale": True}
+    pixels = keras.Input((16, 16, 3))
+    after = build("DeepLabASPP", input_tensor=keras.layers.Rescaling(0.5)(pixels), shape=None, **options)
+    alone = build("DeepLabASPP", (16, 16, 3), **options)
+    randomize(alone)
+    after.set_weights(alone.get_weights())
+    x = random_images(alone, 1)
+    for found, expected in zip(after(x, training=False), alone(x / 2, training=False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    after.save(tmp_path / "after.keras")
+    assert run(keras.models.load_model(tmp_path / "after.keras"), x).shape[0] == 4
 
 
 @pytest.mark.slow
