@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not see the lazy ta
     from keras_cnns._render.maps import occlusion_grid as occlusion_grid
     from keras_cnns._render.masks import mask_grid as mask_grid
     from keras_cnns._render.measures import confusion_matrix as confusion_matrix
+    from keras_cnns._render.measures import precision_recall as precision_recall
     from keras_cnns._render.measures import reliability as reliability
     from keras_cnns._render.measures import robustness_curves as robustness_curves
     from keras_cnns._render.projections import projection_grid as projection_grid
@@ -47,6 +48,7 @@ __all__, __getattr__, __dir__ = lazy(
         "network_bars": "charts",
         "network_bubbles": "charts",
         "occlusion_grid": "maps",
+        "precision_recall": "measures",
         "prediction_grid": "images",
         "projection_grid": "projections",
         "reliability": "measures",

@@ -11,6 +11,7 @@ from keras_cnns._render._figure import (
     GRAY,
     MARKERS,
     SERIES,
+    TEXT_SIZE,
     legend_below,
     logarithmic,
     new_figure,
@@ -79,6 +80,30 @@ def reliability(bins: Sequence[Any], error: float, path: Path, title: str) -> No
     below.set_ylim(bottom=0.7)
     below.grid(alpha=0.3)
     below.set_axisbelow(True)
+    save(figure, path)
+
+
+def precision_recall(curves: Mapping[str, Sequence[float]], path: Path, title: str) -> None:
+    """Draw the precision of each class against its recall.
+
+    With more than seven classes, each is a thin line, and their mean a thick one.
+
+    Args:
+        curves: from class name to precision, 0 to 1, at evenly spaced values of recall from 0 to 1.
+        path: PNG file to write.
+        title: title of the plot.
+    """
+    figure, panel = new_figure(6.0, 4.6, title)
+    places = {name: np.linspace(0, 1, len(curve)) for name, curve in curves.items()}
+    if len(curves) > len(SERIES):
+        for name, curve in curves.items():
+            panel.plot(places[name], curve, color=GRAY, lw=0.5, alpha=0.5)
+        curves = {f"mean of {len(curves)} classes": np.mean(list(curves.values()), axis=0)}
+        places = dict.fromkeys(curves, next(iter(places.values())))
+    lines = [panel.plot(places[name], curves[name], color=SERIES[k])[0] for k, name in enumerate(curves)]
+    panel.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    panel.grid(alpha=0.3)
+    legend_below(figure, lines, [fit(name, 2.4, TEXT_SIZE, lines=2) for name in curves])
     save(figure, path)
 
 

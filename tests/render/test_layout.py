@@ -102,6 +102,11 @@ def mask_grid(path, names):
     _render.mask_grid(images, masks, predicted, names, colors, path, title_of(names))
 
 
+def precision_recall(path, names):
+    curves = {name: np.sort(RANDOM.uniform(size=101))[::-1] for name in names}
+    _render.precision_recall(curves, path, title_of(names))
+
+
 def reliability(path, names):
     parts = np.linspace(0.02, 1, len(names))
     bins = [SimpleNamespace(examples=int(10**5 * part**5) + 1, confidence=part, accuracy=part**2) for part in parts]
@@ -217,6 +222,7 @@ PLOTS = {
         filter_grid_of_channels,
         confusion_matrix,
         mask_grid,
+        precision_recall,
         reliability,
         robustness_curves,
         training_curve,
