@@ -63,16 +63,23 @@ import sys
 import keras_cnns  # before keras, because it chooses TensorFlow's kernels
 import keras
 import numpy as np
+from sklearn.datasets import load_sample_images
 
 name, side, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 keras.utils.set_random_seed(0)
 model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classifier_activation=None)
-# With random weights, statistics of 0 and 1 would give all images the same output, and nothing could be verified
+# With random weights, statistics of 0 and 1 would give all images the same output, and nothing could be verified. Those
+# of noise would be so small in late layers that rounding grew to whole numbers.
+random, photographs = np.random.default_rng(0), load_sample_images().images
+crops = []
+for k in range(32):
+    top, left = random.integers(0, 427 - side), random.integers(0, 640 - side)
+    crops.append(photographs[k % 2][top : top + side, left : left + side])
 layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 momenta = [layer.momentum for layer in layers]
 for layer in layers:
     layer.momentum = 0.0
-model(np.random.default_rng(0).integers(0, 256, (32, side, side, 3)).astype("float32"), training=True)
+model(np.stack(crops).astype("float32"), training=True)
 for layer, momentum in zip(layers, momenta):
     layer.momentum = momentum
 model.save(path)

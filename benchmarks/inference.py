@@ -232,6 +232,8 @@ def _open_tensorflow(column: str, path: str) -> Opened:
 
         run_signature.loaded = loaded  # type: ignore[attr-defined]  # the signature lives only as long as that
         return Opened(run_signature, spec.shape, spec.dtype.name)
+    import keras_cnns.layers  # noqa: F401  # registers the layers of the file
+
     model = keras.models.load_model(path, compile=False)
     if column == "predict_on_batch":
         return Opened(model.predict_on_batch, model.input_shape, "float32")
@@ -377,7 +379,8 @@ def main() -> None:
                 make_folder(name, folder)
             for runtime in runtimes:
                 rows += measure(name, runtime, folder, arguments.batch or BATCHES, arguments.rounds)
-    common.write("inference", rows, partial=bool(arguments.only or arguments.batch or arguments.runtime))
+        # After each network, so that a failure loses nothing
+        common.write("inference", rows, partial=bool(arguments.only or arguments.batch or arguments.runtime))
 
 
 if __name__ == "__main__":

@@ -214,13 +214,12 @@ def main() -> None:
     has_torch = importlib.util.find_spec("torch") is not None
     if not has_torch:
         print("PyTorch is not installed, and its columns are missing: pip install torch==2.13.0")
-    rows = [
-        row
-        for name in arguments.only or CASES
-        for precision in precisions
-        for row in compare(name, precision, arguments.rounds, has_torch)
-    ]
-    common.write("training_steps", rows, partial=bool(arguments.only or arguments.precision or arguments.isa))
+    rows = []
+    for name in arguments.only or CASES:
+        for precision in precisions:
+            rows += compare(name, precision, arguments.rounds, has_torch)
+        # After each network, so that a failure loses nothing
+        common.write("training_steps", rows, partial=bool(arguments.only or arguments.precision or arguments.isa))
 
 
 if __name__ == "__main__":

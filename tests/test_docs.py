@@ -146,7 +146,8 @@ def test_options_in_the_text_exist(page):
     """In text, an option may stand alone, or after its command without its value."""
     known = set().union(*map(options_of, COMMANDS))
     # Options of pip, make, scripts and of programs that other people run
-    known |= {"--smoke", "--on-device", "--write", "--scaling", "--only", "--rounds", "--isa", "--ntasks"}
+    known |= {"--smoke", "--on-device", "--write", "--scaling", "--ntasks"}
+    known |= {"--only", "--rounds", "--isa", "--foreign", "--torch-python"}
     for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", FENCE.sub("", TEXTS[page])):
         command = re.match(r"cnn-(\w+)", code)
         allowed = options_of(command[1]) if command and command[1] in COMMANDS else known

@@ -204,13 +204,16 @@ def test_losses_follow_the_recipe():
     assert metrics["predictions_accuracy"] == pytest.approx(right)
 
 
+ALL_FOR_MASKS = (*recipes.segmentation.SEGMENTATION, recipes.MASKS)
+
+
 def of_pixels(recipe):
     """Return whether a recipe is for networks that give each pixel a class."""
-    return recipe in recipes.segmentation.SEGMENTATION
+    return recipe in ALL_FOR_MASKS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", recipes.segmentation.SEGMENTATION, ids=lambda r: r.name)
+@pytest.mark.parametrize("recipe", ALL_FOR_MASKS, ids=lambda r: r.name)
 def test_recipes_for_masks_lower_the_loss(recipe):
     """On a small backbone that is not trained, at one of two rates: the papers' are for trained networks."""
     from keras_cnns import applications, tasks
@@ -288,6 +291,9 @@ def test_wrong_recipes_are_refused(call, message):
 def test_the_default_recipe_depends_on_network_source_and_weights():
     assert recipes.default_recipe("NiN", "digits") is recipes.NIN_DIGITS
     assert recipes.default_recipe("NiN", "digits", "mnist") is recipes.FINE_TUNING
+    assert recipes.default_recipe("FCN8s", "photos/", photographs=True) is recipes.MASKS
+    assert recipes.default_recipe("FCN8s", "photos/", weights="fcn16s.keras") is recipes.FINE_TUNING
+    assert recipes.default_recipe("CRFasRNN", "photos/", weights="fcn8s.keras") is recipes.CRF_RNN_VOC
     assert recipes.default_recipe("NiN", "flowers", photographs=True) is recipes.PHOTOGRAPHS
     assert recipes.default_recipe("NiN", "flowers", "mnist", photographs=True) is recipes.FINE_TUNING
     assert recipes.default_recipe("NiN", "tfds:cifar10") is recipes.default_recipe("Other", "digits") is recipes.SHORT

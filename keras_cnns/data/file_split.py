@@ -29,7 +29,7 @@ from keras_cnns.errors import SourceError
 from keras_cnns.typing import Size
 
 CHUNK = 16  # files whose headers are read in one call
-NOWHERE = np.zeros(4, "int32")  # the window of an image that is read whole
+NOWHERE = np.zeros(6, "int32")  # the place of the window of an image that is read whole
 RECENT = 1000  # decoded paths that are remembered; more than a pipeline reads ahead
 
 
@@ -45,6 +45,7 @@ class FileSplit(LabeledSplit):
     def __init__(self, items: NDArray[np.object_], labels: ArrayLike, target: Target = LabeledSplit.target):
         super().__init__(items, labels, target)
         self.decoding: collections.deque[str] = collections.deque(maxlen=RECENT)
+        self.reading: collections.deque[str] = collections.deque(maxlen=RECENT)  # names of targets
 
     @classmethod
     def from_paths(cls, paths: Sequence[str], labels: ArrayLike) -> Self:
@@ -63,6 +64,23 @@ class FileSplit(LabeledSplit):
         """
         elements = self.elements()
         return lambda seed: elements.shuffle(self.examples, seed=seed, reshuffle_each_iteration=True)
+
+    def read_ahead(self, elements: tf.data.Dataset) -> tf.data.Dataset:
+        """Return elements with the contents of their targets, as `Split.read_ahead`."""
+        if self.targets.dtype != object:
+            return elements
+
+        def contents(names):
+            names = [name.decode() for name in names.tolist()]
+            self.reading.extend(names)
+            return np.array([self.target.content(name) for name in names], object)
+
+        def with_contents(paths, names):
+            read = tf.numpy_function(contents, [names], tf.string, stateful=False)
+            return paths, (names, tf.ensure_shape(read, (None,)))
+
+        # Several files per call, as in `windows`
+        return elements.batch(CHUNK).map(with_contents, **PARALLEL).unbatch()
 
     def decode(self, element: tf.Tensor, channels: int, skip_broken: bool = False) -> tf.Tensor:
         """Return the image at a path, as `ImageDecoder.decode`.
@@ -88,13 +106,8 @@ class FileSplit(LabeledSplit):
 
         def read_in_python(path, draws):
             def read(path, draws):
-                chosen = [NOWHERE]
-
-                def noted(height, width):
-                    chosen[0] = np.array(choose(height, width, draws.tolist()), "int32")
-                    return tuple(chosen[0].tolist())
-
-                return read_window(path, channels, noted, size), chosen[0]
+                chosen = _Chosen(choose, draws.tolist())
+                return read_window(path, channels, chosen, size), chosen.place
 
             return self._read(read, [path, draws], channels, skip_broken)
 
@@ -107,17 +120,17 @@ class FileSplit(LabeledSplit):
             return self._plan_windows(paths, draws, channels, choose, size)
 
         def planned(paths, targets, draws):
-            ways, reduced, windows = tf.numpy_function(plan, [paths, draws], (tf.int32, tf.int32, tf.int32))
-            reduced, windows = tf.ensure_shape(reduced, (None, 4)), tf.ensure_shape(windows, (None, 4))
-            return paths, targets, draws, tf.ensure_shape(ways, (None,)), reduced, windows
+            ways, reduced, places = tf.numpy_function(plan, [paths, draws], (tf.int32, tf.int32, tf.int32))
+            reduced, places = tf.ensure_shape(reduced, (None, 4)), tf.ensure_shape(places, (None, 6))
+            return paths, targets, draws, tf.ensure_shape(ways, (None,)), reduced, places
 
-        def decode(path, target, draws, way, reduced, window):
+        def decode(path, target, draws, way, reduced, place):
             def decoder_in_graph(divisor):
-                return lambda: (decode_jpeg(tf.io.read_file(path), reduced, channels, divisor), window)
+                return lambda: (decode_jpeg(tf.io.read_file(path), reduced, channels, divisor), place)
 
             decoders = [lambda: read_in_python(path, draws), *map(decoder_in_graph, DIVISORS[1:])]
-            pixels, window = tf.switch_case(way, decoders)
-            return finish(tf.ensure_shape(pixels, (None, None, channels)), target, draws, window)
+            pixels, place = tf.switch_case(way, decoders)
+            return finish(tf.ensure_shape(pixels, (None, None, channels)), target, draws, place)
 
         # Several files per call: calling Python from a pipeline costs more than planning one file
         return elements.batch(CHUNK).map(planned, **PARALLEL).unbatch().map(decode, **PARALLEL)
@@ -133,20 +146,21 @@ class FileSplit(LabeledSplit):
         """Return how to decode each file.
 
         Returns:
-            (int32 array (files,) of indices in `DIVISORS`, int32 arrays (files, 4) of windows at the reduced size and
-            in the image).
+            (int32 array (files,) of indices in `DIVISORS`, int32 array (files, 4) of windows at the reduced size, int32
+            array (files, 6) of their places in the image).
         """
-        ways, reduced, windows = [], [], []
+        ways, reduced, places = [], [], []
         for path, row in zip(paths.tolist(), draws.tolist(), strict=True):
             file = path.decode()
             content = read_file(file)
             warn_if_damaged(file, content)
-            divisor, part, window = plan_window(content, channels, _with_draws(choose, row), size)
+            chosen = _Chosen(choose, row)
+            divisor, part = plan_window(content, channels, chosen, size)
             ways.append(DIVISORS.index(divisor))
             reduced.append(part)
-            windows.append(window)
+            places.append(chosen.place)
             self.decoding.append(file)
-        return np.array(ways, "int32"), np.array(reduced, "int32"), np.array(windows, "int32")
+        return np.array(ways, "int32"), np.array(reduced, "int32"), np.array(places, "int32")
 
     def fault(self, error: Exception) -> SourceError | None:
         """Return the error that names the file, as `Split.fault`.
@@ -161,14 +175,14 @@ class FileSplit(LabeledSplit):
             try:
                 read_image(path)
                 content = read_file(path)
-                divisor, reduced, _ = plan_window(content, 3)
+                divisor, reduced = plan_window(content, 3)
                 if divisor:
                     decode_jpeg(content, reduced, 3, divisor)
             except SourceError as fault:
                 return fault
             except tf.errors.InvalidArgumentError:
                 return SourceError(f"{path}: is a JPEG that TensorFlow cannot decode. Save it again as PNG.")
-        return None
+        return next(filter(None, map(self.target.fault, tuple(self.reading))), None)
 
     def _read(
         self,
@@ -177,10 +191,10 @@ class FileSplit(LabeledSplit):
         channels: int,
         skip_broken: bool,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return image and window that `function` reads, inside a map.
+        """Return image and place that `function` reads, inside a map.
 
         Args:
-            function: from a path and the further inputs to uint8 pixels (height, width, channels) and int32 (4,).
+            function: from a path and the further inputs to uint8 pixels (height, width, channels) and int32 (6,).
             inputs: tensors; the first one is the path.
             channels: 1 (gray) or 3 (RGB).
             skip_broken: as for `ImageDecoder.decode`.
@@ -196,8 +210,8 @@ class FileSplit(LabeledSplit):
                 self.faults.append(error)
                 raise
 
-        image, window = tf.numpy_function(read, inputs, (tf.uint8, tf.int32), stateful=False)
-        return tf.ensure_shape(image, (None, None, channels)), tf.ensure_shape(window, (4,))
+        image, place = tf.numpy_function(read, inputs, (tf.uint8, tf.int32), stateful=False)
+        return tf.ensure_shape(image, (None, None, channels)), tf.ensure_shape(place, (6,))
 
     def fingerprint(self) -> bytes:
         """Return a digest of labels and names, as `Split.fingerprint`."""
@@ -242,6 +256,17 @@ def _short(paths: NDArray[np.object_]) -> list[str]:
     return ["/".join(path.rsplit(os.sep, 2)[-2:]) for path in paths]
 
 
-def _with_draws(choose: ChooseWindow, draws: Sequence[float]) -> Callable[[int, int], Window]:
-    """Return `choose` with its random numbers filled in."""
-    return lambda height, width: choose(height, width, draws)
+class _Chosen:
+    """Choose a window, and remember where it is.
+
+    Attributes:
+        place: int32 (6,): the window, and height and width of the image; zeros as long as none is chosen.
+    """
+
+    def __init__(self, choose: ChooseWindow, draws: Sequence[float]):
+        self.choose, self.draws, self.place = choose, draws, NOWHERE
+
+    def __call__(self, height: int, width: int) -> Window:
+        window = self.choose(height, width, self.draws)
+        self.place = np.array([*window, height, width], "int32")
+        return window

@@ -13,7 +13,7 @@ from keras_cnns.typing import Size
 
 # From an image's height and width and the random numbers drawn for it to a window in whole pixels
 ChooseWindow: TypeAlias = Callable[[int, int, Sequence[float]], Window]
-# From uint8 pixels (height, width, channels), the target, the random numbers and the int32 window to tensors
+# From uint8 pixels (height, width, channels), the target, the random numbers and the int32 place to tensors
 FinishWindow: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Any]
 
 
@@ -54,20 +54,20 @@ class ImageDecoder:
             choose: function (height, width, draws) -> (top, left, height, width), in whole pixels.
             size: (height, width) to which the window will be resized. A larger window may be returned reduced, but
                 never smaller than `size`.
-            finish: function (uint8 pixels (height, width, channels), target, draws, window) -> tensors, applied to each
-                window; the window is int32 (4,), as `choose` returned it.
+            finish: function (uint8 pixels (height, width, channels), target, draws, place) -> tensors, applied to each
+                window; the place is int32 (6,): the window as `choose` returned it, and height and width of the image.
             skip_broken: whether images that cannot be read are left out and noted in `Split.skipped`.
         """
 
         def read(image, draws):
             window = choose(*image.shape[:2], draws.tolist())
-            return cut(image, window, size), np.array(window, "int32")
+            return cut(image, window, size), np.array([*window, *image.shape[:2]], "int32")
 
         def show(element, target, draws):
             inputs = [self.decode(element, channels), draws]
-            pixels, window = tf.numpy_function(read, inputs, (tf.uint8, tf.int32), stateful=False)
-            pixels, window = tf.ensure_shape(pixels, (None, None, channels)), tf.ensure_shape(window, (4,))
-            return finish(pixels, target, draws, window)
+            pixels, place = tf.numpy_function(read, inputs, (tf.uint8, tf.int32), stateful=False)
+            pixels, place = tf.ensure_shape(pixels, (None, None, channels)), tf.ensure_shape(place, (6,))
+            return finish(pixels, target, draws, place)
 
         return elements.map(show, **PARALLEL)
 

@@ -158,7 +158,7 @@ def plan_window(
     channels: int,
     choose: Callable[[int, int], Window] | None = None,
     size: Size | None = None,
-) -> tuple[int, Window, Window]:
+) -> tuple[int, Window]:
     """Return how to decode a window of an image file.
 
     Args:
@@ -169,17 +169,17 @@ def plan_window(
         size: (height, width) to which the window will be resized; None if it will not be.
 
     Returns:
-        (divisor, reduced, window). For a complete and plain JPEG, which every decoder shows the same way, the divisor
-        of the image's size is 1, 2, 4 or 8, `reduced` is the window at the reduced size, and `window` that in the
-        image, both (top, left, height, width). For any other file all are zero.
+        (divisor, reduced). For a complete and plain JPEG, which every decoder shows the same way, the divisor of the
+        image's size is 1, 2, 4 or 8, and `reduced` is the window (top, left, height, width) at the reduced size. For
+        any other file all are zero, and no window is chosen.
     """
     sides = _plain_jpeg_size(content, channels)
     if sides is None:
-        return 0, (0, 0, 0, 0), (0, 0, 0, 0)
+        return 0, (0, 0, 0, 0)
     window = choose(*sides) if choose else (0, 0, *sides)
     divisor = _divisor(window, size)
     top, left, height, width = (side // divisor for side in window)
-    return divisor, (top, left, height, width), window
+    return divisor, (top, left, height, width)
 
 
 def read_window(
@@ -211,7 +211,7 @@ def read_window(
     """
     content = read_file(path)
     warn_if_damaged(path, content)
-    divisor, reduced, _ = plan_window(content, channels, choose, size)
+    divisor, reduced = plan_window(content, channels, choose, size)
     if divisor:
         import tensorflow as tf
 

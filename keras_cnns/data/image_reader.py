@@ -127,7 +127,9 @@ def image_reader(
         if skip_broken:
             return decode(elements).map(show, **PARALLEL)
         # One map instead of two, so that no large images wait in between
-        return elements.map(lambda element, target: show(split.decode(element, channels), target), **PARALLEL)
+        return split.read_ahead(elements).map(
+            lambda element, target: show(split.decode(element, channels), target), **PARALLEL
+        )
 
     source: ImageDecoder = split
     stored, skips = None, skip_broken
@@ -150,6 +152,7 @@ def image_reader(
             data = data.skip(skipped_images)
         if window:
             draws = _window_draws(seed, skipped_images, select)
+            data = split.read_ahead(data) if source is split else data
             return _windows(tf.data.Dataset.zip(data, draws), source, split, preprocessing, window, skips)
         return decode_and_prepare(data) if stored is None else data
 
@@ -209,15 +212,14 @@ def _windows(
     def choose(height, width, draws):
         return window(height, width, draws, preprocessing)
 
-    def finish(pixels, target, draws, window):
+    def finish(pixels, target, draws, place):
         # The window is less than about twice the input size, so that plain interpolation leaves out few pixels, and it
         # costs a sixth of `antialias=True`. Interpolated values lie between the pixels, so that none need be clipped.
         image = tf.cast(tf.image.resize(pixels, preprocessing.size) + 0.5, tf.uint8)
         mirrored = tf.reverse(image, tf.boolean_mask([1], draws[-1:] < 0.5))
-        view = View(tf.cast(window, tf.float32), preprocessing.size, draws[-1] < 0.5)
-        return tf.ensure_shape(mirrored, preprocessing.shape), split.target.move(
-            split.read_target(target, tf.zeros(2, tf.int32)), view
-        )
+        view = View(tf.cast(place[:4], tf.float32), preprocessing.size, draws[-1] < 0.5)
+        target = split.target.move(split.read_target(target, place[4:]), view)
+        return tf.ensure_shape(mirrored, preprocessing.shape), target
 
     flat = data.map(lambda element, draws: (*element, draws))
     return decoder.windows(flat, preprocessing.channels, choose, preprocessing.size, finish, skip_broken)

@@ -103,14 +103,26 @@ class Split(ImageDecoder, abc.ABC):
             return self.named(class_names)
         return self._relabeled(match_classes(self.class_names, class_names, ids, source), class_names)
 
-    def read_target(self, target: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    def read_ahead(self, elements: tf.data.Dataset) -> tf.data.Dataset:
+        """Return elements whose targets can be read with less of Python.
+
+        Args:
+            elements: `tf.data.Dataset` of what `elements` gives, in any order.
+
+        Returns:
+            `tf.data.Dataset` of the same elements, with targets for `read_target`.
+        """
+        return elements
+
+    def read_target(self, target: Any, size: tf.Tensor) -> tf.Tensor:
         """Return the target of an element, inside a tf.data map.
 
         Args:
-            target: as `elements` gives it.
+            target: as `elements` or `read_ahead` gives it.
             size: int32 (2,), height and width of the image; 0 where they are not known.
         """
-        return self.target.read(target, size, self.faults)
+        target, content = target if isinstance(target, tuple) else (target, None)
+        return self.target.read(target, size, self.faults, content)
 
     def _copy(self, **changes: Any) -> Self:
         """Return a copy with some attributes changed.

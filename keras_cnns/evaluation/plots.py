@@ -86,17 +86,21 @@ def draw_masks(
         title: title of the plot.
         places: which images, in this order; None: all of the split.
     """
+    import tensorflow as tf
+
     from keras_cnns.data.masks import colors
     from keras_cnns.data.read_errors import reading
 
-    wanted, found = None if places is None else set(places), {}
-    channels = seen.views[0][1].channels
+    def show(place, element):
+        image = split.decode(element[0], seen.views[0][1].channels)
+        return place, image, split.read_target(element[1], tf.shape(image)[:2])
+
+    elements = split.elements().enumerate()
+    if places is not None:
+        elements = elements.filter(lambda place, element: tf.reduce_any(place == tf.constant(places, tf.int64)))
     with reading(split):
-        for place, (element, target) in enumerate(split.elements()):
-            if wanted is None or place in wanted:
-                image = split.decode(element, channels).numpy()
-                found[place] = image, split.read_target(target, np.array(image.shape[:2], "int32")).numpy()
-    images, masks = zip(*(found[place] for place in (found if places is None else places)), strict=True)
+        found = {int(place): (image.numpy(), mask.numpy()) for place, image, mask in elements.map(show)}
+    images, masks = zip(*(found[place] for place in places or found), strict=True)
     predicted = [seen.mask(image) for image in images]
     _render.mask_grid(images, masks, predicted, class_names, colors(len(class_names)), path, title)
 

@@ -23,6 +23,7 @@ from keras_cnns.recipes.modern import (
     FINE_TUNING,
     INCEPTION_MODERN,
     LENET5_MODERN,
+    MASKS,
     MODERN,
     NIN_DIGITS,
     NIN_FASHION_MNIST_MODERN,
@@ -74,6 +75,7 @@ __all__ = [
     "LENET5_MNIST",
     "LENET5_MODERN",
     "LENET5_MODERN_MNIST",
+    "MASKS",
     "MAXOUT_CIFAR10",
     "MAXOUT_MNIST",
     "NIN_CIFAR10",
@@ -144,7 +146,8 @@ def default_recipe(builder: str, source: str, weights: str | None = None, photog
         photographs: whether the source is a folder of photographs, as `training.holds_photographs` returns.
 
     Returns:
-        `FINE_TUNING` with weights, `NIN_DIGITS` for NiN on the digits, `PHOTOGRAPHS` for photographs, else `SHORT`.
+        `CRF_RNN_VOC` for CRFasRNN, which larger rates break; `FINE_TUNING` with weights; `MASKS` for the other networks
+        whose images have masks; `NIN_DIGITS` for NiN on the digits; `PHOTOGRAPHS` for photographs; else `SHORT`.
 
     Examples:
         >>> from keras_cnns import recipes
@@ -153,8 +156,12 @@ def default_recipe(builder: str, source: str, weights: str | None = None, photog
         >>> recipes.default_recipe("NiN", "photos/", weights="cifar10").name
         'fine-tuning'
     """
+    if CRF_RNN_VOC.suits(builder):
+        return CRF_RNN_VOC
     if weights is not None:
         return FINE_TUNING
+    if MASKS.suits(builder):
+        return MASKS
     if photographs:
         return PHOTOGRAPHS
     return NIN_DIGITS if builder == "NiN" and source in ("digits", "sklearn:digits") else SHORT

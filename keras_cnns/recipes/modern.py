@@ -137,6 +137,22 @@ INCEPTION_MODERN = RESNET_MODERN.replace(
     preprocessing="minus-one-one",
 )
 
+# For networks that give each pixel a class, from random weights, and a user's own images. FCN-8s on ResNet-20, with 184
+# training images of CamVid at 224x224, reached a mean IoU of 44.5 % on its 117 test images, in 21 minutes on two cores.
+# The most frequent class everywhere has 2.4 % (one seed, December 2026).
+MASKS = Recipe(
+    name="masks",
+    builder=("FCN32s", "FCN16s", "FCN8s", "DeepLabLargeFOV", "DeepLabASPP"),
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=2e-3,
+    schedule="cosine",
+    warmup_steps=150,
+    batch_size=8,
+    epochs=60,
+    augmentation="crop-flip",
+)
+
 MODERN = (
     SHORT,
     PHOTOGRAPHS,
@@ -150,4 +166,5 @@ MODERN = (
     RESNET_MODERN,
     RESNET_CIFAR10_MODERN,
     INCEPTION_MODERN,
+    MASKS,
 )

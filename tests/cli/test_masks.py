@@ -85,6 +85,26 @@ def test_masks_are_evaluated(cli, model, tmp_path):
     assert Image.open(tmp_path / "plot.png").height > 600
 
 
+def test_images_of_files_are_drawn_with_their_masks(cli, model, tmp_path):
+    random = np.random.default_rng(0)
+    for split, count in {"train": 2, "test": 3}.items():
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+        for k in range(count):
+            pixels = random.integers(0, 256, (40 + k, 50, 3), dtype="uint8")
+            Image.fromarray(pixels).save(tmp_path / "data" / split / "images" / f"{k}.png")
+            mask = random.integers(0, 4, (40 + k, 50)).astype("uint8")
+            Image.fromarray(mask).save(tmp_path / "data" / split / "masks" / f"{k}.png")
+    (tmp_path / "data" / "classes.txt").write_text("\n".join(NAMES), "utf8")
+    options = ("--output", tmp_path / "out", "--plot", tmp_path / "plot.png")
+    code, _, err = cli("evaluate", model, "--data", tmp_path / "data", *options)
+    assert not code, err
+    for path in (tmp_path / "plot.png", tmp_path / "out" / "mistakes.png"):
+        assert Image.open(path).height > 400
+    worst = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf8"))["worst"]
+    assert sorted(row["place"] for row in worst) == [0, 1, 2]
+
+
 def test_a_crf_and_several_views_change_the_measurement(cli, model, image, tmp_path):
     heads = {}
     for options in (
