@@ -8,8 +8,12 @@ import click
 from keras_cnns.cli import _common, _model, _options, _output
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from keras_cnns.data import Source
     from keras_cnns.data.summary import Summary
+    from keras_cnns.typing import Pixels
 
 PREVIEWED = 32  # images
 PREVIEW_SIZE = 224  # pixels per side, if the images have different sizes
@@ -180,18 +184,18 @@ def _draw(source: "Source", path: str, augmentation: str, input_size: int | None
     import numpy as np
 
     from keras_cnns import _render
-    from keras_cnns.data import Mask, Preprocessing, make_dataset
+    from keras_cnns.data import Preprocessing, make_dataset
     from keras_cnns.data.pipeline import reading
+    from keras_cnns.tasks import task_for
 
     height, width, channels = source.image_shape
     same_size = None not in (height, width)
     if input_size or not same_size:
         height = width = input_size or PREVIEW_SIZE
-    # As in training, images of one size are stretched, and others keep their aspect ratio
-    preprocessing = Preprocessing((height, width), channels, shorter_side=None if same_size else height)
+    # As in training, images of one size and those with masks are stretched, and others keep their aspect ratio
+    is_stretched = same_size or source.target.at_own_size
+    preprocessing = Preprocessing((height, width), channels, shorter_side=None if is_stretched else height)
     split = source.split("train")
-    if isinstance(split.target, Mask):  # draw the images alone
-        split = type(split)(split.items, np.full(split.examples, -1))
     if split.labels is None:
         split = split.sample(PREVIEWED)
     else:
@@ -204,10 +208,26 @@ def _draw(source: "Source", path: str, augmentation: str, input_size: int | None
     if batch is None:
         _output.note(f"{path}: not written, as none of the images chosen for it can be read")
         return
-    images, labels = batch
-    names = [source.class_names[label] if label >= 0 else "no label" for label in labels.numpy()]
+    images, targets = (values.numpy() for values in batch)
+    if task_for(split.target).scored == "pixel":
+        images, names = _with_masks(images, targets, source.class_names)
+    else:
+        names = [source.class_names[label] if label >= 0 else "no label" for label in targets]
     title = f"{source.name}, training images at {width}x{height}, augmentation {augmentation}"
-    _render.image_grid(images.numpy(), names, path, title)
+    _render.image_grid(images, names, path, title)
+
+
+def _with_masks(images: "Pixels", masks: "NDArray[np.uint8]", class_names: Sequence[str]) -> "tuple[Pixels, list[str]]":
+    """Return images with their masks laid over them, and their classes."""
+    import numpy as np
+
+    from keras_cnns._render.masks import overlay
+    from keras_cnns.data.masks import colors
+
+    palette = colors(len(class_names))
+    shown = [overlay(image, mask, palette, class_names) for image, mask in zip(images, masks, strict=True)]
+    present = [[class_names[label] for label in np.unique(mask) if label < len(class_names)] for mask in masks]
+    return np.stack(shown), [", ".join(names) or "not known" for names in present]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

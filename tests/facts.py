@@ -138,6 +138,7 @@ PARAMETERS = [
     ("DeepLabASPP", {"freeze_batch_norm": True}, 43_943_188, 210_688),  # derived: two of 52,672 each are fixed
     ("DeepLabASPP", {"backbone": "VGG16"}, 37_877_652, 0),  # derived: 14,714,688 + 4 x 5,790,741
     ("DeepLabASPP", {"backbone": "ResNet20"}, 317_540, 1_376),  # derived
+    ("DeepLabASPP", {"backbone": "ResNet20", "multi_scale": True}, 317_540, 1_376),  # the same layers, used thrice
     # TVG_CRFRNN_new_deploy.prototxt: 134,491,103 in all
     ("CRFasRNN", {}, 134_378_207, 112_896),
     ("CRFasRNN", {"iterations": 10}, 134_378_207, 112_896),

@@ -106,7 +106,7 @@ def with_slow(every_recipe):
     deep = ("inception", "resnet-v2", "resnet-modern", "resnet-imagenet", "googlenet", "vgg", "zfnet", "caffenet")
     deep += ("alexnet-one", "alexnet-imagenet", "maxout-cifar10", "nin-cifar10", "nin-imagenet", "resnet-cifar10")
     similar = ("nin-fashion-mnist", "nin-modern-again", "fine-tuning", "nin-digits", "nin-mnist", "nin-modern")
-    slow = (*deep, *similar, "lenet5-m", "fcn", "deeplab", "crf-rnn")
+    slow = (*deep, *similar, "lenet5-m", "fcn", "deeplab", "crf-rnn", "masks")
     return [
         pytest.param(recipe, marks=[pytest.mark.slow] if recipe.name.startswith(slow) else [])
         for recipe in every_recipe

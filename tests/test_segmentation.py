@@ -7,7 +7,7 @@ from killing import killed_at, save_each_step
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
-from keras_cnns import data, evaluation, export, recipes, saving, tasks, training
+from keras_cnns import applications, data, evaluation, export, recipes, saving, tasks, training
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.errors import ArgumentError
 
@@ -32,9 +32,9 @@ def Net(classes=4, input_shape=(32, 32, 3), activation="softmax"):
     return keras.Model(inputs, x, name="net")
 
 
-def shapes(train=240, validation=40, test=40, seed=0, shuffled=False):
+def shapes(train=240, validation=40, test=40, seed=0, shuffled=False, size=32, radius=(0.2, 0.3)):
     """Return a source of shapes with masks; shuffled: the masks are those of other images."""
-    drawn = data.make_shapes(train + validation + test, seed=seed, radius=(0.2, 0.3))
+    drawn = data.make_shapes(train + validation + test, size, seed=seed, radius=radius)
     masks = (drawn.masks * (drawn.labels[:, None, None] + 1)).astype("uint8")
     if shuffled:
         masks = masks[np.random.default_rng(0).permutation(len(masks))]
@@ -42,7 +42,7 @@ def shapes(train=240, validation=40, test=40, seed=0, shuffled=False):
     for name, count in {"train": train, "validation": validation, "test": test}.items():
         part = slice(start, start + count)
         splits[name], start = data.ArraySplit(drawn.images[part], masks[part], data.Mask(4)), start + count
-    return data.Source("shapes", NAMES, (32, 32, 3), splits)
+    return data.Source("shapes", NAMES, (size, size, 3), splits)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,21 @@ def test_auxiliary_heads_are_trained_and_left_out(tmp_path):
     assert result.mean_iou == pytest.approx(float(log["val_mean_iou"]), abs=1e-6)
     with pytest.raises(ArgumentError, match="needs a recipe with a weight for them"):
         training.train(network, shapes(32, 16, 16), RECIPE, tmp_path / "never", quiet=True)
+
+
+@pytest.mark.slow
+def test_finer_maps_find_small_shapes(tmp_path):
+    """FCN-32s has one score for 32x32 pixels, into which a whole shape fits."""
+    scores = {}
+    for name in ("FCN32s", "FCN8s"):
+
+        def network(classes, input_shape, name=name):
+            return getattr(applications, name)(backbone="ResNet18", classes=classes, input_shape=input_shape)
+
+        recipe = RECIPE.replace(learning_rate=1e-3, epochs=15, augmentation="none")
+        info = training.train(network, shapes(300, size=64, radius=(0.1, 0.2)), recipe, tmp_path / name, quiet=True)
+        scores[name] = info.metrics["test"]["mean_iou"]
+    assert scores["FCN8s"] > scores["FCN32s"] + 0.2
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from keras_cnns import _keras
+from keras_cnns.data._tfds_masks import MaskLabels, mask_features, mask_keys
 from keras_cnns.data._tfds_split import TfdsSplit, check_files, damaged_set
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 from keras_cnns.typing import Path, Shape
@@ -24,7 +25,7 @@ def open_tfds(
     """Return class names, image shape, splits and notes of a dataset.
 
     Args:
-        spec: the dataset, as "tfds:NAME".
+        spec: the dataset, as "tfds:NAME", or "tfds:NAME#FEATURE" for masks.
         data_dir: folder in which tensorflow-datasets keeps its files; None for its default.
         download: whether a dataset that is not on disk is downloaded and prepared.
         test_share: share of the training split that becomes the test split, if the dataset has no other.
@@ -36,9 +37,10 @@ def open_tfds(
 
     Raises:
         ArgumentError: if there is no such dataset.
-        SourceError: if it is not on disk, is damaged, or does not consist of 8-bit images with one class each.
+        SourceError: if it is not on disk, is damaged, or does not consist of 8-bit images with one class each, or with
+            masks.
     """
-    name = spec.removeprefix("tfds:")
+    name, _, feature = spec.removeprefix("tfds:").partition("#")
     if not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)?(:[0-9.*]+)?", name):
         raise ArgumentError(
             f"'tfds:' must be followed by a dataset's name, as in tfds:cifar10. Received: source={spec!r}"
@@ -53,22 +55,31 @@ def open_tfds(
             )
         builder.download_and_prepare()
     check_files(spec, builder)
-    features, keys = builder.info.features, _keys(builder.info)
+    features = builder.info.features
+    keys, masks = mask_keys(spec, builder.info, feature) if feature else (_keys(builder.info), None)
     if keys is None:
-        raise SourceError(f"{spec}: does not pair an image with one class. Choose a set of images with labels.")
+        others = mask_features(features)
+        cure = f"For its masks, write {spec}#{others[0]}" if others else "Choose a set of images with labels"
+        raise SourceError(f"{spec}: does not pair an image with one class. {cure}.")
     image, label = keys
     dtype = np.dtype(features[image].np_dtype)
     if dtype != np.uint8:
         raise SourceError(f"{spec}: has images of {dtype}, not of 8 bits per channel. Choose another set.")
-    splits, notes = _splits(spec, builder, keys, test_share, seed)
+    splits, notes = _splits(spec, builder, keys, masks, test_share, seed)
     height, width, channels = features[image].shape
     if channels not in (1, 3):
         channels = 3
-    return tuple(features[label].names), (height, width, channels), splits, notes
+    names = masks.names if masks else tuple(features[label].names)
+    return names, (height, width, channels), splits, notes
 
 
 def _splits(
-    spec: str, builder: "tfds.core.DatasetBuilder", keys: tuple[str, str], test_share: float, seed: int
+    spec: str,
+    builder: "tfds.core.DatasetBuilder",
+    keys: tuple[str, str],
+    masks: MaskLabels | None,
+    test_share: float,
+    seed: int,
 ) -> tuple[dict[str, TfdsSplit], Notes]:
     """Return the splits of a dataset and a note on them.
 
@@ -78,7 +89,7 @@ def _splits(
     if "train" not in stored:
         raise SourceError(f"{spec}: has no split 'train' (only {', '.join(stored)}). Choose another set.")
     splits = {
-        name: TfdsSplit(builder, keys, [(name, 0, stored[name].num_examples)])
+        name: TfdsSplit(builder, keys, [(name, 0, stored[name].num_examples)], masks)
         for name in ("train", "validation", "test")
         if name in stored
     }

@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 
 from keras_cnns.data._records import read_records
 from keras_cnns.data._tf_data import PARALLEL, SHUFFLE
+from keras_cnns.data._tfds_masks import MaskLabels
 from keras_cnns.data.splits import Split
 from keras_cnns.data.splitting import exact_totals
-from keras_cnns.errors import SourceError
+from keras_cnns.data.targets import Mask
+from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.typing import Labels
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 Slice: TypeAlias = tuple[str, int, int]  # name of one of the dataset's own splits, first example, end
+WRONG = "has a mask"  # beginning of errors about masks
 
 
 class TfdsSplit(Split):
@@ -32,19 +35,27 @@ class TfdsSplit(Split):
 
     Args:
         builder: builder of a dataset that is prepared on disk.
-        keys: names of the image and of the label among its features.
+        keys: names of the image and of the label or mask among its features.
         slices: (name of a split, start, stop) of each slice.
+        masks: what the labels in masks mean; None: each image has one label.
     """
 
-    def __init__(self, builder: "tfds.core.DatasetBuilder", keys: tuple[str, str], slices: Iterable[Slice]):
-        self.builder, self.keys, self.slices = builder, keys, tuple(slices)
+    def __init__(
+        self,
+        builder: "tfds.core.DatasetBuilder",
+        keys: tuple[str, str],
+        slices: Iterable[Slice],
+        masks: MaskLabels | None = None,
+    ):
+        self.builder, self.keys, self.slices, self.masks = builder, keys, tuple(slices), masks
+        if masks:
+            self.target = Mask(len(masks.names))
         super().__init__(sum(stop - start for _, start, stop in self.slices))
         self.places: NDArray[np.int64] | None = None  # the label here of each class of the dataset, if they differ
 
     def elements(self) -> tf.data.Dataset:
-        """Return the decoded images and labels, as `Split.elements`."""
-        image, label = self.keys
-        return self._read().map(lambda example: (example[image], self._label(example[label])))
+        """Return the decoded images and labels or masks, as `Split.elements`."""
+        return self._read().map(self._pair)
 
     def shuffler(self) -> Callable[[int | tf.Tensor], tf.data.Dataset]:
         """Return a function from seed to shuffled dataset, as `Split.shuffler`.
@@ -124,8 +135,8 @@ class TfdsSplit(Split):
         with self._naming_the_dataset():
             return np.concatenate([np.zeros(0, "int64"), *batches.as_numpy_iterator()])
 
-    def encoded(self) -> Iterator[tuple[bytes, int]]:
-        """Yield the encoded image and the label of each example.
+    def encoded(self) -> Iterator[tuple[bytes, Any]]:
+        """Yield the encoded image, and the label or mask, of each example.
 
         Raises:
             SourceError: if the files are damaged.
@@ -133,13 +144,16 @@ class TfdsSplit(Split):
         image, label = self.keys
         with self._naming_the_dataset():
             for example in self._read(encoded=True).as_numpy_iterator():
-                yield example[image], int(self._label(example[label]))
+                target = example[label]
+                yield example[image], self._mask(target).numpy() if self.masks else int(self._label(target))
 
     def fault(self, error: Exception) -> SourceError | None:
         """Return the error that names the dataset, as `Split.fault`.
 
         TensorFlow's error does not name the file, so that the files are read once more.
         """
+        if isinstance(error, tf.errors.InvalidArgumentError) and (wrong := re.search(f"{WRONG}[^\n.]*", str(error))):
+            return SourceError(f"{self._spec}: {wrong[0]}. Choose another set, or prepare it again.")
         undecodable = isinstance(error, tf.errors.InvalidArgumentError) and re.search("DecodeImage|Example", str(error))
         if not undecodable and not isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):
             return None
@@ -192,14 +206,8 @@ class TfdsSplit(Split):
         """Return a function from a record to (image, label)."""
         from tensorflow_datasets import decode
 
-        image, label = self.keys
         decode_example = self._example_decoder(decode.PartialDecoding(dict.fromkeys(self.keys, True)))
-
-        def decoded(record):
-            example = decode_example(record)
-            return example[image], self._label(example[label])
-
-        return decoded
+        return lambda record: self._pair(decode_example(record))
 
     def _example_decoder(self, features: "tfds.decode.PartialDecoding") -> Callable[[tf.Tensor], dict[str, Any]]:
         """Return a function from a record to a dictionary of features."""
@@ -230,12 +238,38 @@ class TfdsSplit(Split):
         return self._with_slices(slices or [(self.slices[0][0], 0, 0)])
 
     def _with_slices(self, slices: Iterable[Slice]) -> Self:
-        split = type(self)(self.builder, self.keys, slices)
+        split = type(self)(self.builder, self.keys, slices, self.masks)
         return split._copy(places=self.places, class_names=self.class_names)
 
     def _relabeled(self, places: NDArray[np.int64], class_names: tuple[str, ...]) -> Self:
+        if self.masks:
+            raise ArgumentError(
+                f"the classes of masks are not numbered anew: give them the names that the model has. "
+                f"Received: class_names={class_names[:10]}"
+            )
         places = places if self.places is None else places[self.places]
         return self._copy(places=places, class_names=class_names)
+
+    def _pair(self, example: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return image and target of a decoded example."""
+        image, label = (example[key] for key in self.keys)
+        if not self.masks:
+            return image, self._label(label)
+        fits = tf.debugging.assert_equal(
+            tf.shape(image)[:2], tf.shape(label)[:2], message=f"{WRONG} of another size than its image"
+        )
+        with tf.control_dependencies([fits] if fits is not None else []):
+            return image, self._mask(label)
+
+    def _mask(self, labels: tf.Tensor) -> tf.Tensor:
+        """Return a mask as uint8 (height, width)."""
+        assert self.masks
+        classes = tf.gather(self.masks.table(), tf.cast(tf.squeeze(labels, -1), tf.int32))
+        known = tf.debugging.assert_non_negative(
+            classes, message=f"{WRONG} with a label above its {len(self.masks.names)} classes"
+        )
+        with tf.control_dependencies([known] if known is not None else []):
+            return tf.cast(classes, tf.uint8)
 
     def _label(self, label: tf.Tensor) -> tf.Tensor:
         """Return a label of the dataset as int64, in this split's numbering."""

@@ -69,18 +69,21 @@ class FileSplit(LabeledSplit):
         """Return elements with the contents of their targets, as `Split.read_ahead`."""
         if self.targets.dtype != object:
             return elements
+        # Several files per call, as in `windows`
+        chunks = elements.batch(CHUNK)
+        return chunks.map(lambda paths, names: (paths, self._with_contents(names)), **PARALLEL).unbatch()
+
+    def _with_contents(self, targets: tf.Tensor) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        """Return targets, and if they are names of files, their contents too."""
+        if self.targets.dtype != object:
+            return targets
 
         def contents(names):
             names = [name.decode() for name in names.tolist()]
             self.reading.extend(names)
             return np.array([self.target.content(name) for name in names], object)
 
-        def with_contents(paths, names):
-            read = tf.numpy_function(contents, [names], tf.string, stateful=False)
-            return paths, (names, tf.ensure_shape(read, (None,)))
-
-        # Several files per call, as in `windows`
-        return elements.batch(CHUNK).map(with_contents, **PARALLEL).unbatch()
+        return targets, tf.ensure_shape(tf.numpy_function(contents, [targets], tf.string, stateful=False), (None,))
 
     def decode(self, element: tf.Tensor, channels: int, skip_broken: bool = False) -> tf.Tensor:
         """Return the image at a path, as `ImageDecoder.decode`.
@@ -122,7 +125,7 @@ class FileSplit(LabeledSplit):
         def planned(paths, targets, draws):
             ways, reduced, places = tf.numpy_function(plan, [paths, draws], (tf.int32, tf.int32, tf.int32))
             reduced, places = tf.ensure_shape(reduced, (None, 4)), tf.ensure_shape(places, (None, 6))
-            return paths, targets, draws, tf.ensure_shape(ways, (None,)), reduced, places
+            return paths, self._with_contents(targets), draws, tf.ensure_shape(ways, (None,)), reduced, places
 
         def decode(path, target, draws, way, reduced, place):
             def decoder_in_graph(divisor):

@@ -152,7 +152,6 @@ def image_reader(
             data = data.skip(skipped_images)
         if window:
             draws = _window_draws(seed, skipped_images, select)
-            data = split.read_ahead(data) if source is split else data
             return _windows(tf.data.Dataset.zip(data, draws), source, split, preprocessing, window, skips)
         return decode_and_prepare(data) if stored is None else data
 

@@ -1,10 +1,9 @@
 """Pixels of each class in the masks of a split."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.masks import IGNORE, label_counts, read_mask
-from keras_cnns.data.splits import ArraySplit
 from keras_cnns.data.targets import Mask
 from keras_cnns.errors import SourceError
 from keras_cnns.typing import Size
@@ -14,33 +13,33 @@ class MaskCounts:
     """Count the classes of masks, and note unusable masks.
 
     Args:
-        split: a split with masks.
+        target: the kind of masks.
 
     Attributes:
         faults: error of each mask that cannot be used, by the mask's name.
     """
 
-    def __init__(self, split: ArraySplit | FileSplit):
-        assert isinstance(split.target, Mask)
-        self._masks, self._target = split.targets, split.target
+    def __init__(self, target: Mask):
+        self._target = target
         self._pixels, self._images = np.zeros(IGNORE + 1, "int64"), np.zeros(IGNORE + 1, "int64")
         self.faults: dict[str, SourceError] = {}
 
-    def add(self, place: int, size: Size | None) -> None:
+    def add(self, mask: str | NDArray[np.uint8], size: Size | None) -> None:
         """Count the pixels of a mask.
 
         Args:
-            place: index of the mask in its split.
+            mask: as its split holds it.
             size: (height, width) of its image; None if it is not known.
         """
-        mask = self._masks[place]
         if isinstance(mask, str):
             try:
-                mask = read_mask(mask, self._target.count, size, self._target.ignore)
+                labels = read_mask(mask, self._target.count, size, self._target.ignore)
             except SourceError as error:
                 self.faults[mask] = error
                 return
-        counts = label_counts(mask)
+        else:
+            labels = mask
+        counts = label_counts(labels)
         self._pixels += counts
         self._images += counts > 0
 

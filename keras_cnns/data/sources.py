@@ -147,7 +147,7 @@ def open_source(name: Path, *, data_dir: Path | None = None, download: bool = Fa
             - path of a folder DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/* (20 %, stratified, are the test
               split); see `read_folder`.
             - path of a CSV file of paths and labels; see `read_table`.
-            - "tfds:NAME": a dataset of tensorflow-datasets.
+            - "tfds:NAME": a dataset of tensorflow-datasets; "tfds:NAME#FEATURE" for masks.
 
             Images with a mask each, whose pixels are classes:
 

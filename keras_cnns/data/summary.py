@@ -18,7 +18,7 @@ from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import ArraySplit
 from keras_cnns.data.targets import Mask
 from keras_cnns.errors import ArgumentError
-from keras_cnns.typing import Labels, Size
+from keras_cnns.typing import Size
 
 SAMPLE = 1000  # images per split that are opened by default
 LABEL_BYTES = 1 << 30  # size of a tensorflow-datasets split up to which it is read to count the classes
@@ -123,8 +123,8 @@ def summarize(
     masks: dict[str, MaskCounts] = {}
     classes = len(source.class_names)
     for name, split in splits.items():
-        if isinstance(split.target, Mask) and not isinstance(split, TfdsSplit):
-            masks[name] = MaskCounts(split)
+        if isinstance(split.target, Mask):
+            masks[name] = MaskCounts(split.target)
         examined[name], moments_of_split = _examine_split(
             split, name, source.image_shape[2], sample, seed, progress, masks.get(name)
         )
@@ -173,11 +173,11 @@ def _examine_split(
     steps = progress(chosen, name) if progress else chosen
     images, moments = [], []
     contents = _contents(split, name, steps, len(chosen))
-    for place, (image_name, label, content) in zip(chosen.tolist(), contents, strict=True):
-        image, pixels = examine(image_name, label, content, channels)
+    for image_name, target, content in contents:
+        image, pixels = examine(image_name, -1 if masks else int(target), content, channels)
         images.append(image)
-        if masks is not None:
-            masks.add(place, image.size)
+        if masks:
+            masks.add(target, image.size)
         if name == "train" and pixels is not None:
             moments.append((pixels.mean(0, dtype="float64"), np.square(pixels, dtype="float64").mean(0)))
     return images, moments
@@ -194,8 +194,8 @@ def _chosen(split: PlainSplit, sample: int | None, seed: int) -> NDArray[np.int6
 
 def _contents(
     split: PlainSplit, name: str, chosen: Iterable[int], count: int
-) -> Iterator[tuple[str, int, NDArray[np.uint8] | bytes | None]]:
-    """Yield (name, label, content) of each chosen image, as `examine` takes them.
+) -> Iterator[tuple[str, Any, NDArray[np.uint8] | bytes | None]]:
+    """Yield (name, target, content) of each chosen image.
 
     Args:
         split: the split.
@@ -204,17 +204,12 @@ def _contents(
         count: how many there are.
     """
     if isinstance(split, ArraySplit):
-        yield from ((f"{name}[{k}]", int(_labels(split)[k]), split.items[k]) for k in chosen)
+        yield from ((f"{name}[{k}]", split.targets[k], split.items[k]) for k in chosen)
     elif isinstance(split, FileSplit):
-        yield from ((str(split.items[k]), int(_labels(split)[k]), None) for k in chosen)
+        yield from ((str(split.items[k]), split.targets[k], None) for k in chosen)
     else:
-        for k, (content, label) in zip(chosen, split.sample(count).encoded(), strict=True):
-            yield f"{name}[{k}]", label, content
-
-
-def _labels(split: ArraySplit | FileSplit) -> Labels:
-    """Return the class of each image; -1: it has none."""
-    return np.full(split.examples, -1) if split.labels is None else split.labels
+        for k, (content, target) in zip(chosen, split.sample(count).encoded(), strict=True):
+            yield f"{name}[{k}]", target, content
 
 
 def _class_counts(
@@ -222,7 +217,7 @@ def _class_counts(
 ) -> tuple[int, ...]:
     """Return the number of images of each class in a split."""
     if not isinstance(split, TfdsSplit):
-        labels = _labels(split)
+        labels = split.targets
     elif sample is None or split.stored_bytes <= LABEL_BYTES:
         labels = split.read_labels()
     else:

@@ -268,7 +268,7 @@ class Mask(Target):
             labels = labels if self.ignore == IGNORE else tf.where(labels == self.ignore, ignore, labels)
             is_right = tf.logical_or(tf.reduce_all(size == 0), tf.reduce_all(tf.shape(labels) == size))
             if self.count is not None:
-                is_right &= tf.reduce_all(tf.logical_or(labels < self.count, labels == ignore))
+                is_right &= tf.reduce_max(labels + 1) <= self.count  # in uint8, 255 + 1 is 0
             # What is wrong is named in Python
             return tf.cond(is_right, lambda: labels, in_python)
 

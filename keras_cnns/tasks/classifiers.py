@@ -25,8 +25,12 @@ def one_image_input(model: keras.Model) -> tuple[Any, Any, Any]:
     named = not isinstance(model, keras.Sequential) and isinstance(model.output, dict)
     if named or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(x.shape) for x in model.outputs]
+        cure = ""
+        if any(len(shape) == 4 for shape in shapes):
+            cure = " This one scores each pixel: choose images with masks for it, or a network of one class per image."
         raise ArgumentError(
-            f"{model.name}: the model must output one vector per image, (batch, classes). Received: outputs={shapes}"
+            f"{model.name}: the model must output one vector per image, (batch, classes).{cure} "
+            f"Received: outputs={shapes}"
         )
     return shape
 

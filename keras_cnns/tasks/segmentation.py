@@ -36,9 +36,12 @@ class Segmentation(Task):
         size = _models.image_input(model)[:2]
         shapes = [tuple(output.shape) for output in _models.main_output(model).outputs]
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1:3] != size or (shapes[0][-1] or 0) < 2:
+            cure = ""
+            if any(len(shape) == 2 for shape in shapes):
+                cure = " This one gives each image one class: choose images with labels for it, or a network as FCN8s."
             raise ArgumentError(
                 f"{model.name}: the model must output one map of the image's size, (batch, height, width, classes), "
-                f"with two classes or more. Received: outputs={shapes}"
+                f"with two classes or more.{cure} Received: outputs={shapes}"
             )
 
     def objective(self, model: keras.Model, recipe: Recipe, *, is_shared: bool = False) -> dict[str, Any]:

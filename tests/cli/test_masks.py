@@ -134,14 +134,16 @@ def test_a_crf_that_cannot_be_is_named(cli, model, image):
 
 
 def test_a_classifier_does_not_take_masks(cli, model, tmp_path):
-    for command in (
-        ("evaluate", "nin:digits", "--data", "shapes"),
-        ("evaluate", model, "--data", "digits"),
-        ("train", "LeNet5Modern", "--data", "shapes", "--epochs", 1, "--output", tmp_path / "never"),
+    training = ("--epochs", 1, "--output", tmp_path / "never")
+    for command, cure in (
+        (("evaluate", "nin:digits", "--data", "shapes"), "classes of the images must be those of the model"),
+        (("evaluate", model, "--data", "digits"), "classes of the images must be those of the model"),
+        (("train", "LeNet5Modern", "--data", "shapes", *training), "or a network as FCN8s"),
+        (("train", "FCN8s", "--backbone", "NiN", "--data", "digits", *training), "or a network of one class per image"),
     ):
         code, _, err = cli(*command)
-        assert code, err
-    assert "must output one map of the image's size" in err and not (tmp_path / "never").exists()
+        assert code == 2 and cure in " ".join(err.split()), err
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_network_without_a_backbone_refuses_one(cli):
