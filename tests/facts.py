@@ -269,6 +269,8 @@ MACS = [
     ("DeepLabASPP", {"freeze_batch_norm": True}, 75_135_808_704),
     ("DeepLabASPP", {"backbone": "VGG16"}, 80_120_358_592),
     ("DeepLabASPP", {"backbone": "ResNet20"}, 4_430_539_440),
+    # derived: the same for sides of 321, 241 and 161, to which 240 and 160 are padded
+    ("DeepLabASPP", {"backbone": "ResNet20", "multi_scale": True}, 4_430_539_440 + 2_504_602_800 + 1_124_253_360),
     # derived: as FCN8s, and the CRF's: per iteration and pixel (pixels + height + width) x 21 + 3 x 21 x 21
     ("CRFasRNN", {}, 113_150_214_144),
     ("CRFasRNN", {"iterations": 10}, 114_993_967_104),
