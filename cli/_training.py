@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keras_cnns.training import Distribution
 
 RECIPE_FIELDS = (
-    "epochs batch_size learning_rate augmentation freeze precision balance early_stopping".split()
+    "epochs batch_size learning_rate fit augmentation freeze precision balance early_stopping".split()
 )  # fields of the recipe that an option of the same name replaces
 
 
@@ -72,6 +72,7 @@ class Request:
     epochs: int | None
     batch_size: int | None
     learning_rate: float | None
+    fit: str | None
     augmentation: str | None
     freeze: tuple[str, ...]
     precision: str | None

@@ -56,6 +56,13 @@ def _devices(context: click.Context, parameter: click.Parameter, text: str) -> s
     help="Side of the network's input in pixels; by default that of the images or the network.",
 )
 @_options.option(
+    "--fit",
+    type=click.Choice(["crop", "stretch", "pad"]),
+    section="Data",
+    help="How images of another shape fill the input: cut off, with another aspect, or whole with a border. By default "
+    "cropped, and with masks stretched.",
+)
+@_options.option(
     "--backbone",
     metavar="NAME",
     shell_complete=_model.complete_network,

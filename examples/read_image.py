@@ -24,7 +24,8 @@ def read_image(path: str, card: dict) -> np.ndarray:
     Raises:
         ValueError: if a pixel has more than 16 bits.
     """
-    (_, height, width, channels), side = card["input"]["shape"], card["preprocessing"]["shorter_side"]
+    (_, height, width, channels), rule = card["input"]["shape"], card["preprocessing"]
+    side = rule["shorter_side"]
     file = Image.open(path)
     image = ImageOps.exif_transpose(file)
     if image.mode[0] in "IF":  # 16-bit gray, or 8-bit gray stored in 32 bits
@@ -37,8 +38,19 @@ def read_image(path: str, card: dict) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     image = image.convert("L" if channels == 1 else "RGB")
-    # Stretch it, or resize its shorter side and cut out the center. In float32, because 8 bits would be rounded twice.
-    size = [max(side, round(n * side / min(image.size))) for n in image.size] if side else (width, height)
+    # Stretch it, resize its shorter side and cut out the center, or put it whole onto a background. In float32, because
+    # 8 bits would be rounded twice.
+    size = width, height
+    if side:
+        size = [max(side, round(n * side / min(image.size))) for n in image.size]
+    elif rule.get("fit") == "pad":
+        w, h = image.size
+        size = min(width, max(1, (2 * w * height + h) // (2 * h))), min(height, max(1, (2 * h * width + w) // (2 * w)))
     bands = [band.convert("F").resize(size, Image.BILINEAR) for band in image.split()]
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return np.rint(np.stack(bands, axis=-1))[None, top : top + height, left : left + width]
+    pixels = np.rint(np.stack(bands, axis=-1))
+    left, top = abs(size[0] - width) // 2, abs(size[1] - height) // 2
+    if side:
+        return pixels[None, top : top + height, left : left + width]
+    whole = np.full((1, height, width, channels), rule.get("fill", 0), "float32")
+    whole[:, top : top + size[1], left : left + size[0]] = pixels
+    return whole

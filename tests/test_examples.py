@@ -142,16 +142,25 @@ def test_programs_resize_color_images_as_the_package_does(shorter_side, tmp_path
             check(run(PROGRAMS[artifact.format], artifact.path, path), expected, names)
 
 
-def run_read_image(path, height, width, channels, shorter_side=None):
+def run_read_image(path, record):
     """Return the pixels that examples/read_image.py reads for an artifact."""
-    card = {"input": {"shape": [None, height, width, channels]}, "preprocessing": {"shorter_side": shorter_side}}
+    card = {"input": {"shape": [None, *record.shape]}, "preprocessing": record.to_json()}
     return runpy.run_path(EXAMPLES / "read_image.py")["read_image"](path, card)[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("height, width, shorter_side", [(20, 24, None), (20, 24, 30), (48, 60, None)])
-def test_read_image_gives_the_pixels_of_the_package(channels, height, width, shorter_side, tmp_path):
-    record = Preprocessing((height, width), channels, shorter_side)
+@pytest.mark.parametrize(
+    "size, rule",
+    [
+        ((20, 24), {}),
+        ((20, 24), {"shorter_side": 30}),
+        ((48, 60), {}),
+        ((31, 20), {"fit": "pad", "mean": (77.0,)}),
+        ((20, 47), {"fit": "pad"}),
+    ],
+)
+def test_read_image_gives_the_pixels_of_the_package(channels, size, rule, tmp_path):
+    record = Preprocessing(size, channels, **rule)
     readable, refused = image_files()
     for name, content in {**readable, **refused}.items():
         (tmp_path / name).write_bytes(content)
@@ -164,13 +173,13 @@ def test_read_image_gives_the_pixels_of_the_package(channels, height, width, sho
             expected = prepare(read_image(path, channels), record).numpy().astype("float32")
         except SourceError:
             continue
-        pixels = run_read_image(path, height, width, channels, shorter_side)
+        pixels = run_read_image(path, record)
         assert pixels.shape == expected.shape and pixels.dtype == "float32", name
         # Both add in another order, so that values halfway between whole numbers may be rounded differently
         assert np.abs(pixels - expected).max() <= 1 and (pixels != expected).mean() < 0.08, name
     Image.fromarray(np.float32([[0.5] * 8] * 8)).save(tmp_path / "float.tif")
     with pytest.raises(ValueError, match="float.tif: has more than 16 bits"):
-        run_read_image(tmp_path / "float.tif", 8, 8, 1)
+        run_read_image(tmp_path / "float.tif", Preprocessing((8, 8), 1))
 
 
 @pytest.mark.slow

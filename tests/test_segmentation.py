@@ -257,6 +257,22 @@ def test_what_cannot_be_measured_is_named():
         metric.update([even * np.nan], [np.zeros((2, 2), "uint8")])
 
 
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40)])
+def test_maps_of_padded_images_return_to_their_size(shape):
+    """A network that reads the class off the color sees whole images, whatever their shape."""
+    random = np.random.default_rng(0)
+    masks = random.integers(0, 2, (3, shape[0] // 10, shape[1] // 10), "uint8").repeat(10, 1).repeat(10, 2)
+    images = np.repeat(masks[..., None] * np.uint8(255), 3, -1)
+    inputs = keras.Input((64, 64, 3))
+    bright = keras.ops.mean(inputs, -1, keepdims=True)
+    model = keras.Model(inputs, keras.ops.concatenate([1 - bright, bright], -1))
+    split = data.ArraySplit(images, masks, data.Mask(2))
+    for fit, protocol in (("stretch", "center"), ("pad", "center"), ("pad", "mirror")):
+        record = data.Preprocessing((64, 64), 3, fit=fit)
+        result = evaluation.evaluate(model, split, record, ("dark", "bright"), protocol=protocol)
+        assert result.mean_iou > 0.9
+
+
 def test_networks_and_recipes_that_do_not_fit_are_refused(trained, tmp_path):
     folder, info = trained
     model, split = saving.load_model(folder / "model.keras"), shapes().split("test")

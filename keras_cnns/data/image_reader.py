@@ -15,7 +15,7 @@ from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.sharding import Selection
 from keras_cnns.data.splits import Split
 from keras_cnns.data.views import View
-from keras_cnns.typing import Path
+from keras_cnns.typing import Path, Size
 
 CACHE_BYTES = 1 << 30  # decoded images up to this size are kept in memory
 CACHE_FORMAT = 1  # part of the name of a file of cached images, so that files of another format are not read
@@ -26,7 +26,9 @@ ImageReader = Callable[[int | tf.Tensor, tf.Tensor | None], tf.data.Dataset]
 
 @renamed(picture="image")
 def prepare(image: ArrayLike | tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """Resize and crop one image as the record says, without normalizing it.
+    """Bring one image to the input size as the record says.
+
+    It is not normalized.
 
     Args:
         image: uint8 tensor or array (height, width, channels) of any height and width.
@@ -45,6 +47,8 @@ def prepare(image: ArrayLike | tf.Tensor, preprocessing: Preprocessing) -> tf.Te
     height, width = preprocessing.size
     image = tf.convert_to_tensor(image)
     # These steps do not depend on whether the size is known in advance, so that all sources give the same pixels
+    if preprocessing.fit == "pad":
+        return _padded(image, preprocessing)
     if preprocessing.shorter_side is not None or tuple(image.shape[:2]) != preprocessing.size:
         if preprocessing.shorter_side is None:
             image = tf.image.resize(image, preprocessing.size, antialias=True)
@@ -63,6 +67,10 @@ def view_of(image: tf.Tensor, preprocessing: Preprocessing) -> View:
         preprocessing: `Preprocessing`.
     """
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    if preprocessing.fit == "pad":
+        target, before = _sides_inside(tf.shape(image)[:2], preprocessing.size)
+        part = tf.cast(tf.concat([-before, tf.constant(preprocessing.size)], 0), tf.float32)
+        return View(part * tf.tile(sides / tf.cast(target, tf.float32), [2]), preprocessing.size)
     if preprocessing.shorter_side is None:
         return View(tf.concat([(0.0, 0.0), sides], 0), preprocessing.size)
     target = _resized_sides(sides, preprocessing.shorter_side)
@@ -89,6 +97,51 @@ def _resized_sides(sides: tf.Tensor, shorter_side: int) -> tf.Tensor:
     """Return the sides of an image resized by its shorter side."""
     ratio = shorter_side / tf.reduce_min(sides)
     return tf.maximum(shorter_side, tf.cast(tf.round(sides * ratio), tf.int32))
+
+
+def _padded(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Return a whole image in the middle of the input, the rest filled."""
+    sides, before = _sides_inside(tf.shape(image)[:2], preprocessing.size)
+    fill = tf.constant(preprocessing.fill, tf.float32)
+    small = tf.round(tf.image.resize(image, sides, antialias=True)) - fill
+    around = tf.stack([before, preprocessing.size - sides - before], -1)
+    padded = tf.pad(small, tf.concat([around, [(0, 0)]], 0)) + fill
+    return tf.ensure_shape(tf.saturate_cast(padded, tf.uint8), preprocessing.shape)
+
+
+def _sides_inside(sides: tf.Tensor, size: Size) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the sides of a whole image in an input, and where it starts.
+
+    Args:
+        sides: int32 (2,), height and width of the image.
+        size: (height, width) of the input.
+
+    Returns:
+        int32 (height, width) with the image's aspect, rounded; and (top, left), in pixels of the input.
+    """
+    # In whole numbers, so that programs that do not use TensorFlow can compute the same
+    sides = tf.cast(sides, tf.int64)
+    wanted = tf.constant(size, tf.int64)
+    from_other = (2 * sides * wanted[::-1] + sides[::-1]) // (2 * sides[::-1])
+    inside = tf.cast(tf.minimum(wanted, tf.maximum(from_other, 1)), tf.int32)
+    return inside, (tf.constant(size) - inside) // 2
+
+
+def shown_part(size: Size, preprocessing: Preprocessing) -> tuple[slice, slice]:
+    """Return where the input shows a whole image.
+
+    Args:
+        size: (height, width) of the image.
+        preprocessing: `Preprocessing` that does not crop.
+
+    Returns:
+        Slices of the input's rows and columns.
+    """
+    if preprocessing.fit != "pad":
+        return slice(None), slice(None)
+    sides, before = (values.numpy() for values in _sides_inside(tf.constant(size), preprocessing.size))
+    rows, columns = (slice(start, start + side) for start, side in zip(before.tolist(), sides.tolist(), strict=True))
+    return rows, columns
 
 
 def image_reader(
@@ -135,7 +188,8 @@ def image_reader(
     stored, skips = None, skip_broken
     in_memory = cache is None and window is None and split.examples * math.prod(preprocessing.shape) <= CACHE_BYTES
     if cache is not None:
-        fields = (channels,) if window else (channels, size, preprocessing.shorter_side)
+        rule = preprocessing.fill if preprocessing.fit == "pad" else preprocessing.shorter_side
+        fields = (channels,) if window else (channels, size, rule)
         name = repr((CACHE_FORMAT, fields, shuffle, skip_broken, split.identity()))
         # Written in random order, since `shuffle` below holds only some of the images at a time
         elements = split.shuffled(0) if shuffle else split.elements()

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from keras_cnns.typing import Shape
 
 ARRAYS = ("mean_image", "whitening_mean", "whitening_matrix")
+FITS = ("crop", "stretch", "pad")
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """Resize rule, crop and normalization of a network's input.
 
-    The same record is used in training, evaluation and export. The resize rule and the crop turn an image of any size
-    into uint8 `(height, width, channels)`. Normalization then makes it float32, in these steps, each only if its field
-    asks for it:
+    The same record is used in training, evaluation and export. The resize rule turns an image of any size into uint8
+    `(height, width, channels)`. Normalization then makes it float32, in these steps, each only if its field asks for
+    it:
 
     1. bring the channels into the network's order;
     2. normalize the contrast;
@@ -36,7 +37,7 @@ class Preprocessing:
         size: (height, width) of the network's input, in pixels.
         channels: 1 (gray) or 3 (color).
         shorter_side: length in pixels to which the shorter side is resized, with the aspect kept, before the center of
-            `size` is cropped. None: the whole image is stretched to `size`.
+            `size` is cropped. None: the whole image is shown, as `fit` says.
         mean: subtracted, one value or one per channel, in pixel units (0 to 255).
         scale: multiplied afterwards, one value or one per channel, per pixel unit.
         contrast_bias: bias of global contrast normalization, in squared pixel units: each image minus its mean, divided
@@ -45,6 +46,9 @@ class Preprocessing:
         whitening: `Whitening` of the normalized image; None: no whitening.
         channel_order: "RGB", or "BGR" for a network that takes blue first, as Caffe's do. Images are RGB. `mean`,
             `scale`, `mean_image` and `whitening` are in the network's order.
+        fit: how an image of another shape fills the input. "crop": by `shorter_side`, parts are cut off. "stretch": the
+            whole image, its aspect changed. "pad": the whole image, its aspect kept, in the middle; the rest has the
+            color of the mean. None: "crop" with a `shorter_side`, otherwise "stretch".
         digests: sha256 of the arrays, by which records are compared; computed.
 
     Raises:
@@ -69,6 +73,7 @@ class Preprocessing:
     mean_image: Any = dataclasses.field(default=None, compare=False, repr=False)
     whitening: Whitening | None = dataclasses.field(default=None, compare=False, repr=False)
     channel_order: str = "RGB"
+    fit: str | None = None
     digests: tuple[str, ...] = dataclasses.field(default=(), init=False, repr=False)
 
     def __post_init__(self):
@@ -88,6 +93,7 @@ class Preprocessing:
                 f"`shorter_side` must be at least the crop's longer side, {max(self.size)}, or None. "
                 f"Received: shorter_side={self.shorter_side}"
             )
+        self._check_fit()
         for field in ("mean", "scale"):
             if not all(map(math.isfinite, getattr(self, field))):
                 raise ValueError(f"`{field}` must be finite. Received: {field}={getattr(self, field)}")
@@ -112,6 +118,31 @@ class Preprocessing:
                 f"Received: whitening of {len(self.whitening.mean)} values"
             )
         object.__setattr__(self, "digests", tuple(_digest(array) for array in self.arrays().values()))
+
+    def _check_fit(self) -> None:
+        if self.fit is None:
+            object.__setattr__(self, "fit", "stretch" if self.shorter_side is None else "crop")
+        if self.fit not in FITS:
+            raise ValueError(f"`fit` must be one of {', '.join(FITS)}, or None. Received: fit={self.fit!r}")
+        if (self.fit == "crop") != (self.shorter_side is not None):
+            raise ValueError(
+                "`shorter_side` and fit='crop' belong together; give both, or shorter_side=None with another fit. "
+                f"Received: fit={self.fit!r}, shorter_side={self.shorter_side}"
+            )
+        if self.fit == "pad" and self.contrast_bias is not None:
+            raise ValueError(
+                "the padding has the color of the mean, and with contrast normalization each image has its own; "
+                f"choose another fit. Received: fit='pad', contrast_bias={self.contrast_bias}"
+            )
+
+    @property
+    def fill(self) -> tuple[int, ...]:
+        """The color around images with fit "pad": the mean, as gray or RGB, 0 to 255."""
+        import numpy as np
+
+        color = np.zeros(self.channels) if self.mean_image is None else np.mean(self.mean_image, (0, 1), "float64")
+        color = (color + self.mean)[:: 1 if self.channel_order == "RGB" else -1]
+        return tuple(int(value) for value in np.rint(np.clip(color, 0, 255)))
 
     @property
     def shape(self) -> "Shape":
@@ -196,6 +227,8 @@ class Preprocessing:
             values["contrast_bias"] = self.contrast_bias
         if self.channel_order != "RGB":
             values["channel_order"] = self.channel_order
+        if self.fit == "pad":  # of the others, `shorter_side` says which
+            values |= {"fit": self.fit, "fill": self.fill}
         arrays = zip(self.arrays().items(), self.digests, strict=True)
         if descriptions := {name: {"shape": array.shape, "sha256": digest} for (name, array), digest in arrays}:
             values["arrays"] = descriptions
@@ -214,10 +247,11 @@ class Preprocessing:
         Raises:
             ValueError: if the values do not describe a record, or an array is missing or differs.
         """
-        names = {"size", "channels", "shorter_side", "mean", "scale", "contrast_bias", "channel_order", "arrays"}
+        names = {"size", "channels", "shorter_side", "mean", "scale", "contrast_bias", "channel_order", "fit", "fill"}
+        names.add("arrays")
         if not isinstance(values, dict) or not set(values) <= names or "size" not in values:
             raise ValueError(f"a preprocessing record has the fields {sorted(names)}. Received: {values!r}")
-        values = dict(values)
+        values = {name: value for name, value in values.items() if name != "fill"}  # computed
         fields: dict[str, Any] = _checked_arrays(values.pop("arrays", {}), arrays or {})
         if "whitening_matrix" in fields:
             values["whitening"] = Whitening(fields.pop("whitening_mean"), fields.pop("whitening_matrix"))

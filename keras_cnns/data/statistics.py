@@ -19,7 +19,8 @@ BATCH = 256
 def fit_preprocessing(split: Split, preprocessing: Preprocessing, kind: str = "standardize") -> Preprocessing:
     """Return a record whose normalization is fitted on a training split.
 
-    The statistics are those of the images after resize and crop.
+    The statistics are those of the images in the input size. With fit "pad" they are those of the stretched images, so
+    that the padding does not count.
 
     Args:
         split: the training `Split`, never a validation or test split.
@@ -52,7 +53,8 @@ def fit_preprocessing(split: Split, preprocessing: Preprocessing, kind: str = "s
             f"`kind` must be one of {', '.join(PREPROCESSINGS)}.{nearest(kind, PREPROCESSINGS)} Received: kind={kind!r}"
         )
     plain = Preprocessing(preprocessing.size, preprocessing.channels, preprocessing.shorter_side, scale=(1.0,))
-    return PREPROCESSINGS[kind](split, plain)
+    fitted = PREPROCESSINGS[kind](split, plain)
+    return dataclasses.replace(fitted, fit="pad") if preprocessing.fit == "pad" else fitted
 
 
 def _standardize(split: Split, record: Preprocessing) -> Preprocessing:

@@ -93,7 +93,11 @@ class WholeImages:
             for k, (predictor, _) in enumerate(self.views)
         ]
         means = [
-            np.mean([stretched(maps[number], size) for maps in by_view], axis=0) for number, size in enumerate(sizes)
+            np.mean(
+                [_own_size(maps[k], size, record) for maps, (_, record) in zip(by_view, self.views, strict=True)],
+                axis=0,
+            )
+            for k, size in enumerate(sizes)
         ]
         if self.crf is None:
             return means
@@ -177,17 +181,20 @@ def _any_size(model: keras.Model) -> keras.Model:
     return keras.Model(inputs, output, name=model.name)
 
 
-def stretched(probabilities: Any, size: Sequence[int]) -> NDArray[np.float32]:
-    """Return a map in the size of its stretched image."""
+def _own_size(probabilities: Any, size: Sequence[int], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return a map of the input in the size of its image."""
     import tensorflow as tf
 
-    return tf.image.resize(probabilities, size).numpy()
+    from keras_cnns.data.image_reader import shown_part
+
+    height, width = size
+    return tf.image.resize(probabilities[shown_part((height, width), preprocessing)], size).numpy()
 
 
 def need_whole_images(preprocessing: Preprocessing) -> None:
     """Raise ArgumentError for a preprocessing that cuts off parts of images."""
     if preprocessing.shorter_side is not None:
         raise ArgumentError(
-            "each pixel of an image counts, and this preprocessing crops images; use one with shorter_side=None. "
-            f"Received: shorter_side={preprocessing.shorter_side}"
+            "each pixel of an image counts, and this preprocessing crops images; use one with shorter_side=None, and "
+            f"fit='stretch' or 'pad'. Received: shorter_side={preprocessing.shorter_side}"
         )

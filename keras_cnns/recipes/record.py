@@ -14,6 +14,7 @@ WARMED_UP = ("constant", "step", "cosine")  # schedules that `warmup_steps` can 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 PROTOCOL_NAMES = ("center", "ten-crop", "144-crop", "dense", "mirror", "multi-scale")
 BALANCES = ("none", "weights", "repeat")
+FITS = ("crop", "stretch", "pad")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Recipe:
         epochs: passes over the training split.
         preprocessing: normalization, a name of `keras_cnns.data.statistics.PREPROCESSINGS`; "standardize" brings each
             channel to mean 0 and standard deviation 1.
+        fit: how images of another shape fill the input: "crop", "stretch" or "pad", as in
+            `keras_cnns.data.Preprocessing`. None: as `keras_cnns.training.shorter_side` says.
         augmentation: change of geometry, a name of `keras_cnns.data.geometry.AUGMENTATIONS`. "none": no change.
         color_noise: standard deviation of the noise along the principal components of color; AlexNet's is 0.1. 0: none.
         mixup: alpha of `keras.layers.MixUp`, 0 to 1; 0: none.
@@ -115,6 +118,7 @@ class Recipe:
     batch_size: int = 128
     epochs: int = 20
     preprocessing: str = "standardize"
+    fit: str | None = None
     augmentation: str = "none"
     color_noise: float = 0.0
     mixup: float = 0.0
@@ -152,6 +156,10 @@ class Recipe:
                     f"`{field}` must be one of {', '.join(allowed)}.{nearest(value, allowed)} "
                     f"Received: {field}={value!r}"
                 )
+        if self.fit not in (None, *FITS):
+            raise ArgumentError(
+                f"`fit` must be one of {', '.join(FITS)}, or None.{nearest(self.fit, FITS)} Received: fit={self.fit!r}"
+            )
         if isinstance(self.freeze, str):
             raise ArgumentError(f"`freeze` must be a list of layer names or patterns. Received: freeze={self.freeze!r}")
 
@@ -221,9 +229,8 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        # Files and checkpoints from before this field do not have it, and unfrozen recipes must stay equal to theirs
-        if not self.freeze:
-            del values["freeze"]
+        # Files and checkpoints from before these fields do not have them, and other recipes must stay equal to theirs
+        values = {name: value for name, value in values.items() if value or name not in ("freeze", "fit")}
         lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
         return {**values, **lists, **{name: dict(values[name]) for name in ("network", "biases", "rates")}}
 

@@ -249,6 +249,7 @@ def _describe(job, splits, network):
         ArgumentError: if it could not be written as JSON.
     """
     resizing = {"size": network.size, "shorter_side": shorter_side(job.source, network.size, job.recipe)}
+    resizing["fit"] = job.recipe.fit
     if job.weights and job.weights.preprocessing:
         preprocessing = dataclasses.replace(job.weights.preprocessing, **resizing)
     else:

@@ -15,6 +15,7 @@ from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.data.sharding import Share
 from keras_cnns.data.sources import Source
 from keras_cnns.data.splits import Split
+from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
 from keras_cnns.tasks.registry import DEFAULT
 from keras_cnns.tasks.task import Task
@@ -146,17 +147,21 @@ def _is_photograph(path):
 def shorter_side(source: Source, size: Size, recipe: Recipe) -> int | None:
     """Return the resize rule for measured images, for `Preprocessing(shorter_side=...)`.
 
-    A recipe that trains on crops of larger images is measured on their center at the papers' scale, with a shorter side
-    of 256/224 of the input. Otherwise images of one size are stretched, and images of different sizes are cropped at
-    the edges only. Where every pixel counts, as with masks, whole images are stretched.
+    The recipe's `fit` decides. Without one, a recipe that trains on crops of larger images is measured on their center
+    at the papers' scale, with a shorter side of 256/224 of the input. Otherwise images of one size are stretched, and
+    images of different sizes are cropped at the edges only. Where every pixel counts, as with masks, whole images are
+    stretched.
 
     Args:
         source: `Source`.
         size: (height, width) of the network's input, in pixels.
-        recipe: `Recipe`, of which the augmentation counts.
+        recipe: `Recipe`, of which `fit` and the augmentation count.
 
     Returns:
-        Pixels of the shorter side, or None: the whole image is stretched to `size`.
+        Pixels of the shorter side, or None: the whole image is shown.
+
+    Raises:
+        ArgumentError: if images are to be cropped whose every pixel counts.
 
     Examples:
         >>> from keras_cnns import data, recipes, training
@@ -164,9 +169,16 @@ def shorter_side(source: Source, size: Size, recipe: Recipe) -> int | None:
         >>> training.shorter_side(data.open_source("digits"), (224, 224), recipe)
         256
     """
-    if tuple(source.image_shape[:2]) == tuple(size) or source.target.at_own_size:
+    if recipe.fit == "crop" and source.target.at_own_size:
+        raise ArgumentError(
+            f"{source.name}: each pixel of an image counts, so that none is cropped; choose fit 'stretch' or 'pad'. "
+            f"Received: fit={recipe.fit!r}"
+        )
+    if recipe.fit in ("stretch", "pad"):
+        return None
+    if recipe.fit is None and (tuple(source.image_shape[:2]) == tuple(size) or source.target.at_own_size):
         return None
     geometry = AUGMENTATIONS.get(recipe.augmentation)  # For an unknown name `make_datasets` raises an error
     if geometry and geometry.window:
         return round(RATIO * max(size))
-    return max(size) if None in source.image_shape[:2] else None
+    return max(size) if recipe.fit == "crop" or None in source.image_shape[:2] else None

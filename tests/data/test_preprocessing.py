@@ -102,17 +102,73 @@ def test_the_aspect_is_kept_and_the_center_cropped():
     assert columns in (3, 4)  # a sixth of the width
 
 
-def test_an_image_of_the_input_size_is_not_changed():
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_an_image_of_the_input_size_is_not_changed(fit):
     image = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
-    np.testing.assert_array_equal(prepare(image, Preprocessing((24, 20))), image)
+    np.testing.assert_array_equal(prepare(image, Preprocessing((24, 20), fit=fit)), image)
 
 
-@pytest.mark.parametrize("shorter_side", [None, 24, 32])
-def test_known_and_unknown_sizes_give_the_same_pixels(shorter_side):
+@pytest.mark.parametrize(
+    "sides, shown", [((40, 120), (7, 20)), ((120, 40), (24, 8)), ((6, 5), (24, 20)), ((1, 90), (1, 20))]
+)
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_a_padded_image_is_whole_in_the_middle_of_the_mean_color(sides, shown, order):
+    record = Preprocessing((24, 20), 3, fit="pad", mean=(103.9, 116.8, 123.7), scale=(1.0,), channel_order=order)
+    fill = (104, 117, 124) if order == "RGB" else (124, 117, 104)
+    assert record.fill == fill
+    result = prepare(np.full((*sides, 3), 200, "uint8"), record).numpy()
+    top, left = ((whole - part) // 2 for whole, part in zip((24, 20), shown, strict=True))
+    expected = np.tile(np.uint8(fill), (24, 20, 1))
+    expected[top : top + shown[0], left : left + shown[1]] = 200
+    np.testing.assert_array_equal(result, expected)
+    # After normalization the padding is nothing, up to the rounding of the mean
+    assert np.abs(record.normalize(np.float32(result))[0, 0]).max() < 0.5 or shown == (24, 20)
+
+
+def test_the_padding_of_a_mean_image_has_its_mean_color():
+    mean_image = np.zeros((4, 6, 3), "float32")
+    mean_image[:2] = (10, 20, 30)
+    assert Preprocessing((4, 6), fit="pad", mean_image=mean_image, channel_order="BGR").fill == (15, 10, 5)
+
+
+def test_the_padding_does_not_count_in_the_statistics():
+    from keras_cnns import data
+
+    images = np.full((4, 10, 40, 3), 90, "uint8")
+    images[..., 20:, :] = 110
+    fitted = data.fit_preprocessing(data.ArraySplit(images, [0, 0, 1, 1]), Preprocessing((20, 20), fit="pad"))
+    np.testing.assert_allclose(fitted.mean, 100, atol=0.1)
+    assert fitted.fit == "pad" and fitted.fill == (100, 100, 100)
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"fit": "padded"}, "`fit` must be one of crop, stretch, pad"),
+        ({"fit": "crop"}, "belong together"),
+        ({"fit": "pad", "shorter_side": 30}, "belong together"),
+        ({"fit": "pad", "contrast_bias": 1.0}, "choose another fit"),
+    ],
+)
+def test_a_fit_that_cannot_be_is_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Preprocessing((24, 20), **options)
+
+
+def test_records_of_every_fit_come_back_from_json():
+    assert Preprocessing((4, 4)).fit == "stretch" and Preprocessing((4, 4), shorter_side=5).fit == "crop"
+    for record in (Preprocessing((4, 4)), Preprocessing((4, 4), shorter_side=5), Preprocessing((4, 4), fit="pad")):
+        values = record.to_json()
+        assert Preprocessing.from_json(values) == record
+        assert ("fit" in values) == (record.fit == "pad")  # files of earlier versions do not have it
+
+
+@pytest.mark.parametrize("options", [{}, {"shorter_side": 24}, {"shorter_side": 32}, {"fit": "pad"}])
+def test_known_and_unknown_sizes_give_the_same_pixels(options):
     """In tf.data, arrays have a static shape and files do not."""
     import tensorflow as tf
 
-    image = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8")
-    record = Preprocessing((24, 20), shorter_side=shorter_side)
+    image = np.random.default_rng(0).integers(0, 256, (24, 21, 3), dtype="uint8")
+    record = Preprocessing((24, 20), **options)
     unknown = tf.function(lambda x: prepare(x, record), input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
     np.testing.assert_array_equal(prepare(image, record), unknown(image))

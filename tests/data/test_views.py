@@ -41,8 +41,8 @@ def check(images, masks):
 
 
 def batches(split, size=(48, 64), **options):
-    shorter_side = options.pop("shorter_side", None)
-    preprocessing = data.Preprocessing(size, 3, shorter_side=shorter_side)
+    rule = {name: options.pop(name) for name in ("shorter_side", "fit") if name in options}
+    preprocessing = data.Preprocessing(size, 3, **rule)
     return data.make_dataset(split, preprocessing, 8, normalize=False, shuffle=True, seed=3, **options)
 
 
@@ -88,11 +88,19 @@ def test_masks_in_arrays_follow_every_geometry(geometry):
         assert (seen[0][1].numpy() != plain.numpy()).mean() > 0.01
 
 
-@pytest.mark.parametrize("options", [{}, {"shorter_side": 70}], ids=["stretched", "cropped"])
+@pytest.mark.parametrize("options", [{}, {"shorter_side": 70}, {"fit": "pad"}])
 def test_masks_follow_the_resize_rule(options):
     images, masks = blocks(8, 90, 150, side=30)
     for shown, moved in batches(data.ArraySplit(images, masks, data.Mask()), **options):
         check(shown, moved)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (64, 48)])
+def test_the_padding_of_a_mask_is_ignored(size):
+    images, masks = np.full((8, 90, 150, 3), 255, "uint8"), np.zeros((8, 90, 150), "uint8")
+    ((shown, moved),) = batches(data.ArraySplit(images, masks, data.Mask()), size, fit="pad")
+    np.testing.assert_array_equal(moved == 255, shown[..., 0] == 0)  # the mean of this record is black
+    assert 0.2 < (moved.numpy() == 255).mean() < 0.6 or size == (48, 64)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])

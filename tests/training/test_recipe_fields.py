@@ -269,6 +269,31 @@ def test_the_resize_rule(shape, size, augmentation, expected):
     assert shorter_side(source, size, PLAIN.replace(augmentation=augmentation)) == expected
 
 
+@pytest.mark.parametrize(
+    "shape, fit, augmentation, expected",
+    [
+        ((None, None), "pad", "crop-flip", None),
+        ((None, None), "stretch", "none", None),
+        ((300, 300), "crop", "none", 224),
+        ((300, 300), "crop", "crop-flip", 256),
+    ],
+)
+def test_the_recipe_decides_the_resize_rule(shape, fit, augmentation, expected):
+    source = Source("s", ("a",), (*shape, 3), {})
+    assert shorter_side(source, (224, 224), PLAIN.replace(fit=fit, augmentation=augmentation)) == expected
+
+
+def test_images_whose_every_pixel_counts_are_not_cropped():
+    with pytest.raises(ArgumentError, match="choose fit 'stretch' or 'pad'"):
+        shorter_side(data.open_source("shapes"), (32, 32), PLAIN.replace(fit="crop"))
+
+
+def test_recipes_without_a_fit_are_written_as_before_it():
+    assert "fit" not in PLAIN.to_json() and PLAIN.replace(fit="pad").to_json()["fit"] == "pad"
+    with pytest.raises(ArgumentError, match="Did you mean 'pad'"):
+        PLAIN.replace(fit="pads")
+
+
 @pytest.mark.slow
 def test_a_recipe_of_crops_is_measured_at_their_scale(tmp_path, passed):
     source = colors(size=(20, 26), shape=(None, None))
