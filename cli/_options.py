@@ -189,5 +189,8 @@ force_option = option(
     "--force", is_flag=True, section="Output", help="Overwrite the files of an earlier run in the same place."
 )
 skip_broken_option = option(
-    "--skip-broken", is_flag=True, section="Data", help="Leave out unreadable images and print the name of each."
+    "--skip-broken",
+    is_flag=True,
+    section="Data",
+    help="Leave out images that cannot be read, or whose mask cannot, and print their names.",
 )

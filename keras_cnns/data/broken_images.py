@@ -1,14 +1,16 @@
-"""Sources without the images that cannot be read."""
+"""Sources without the images that cannot be read, or whose targets cannot."""
 
 import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.image_files import read_image
+from keras_cnns.data.targets import Target
 from keras_cnns.errors import SourceError
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ READERS = 8  # threads; the decoders release Python's lock
 def without_broken(source: "Source") -> tuple["Source", dict[str, SourceError]]:
     """Return a source without unreadable image files, and their errors.
 
-    Every file is read once. Splits that do not consist of files stay as they are.
+    An image whose mask cannot be read is left out as well. Every file is read once. Splits that do not consist of files
+    stay as they are.
 
     Args:
         source: `Source`, as `open_source` returns it.
@@ -49,7 +52,7 @@ def without_broken(source: "Source") -> tuple["Source", dict[str, SourceError]]:
     for name, split in source.splits.items():
         if isinstance(split, FileSplit):
             paths = split.items.tolist()
-            faults = unreadable(paths)
+            faults = unreadable(paths) if split.targets.dtype != object else _unreadable_pairs(split)
             broken |= faults
             splits[name] = split.take(np.flatnonzero([path not in faults for path in paths]))
     labels = splits["train"].labels
@@ -74,9 +77,17 @@ def unreadable(paths: Sequence[str]) -> dict[str, SourceError]:
         return {path: fault for path, fault in zip(paths, pool.map(_fault, paths), strict=True) if fault}
 
 
-def _fault(path: str) -> SourceError | None:
+def _unreadable_pairs(split: FileSplit) -> dict[str, SourceError]:
+    """Return the errors of images or their masks, by path of the image."""
+    with ThreadPoolExecutor(READERS) as pool:
+        faults = pool.map(partial(_fault, target=split.target), split.items, split.targets)
+        return {path: fault for path, fault in zip(split.items, faults, strict=True) if fault}
+
+
+def _fault(path: str, name: str | None = None, target: Target | None = None) -> SourceError | None:
+    """Return the error of an image, or of its target."""
     try:
-        read_image(path)
+        height, width = read_image(path).shape[:2]
     except SourceError as error:
         return error
-    return None
+    return target.fault(name, (height, width)) if target and name else None

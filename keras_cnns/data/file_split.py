@@ -85,6 +85,19 @@ class FileSplit(LabeledSplit):
 
         return targets, tf.ensure_shape(tf.numpy_function(contents, [targets], tf.string, stateful=False), (None,))
 
+    def has_target(self, element: tf.Tensor, target: tf.Tensor, size: tf.Tensor) -> bool | tf.Tensor:
+        """Return whether the file of a target can be read, as `Split.has_target`."""
+        if self.targets.dtype != object:
+            return True
+
+        def read(path, name, size):
+            height, width = size.tolist()
+            if error := self.target.fault(name.decode(), (height, width)):
+                self.skipped[path.decode()] = error
+            return error is None
+
+        return tf.ensure_shape(tf.numpy_function(read, [element, target, size], tf.bool, stateful=False), ())
+
     def decode(self, element: tf.Tensor, channels: int, skip_broken: bool = False) -> tf.Tensor:
         """Return the image at a path, as `ImageDecoder.decode`.
 
@@ -115,9 +128,10 @@ class FileSplit(LabeledSplit):
             return self._read(read, [path, draws], channels, skip_broken)
 
         if skip_broken:  # only Python code can note which image was broken
-            images = elements.map(lambda path, target, draws: (read_in_python(path, draws), target, draws), **PARALLEL)
-            images = images.filter(lambda shown, target, draws: tf.size(shown[0]) > 0)
-            return images.map(lambda shown, target, draws: finish(shown[0], target, draws, shown[1]), **PARALLEL)
+            images = elements.map(lambda path, *rest: (path, *read_in_python(path, rest[-1]), *rest), **PARALLEL)
+            images = images.filter(lambda path, pixels, *_: tf.size(pixels) > 0)
+            images = images.filter(lambda path, pixels, place, target, _: self.has_target(path, target, place[4:]))
+            return images.map(lambda path, image, place, target, draws: finish(image, target, draws, place), **PARALLEL)
 
         def plan(paths, draws):
             return self._plan_windows(paths, draws, channels, choose, size)

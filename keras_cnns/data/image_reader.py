@@ -168,9 +168,12 @@ def image_reader(
 
     def decode(elements):
         images = elements.map(
-            lambda element, target: (split.decode(element, channels, skip_broken), target), **PARALLEL
+            lambda element, target: (split.decode(element, channels, skip_broken), target, element), **PARALLEL
         )
-        return images.filter(_is_there) if skip_broken else images
+        if skip_broken:
+            images = images.filter(lambda image, *_: tf.size(image) > 0)
+            images = images.filter(lambda image, target, path: split.has_target(path, target, tf.shape(image)[:2]))
+        return images.map(lambda image, target, _: (image, target))
 
     def show(image, target):
         target = split.read_target(target, tf.shape(image)[:2])
@@ -276,10 +279,6 @@ def _windows(
 
     flat = data.map(lambda element, draws: (*element, draws))
     return decoder.windows(flat, preprocessing.channels, choose, preprocessing.size, finish, skip_broken)
-
-
-def _is_there(image, *_):
-    return tf.size(image) > 0
 
 
 def random_seeds(seed: int | tf.Tensor) -> tf.data.Dataset:

@@ -124,6 +124,18 @@ class Split(ImageDecoder, abc.ABC):
         target, content = target if isinstance(target, tuple) else (target, None)
         return self.target.read(target, size, self.faults, content)
 
+    def has_target(self, element: tf.Tensor, target: tf.Tensor, size: tf.Tensor) -> bool | tf.Tensor:
+        """Return whether the target of an element can be read, inside a map.
+
+        If not, the element is noted in `skipped`.
+
+        Args:
+            element: as `elements` gives it.
+            target: as `elements` gives it.
+            size: int32 (2,), height and width of the image.
+        """
+        return True
+
     def _copy(self, **changes: Any) -> Self:
         """Return a copy with some attributes changed.
 

@@ -12,7 +12,7 @@ from keras_cnns.data.masks import IGNORE, read_mask
 from keras_cnns.data.png import labels_as_gray
 from keras_cnns.data.views import View
 from keras_cnns.errors import ArgumentError, SourceError
-from keras_cnns.typing import Labels
+from keras_cnns.typing import Labels, Size
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -77,11 +77,12 @@ class Target(abc.ABC):
         """
         return b""
 
-    def fault(self, name: str) -> SourceError | None:
-        """Return what is wrong with a target that could not be read.
+    def fault(self, name: str, size: Size | None = None) -> SourceError | None:
+        """Return what is wrong with a target, if it cannot be read.
 
         Args:
             name: what the split holds, such as the path of a mask.
+            size: (height, width) of the image, for a check; None if it is not known.
         """
         return None
 
@@ -226,12 +227,12 @@ class Mask(Target):
         except OSError:
             return b""  # also for an image in a COCO file
 
-    def fault(self, name: str) -> SourceError | None:
+    def fault(self, name: str, size: Size | None = None) -> SourceError | None:
         """Return the error of a mask file, as `Target.fault`."""
         import tensorflow as tf
 
         try:
-            read_mask(name, self.count, None, self.ignore)
+            read_mask(name, self.count, size, self.ignore)
             if content := self.content(name):
                 tf.io.decode_png(content, 1)
         except SourceError as error:

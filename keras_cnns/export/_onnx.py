@@ -5,6 +5,7 @@ tf2onnx turns weights into constants of the graph and copies them many times: a 
 between a weight and its use (transposes, the factors of batch normalization) is computed in NumPy.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
@@ -129,6 +130,7 @@ class _Constants:
         self._fold_moves()
         self._fold_scales()
         self._fold_pads()
+        self._join_equal()
         used = {name for node in self.graph.node for name in _names_read(node)}
         del self.graph.initializer[:]
         for name, array in self.arrays.items():
@@ -210,6 +212,21 @@ class _Constants:
             pool.attribute.extend([*kept, onnx.helper.make_attribute("pads", pads)])
             pool.input[0] = pad.input[0]
             self.graph.node.remove(pad)
+
+    def _join_equal(self):
+        """Let nodes that read equal weights read one of them.
+
+        A network that sees an image in several sizes uses each weight several times, and each use was folded by itself.
+        Biases stay apart, since quantization gives each its own scale.
+        """
+        names, firsts = {}, {}
+        for name, array in self.arrays.items():
+            if array.ndim > 1:
+                digest = hashlib.sha256(np.ascontiguousarray(array).data).digest()
+                names[name] = firsts.setdefault((array.shape, array.dtype.str, digest), name)
+        for node in self.graph.node:
+            for place, name in enumerate(node.input):
+                node.input[place] = names.get(name, name)
 
     def _zeros_around_images(self, pad):
         """Return the sizes of a Pad node that adds zeros, or None.

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from families import random_images, randomize, small
 
+from keras_cnns import applications
 from keras_cnns.data import Preprocessing
 from keras_cnns.export import _onnx, export_model
 from keras_cnns.saving import ModelInfo
@@ -70,6 +71,17 @@ def test_a_layer_that_is_used_twice_gets_two_weights(tmp_path, monkeypatch):
     assert np.ptp(model.predict(random_images(model, 2), verbose=0)) > 0.1
     graph = exported(model, tmp_path)
     assert [node.op_type for node in graph.node].count("Conv") == 2
+
+
+def test_a_network_that_sees_three_sizes_holds_its_weights_once(tmp_path):
+    model = applications.DeepLabASPP(classes=3, input_shape=(33, 33, 3), backbone="ResNet20", multi_scale=True)
+    randomize(model)
+    info = ModelInfo(("a", "b", "c"), Preprocessing((33, 33), 3), task="segmentation")
+    export_model(model, tmp_path, ["onnx"], info=info)
+    graph = onnx.load(next(tmp_path.glob("*.onnx"))).graph
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 3 * len({node.input[1] for node in convolutions})
+    assert sum(np.prod(tensor.dims) for tensor in graph.initializer) < 1.05 * model.count_params()
 
 
 @pytest.mark.parametrize(
