@@ -171,12 +171,11 @@ def _visualize(request: _Request) -> None:
     for path in [*(_file(request, kind) for kind in request.kinds), *pages]:
         _common.prepare_plot(path, request.force)
     model, record, _ = _model.open_model(request.model)
-    from keras_cnns import _models
-    from keras_cnns.tasks import classifiers
+    from keras_cnns.tasks import task_of
 
     preprocessing = _model.preprocessing_of(model, record, request.model)
     names = list(record.class_names) if record and record.class_names else None
-    model = classifiers.two_classes(_models.main_output(model), names or ())
+    model = task_of(record).image_scores(model, names or ())
     shown, sampled = _images(request, record, preprocessing)
     drawings = _draw(request, model, names, shown, sampled)
     if request.page and shown:

@@ -56,6 +56,8 @@ def read_images(paths: Sequence[PathLike], preprocessing: "Preprocessing") -> Im
 def sample_images(split: "Split", preprocessing: "Preprocessing", class_names: Sequence[str], count: int) -> ImageSet:
     """Return images spread over a split, named for their classes.
 
+    Images that do not have one class each, as those with masks, are numbered.
+
     Args:
         split: of a dataset.
         preprocessing: says how to resize, crop and normalize.
@@ -68,7 +70,10 @@ def sample_images(split: "Split", preprocessing: "Preprocessing", class_names: S
     from keras_cnns.data.pipeline import read_pixels
 
     pixels, labels = read_pixels(split.sample(count), preprocessing)
-    return ImageSet(pixels, _normalize(pixels, preprocessing), [class_names[label] for label in labels], labels)
+    images = _normalize(pixels, preprocessing)
+    if split.labels is None and split.target.classes(labels) is None:  # as with masks
+        return ImageSet(pixels, images, [f"image {number}" for number in range(1, len(pixels) + 1)])
+    return ImageSet(pixels, images, [class_names[label] for label in labels], labels)
 
 
 def _normalize(pixels: Pixels, preprocessing: "Preprocessing") -> Images:

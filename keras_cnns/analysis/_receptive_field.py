@@ -193,7 +193,7 @@ def _through(use: _graph.Use, axes: _Axes) -> _Axes:
     normalization = isinstance(layer, (layers.BatchNormalization, layers.LayerNormalization))
     if normalization and layer.axis not in (-1, 3, [-1], [3]):
         raise _NoField(f"`{use.name}` normalizes over positions")
-    windows = _windows(layer)
+    windows = _windows(layer) if not isinstance(layer, our_layers.PadToMultiple) else _pads(use)
     if windows is None:
         if isinstance(layer, POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS:
             return axes
@@ -218,6 +218,14 @@ def _positions_before(window: _Window, side: int | None, name: str) -> int:
     else:
         total = max((-(-side // window.stride) - 1) * window.stride + window.size - side, 0)
     return total // 2
+
+
+def _pads(use: _graph.Use) -> list[_Window]:
+    """Return the windows of a layer whose padding depends on the image."""
+    sides = [use.inputs[0].shape[1:3], use.outputs[0].shape[1:3]]
+    if None in (*sides[0], *sides[1]):
+        raise _NoField(f"the padding of `{use.name}` depends on the size of the image: pass `input_shape`")
+    return [_Window(1, 1, before=(after - before) // 2) for before, after in zip(*sides, strict=True)]
 
 
 def _windows(layer: keras.Operation) -> list[_Window] | None:

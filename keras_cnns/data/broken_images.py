@@ -78,7 +78,7 @@ def unreadable(paths: Sequence[str]) -> dict[str, SourceError]:
 
 
 def _unreadable_pairs(split: FileSplit) -> dict[str, SourceError]:
-    """Return the errors of images or their masks, by path of the image."""
+    """Return the errors of images or their masks, by image."""
     with ThreadPoolExecutor(READERS) as pool:
         faults = pool.map(partial(_fault, target=split.target), split.items, split.targets)
         return {path: fault for path, fault in zip(split.items, faults, strict=True) if fault}

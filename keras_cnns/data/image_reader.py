@@ -100,7 +100,7 @@ def _resized_sides(sides: tf.Tensor, shorter_side: int) -> tf.Tensor:
 
 
 def _padded(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """Return a whole image in the middle of the input, the rest filled."""
+    """Return a whole image in the middle of the input."""
     sides, before = _sides_inside(tf.shape(image)[:2], preprocessing.size)
     fill = tf.constant(preprocessing.fill, tf.float32)
     small = tf.round(tf.image.resize(image, sides, antialias=True)) - fill
@@ -110,7 +110,7 @@ def _padded(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
 
 
 def _sides_inside(sides: tf.Tensor, size: Size) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the sides of a whole image in an input, and where it starts.
+    """Return the size and place of a whole image in an input.
 
     Args:
         sides: int32 (2,), height and width of the image.

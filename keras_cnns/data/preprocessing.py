@@ -137,7 +137,7 @@ class Preprocessing:
 
     @property
     def fill(self) -> tuple[int, ...]:
-        """The color around images with fit "pad": the mean, as gray or RGB, 0 to 255."""
+        """The color of padding: the mean, gray or RGB, 0 to 255."""
         import numpy as np
 
         color = np.zeros(self.channels) if self.mean_image is None else np.mean(self.mean_image, (0, 1), "float64")

@@ -125,7 +125,7 @@ class Split(ImageDecoder, abc.ABC):
         return self.target.read(target, size, self.faults, content)
 
     def has_target(self, element: tf.Tensor, target: tf.Tensor, size: tf.Tensor) -> bool | tf.Tensor:
-        """Return whether the target of an element can be read, inside a map.
+        """Return whether a target can be read, inside a map.
 
         If not, the element is noted in `skipped`.
 

@@ -66,6 +66,10 @@ class Classification(Task):
             )
         return Predictor(classifier, functools.partial(classifiers.to_probabilities, classifier))
 
+    def image_scores(self, model: keras.Model, class_names: Sequence[str] = ()) -> keras.Model:
+        """Return the model with both of two classes, as `Task.image_scores`."""
+        return classifiers.two_classes(super().image_scores(model, class_names), class_names)
+
     def metric(self, class_names: Sequence[str]) -> ClassMetric:
         """Return a metric of top-1, top-5, loss and calibration, as `Task.metric`."""
         return ClassMetric(class_names)

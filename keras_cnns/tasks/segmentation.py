@@ -91,6 +91,17 @@ class Segmentation(Task):
             )
         return Predictor(network, functools.partial(_to_probabilities, classifiers.gives_probabilities(network)))
 
+    def image_scores(self, model: keras.Model, class_names: Sequence[str] = ()) -> keras.Model:
+        """Return the model with the mean logit over all pixels, as `Task.image_scores`.
+
+        It is the score that Seg-Grad-CAM explains (Vinogradova, Dibrov, Myers 2020, arXiv 2002.11434).
+        """
+        self.check(model)
+        main = _models.main_output(model)
+        (logits,) = classifiers.logits_of(main)
+        pool = keras.layers.GlobalAveragePooling2D(name="mean_over_pixels", dtype="float32")
+        return keras.Model(main.input, pool(logits), name=main.name)
+
     def metric(self, class_names: Sequence[str]) -> MaskMetric:
         """Return a metric of intersection over union, as `Task.metric`."""
         return MaskMetric(class_names)

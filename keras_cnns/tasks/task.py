@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_cnns import typing
+from keras_cnns import _models, typing
 from keras_cnns.data.targets import Target
 from keras_cnns.errors import ArgumentError
 from keras_cnns.recipes import Recipe
@@ -256,6 +256,20 @@ class Task(abc.ABC):
         Args:
             class_names: names of the classes, in the order of the model's outputs.
         """
+
+    def image_scores(self, model: keras.Model, class_names: Sequence[str] = ()) -> keras.Model:
+        """Return a model that gives an image one score per class.
+
+        Explanations ask what speaks for a class. By default this is the model's main output.
+
+        Args:
+            model: functional or sequential model.
+            class_names: names of the classes; () if they are not known.
+
+        Raises:
+            ArgumentError: if it has no such scores.
+        """
+        return _models.main_output(model)
 
     def derive(self, scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return what follows from scores.

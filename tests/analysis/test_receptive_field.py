@@ -35,6 +35,9 @@ ZEROS = {"kernel_initializer": "zeros"}
         ("ResNet101", "conv5_3_out", 1027, 32),
         ("InceptionV2", "inception_5b_output", 699, 32),
         ("InceptionV3", "mixed_7c_concat", 1311, 32),
+        # Long, Shelhamer and Darrell 2015, table 1: "rf size" of FCN-VGG16
+        ("FCN8s", "fc6", 404, 32),
+        ("FCN8s", "score_fr", 404, 32),
     ],
 )
 def test_published_figures(name, layer, size, stride):

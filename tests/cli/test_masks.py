@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cnns import data, saving
+from keras_cnns import analysis, data, saving, tasks
 from keras_cnns.data.masks import read_mask
 
 NAMES = ("background", "disc", "triangle", "square")
@@ -149,3 +149,20 @@ def test_a_classifier_does_not_take_masks(cli, model, tmp_path):
 def test_a_network_without_a_backbone_refuses_one(cli):
     code, _, err = cli("train", "NiN", "--backbone", "VGG16", "--data", "digits")
     assert code and "NiN stands on no other network; leave out --backbone" in err
+
+
+def test_what_speaks_for_a_class_is_drawn(cli, model, tmp_path):
+    """The score of an image is the mean of its pixels' scores, so that the map of evidence is that of the pixels."""
+    shown = ("--data", "shapes", "--count", 3, "--output", tmp_path / "drawn", "--json")
+    code, out, err = cli("visualize", model, *shown, "--what", "cam", "--what", "saliency", "--target", "disc")
+    assert code == 0, err
+    assert {drawing["what"] for drawing in json.loads(out)["drawings"]} == {"cam", "saliency"}
+    network = saving.load_model(model)
+    scores = tasks.find_task("segmentation").image_scores(network)
+    image = np.random.default_rng(0).uniform(size=(1, 64, 64, 3)).astype("float32")
+    (evidence,) = analysis.class_activation_map(scores, image, target=1).maps
+    expected = network.get_layer("score")(image)[0, ..., 1]
+    np.testing.assert_allclose(evidence - evidence.mean(), expected - np.mean(expected), atol=1e-3)
+    np.testing.assert_allclose(scores.predict(image, verbose=0)[0, 1], np.mean(expected), rtol=1e-5)
+    code, _, err = cli("visualize", model, *shown, "--what", "embedding", "--force")
+    assert code and "needs images whose classes are known" in err
