@@ -30,6 +30,7 @@ from keras_cnns.typing import Size
 
 CHUNK = 16  # files whose headers are read in one call
 NOWHERE = np.zeros(6, "int32")  # the place of the window of an image that is read whole
+PASSED_ON = 1 << 19  # bytes of a JPEG that is not read again; many wait in a pipeline
 RECENT = 1000  # decoded paths that are remembered; more than a pipeline reads ahead
 
 
@@ -137,13 +138,19 @@ class FileSplit(LabeledSplit):
             return self._plan_windows(paths, draws, channels, choose, size)
 
         def planned(paths, targets, draws):
-            ways, reduced, places = tf.numpy_function(plan, [paths, draws], (tf.int32, tf.int32, tf.int32))
+            types = (tf.string, tf.int32, tf.int32, tf.int32)
+            contents, ways, reduced, places = tf.numpy_function(plan, [paths, draws], types)
+            contents, ways = tf.ensure_shape(contents, (None,)), tf.ensure_shape(ways, (None,))
             reduced, places = tf.ensure_shape(reduced, (None, 4)), tf.ensure_shape(places, (None, 6))
-            return paths, self._with_contents(targets), draws, tf.ensure_shape(ways, (None,)), reduced, places
+            return paths, self._with_contents(targets), draws, contents, ways, reduced, places
 
-        def decode(path, target, draws, way, reduced, place):
+        def decode(path, target, draws, content, way, reduced, place):
             def decoder_in_graph(divisor):
-                return lambda: (decode_jpeg(tf.io.read_file(path), reduced, channels, divisor), place)
+                def decode():
+                    jpeg = tf.cond(tf.strings.length(content) > 0, lambda: content, lambda: tf.io.read_file(path))
+                    return decode_jpeg(jpeg, reduced, channels, divisor), place
+
+                return decode
 
             decoders = [lambda: read_in_python(path, draws), *map(decoder_in_graph, DIVISORS[1:])]
             pixels, place = tf.switch_case(way, decoders)
@@ -159,25 +166,28 @@ class FileSplit(LabeledSplit):
         channels: int,
         choose: ChooseWindow,
         size: Size,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    ) -> tuple[NDArray[np.object_], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         """Return how to decode each file.
 
         Returns:
-            (int32 array (files,) of indices in `DIVISORS`, int32 array (files, 4) of windows at the reduced size, int32
-            array (files, 6) of their places in the image).
+            (array (files,) of their contents, empty for those that are read again; int32 array (files,) of indices in
+            `DIVISORS`; int32 array (files, 4) of windows at the reduced size; int32 array (files, 6) of their places in
+            the image).
         """
-        ways, reduced, places = [], [], []
+        contents, ways, reduced, places = [], [], [], []
         for path, row in zip(paths.tolist(), draws.tolist(), strict=True):
             file = path.decode()
             content = read_file(file)
             warn_if_damaged(file, content)
             chosen = _Chosen(choose, row)
             divisor, part = plan_window(content, channels, chosen, size)
+            contents.append(content if divisor and len(content) <= PASSED_ON else b"")
             ways.append(DIVISORS.index(divisor))
             reduced.append(part)
             places.append(chosen.place)
             self.decoding.append(file)
-        return np.array(ways, "int32"), np.array(reduced, "int32"), np.array(places, "int32")
+        numbers = np.array(ways, "int32"), np.array(reduced, "int32"), np.array(places, "int32")
+        return np.array(contents, object), *numbers
 
     def fault(self, error: Exception) -> SourceError | None:
         """Return the error that names the file, as `Split.fault`.

@@ -140,3 +140,15 @@ def test_what_masks_cannot_follow_is_refused():
     ):
         with pytest.raises(ArgumentError, match=reason):
             batches(split, augmentation=augmentation)
+
+
+def test_files_that_are_read_again_give_the_same_pixels(tmp_path, monkeypatch):
+    images, masks = blocks(8, 400, 560, side=80)
+    paths = [str(tmp_path / f"{k}.jpg") for k in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    split = FileSplit(np.array(paths, object), masks, data.Mask())
+    ((first, _),) = batches(split, augmentation="inception-crop")
+    monkeypatch.setattr("keras_cnns.data.file_split.PASSED_ON", 0)
+    ((again, _),) = batches(split, augmentation="inception-crop")
+    np.testing.assert_array_equal(first, again)
