@@ -364,6 +364,9 @@ def _to_json(request: _Request, loaded: _Loaded, measured: _Measured) -> dict[st
         **({"crf": dataclasses.asdict(request.crf)} if request.crf else {}),
         **measured.result.to_json(),
     }
+    files = getattr(loaded.split, "items", None)  # paths, or images in memory
+    if values.get("worst") and files is not None and isinstance(files[0], str):
+        values["worst"] = [{"image": files[entry["place"]], **entry} for entry in values["worst"]]
     if measured.robustness:
         values["robustness"] = measured.robustness.to_json()
     return values

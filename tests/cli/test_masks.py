@@ -103,6 +103,8 @@ def test_images_of_files_are_drawn_with_their_masks(cli, model, tmp_path):
         assert Image.open(path).height > 400
     worst = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf8"))["worst"]
     assert sorted(row["place"] for row in worst) == [0, 1, 2]
+    images = tmp_path / "data" / "test" / "images"
+    assert all(row["image"] == str(images / f"{row['place']}.png") for row in worst)
 
 
 def test_a_crf_and_several_views_change_the_measurement(cli, model, image, tmp_path):
