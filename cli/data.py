@@ -1,7 +1,7 @@
 """cnn-data: what a source of images contains, and its problems."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from keras_cnns.data import Source
+    from keras_cnns.data.box_counts import BoxFacts
     from keras_cnns.data.summary import Summary
     from keras_cnns.typing import Pixels
 
@@ -135,6 +136,9 @@ def _print_summary(summary: "Summary") -> None:
     for name, counts in summary.counts.items():
         columns.append((name, "right", 0))
         values.append([f"{count:,}" for count in counts])
+        if facts := summary.boxes.get(name):
+            columns.append(("objects", "right", 0))
+            values.append([f"{count:,}" for count in facts.objects])
         if pixels := summary.pixels.get(name):
             columns.append(("pixels", "right", 0))
             values.append([f"{count / max(sum(pixels), 1):.2%}" for count in pixels])
@@ -173,20 +177,37 @@ def _summary_lines(summary: "Summary") -> list[str]:
         )
         lines.append(f"pixels to ignore: {', '.join(shares)}")
         lines.append("of each split: images that show the class, and its share of the pixels that are not ignored")
+    if summary.boxes:
+        lines += [line for name, facts in summary.boxes.items() for line in _box_lines(name, facts)]
+        lines.append("of each split: images that show the class, and its objects")
     for name, counts in summary.counts.items():
-        if sum(counts) != summary.examples[name] and name not in summary.pixels:
+        if sum(counts) != summary.examples[name] and name not in summary.pixels and name not in summary.boxes:
             lines.append(f"the classes of {name} were counted in {_output.counted(sum(counts), 'image')}")
+    return lines
+
+
+def _box_lines(name: str, facts: "BoxFacts") -> list[str]:
+    """Return lines on the objects of a split."""
+    parts = [_output.counted(sum(facts.objects), "object"), f"up to {facts.most} in an image"]
+    parts += [f"{_output.counted(facts.empty, 'image')} without any"] if facts.empty else []
+    parts += [f"{facts.left_out:,} difficult or crowds"] if facts.left_out else []
+    lines = [f"{name}: {', '.join(parts)}"]
+    if facts.sides:
+        sides = "/".join(f"{side:.0f}" for side in facts.sides) + " pixels"
+        sides += " ({:.0%}/{:.0%}/{:.0%} of the image)".format(*facts.relative_sides) if facts.relative_sides else ""
+        aspects = "{:.2f}/{:.2f}/{:.2f}".format(*facts.aspects)
+        lines.append(f"{name}, percentiles 10/50/90: side (root of the area) {sides}, width/height {aspects}")
     return lines
 
 
 def _draw(source: "Source", path: str, augmentation: str, input_size: int | None, seed: int) -> None:
     """Draw a grid of training images after augmentation, leaving out unreadable ones."""
+    import keras
     import numpy as np
 
     from keras_cnns import _render
-    from keras_cnns.data import Preprocessing, make_dataset
+    from keras_cnns.data import Boxes, Mask, Preprocessing, make_dataset
     from keras_cnns.data.pipeline import reading
-    from keras_cnns.tasks import task_for
 
     height, width, channels = source.image_shape
     same_size = None not in (height, width)
@@ -208,13 +229,33 @@ def _draw(source: "Source", path: str, augmentation: str, input_size: int | None
     if batch is None:
         _output.note(f"{path}: not written, as none of the images chosen for it can be read")
         return
-    images, targets = (values.numpy() for values in batch)
-    if task_for(split.target).scored == "pixel":
+    images, targets = keras.tree.map_structure(np.asarray, batch)
+    if isinstance(split.target, Boxes):
+        images, names = _with_boxes(images, targets, source.class_names)
+    elif isinstance(split.target, Mask):
         images, names = _with_masks(images, targets, source.class_names)
     else:
         names = [source.class_names[label] if label >= 0 else "no label" for label in targets]
     title = f"{source.name}, training images at {width}x{height}, augmentation {augmentation}"
     _render.image_grid(images, names, path, title)
+
+
+def _with_boxes(
+    images: "Pixels", targets: "Mapping[str, NDArray[Any]]", class_names: Sequence[str]
+) -> "tuple[Pixels, list[str]]":
+    """Return images with the boxes of their objects, and their classes."""
+    import numpy as np
+
+    from keras_cnns._render.boxes import outlined
+
+    texts, shown = [], []
+    for image, boxes, labels in zip(images, targets["boxes"], targets["labels"], strict=True):
+        is_object = labels >= 0
+        shown.append(outlined(image, boxes[is_object], labels[is_object]))
+        names, counts = np.unique(labels[is_object], return_counts=True)
+        parts = zip(names, counts, strict=True)
+        texts.append(", ".join(class_names[name] + (f" ×{count}" if count > 1 else "") for name, count in parts))
+    return np.stack(shown), [text or "no object" for text in texts]
 
 
 def _with_masks(images: "Pixels", masks: "NDArray[np.uint8]", class_names: Sequence[str]) -> "tuple[Pixels, list[str]]":

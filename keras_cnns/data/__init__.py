@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keras_cnns.data.balance import class_weights as class_weights
     from keras_cnns.data.balance import drop_surplus as drop_surplus
     from keras_cnns.data.balance import repeat_scarce as repeat_scarce
+    from keras_cnns.data.box_target import Boxes as Boxes
     from keras_cnns.data.broken_images import without_broken as without_broken
     from keras_cnns.data.dataset_state import Position as Position
     from keras_cnns.data.folders import open_images as open_images
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from keras_cnns.data.pipeline import read_pixels as read_pixels
     from keras_cnns.data.preprocessing import Preprocessing as Preprocessing
     from keras_cnns.data.recorded_source import reopen_source as reopen_source
+    from keras_cnns.data.scenes import Scenes as Scenes
+    from keras_cnns.data.scenes import make_scenes as make_scenes
     from keras_cnns.data.shapes import Shapes as Shapes
     from keras_cnns.data.shapes import make_shapes as make_shapes
     from keras_cnns.data.sharding import Share as Share
@@ -46,10 +49,12 @@ __all__, __getattr__, __dir__ = lazy(
         "Augment": "augment",
         "ClassLabel": "targets",
         "ColorComponents": "augment",
+        "Boxes": "box_target",
         "Mask": "targets",
         "Preprocessing": "preprocessing",
         "Position": "dataset_state",
         "PrincipalComponents": "whitening",
+        "Scenes": "scenes",
         "Shapes": "shapes",
         "Share": "sharding",
         "Source": "sources",
@@ -64,6 +69,7 @@ __all__, __getattr__, __dir__ = lazy(
         "fit_preprocessing": "statistics",
         "keep_on_device": "on_device",
         "make_dataset": "pipeline",
+        "make_scenes": "scenes",
         "make_shapes": "shapes",
         "open_images": "folders",
         "open_source": "sources",

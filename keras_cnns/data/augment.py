@@ -153,7 +153,8 @@ class Augment:
         geometry: a name of `AUGMENTATIONS`. "none" changes nothing. Three work on images of the input size: "shift" (by
             up to 4 pixels), "pad-crop-flip" (the same, and half of the images mirrored) and "distort" (small affine
             maps). Four cut a random window out of the whole image, instead of resize and center crop: "crop-flip",
-            "scale-jitter", "scale-jitter-480" and "inception-crop".
+            "scale-jitter", "scale-jitter-480" and "inception-crop". "flip" stretches the whole image to the input and
+            mirrors half of the images.
         rand_augment: strength of `keras.layers.RandAugment`, 0 to 1; 0: none. Its two operations are drawn per batch.
         color: `ColorComponents` for `color_noise`; None: no color noise.
         color_deviation: standard deviation of the color noise; 0.1 is AlexNet's. Without `color` it has no effect.

@@ -52,7 +52,7 @@ def without_broken(source: "Source") -> tuple["Source", dict[str, SourceError]]:
     for name, split in source.splits.items():
         if isinstance(split, FileSplit):
             paths = split.items.tolist()
-            faults = unreadable(paths) if split.targets.dtype != object else _unreadable_pairs(split)
+            faults = unreadable(paths) if not split.has_files else _unreadable_pairs(split)
             broken |= faults
             splits[name] = split.take(np.flatnonzero([path not in faults for path in paths]))
     labels = splits["train"].labels

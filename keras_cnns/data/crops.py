@@ -17,6 +17,23 @@ DRAWS = 41  # random numbers per image: four for each of ten attempts, and one f
 RATIO = 256 / 224  # shorter side to input size where a record names none: AlexNet's 256 pixels and later papers' 224
 
 
+def whole_image(height: int, width: int, draws: Draws, preprocessing: "Preprocessing") -> Window:
+    """Return the window of the whole image.
+
+    It is stretched to the input, and mirrored half of the time.
+
+    Args:
+        height: image height in pixels.
+        width: image width in pixels.
+        draws: not used.
+        preprocessing: not used.
+
+    Returns:
+        (top, left, height, width) in whole pixels of the original image.
+    """
+    return 0, 0, height, width
+
+
 def crop_of_resized(height: int, width: int, draws: Draws, preprocessing: "Preprocessing") -> Window:
     """Return the window of a random crop from a resized image.
 

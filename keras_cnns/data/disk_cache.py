@@ -19,7 +19,8 @@ def on_disk(data: tf.data.Dataset, folder: typing.Path, name: str, split: Split)
     """Write a dataset to a file once, and read it from there.
 
     Args:
-        data: `tf.data.Dataset` of (uint8 image (height, width, channels), target of one known shape).
+        data: `tf.data.Dataset` of (uint8 image (height, width, channels), target): a string, or numbers, of whose shape
+            the length of one axis may be unknown.
         folder: folder of the cache; made if it does not exist.
         name: text that identifies the elements. Another name is kept in another file.
         split: `Split` from which `data` reads. The path of the file is appended to its `caches`.
@@ -37,13 +38,17 @@ def on_disk(data: tf.data.Dataset, folder: typing.Path, name: str, split: Split)
         path = _write(data, folder, stem, split)
 
     image_spec, target_spec = data.element_spec
-    start = 24 + target_spec.dtype.size * target_spec.shape.num_elements()  # of the pixels, after shape and target
+    target_shape = [-1 if side is None else side for side in target_spec.shape]
 
     def parse(record):
         shape = tf.io.decode_raw(tf.strings.substr(record, 0, 24), tf.int64)
-        target = tf.io.decode_raw(tf.strings.substr(record, 24, start - 24), target_spec.dtype)
+        pixels = tf.cast(tf.reduce_prod(shape), tf.int32)
+        start = tf.strings.length(record) - pixels  # of the pixels, after shape and target
+        target = tf.strings.substr(record, 24, start - 24)
+        if target_spec.dtype != tf.string:
+            target = tf.reshape(tf.io.decode_raw(target, target_spec.dtype), target_shape)
         image = tf.reshape(tf.io.decode_raw(tf.strings.substr(record, start, -1), tf.uint8), shape)
-        return tf.ensure_shape(image, image_spec.shape), tf.reshape(target, target_spec.shape)
+        return tf.ensure_shape(image, image_spec.shape), target
 
     split.caches.append(path)
     cached = tf.data.TFRecordDataset(str(path), buffer_size=8 << 20).map(parse, **PARALLEL)
@@ -61,7 +66,8 @@ def _write(data: tf.data.Dataset, folder: Path, stem: str, split: Split) -> Path
         # Not by Dataset.save, which hangs if an image cannot be read
         with reading(split), open(temporary, "wb"), tf.io.TFRecordWriter(str(temporary)) as file:
             for image, target in data.as_numpy_iterator():
-                file.write(np.array(image.shape, "int64").tobytes() + target.tobytes() + image.tobytes())
+                content = target if isinstance(target, bytes) else target.tobytes()
+                file.write(np.array(image.shape, "int64").tobytes() + content + image.tobytes())
                 count += 1
         path = folder / f"{stem}-{count}.tfrecord"
         os.replace(temporary, path)

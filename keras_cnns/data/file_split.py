@@ -24,7 +24,7 @@ from keras_cnns.data.image_files import (
 )
 from keras_cnns.data.masks import file_of
 from keras_cnns.data.splits import LabeledSplit
-from keras_cnns.data.targets import Target
+from keras_cnns.data.targets import Target, Targets
 from keras_cnns.errors import SourceError
 from keras_cnns.typing import Size
 
@@ -43,7 +43,7 @@ class FileSplit(LabeledSplit):
         target: the kind of target.
     """
 
-    def __init__(self, items: NDArray[np.object_], labels: ArrayLike, target: Target = LabeledSplit.target):
+    def __init__(self, items: NDArray[np.object_], labels: Targets, target: Target = LabeledSplit.target):
         super().__init__(items, labels, target)
         self.decoding: collections.deque[str] = collections.deque(maxlen=RECENT)
         self.reading: collections.deque[str] = collections.deque(maxlen=RECENT)  # names of targets
@@ -68,7 +68,7 @@ class FileSplit(LabeledSplit):
 
     def read_ahead(self, elements: tf.data.Dataset) -> tf.data.Dataset:
         """Return elements with the contents of their targets, as `Split.read_ahead`."""
-        if self.targets.dtype != object:
+        if not self.has_files:
             return elements
         # Several files per call, as in `windows`
         chunks = elements.batch(CHUNK)
@@ -76,7 +76,7 @@ class FileSplit(LabeledSplit):
 
     def _with_contents(self, targets: tf.Tensor) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         """Return targets, and if they are names of files, their contents too."""
-        if self.targets.dtype != object:
+        if not self.has_files:
             return targets
 
         def contents(names):
@@ -88,7 +88,7 @@ class FileSplit(LabeledSplit):
 
     def has_target(self, element: tf.Tensor, target: tf.Tensor, size: tf.Tensor) -> bool | tf.Tensor:
         """Return whether the file of a target can be read, as `Split.has_target`."""
-        if self.targets.dtype != object:
+        if not self.has_files:
             return True
 
         def read(path, name, size):
@@ -242,7 +242,7 @@ class FileSplit(LabeledSplit):
 
     def fingerprint(self) -> bytes:
         """Return a digest of labels and names, as `Split.fingerprint`."""
-        if self.targets.dtype == object:  # names of files
+        if self.has_files:
             return hashlib.sha256(repr([self.keys(), _short(self.targets)]).encode()).digest()
         return self._digest(repr(self.keys()).encode())
 
@@ -273,7 +273,7 @@ class FileSplit(LabeledSplit):
             return (path, status.st_size, status.st_mtime_ns)
 
         files = self.items.tolist()
-        if self.targets.dtype == object:
+        if self.has_files:
             files += map(file_of, self.targets)
         return repr([stamp(str(path)) for path in files]).encode()
 

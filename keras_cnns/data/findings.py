@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from keras_cnns._text import counted
+from keras_cnns.data.box_counts import BoxCounts
 from keras_cnns.data.duplicates import draw_for_near, in_two_splits, near_duplicates, under_two_labels
 from keras_cnns.data.examined_images import ExaminedImage
 from keras_cnns.data.mask_counts import MaskCounts
@@ -45,7 +46,7 @@ def find_faults(
     class_names: Sequence[str],
     complete: bool,
     seed: int,
-    masks: Mapping[str, MaskCounts] | None = None,
+    targets: Mapping[str, MaskCounts] | Mapping[str, BoxCounts] | None = None,
 ) -> Iterator[Finding]:
     """Yield the faults of a source, the worst first.
 
@@ -55,15 +56,16 @@ def find_faults(
         class_names: names of the classes.
         complete: whether every image was examined.
         seed: seed of the draw of images that are searched for near duplicates.
-        masks: the examined masks of each split that has masks.
+        targets: the examined masks or boxes of each split that has them.
     """
     images = [image for images_of_split in examined.values() for image in images_of_split]
     readable = [image for image in images if image.size]
     yield from _broken_images(images)
-    yield from _broken_masks(masks or {})
+    yield from _broken_masks(targets or {})
     yield from _duplicates(examined, readable, class_names, complete, seed)
-    # Classes of pixels are known of the examined images alone, and cannot be repeated one by one
-    yield from _class_sizes(counts, class_names, ", among those examined" if masks and not complete else "", not masks)
+    # Classes of pixels and objects are known of the examined images alone, and cannot be repeated one by one
+    scope = ", among those examined" if targets and not complete else ""
+    yield from _class_sizes(counts, class_names, scope, not targets)
     yield from _gray_and_small_images(readable)
 
 
@@ -104,7 +106,7 @@ def _duplicates(
         yield Finding("near", text, pairs)
 
 
-def _broken_masks(masks: Mapping[str, MaskCounts]) -> Iterator[Finding]:
+def _broken_masks(masks: Mapping[str, MaskCounts] | Mapping[str, BoxCounts]) -> Iterator[Finding]:
     """Yield the finding "unreadable" of masks."""
     if faults := {name: fault for counts in masks.values() for name, fault in counts.faults.items()}:
         first = next(iter(faults.values()))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_cnns.data.crops import Window, crop_by_area, crop_of_jittered, crop_of_resized
+from keras_cnns.data.crops import Window, crop_by_area, crop_of_jittered, crop_of_resized, whole_image
 
 
 def pad_crop_flip(images: tf.Tensor, seed: tf.Tensor, *, pad: int = 4, flip: bool = True) -> tf.Tensor:
@@ -100,6 +100,7 @@ class Geometry:
 # The names that `Augment.geometry` and a recipe's `augmentation` accept
 AUGMENTATIONS = {
     "none": Geometry(),
+    "flip": Geometry(whole_image),
     "shift": Geometry(batch=functools.partial(pad_crop_flip, flip=False)),
     "pad-crop-flip": Geometry(batch=pad_crop_flip),
     "distort": Geometry(batch=distort),

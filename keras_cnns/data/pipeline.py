@@ -97,7 +97,8 @@ def make_dataset(
         `tf.data.Dataset` of (images, labels) or (images, labels, weights):
 
         - images are float32 (batch, height, width, channels), or uint8 without `normalize`;
-        - labels are int64 (batch,), or float32 (batch, one_hot); targets of another kind are as the split holds them;
+        - labels are int64 (batch,), or float32 (batch, one_hot); masks are uint8 (batch, height, width), and objects
+          dictionaries, as `Boxes` describes them;
         - weights are float32 (batch,).
 
         Its length is known, except with `position`, and except with `skip_broken` until the broken images are known.
@@ -133,12 +134,15 @@ def make_dataset(
     def one_pass(seed, step=None):
         skipped_images = None if step is None else step * local_batch
         seeds = random_seeds(seed) if step is None else random_seeds(seed).skip(step)
-        batches = read_images(seed, skipped_images).batch(local_batch)
-        data = tf.data.Dataset.zip(batches, seeds).map(finish, **PARALLEL)
+        batches = split.target.batch(read_images(seed, skipped_images), local_batch)
         if fill is None:
-            return data
+            return tf.data.Dataset.zip(batches, seeds).map(lambda *batch: in_form(*finish(*batch)), **PARALLEL)
+        data = tf.data.Dataset.zip(batches, seeds).map(finish, **PARALLEL)
         first = tf.zeros((), tf.int64) if step is None else step
-        return data.enumerate(first).map(lambda number, batch: fill(number, *batch), **PARALLEL)
+        return data.enumerate(first).map(lambda number, batch: in_form(*fill(number, *batch)), **PARALLEL)
+
+    def in_form(images, targets, *weights):
+        return images, split.target.finish(targets), *weights
 
     if position is not None:
         data = position.epochs(lambda epoch, step: one_pass(epoch_seed(seed, epoch), step))

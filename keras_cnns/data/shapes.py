@@ -144,7 +144,31 @@ def _draw(
     Returns:
         (uint8 array (size, size, 3), bool array (size, size)).
     """
-    # Only the method `random` is used, as its numbers are the same in all versions of NumPy
+    outside = placed(random, size, kind, radii, spread, rotate)
+    covered = np.clip(0.5 - outside, 0, 1)[..., None]
+    background = (255 - BRIGHTER[1]) * random.random(3)
+    color = brighter(random, background)
+    image = (background + slopes(random, size)) * (1 - covered) + color * covered
+    return noisy(random, image, noise), outside <= 0
+
+
+def placed(
+    random: np.random.Generator, size: int, kind: str, radii: tuple[float, float], spread: float, rotate: bool
+) -> NDArray[np.float64]:
+    """Return how far pixels are outside an object at a random place.
+
+    Args:
+        random: generator, of which only the method `random` is used, as its numbers are the same in all versions of
+            NumPy.
+        size: side of the image, in pixels.
+        kind: kind of the object, a key of `SHAPES`.
+        radii: smallest and largest radius, as shares of `size`.
+        spread: as in `make_shapes`.
+        rotate: as in `make_shapes`.
+
+    Returns:
+        float64 (size, size), in pixels, negative inside.
+    """
     angle = 360 * random.random() if rotate else 0
     radius = size * (radii[0] + (radii[1] - radii[0]) * random.random())
     center = [
@@ -152,16 +176,40 @@ def _draw(
         for before, after in _extents(kind, radius, angle)
     ]
     y, x = (np.arange(size) + 0.5 - middle for middle in center)
-    outside = _distance(kind, y[:, None], x[None, :], radius, angle)  # in pixels, negative inside
-    covered = np.clip(0.5 - outside, 0, 1)[..., None]
+    return _distance(kind, y[:, None], x[None, :], radius, angle)
 
+
+def brighter(random: np.random.Generator, background: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a color that is brighter than the background in each channel.
+
+    Args:
+        random: generator.
+        background: float64 (3,), 0 to 255.
+    """
     least, most = BRIGHTER
-    background = (255 - most) * random.random(3)
-    color = background + least + (most - least) * random.random(3)
-    slopes = _enlarged(SLOPES * (2 * random.random((4, 4)) - 1), size)[..., None]
-    image = (background + slopes) * (1 - covered) + color * covered
-    image += noise * (2 * random.random(image.shape) - 1)
-    return np.clip(np.round(image), 0, 255).astype("uint8"), outside <= 0
+    return background + least + (most - least) * random.random(3)
+
+
+def slopes(random: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Return by how much a background is uneven, float64 (size, size, 1).
+
+    Args:
+        random: generator.
+        size: side of the image, in pixels.
+    """
+    return _enlarged(SLOPES * (2 * random.random((4, 4)) - 1), size)[..., None]
+
+
+def noisy(random: np.random.Generator, image: NDArray[np.float64], noise: float) -> NDArray[np.uint8]:
+    """Return an image whose pixels are noisy, uint8.
+
+    Args:
+        random: generator.
+        image: float64 (height, width, 3), 0 to 255.
+        noise: largest change of a value, in the same unit.
+    """
+    changed = image + noise * (2 * random.random(image.shape) - 1)
+    return np.clip(np.round(changed), 0, 255).astype("uint8")
 
 
 def _apothem(sides: int) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from keras_cnns.data._tfds import open_tfds
 from keras_cnns.data.arrays import read_npz
+from keras_cnns.data.box_target import Boxes
 from keras_cnns.data.classes import match_classes, need_two_classes
 from keras_cnns.data.csv_source import read_table
 from keras_cnns.data.file_split import FileSplit
@@ -25,11 +26,13 @@ from keras_cnns.data.mask_sources import (
     read_mask_folder,
     read_voc,
 )
+from keras_cnns.data.scenes import make_scenes
 from keras_cnns.data.splits import ArraySplit, Split
 from keras_cnns.data.targets import Target
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 from keras_cnns.typing import Path, Pixels
 
+SCENES, SCENE_TEST = 1000, 200  # drawn images with boxes, and how many of them are for testing
 TEST_SHARE = 0.2  # share of the images that becomes the test split of a source without one
 # Names that also may be those of folders, and other names of the same, which never are
 ALIASES = {"digits": "sklearn:digits", "shapes": "drawn:shapes"}
@@ -157,6 +160,10 @@ def open_source(name: Path, *, data_dir: Path | None = None, download: bool = Fa
             - path of a COCO `.json` file; see `read_coco`.
             - "shapes" or "drawn:shapes": 500 drawn images of 64x64 with one shape each, 100 of them for testing. As
               with digits, "shapes" may mean a folder.
+
+            Images with boxes around their objects:
+
+            - "shapes#boxes": 1,000 drawn images of 96x96 with up to four shapes each, 200 of them for testing.
         data_dir: folder in which tensorflow-datasets keeps its files; None for its default.
         download: whether a tensorflow-datasets dataset that is not on disk may be downloaded and prepared.
 
@@ -195,6 +202,12 @@ def _open(name: str, data_dir: Path | None, download: bool) -> Source:
     path = pathlib.Path(name)
     if name in ("digits", "sklearn:digits") and not means_folder(name):
         return _digits()
+    if name in ("shapes#boxes", "drawn:shapes#boxes"):
+        scenes = make_scenes(SCENES)
+        parts = {"train": slice(None, -SCENE_TEST), "test": slice(-SCENE_TEST, None)}
+        target = Boxes(len(scenes.class_names))
+        of_boxes = {part: ArraySplit(scenes.images[k], scenes.targets[k], target) for part, k in parts.items()}
+        return Source("shapes#boxes", scenes.class_names, scenes.images.shape[1:], of_boxes)
     if name in ("shapes", "drawn:shapes") and not means_folder(name):
         class_names, array_splits = draw_shapes()
         return Source("shapes", class_names, array_splits["train"].items.shape[1:], array_splits)

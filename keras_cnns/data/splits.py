@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from keras_cnns.data._tf_data import SHUFFLE
 from keras_cnns.data.classes import match_classes
 from keras_cnns.data.image_decoder import ImageDecoder
 from keras_cnns.data.splitting import drawn_by_class, exact_counts
-from keras_cnns.data.targets import ClassLabel, Target
+from keras_cnns.data.targets import ClassLabel, Target, Targets
 from keras_cnns.errors import ArgumentError, SourceError
 from keras_cnns.typing import Labels, Pixels
 
@@ -197,13 +197,15 @@ class LabeledSplit(Split):
 
     Attributes:
         targets: array of all targets; for classes, `labels`.
+        has_files: whether targets are names of files.
     """
 
-    def __init__(self, items: NDArray[Any], labels: ArrayLike, target: Target = Split.target):
+    def __init__(self, items: NDArray[Any], labels: Targets, target: Target = Split.target):
         super().__init__(len(items))
         self.items, self.target = items, target
         self.targets = target.as_array(labels, self.examples)
         self.labels = target.classes(self.targets)
+        self.has_files = self.targets.dtype == object and all(isinstance(name, str) for name in self.targets)
 
     def keys(self) -> Sequence[Any]:
         """Return one key per example, which does not depend on other examples."""
@@ -220,7 +222,7 @@ class LabeledSplit(Split):
 
     def _digest(self, contents: bytes | memoryview) -> bytes:
         # An array of objects has their addresses as its bytes
-        names = self.targets.dtype == object
+        names = self.targets.dtype == object  # names of files, or contents
         digest = hashlib.sha256(
             repr(self.targets.tolist()).encode() if names else np.ascontiguousarray(self.targets).data
         )
@@ -283,13 +285,13 @@ class LabeledSplit(Split):
         return f"label {label}" if self.class_names is None else repr(self.class_names[label])
 
     def _relabeled(self, places: NDArray[np.int64], class_names: tuple[str, ...]) -> Self:
-        if self.labels is None:
+        targets = self.target.renumbered(self.targets, places)
+        if targets is None:
             raise ArgumentError(
                 f"these images have no classes that could be numbered anew: give them the names that the model has. "
                 f"Received: class_names={class_names[:10]}"
             )
-        labels = np.where(self.labels < 0, self.labels, places[np.maximum(self.labels, 0)]).astype("int64")
-        return self._copy(targets=labels, labels=labels, class_names=class_names)
+        return self._copy(targets=targets, labels=self.target.classes(targets), class_names=class_names)
 
     def joined(self, others: Iterable[Self]) -> Self:
         """Return one split of all images, as `Split.joined`."""
@@ -331,7 +333,7 @@ class ArraySplit(LabeledSplit):
 
     items: Pixels
 
-    def __init__(self, items: Pixels, labels: ArrayLike, target: Target = Split.target):
+    def __init__(self, items: Pixels, labels: Targets, target: Target = Split.target):
         if getattr(items, "dtype", None) != np.uint8 or items.ndim != 4:
             received = f"dtype={getattr(items, 'dtype', type(items).__name__)}, shape={np.shape(items)}"
             raise ArgumentError(

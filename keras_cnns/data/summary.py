@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_cnns.data._tfds_split import TfdsSplit
+from keras_cnns.data.box_counts import BoxCounts, BoxFacts
+from keras_cnns.data.box_target import Boxes
 from keras_cnns.data.examined_images import ExaminedImage, examine
 from keras_cnns.data.file_split import FileSplit
 from keras_cnns.data.findings import Finding, find_faults
@@ -40,8 +42,8 @@ class Summary:
         examples: number of images of each split.
         examined: number of images of each split that were opened.
         counts: for each split, images of each class in the order of the names. For a tensorflow-datasets split too
-            large to be read, only the examined images are counted. With masks, they are the examined images that show
-            each class.
+            large to be read, only the examined images are counted. With masks or boxes, they are the examined images
+            that show each class.
         sizes: (height, width) in pixels of the "smallest", the "median" and the "largest" image by area.
         modes: number of images with each mode, by Pillow's names ("L", "RGB", "RGBA", "CMYK", "I;16", ...).
         mean: mean of each channel of the training images, in pixel units; each image has the same weight.
@@ -51,6 +53,7 @@ class Summary:
         notes: sentences on how its splits were made.
         pixels: for each split with masks, pixels of each class in the examined masks. Empty without masks.
         ignored: for each such split, pixels that are to be ignored.
+        boxes: for each split with boxes, the `BoxFacts` of the examined images. Empty without boxes.
     """
 
     source: str
@@ -67,6 +70,7 @@ class Summary:
     notes: tuple[str, ...] = ()
     pixels: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     ignored: dict[str, int] = dataclasses.field(default_factory=dict)
+    boxes: dict[str, BoxFacts] = dataclasses.field(default_factory=dict)
 
     @property
     def unreadable(self) -> tuple[str, ...]:
@@ -121,15 +125,19 @@ def summarize(
     counts: dict[str, tuple[int, ...]] = {}
     moments: list[Moments] = []
     masks: dict[str, MaskCounts] = {}
+    boxes: dict[str, BoxCounts] = {}
     classes = len(source.class_names)
     for name, split in splits.items():
         if isinstance(split.target, Mask):
             masks[name] = MaskCounts(split.target)
+        elif isinstance(split.target, Boxes):
+            boxes[name] = BoxCounts()
+        counter = masks.get(name) or boxes.get(name)
         examined[name], moments_of_split = _examine_split(
-            split, name, source.image_shape[2], sample, seed, progress, masks.get(name)
+            split, name, source.image_shape[2], sample, seed, progress, counter
         )
-        if name in masks:
-            counts[name] = masks[name].images(classes)
+        if counter:
+            counts[name] = counter.images(classes)
         else:
             counts[name] = _class_counts(split, examined[name], classes, sample)
         moments += moments_of_split
@@ -148,11 +156,12 @@ def summarize(
         modes=dict(collections.Counter(image.mode for image in readable).most_common()),
         mean=mean,
         deviation=deviation,
-        findings=tuple(find_faults(examined, counts, source.class_names, complete, seed, masks)),
+        findings=tuple(find_faults(examined, counts, source.class_names, complete, seed, masks or boxes)),
         skipped=source.skipped,
         notes=tuple(sentence for sentences in source.notes.values() for sentence in sentences),
         pixels={name: counted.pixels(classes) for name, counted in masks.items()},
         ignored={name: counted.ignored for name, counted in masks.items()},
+        boxes={name: counted.facts(classes) for name, counted in boxes.items()},
     )
 
 
@@ -163,21 +172,21 @@ def _examine_split(
     sample: int | None,
     seed: int,
     progress: Progress | None,
-    masks: MaskCounts | None,
+    counter: MaskCounts | BoxCounts | None,
 ) -> tuple[list[ExaminedImage], list[Moments]]:
     """Return the examined images of a split, and moments of training images.
 
-    Images that cannot be read have no moments. The masks of the images are counted in `masks`.
+    Images that cannot be read have no moments. The targets of the images are counted by `counter`.
     """
     chosen = _chosen(split, sample, seed)
     steps = progress(chosen, name) if progress else chosen
     images, moments = [], []
     contents = _contents(split, name, steps, len(chosen))
     for image_name, target, content in contents:
-        image, pixels = examine(image_name, -1 if masks else int(target), content, channels)
+        image, pixels = examine(image_name, -1 if counter else int(target), content, channels)
         images.append(image)
-        if masks:
-            masks.add(target, image.size)
+        if counter:
+            counter.add(target, image.size)
         if name == "train" and pixels is not None:
             moments.append((pixels.mean(0, dtype="float64"), np.square(pixels, dtype="float64").mean(0)))
     return images, moments

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from keras_cnns.data.augment import Augment
 
+# Those of a split: numbers, masks, names of files, or dictionaries of objects
+Targets: TypeAlias = ArrayLike | Sequence[Mapping[str, Any]]
 Change: TypeAlias = Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]
 
 
@@ -40,7 +42,7 @@ class Target(abc.ABC):
     at_own_size: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def as_array(self, targets: ArrayLike, examples: int) -> NDArray[Any]:
+    def as_array(self, targets: Targets, examples: int) -> NDArray[Any]:
         """Return the targets of a split as an array.
 
         Args:
@@ -108,6 +110,35 @@ class Target(abc.ABC):
         """
         return target
 
+    def batch(self, data: "tf.data.Dataset", size: int) -> "tf.data.Dataset":
+        """Return a dataset in batches.
+
+        Args:
+            data: `tf.data.Dataset` of (image, moved target).
+            size: images per batch; the last one may hold fewer.
+        """
+        return data.batch(size)
+
+    def finish(self, targets: "tf.Tensor") -> Any:
+        """Return a batch of targets in the form that losses take.
+
+        Args:
+            targets: those of a batch, after every change.
+        """
+        return targets
+
+    def renumbered(self, targets: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any] | None:
+        """Return targets with other numbers of classes.
+
+        Args:
+            targets: array, as `as_array` returned it.
+            places: the new number of each class.
+
+        Returns:
+            Array of the same kind, or None if classes cannot be numbered anew.
+        """
+        return None
+
     def move_batch(self, targets: "tf.Tensor", change: Change, seed: "tf.Tensor") -> "tf.Tensor":
         """Return targets whose images are moved, inside a tf.data map.
 
@@ -141,18 +172,22 @@ class ClassLabel(Target):
         ClassLabel()
     """
 
-    def as_array(self, targets: ArrayLike, examples: int) -> Labels:
+    def as_array(self, targets: Targets, examples: int) -> Labels:
         """Return int64 numbers (examples,), as `Target.as_array`."""
-        if np.shape(targets) != (examples,):
+        array = np.asarray(targets)
+        if array.shape != (examples,):
             raise ArgumentError(
-                f"`labels` must have one whole number for each of {examples} images. "
-                f"Received: shape={np.shape(targets)}"
+                f"`labels` must have one whole number for each of {examples} images. Received: shape={array.shape}"
             )
-        return np.asarray(targets, "int64")
+        return array.astype("int64")
 
     def classes(self, targets: NDArray[Any]) -> Labels:
         """Return the targets themselves, as `Target.classes`."""
         return targets
+
+    def renumbered(self, targets: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the new numbers, as `Target.renumbered`; -1 stays."""
+        return np.where(targets < 0, targets, places[np.maximum(targets, 0)]).astype("int64")
 
     def refusal(self, augment: "Augment") -> None:
         """Return None: a class stays however its image is changed."""
@@ -185,7 +220,7 @@ class Mask(Target):
         if not 0 <= self.ignore <= 255:
             raise ArgumentError(f"`ignore` must be a label from 0 to 255. Received: ignore={self.ignore}")
 
-    def as_array(self, targets: ArrayLike, examples: int) -> NDArray[Any]:
+    def as_array(self, targets: Targets, examples: int) -> NDArray[Any]:
         """Return masks or names of files, as `Target.as_array`.
 
         Args:

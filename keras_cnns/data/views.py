@@ -36,6 +36,22 @@ class View:
     size: Size
     mirrored: "bool | tf.Tensor" = False
 
+    def back(self, boxes: Any) -> Any:
+        """Return boxes of the view in pixels of the image.
+
+        Args:
+            boxes: float array (n, 4), top, left, bottom, right in pixels of the view.
+
+        Returns:
+            float32 array (n, 4).
+        """
+        top, left, height, width = (np.float32(self.window[k]) for k in range(4))
+        boxes = np.array(boxes, "float32").reshape(-1, 4)
+        if self.mirrored:
+            boxes[:, [1, 3]] = np.float32(self.size[1]) - boxes[:, [3, 1]]
+        zoom = np.array([height / self.size[0], width / self.size[1]] * 2, "float32")
+        return boxes * zoom + np.array([top, left] * 2, "float32")
+
     def places(self) -> tuple[Any, Any]:
         """Return where the shown pixels lie in the image.
 

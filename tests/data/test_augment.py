@@ -232,7 +232,7 @@ def test_a_jpeg_file_and_its_pixels_in_memory_give_the_same_training_images(phot
         difference = np.abs(files.astype(int) - arrays)
         # At the edge of a crop the decoder has no neighbors to interpolate colors from
         assert difference[:, 2:-2, 2:-2].max() <= 3 and difference.mean() < 0.3
-        assert len({image.tobytes() for image in files}) > 10
+        assert len({image.tobytes() for image in files}) > (1 if name == "flip" else 10)
 
 
 # Color
