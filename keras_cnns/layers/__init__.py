@@ -9,11 +9,13 @@ from keras_cnns._lazy import dir_of
 with _quiet.starting():
     from keras_cnns.layers.channels import LocalResponseNormalization, Maxout, SplitConv2D, ZeroPadShortcut
     from keras_cnns.layers.crf import DenseCRF
+    from keras_cnns.layers.l2_normalization import L2Normalization
     from keras_cnns.layers.lenet import ConnectionTableConv2D, RBFOutput, TrainableSubsampling, scaled_tanh
     from keras_cnns.layers.normalization import BatchNormalization
     from keras_cnns.layers.pooling import CeilAveragePooling2D, CeilMaxPooling2D, ceil_pooling
     from keras_cnns.layers.scales import Rescale2D, ResizeLike
     from keras_cnns.layers.sizes import BilinearKernel, BilinearUpSampling2D, CropLike, PadToMultiple
+    from keras_cnns.layers.ssd_boxes import ObjectScores, SSDBoxes, default_boxes
 
 __all__ = [
     "BatchNormalization",
@@ -25,15 +27,19 @@ __all__ = [
     "CropLike",
     "DenseCRF",
     "LocalResponseNormalization",
+    "L2Normalization",
     "Maxout",
+    "ObjectScores",
     "PadToMultiple",
     "RBFOutput",
     "Rescale2D",
     "ResizeLike",
+    "SSDBoxes",
     "SplitConv2D",
     "TrainableSubsampling",
     "ZeroPadShortcut",
     "ceil_pooling",
+    "default_boxes",
     "scaled_tanh",
 ]
 __dir__ = dir_of(__all__)
