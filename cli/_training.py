@@ -296,10 +296,13 @@ def _print_result(info: "ModelInfo", output: str, as_json: bool) -> None:
         return
     from keras_cnns.tasks import task_of
 
-    monitor = task_of(info).monitor
+    task = task_of(info)
+    monitor = task.monitor
+    shown = task.shown or ((monitor.record, monitor.title, monitor.form), ("loss", "loss", ".4f"))
     rows = [
-        (split, values["examples"], format(values[monitor.record], monitor.form), f"{values['loss']:.4f}")
+        (split, values["examples"], *(format(values[name], form) if name in values else "-" for name, _, form in shown))
         for split, values in info.metrics.items()
     ]
-    columns = [("split",), ("images", "right", 0), (monitor.title, "right", 0), ("loss", "right", 1)]
+    columns = [("split",), ("images", "right", 0)]
+    columns += [(title, "right", place) for place, (_, title, _) in enumerate(shown)]
     _output.table(f"{Path(output) / 'model.keras'}", columns, rows)

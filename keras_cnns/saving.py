@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_cnns import _archive, _files, _keras, _quiet
 from keras_cnns._lazy import dir_of
+from keras_cnns._models import scored_output
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ModelFileError, OutputError
 
@@ -395,7 +396,7 @@ def check_info(path: "PathLike", model: "keras.Model", info: ModelInfo) -> None:
     """
     if not getattr(model, "inputs", None):
         raise ModelFileError(path, "holds a model without a known input", "Save a functional or sequential model.")
-    record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+    record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), scored_output(model).shape[-1]
     if record and any(side not in (None, own) for side, own in zip(shape, record.shape, strict=False)):
         raise ModelFileError(
             path, f"its record says images of shape {record.shape}, its network takes {shape}", "Save it again."

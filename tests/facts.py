@@ -146,6 +146,21 @@ PARAMETERS = [
     ("CRFasRNN", {"position_std": 80.0, "color_std": 13.0, "spatial_std": 1.0}, 134_378_207, 112_896),
     # derived: FCN8s with two trained kernels of 4x4x21x21, a bias of 21, and three matrices of 21x21
     ("CRFasRNN", {"backbone": "NiN"}, 990_655, 0),
+    # SSD_300x300/deploy.prototxt of the authors; the others are derived from the same table
+    ("SSD300", {}, 26_285_486, 0),
+    ("SSD300", {"classes": 80}, 34_305_206, 0),
+    ("SSD300", {"clip": True}, 26_285_486, 0),
+    ("SSD512", {}, 27_188_676, 0),
+    ("SSD512", {"classes": 80}, 36_038_196, 0),
+    ("SSD512", {"clip": True}, 27_188_676, 0),
+    # derived: ResNet20 without fc, 269,072; four further maps, 324,352; l2_norm, 64; layers that predict, 691,850
+    ("SSD", {}, 1_285_338, 1_376),
+    ("SSD", {"clip": True}, 1_285_338, 1_376),
+    ("SSD", {"smallest": 0.05}, 1_285_338, 1_376),
+    ("SSD", {"largest": 0.8}, 1_285_338, 1_376),
+    ("SSD", {"channels": 64}, 726_490, 1_376),  # derived: further maps 82,304, layers that predict 375,050
+    # derived: NiN without its last 1x1 layer, 965,056; further maps 332,544; l2_norm, 192; layers that predict 807,050
+    ("SSD", {"backbone": "NiN"}, 2_104_842, 0),
 ]
 
 # (builder, options): multiply-adds of one image
@@ -277,6 +292,19 @@ MACS = [
     ("CRFasRNN", {"caffe_padding": True, "crf_on": "image"}, 6_771_932_784_048),
     ("CRFasRNN", {"position_std": 80.0, "color_std": 13.0, "spatial_std": 1.0}, 113_150_214_144),
     ("CRFasRNN", {"backbone": "NiN"}, 6_646_062_000_000),
+    # derived from the same tables as the parameters; tests/applications/test_ssd.py adds them up
+    ("SSD300", {}, 31_373_537_792),
+    ("SSD300", {"classes": 80}, 34_360_351_232),
+    ("SSD300", {"clip": True}, 31_373_537_792),
+    ("SSD512", {}, 90_207_908_864),
+    ("SSD512", {"classes": 80}, 98_628_936_704),
+    ("SSD512", {"clip": True}, 90_207_908_864),
+    ("SSD", {}, 449_388_288),
+    ("SSD", {"clip": True}, 449_388_288),
+    ("SSD", {"smallest": 0.05}, 449_388_288),
+    ("SSD", {"largest": 0.8}, 449_388_288),
+    ("SSD", {"channels": 64}, 419_815_296),
+    ("SSD", {"backbone": "NiN"}, 2_156_781_312),
 ]
 
 # Published for single layers: LeCun et al. 1998, section II.B: trained parameters, connections; the RBF units follow
@@ -1626,6 +1654,52 @@ LAYERS = [
             "upscore8": ((568, 568, 21), 112_896),
             "coarse": ((500, 500, 21), 0),
             "crf": ((500, 500, 21), 1_323),
+        },
+    ),
+    (
+        "SSD300",
+        {},
+        {
+            "conv4_3": ((38, 38, 512), 2_359_808),
+            "conv4_3_norm": ((38, 38, 512), 512),
+            "pool5": ((19, 19, 512), 0),
+            "fc6": ((19, 19, 1024), 4_719_616),
+            "fc7": ((19, 19, 1024), 1_049_600),
+            "conv6_2": ((10, 10, 512), 1_180_160),
+            "conv7_2": ((5, 5, 256), 295_168),
+            "conv8_2": ((3, 3, 256), 295_168),
+            "conv9_2": ((1, 1, 256), 295_168),
+            "conv4_3_norm_mbox_loc": ((38, 38, 16), 73_744),
+            "fc7_mbox_conf": ((19, 19, 126), 1_161_342),
+            "mbox_loc": ((8732, 4), 0),
+            "mbox_conf": ((8732, 21), 0),
+            "predictions": ((8732, 25), 0),
+            "boxes": ((8732, 4), 0),
+            "scores": ((8732, 20), 0),
+        },
+    ),
+    (
+        "SSD512",
+        {},
+        {
+            "conv4_3_norm": ((64, 64, 512), 512),
+            "fc7": ((32, 32, 1024), 1_049_600),
+            "conv6_2": ((16, 16, 512), 1_180_160),
+            "conv9_2": ((2, 2, 256), 295_168),
+            "conv10_2": ((1, 1, 256), 524_544),
+            "boxes": ((24_564, 4), 0),
+        },
+    ),
+    (
+        "SSD",
+        {},
+        {
+            "l2_norm": ((24, 24, 64), 64),
+            "extra1_2": ((12, 12, 128), 73_856),
+            "extra4_2": ((2, 2, 128), 73_856),
+            "mbox_loc1": ((24, 24, 16), 9_232),
+            "mbox_conf2": ((12, 12, 126), 145_278),
+            "boxes": ((3454, 4), 0),
         },
     ),
 ]

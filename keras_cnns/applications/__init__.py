@@ -62,6 +62,9 @@ if TYPE_CHECKING:  # For editors; at run time `__getattr__` imports a name when 
     from keras_cnns.applications.resnet_v2 import ResNet50V2 as ResNet50V2
     from keras_cnns.applications.resnet_v2 import ResNet101V2 as ResNet101V2
     from keras_cnns.applications.resnet_v2 import ResNet152V2 as ResNet152V2
+    from keras_cnns.applications.ssd import SSD as SSD
+    from keras_cnns.applications.ssd import SSD300 as SSD300
+    from keras_cnns.applications.ssd import SSD512 as SSD512
     from keras_cnns.applications.vgg import VGG11 as VGG11
     from keras_cnns.applications.vgg import VGG11LRN as VGG11LRN
     from keras_cnns.applications.vgg import VGG13 as VGG13
@@ -111,6 +114,9 @@ _BUILDERS = {
     "DeepLabLargeFOV": "deeplab",
     "DeepLabASPP": "deeplab",
     "CRFasRNN": "crf_rnn",
+    "SSD300": "ssd",
+    "SSD512": "ssd",
+    "SSD": "ssd",
 }
 
 __all__, __getattr__, __dir__ = lazy(

@@ -220,6 +220,34 @@ def dense_as_convolutions(
     return layers.Dropout(dropout, name=f"drop7{suffix}")(x)
 
 
+def subsampled(
+    values: dict[str, list[np.ndarray]], branches: Mapping[str, int], kernel_size: int, channels: int
+) -> dict[str, list[np.ndarray]]:
+    """Return a classifier's weights with smaller fc6 and fc7.
+
+    Args:
+        values: weights by layer name.
+        branches: dictionary whose keys are the suffixes of the layers fc6 and fc7, of which there may be several.
+        kernel_size: side of fc6's kernel.
+        channels: of fc6 and fc7.
+
+    Returns:
+        The weights by layer name. Of fc6's kernel, 7x7, equally distant positions are kept, the corners among them, and
+        of fc6's and fc7's channels every n-th.
+    """
+    if "fc6" not in values:
+        return values
+    (kernel6, bias6), (kernel7, bias7) = values.pop("fc6"), values.pop("fc7")
+    kept = np.round(np.linspace(0, len(kernel6) - 1, kernel_size)).astype(int)
+    units = np.round(np.linspace(0, len(bias6), channels, endpoint=False)).astype(int)
+    kernel6 = kernel6[kept][:, kept][..., units]
+    kernel7 = kernel7[..., units, :][..., units]
+    for suffix in branches:
+        values[f"fc6{suffix}"] = [kernel6, bias6[units]]
+        values[f"fc7{suffix}"] = [kernel7, bias7[units]]
+    return values
+
+
 def set_weights(model: keras.Model, values: Mapping[str, Sequence[np.ndarray]]) -> None:
     """Set the weights of layers by name.
 

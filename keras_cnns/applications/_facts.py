@@ -22,8 +22,9 @@ class Facts:
         parameters: number of trainable parameters with the default arguments.
         macs: multiply-adds of convolutions and dense layers for one image, with the default arguments.
         errors: published test errors in percent, by dataset and condition.
-        task: what the network is for, "classification" or "segmentation".
-        results: published mean IoU in percent, by dataset and condition, of networks for segmentation.
+        task: what the network is for, "classification", "segmentation" or "detection".
+        results: published mean IoU in percent of networks for segmentation, or mean average precision of those for
+            detection, by dataset and condition.
     """
 
     paper: str
@@ -48,12 +49,13 @@ class Facts:
 
     @property
     def published_error(self) -> str:
-        """The first published error or mean IoU, or "-".
+        """The first published error, mean IoU or mAP, or "-".
 
         A top-5 error stands next to its top-1 error.
         """
         if not self.errors:
-            return next((f"{key}, mean IoU {value} %" for key, value in self.results.items()), "-")
+            measure = "mAP" if self.task == "detection" else "mean IoU"
+            return next((f"{key}, {measure} {value} %" for key, value in self.results.items()), "-")
         (key, value), *others = self.errors.items()
         text = f"{key} {value} %"
         if others and others[0][0] == key.replace("top-1", "top-5") != key:
@@ -104,6 +106,10 @@ DEEPLAB_V2 = (
     "L.-C. Chen, G. Papandreou, I. Kokkinos, K. Murphy, A. Yuille: "
     "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected CRFs, "
     "2016, arXiv 1606.00915"
+)
+SSD_PAPER = (
+    "W. Liu, D. Anguelov, D. Erhan, C. Szegedy, S. Reed et al.: "
+    "SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325"
 )
 CRF_RNN = (
     "S. Zheng, S. Jayasumana, B. Romera-Paredes, V. Vineet, Z. Su et al.: "
@@ -633,5 +639,46 @@ FACTS = {
             "VOC 2012 test, with COCO": 74.7,
             "VOC 2012 test": 72.0,
         },
+    ),
+    "SSD300": Facts(
+        paper=SSD_PAPER,
+        year=2016,
+        input_shape=(300, 300, 3),
+        minimum=300,
+        classes=20,
+        parameters=26_285_486,
+        macs=31_373_537_792,
+        errors={},
+        task="detection",
+        results={
+            "VOC 2007 test, 07+12": 77.2,
+            "COCO test-dev": 25.1,
+        },
+    ),
+    "SSD512": Facts(
+        paper=SSD_PAPER,
+        year=2016,
+        input_shape=(512, 512, 3),
+        minimum=512,
+        classes=20,
+        parameters=27_188_676,
+        macs=90_207_908_864,
+        errors={},
+        task="detection",
+        results={
+            "VOC 2007 test, 07+12": 79.8,
+            "COCO test-dev": 28.8,
+        },
+    ),
+    "SSD": Facts(
+        paper=SSD_PAPER,
+        year=2016,
+        input_shape=(96, 96, 3),
+        minimum=32,
+        classes=20,
+        parameters=1_285_338,
+        macs=449_388_288,
+        errors={},
+        task="detection",
     ),
 }

@@ -28,7 +28,7 @@ from keras_cnns.applications._arguments import (
     describe_initializers,
     source_inputs,
 )
-from keras_cnns.applications._backbones import Backbone, backbones, dense_as_convolutions, set_weights
+from keras_cnns.applications._backbones import Backbone, backbones, dense_as_convolutions, set_weights, subsampled
 from keras_cnns.applications._blocks import classify
 from keras_cnns.applications._loading import load_weights
 from keras_cnns.applications._residual import UnitOptions, residual_maps
@@ -279,7 +279,7 @@ def _build(
         for layer in model.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.trainable = False
-    set_weights(model, _branch_weights(backbone.trained_weights(inputs.shape[-1]), branches, kernel_size, channels))
+    set_weights(model, subsampled(backbone.trained_weights(inputs.shape[-1]), branches, kernel_size, channels))
     own = [name for percent in SCALES for name in (f"image_{percent}", f"score_{percent}")]
     classifier = [f"{last}{suffix}" for suffix in branches]
     load_weights(model, inputs, settings, classifier=classifier, optional=(*own, "fuse"))
@@ -351,34 +351,6 @@ def _score(
     """
     gaussian = {**initializers, "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
     return layers.Conv2D(classes, kernel_size, padding="same", dilation_rate=rate, name=name, **gaussian)(x)
-
-
-def _branch_weights(
-    values: dict[str, list[np.ndarray]], branches: Mapping[str, int], kernel_size: int, channels: int
-) -> dict[str, list[np.ndarray]]:
-    """Return a classifier's weights with fc6 and fc7 of each branch.
-
-    Args:
-        values: weights by layer name.
-        branches: the branches by the suffix of their layers.
-        kernel_size: side of fc6's kernel.
-        channels: of fc6 and fc7.
-
-    Returns:
-        The weights by layer name. Of fc6's kernel, 7x7, equally distant positions are kept, the corners among them, and
-        of fc6's and fc7's channels every n-th.
-    """
-    if "fc6" not in values:
-        return values
-    (kernel6, bias6), (kernel7, bias7) = values.pop("fc6"), values.pop("fc7")
-    kept = np.round(np.linspace(0, len(kernel6) - 1, kernel_size)).astype(int)
-    units = np.round(np.linspace(0, len(bias6), channels, endpoint=False)).astype(int)
-    kernel6 = kernel6[kept][:, kept][..., units]
-    kernel7 = kernel7[..., units, :][..., units]
-    for suffix in branches:
-        values[f"fc6{suffix}"] = [kernel6, bias6[units]]
-        values[f"fc7{suffix}"] = [kernel7, bias7[units]]
-    return values
 
 
 def _check_whole(builder: str, options: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from keras_cnns.evaluation._views import views_dataset, whole_dataset
 from keras_cnns.evaluation.crf import CRF
 from keras_cnns.evaluation.dense import dense_model
 from keras_cnns.evaluation.maps import whole_images
+from keras_cnns.evaluation.objects import detect_split
 from keras_cnns.evaluation.protocols import Protocol, find_protocol, shorter_sides
 from keras_cnns.tasks import classifiers
 from keras_cnns.tasks.registry import task_for
@@ -63,20 +64,24 @@ def predict_batches(
 
     check_examples(split.examples)
     protocol, task = find_protocol(protocol), task_for(split.target)
+    if crf is not None and task.scored != "pixel":
+        raise ArgumentError(
+            f"a CRF refines the classes of pixels, and these images have no masks; leave it out. Received: crf={crf}"
+        )
     if not (task.averages_views or (protocol.is_center and scales is None and len(predictors) == 1)):
         raise ArgumentError(
             "the predictions for such images cannot be averaged: measure one model, in its one view. "
             f"Received: protocol={protocol.name!r}, scales={scales}, {len(predictors)} models"
         )
+    if task.scored == "object":
+        with reading(split):
+            yield from detect_split(predictors[0], split, records[0], batch_size, progress or iter)
+        return
     if split.target.at_own_size:
         seen = whole_images(predictors, records, protocol, scales, crf)
         with reading(split):
             yield from seen.stream(split, batch_size or _models.batch_size_for(*records[0].size), progress or iter)
         return
-    if crf is not None:
-        raise ArgumentError(
-            f"a CRF refines the classes of pixels, and these images have no masks; leave it out. Received: crf={crf}"
-        )
     streams: list[Stream] = []
     for predictor, record in zip(predictors, records, strict=True):
         # Only the first shows its progress, as all of them go through the images together

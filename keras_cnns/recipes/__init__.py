@@ -5,6 +5,7 @@ Standard library only.
 
 from keras_cnns._lazy import dir_of
 from keras_cnns.errors import ArgumentError, nearest
+from keras_cnns.recipes.detection import DETECTION, SSD300_VOC, SSD512_VOC
 from keras_cnns.recipes.imagenet import (
     ALEXNET_IMAGENET,
     ALEXNET_ONE_TOWER_IMAGENET,
@@ -20,6 +21,7 @@ from keras_cnns.recipes.imagenet import (
     ZFNET_IMAGENET,
 )
 from keras_cnns.recipes.modern import (
+    BOXES,
     FINE_TUNING,
     INCEPTION_MODERN,
     LENET5_MODERN,
@@ -56,10 +58,11 @@ from keras_cnns.recipes.small_images import (
     SMALL_IMAGES,
 )
 
-PAPERS = (*SMALL_IMAGES, *IMAGENET, *SEGMENTATION)
+PAPERS = (*SMALL_IMAGES, *IMAGENET, *SEGMENTATION, *DETECTION)
 __all__ = [
     "ALEXNET_IMAGENET",
     "ALEXNET_ONE_TOWER_IMAGENET",
+    "BOXES",
     "CAFFENET_IMAGENET",
     "CRF_RNN_VOC",
     "DEEPLAB_ASPP_VOC",
@@ -96,6 +99,8 @@ __all__ = [
     "RESNET_V2_IMAGENET",
     "Recipe",
     "SHORT",
+    "SSD300_VOC",
+    "SSD512_VOC",
     "VGG_IMAGENET",
     "ZFNET_IMAGENET",
     "default_recipe",
@@ -146,8 +151,9 @@ def default_recipe(builder: str, source: str, weights: str | None = None, photog
         photographs: whether the source is a folder of photographs, as `training.holds_photographs` returns.
 
     Returns:
-        `CRF_RNN_VOC` for CRFasRNN, which larger rates break; `FINE_TUNING` with weights; `MASKS` for the other networks
-        whose images have masks; `NIN_DIGITS` for NiN on the digits; `PHOTOGRAPHS` for photographs; else `SHORT`.
+        `CRF_RNN_VOC` for CRFasRNN, which larger rates break; `BOXES` for networks whose images have boxes;
+        `FINE_TUNING` with weights; `MASKS` for the other networks whose images have masks; `NIN_DIGITS` for NiN on the
+        digits; `PHOTOGRAPHS` for photographs; else `SHORT`.
 
     Examples:
         >>> from keras_cnns import recipes
@@ -158,6 +164,8 @@ def default_recipe(builder: str, source: str, weights: str | None = None, photog
     """
     if CRF_RNN_VOC.suits(builder):
         return CRF_RNN_VOC
+    if BOXES.suits(builder):
+        return BOXES
     if weights is not None:
         return FINE_TUNING
     if MASKS.suits(builder):

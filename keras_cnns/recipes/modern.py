@@ -153,10 +153,26 @@ MASKS = Recipe(
     augmentation="crop-flip",
 )
 
+# For networks that find objects, and a user's own images.
+BOXES = Recipe(
+    name="boxes",
+    builder=("SSD", "SSD300", "SSD512"),
+    optimizer="adamw",
+    learning_rate=1e-3,
+    weight_decay=1e-3,
+    clip_norm=5.0,
+    schedule="cosine",
+    warmup_steps=200,
+    batch_size=16,
+    epochs=30,
+    augmentation="flip",
+)
+
 MODERN = (
     SHORT,
     PHOTOGRAPHS,
     FINE_TUNING,
+    BOXES,
     NIN_DIGITS,
     LENET5_MODERN,
     NIN_MNIST_MODERN,

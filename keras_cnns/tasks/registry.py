@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from keras_cnns.data.targets import Target
 from keras_cnns.errors import ArgumentError, nearest
 from keras_cnns.tasks.classification import Classification
+from keras_cnns.tasks.detection import Detection
 from keras_cnns.tasks.segmentation import Segmentation
 from keras_cnns.tasks.task import Task
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 DEFAULT: Task = Classification()  # of models without a record, and of records that name no task
 
 # A program may add tasks of its own
-TASKS: dict[str, Task] = {task.name: task for task in (DEFAULT, Segmentation())}
+TASKS: dict[str, Task] = {task.name: task for task in (DEFAULT, Segmentation(), Detection())}
 
 
 def find_task(name: str | None) -> Task:

@@ -171,9 +171,9 @@ class Predictor:
     """
 
     model: keras.Model
-    convert: Callable[[Any], NDArray[Any]]
+    convert: Callable[[Any], Any]
 
-    def __call__(self, images: Any) -> NDArray[Any]:
+    def __call__(self, images: Any) -> Any:
         """Return the predictions for a batch of normalized images."""
         return self.convert(self.model.predict_on_batch(np.asarray(images)))
 
@@ -186,8 +186,10 @@ class Task(abc.ABC):
         target: the kind of target that its images have.
         monitor: the `Monitor` that chooses the best epoch.
         averages_views: whether the mean of the predictions for several views of an image is a prediction for the image.
-        scored: what gets one score per class from the main output of a model: the image, each pixel, or nothing. In an
-            export, such scores become probabilities.
+        scored: what gets one score per class: the image, each pixel, each of many boxes ("object"), or nothing. In an
+            export, scores of images and pixels become probabilities.
+        shown: measurements that are printed after training: name in `Result.summary`, title and form. Empty: those of
+            the monitor and the loss.
 
     Examples:
         >>> from keras_cnns import data, tasks
@@ -200,7 +202,8 @@ class Task(abc.ABC):
     target: Target
     monitor: Monitor
     averages_views: bool = False
-    scored: Literal["image", "pixel", "nothing"] = "nothing"
+    scored: Literal["image", "pixel", "object", "nothing"] = "nothing"
+    shown: tuple[tuple[str, str, str], ...] = ()
 
     @abc.abstractmethod
     def check(self, model: keras.Model) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from keras_cnns import _models
@@ -150,14 +151,15 @@ def _measure(fit: "Fit", info: ModelInfo) -> dict[str, Any]:
 def _check_alive(fit):
     """Raise TrainingError if outputs are NaN, or the same for all images."""
     model, (images, *_) = _models.main_output(fit.network.twin), next(iter(fit.batches.validation))
-    outputs = np.asarray(model.predict_on_batch(np.asarray(images)))
+    predicted = model.predict_on_batch(np.asarray(images))
+    outputs = [np.asarray(values, "float32") for values in keras.tree.flatten(predicted)]
     received = f"Received: recipe={fit.job.recipe.name!r}, seed={fit.job.seed}"
-    if np.isnan(outputs).any():
+    if any(np.isnan(values).any() for values in outputs):
         raise TrainingError(
             "the trained network's outputs are NaN: its last steps were too large. Train again (with --force) with a "
             f"lower learning rate or a longer warm-up. {received}"
         )
-    if len(images) > 1 and not np.ptp(outputs, axis=0).any():
+    if len(images) > 1 and not any(np.ptp(values, axis=0).any() for values in outputs):
         raise TrainingError(
             "the network gives every image the same answer: its ReLUs died early in the training. Train again "
             f"(with --force) with another seed, a lower learning rate or a longer warm-up. {received}"

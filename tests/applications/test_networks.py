@@ -35,6 +35,7 @@ from keras_cnns.saving import load_model, save_model
 
 CLASSIFIERS = applications.list_models("classification")
 SEGMENTATION = applications.list_models("segmentation")
+DETECTION = applications.list_models("detection")
 DEEP = ("ResNet101", "ResNet110", "ResNet152", "ResNet101V2", "ResNet152V2")  # built by the code of ResNet50 or 20
 
 
@@ -46,6 +47,8 @@ def takes_long(name, options):
     """Whether counting is slow: of deep networks only the defaults are quick, of the largest ones only one."""
     if name in SEGMENTATION:
         return (name, options) != ("FCN8s", {}) and options.get("backbone") not in ("NiN", "ResNet20")
+    if name in DETECTION:
+        return (name, options) != ("SSD300", {}) and options != {} and name != "SSD"
     return bool(name in DEEP and options)
 
 
@@ -71,7 +74,8 @@ def test_counts_and_shapes_are_those_of_the_facts(name, options, trainable, fixe
                 assert model.get_layer(layer).output.shape == (None, *shape), layer
                 assert model.get_layer(layer).count_params() == count, layer
     if not options:
-        assert model.input_shape[1:] == FACTS[name].input_shape and model.output_shape[-1] == FACTS[name].classes
+        scores = model.output["scores"] if name in DETECTION else model.outputs[0]
+        assert model.input_shape[1:] == FACTS[name].input_shape and scores.shape[-1] == FACTS[name].classes
 
 
 def test_every_public_builder_and_option_has_facts_and_tests():
@@ -146,6 +150,7 @@ KERAS_ARGUMENTS = [
 def test_an_editor_shows_the_signature_without_importing(name):
     written, builder = definition(name).args, inspect.signature(getattr(applications, name))
     without = ("include_top", "pooling") if name in SEGMENTATION else ()  # of networks whose maps are the result
+    without = ("include_top", "pooling", "classifier_activation") if name in DETECTION else without
     assert [argument.arg for argument in written.args] == [key for key in KERAS_ARGUMENTS if key not in without]
     assert [argument.arg for argument in (*written.args, *written.kwonlyargs)] == list(builder.parameters)
     assert all(argument.annotation for argument in (*written.args, *written.kwonlyargs))
@@ -163,12 +168,19 @@ def test_help_lists_every_argument_and_the_written_docstring(name):
 
 
 # The member of each family whose docstring the others name
-DOCUMENTED = {"FCN": "FCN8s", "VGG": "VGG16", "ResNet": "ResNet50", "ResNetV2": "ResNet50V2", "CIFAR": "ResNet20"}
+DOCUMENTED = {
+    "FCN": "FCN8s",
+    "SSD": "SSD300",
+    "VGG": "VGG16",
+    "ResNet": "ResNet50",
+    "ResNetV2": "ResNet50V2",
+    "CIFAR": "ResNet20",
+}
 
 
 def documented_builder(name):
     """The builder whose docstring has the arguments of `name`."""
-    if name.startswith(("VGG", "FCN")):
+    if name.startswith(("VGG", "FCN")) or name == "SSD512":
         return DOCUMENTED[name[:3]]
     if name.startswith("ResNet"):
         return DOCUMENTED["CIFAR" if FACTS[name].input_shape[0] == 32 else "ResNetV2" if "V2" in name else "ResNet"]

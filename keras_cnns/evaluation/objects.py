@@ -1,0 +1,78 @@
+"""Objects that a model finds in images, in the images' own pixels."""
+
+# TensorFlow is imported inside the functions, so that importing this module does not load it
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_cnns import _models
+from keras_cnns.data.preprocessing import Preprocessing
+from keras_cnns.tasks.boxes import Detections
+from keras_cnns.tasks.task import Predictor
+from keras_cnns.typing import Progress, Size
+
+if TYPE_CHECKING:
+    from keras_cnns.data.splits import Split
+
+
+def detect(predictor: Predictor, images: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing) -> list[Detections]:
+    """Return the objects that a model finds in images.
+
+    Args:
+        predictor: of the model.
+        images: uint8 (height, width, channels) of each, of any size.
+        preprocessing: `Preprocessing` that the model was trained with.
+
+    Returns:
+        For each image its `Detections`, whose boxes are in pixels of the image and cut at its border.
+    """
+    from keras_cnns.data.image_reader import prepare
+
+    shown = [preprocessing.normalize(np.asarray(prepare(image, preprocessing), "float32")) for image in images]
+    found = predictor(np.stack(shown))
+    sizes = [(image.shape[0], image.shape[1]) for image in images]
+    return [in_image(of_image, size, preprocessing) for of_image, size in zip(found, sizes, strict=True)]
+
+
+def detect_split(
+    predictor: Predictor, split: "Split", preprocessing: Preprocessing, batch_size: int | None, progress: Progress
+) -> Iterator[tuple[list[Detections], list[dict[str, Any]]]]:
+    """Yield the detections in a split's images and their objects, some at a time.
+
+    Args:
+        predictor: of the model.
+        split: `Split` whose images have objects.
+        preprocessing: `Preprocessing` that the model was trained with.
+        batch_size: images that the model sees at once; None: a number that suits the input size.
+        progress: function that yields the images it is given, and shows the progress.
+    """
+    from keras_cnns.evaluation._views import own_size_dataset
+
+    together = batch_size or _models.batch_size_for(*preprocessing.size)
+    images = iter(progress(own_size_dataset(split, [preprocessing])))
+    while batch := list(itertools.islice(images, together)):
+        found = predictor(np.stack([shown for (shown,), *_ in batch]))
+        sizes = [tuple(image.shape[:2]) for _, image, _ in batch]
+        detections = [in_image(of_image, size, preprocessing) for of_image, size in zip(found, sizes, strict=True)]
+        targets = [keras.tree.map_structure(np.asarray, split.target.finish(rows)) for *_, rows in batch]
+        yield detections, targets
+
+
+def in_image(found: Detections, size: Size, preprocessing: Preprocessing) -> Detections:
+    """Return detections in pixels of the image, instead of the input.
+
+    Args:
+        found: what a model finds in its input.
+        size: (height, width) of the image.
+        preprocessing: `Preprocessing` that made the input of the image.
+    """
+    from keras_cnns.data.image_reader import view_of
+
+    boxes = view_of(np.empty((*size, 0)), preprocessing).back(found.boxes)
+    return dataclasses.replace(found, boxes=np.clip(boxes, 0, np.array([*size, *size], "float32")))
