@@ -75,7 +75,7 @@ class _Request:
     "--augmentation",
     metavar="NAME",
     section="Preview",
-    help="Augmentation of the preview, as in a recipe.  [default: shift]",
+    help="Augmentation of the preview, as in a recipe.  [default: shift; with boxes flip]",
 )
 @_options.option(
     "--input-size",
@@ -112,12 +112,13 @@ def command(**options: Any) -> None:
         option = "--augmentation" if request.augmentation else "--input-size"
         raise click.UsageError(f"{option} is for the preview: give --preview FILE.png too.")
     _model.load_keras()
-    from keras_cnns.data import open_source, summarize
+    from keras_cnns.data import Boxes, open_source, summarize
     from keras_cnns.data.summary import SAMPLE
 
     source = open_source(request.source, data_dir=request.data_dir, download=request.download)
     if request.preview:
-        _draw(source, request.preview, request.augmentation or "shift", request.input_size, request.seed)
+        usual = "flip" if isinstance(source.target, Boxes) else "shift"
+        _draw(source, request.preview, request.augmentation or usual, request.input_size, request.seed)
     sample = None if request.every else SAMPLE
     summary = summarize(source, sample=sample, seed=request.seed, progress=_output.track)
     if request.as_json:

@@ -20,6 +20,7 @@ from keras_cnns.typing import Path, Size
 
 MOST_CATEGORIES = 254  # as the background is class 0, and 255 marks pixels to ignore
 BACKGROUND = "background"
+PARTS = ("images", "annotations", "categories")  # lists in a file
 KEPT_FILES = 4  # parsed files that stay in memory
 
 # What `Annotations.name_of` writes
@@ -140,19 +141,8 @@ def read_annotations(path: Path) -> Annotations:
 @functools.lru_cache(KEPT_FILES)
 def _parsed(path: str, time: int, size: int) -> Annotations:
     """Return the annotations of a file, which its time and size identify."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path}: is no JSON file ({error}). Export the annotations again.") from None
-    parts = ("images", "annotations", "categories")
-    lists: list[Any] = [content.get(part) if isinstance(content, dict) else None for part in parts]
-    if missing := [part for part, values in zip(parts, lists, strict=True) if not isinstance(values, list)]:
-        raise SourceError(
-            f"{path}: has no list {' and no list '.join(missing)}. A COCO file has images, annotations and categories; "
-            "give one of these, or another source."
-        )
-    images, annotations, categories = lists
+    content = parse(path)
+    images, annotations, categories = (content[part] for part in PARTS)
     try:
         class_names, labels = _classes(path, categories)
         files = {_whole_number(image["id"]): str(image["file_name"]) for image in images}
@@ -174,6 +164,31 @@ def _parsed(path: str, time: int, size: int) -> Annotations:
             f"{path}: has annotations of the image {unknown[0]}, which is not among its images. Remove them."
         )
     return Annotations(path, class_names, files, sizes, {image: tuple(of) for image, of in regions.items()})
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """Return what is in a COCO file.
+
+    Args:
+        path: path of a JSON file with `images`, `annotations` and `categories`.
+
+    Raises:
+        SourceError: if it cannot be read, or lacks one of these lists.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            content = json.load(file)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror or error}). Check it.") from None
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: is no JSON file ({error}). Export the annotations again.") from None
+    lists: list[Any] = [content.get(part) if isinstance(content, dict) else None for part in PARTS]
+    if missing := [part for part, values in zip(PARTS, lists, strict=True) if not isinstance(values, list)]:
+        raise SourceError(
+            f"{path}: has no list {' and no list '.join(missing)}. A COCO file has images, annotations and categories; "
+            "give one of these, or another source."
+        )
+    return content
 
 
 def _whole_number(value: Any) -> int:

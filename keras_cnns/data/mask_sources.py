@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -130,8 +130,8 @@ def read_voc(path: Path) -> MaskFiles:
         SourceError: if no training image has a mask, or the classes cannot be known.
     """
     listing = Listing(NESTED_IN_FLAT)
-    images = _by_stem(Listing().images(os.path.join(path, VOC_IMAGES)))
-    masks = _by_stem(listing.images(os.path.join(path, VOC_MASKS)))
+    images = by_stem(Listing().images(os.path.join(path, VOC_IMAGES)))
+    masks = by_stem(listing.images(os.path.join(path, VOC_MASKS)))
     names = {"": list(masks)}
     files = {part: os.path.join(path, VOC_LISTS, f"{part}.txt") for part in (*VOC_PARTS, "trainval")}
     if os.path.isfile(files["train"]):
@@ -178,23 +178,9 @@ def read_coco(path: Path) -> MaskFiles:
         SourceError: if it is no COCO file, or has no images there.
     """
     annotations = read_annotations(path)
-    if not annotations.files:
-        raise SourceError(f"{path}: has no images. Add some.")
-    folder = os.path.dirname(path)
-    part = os.path.splitext(os.path.basename(path))[0].rpartition("_")[2]
-    folders = [
-        os.path.join(folder, *inner) for inner in ((), (IMAGES,), (part,), ("..", IMAGES), ("..", part), ("..",))
-    ]
-    first_file = next(iter(annotations.files.values()))
-    place = next((place for place in folders if os.path.lexists(os.path.join(place, first_file))), None)
-    if place is None:
-        raise SourceError(
-            f"{path}: there is no file {first_file}, which its first image names, beside it, in {IMAGES} or in {part}. "
-            "Put the images there."
-        )
+    places = images_beside(path, annotations.files)
     pairs, missing = [], []
-    for image, name in annotations.files.items():
-        file = os.path.normpath(os.path.join(place, name))
+    for image, file in places.items():
         if os.path.lexists(file):
             pairs.append((file, annotations.name_of(image)))
         else:
@@ -203,6 +189,33 @@ def read_coco(path: Path) -> MaskFiles:
     listing.skip(f"named in {os.path.basename(path)} that do not exist", missing)
     target = Mask(len(annotations.class_names))
     return MaskFiles(annotations.class_names, {"": _file_split(pairs, target)}, listing.skipped)
+
+
+def images_beside(path: Path, files: Mapping[int, str]) -> dict[int, str]:
+    """Return the paths of the images that a COCO file names.
+
+    Args:
+        path: path of the JSON file.
+        files: names of the images' files by their ids.
+
+    Raises:
+        SourceError: if it names no image, or the first one is nowhere.
+    """
+    if not files:
+        raise SourceError(f"{path}: has no images. Add some.")
+    folder = os.path.dirname(path)
+    part = os.path.splitext(os.path.basename(path))[0].rpartition("_")[2]
+    folders = [
+        os.path.join(folder, *inner) for inner in ((), (IMAGES,), (part,), ("..", IMAGES), ("..", part), ("..",))
+    ]
+    first_file = next(iter(files.values()))
+    place = next((place for place in folders if os.path.lexists(os.path.join(place, first_file))), None)
+    if place is None:
+        raise SourceError(
+            f"{path}: there is no file {first_file}, which its first image names, beside it, in {IMAGES} or in {part}. "
+            "Put the images there."
+        )
+    return {image: os.path.normpath(os.path.join(place, name)) for image, name in files.items()}
 
 
 def draw_shapes() -> tuple[tuple[str, ...], dict[str, ArraySplit]]:
@@ -231,8 +244,11 @@ def _images_and_masks(path: Path) -> tuple[str | None, str | None]:
     return folders.get(IMAGES), folders.get(MASKS)
 
 
-def _by_stem(files: Sequence[str]) -> dict[str, str]:
+def by_stem(files: Sequence[str]) -> dict[str, str]:
     """Return the files by their names without folder and suffix.
+
+    Args:
+        files: paths of files.
 
     Raises:
         SourceError: if two have the same.
@@ -253,7 +269,7 @@ def _paired(images: str, masks: str, listing: Listing) -> list[tuple[str, str]]:
 
     Others are noted as skipped.
     """
-    image_files, mask_files = _by_stem(listing.images(images)), _by_stem(listing.images(masks))
+    image_files, mask_files = by_stem(listing.images(images)), by_stem(listing.images(masks))
     for folder, files in ((images, image_files), (masks, mask_files)):
         if not files:
             raise SourceError(f"{folder}: has no images{listing.hint()}. Add some, or remove the folder.")

@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 
 from keras_cnns.data._tfds import open_tfds
 from keras_cnns.data.arrays import read_npz
+from keras_cnns.data.box_sources import (
+    BoxFiles,
+    box_format,
+    is_box_table,
+    read_box_table,
+    read_coco_boxes,
+    read_voc_boxes,
+    read_yolo,
+)
 from keras_cnns.data.box_target import Boxes
 from keras_cnns.data.classes import match_classes, need_two_classes
 from keras_cnns.data.csv_source import read_table
@@ -32,6 +41,7 @@ from keras_cnns.data.targets import Target
 from keras_cnns.errors import ArgumentError, SourceError, nearest
 from keras_cnns.typing import Path, Pixels
 
+BOXES = "#boxes"  # end of the name of a source that may also have masks
 SCENES, SCENE_TEST = 1000, 200  # drawn images with boxes, and how many of them are for testing
 TEST_SHARE = 0.2  # share of the images that becomes the test split of a source without one
 # Names that also may be those of folders, and other names of the same, which never are
@@ -163,6 +173,11 @@ def open_source(name: Path, *, data_dir: Path | None = None, download: bool = Fa
 
             Images with boxes around their objects:
 
+            - path of a folder of PASCAL VOC, with JPEGImages and Annotations; see `read_voc_boxes`. If it has masks
+              too, the path followed by "#boxes".
+            - path of a folder in YOLO's format, with images and labels; see `read_yolo`.
+            - path of a COCO `.json` file, followed by "#boxes"; see `read_coco_boxes`.
+            - path of a CSV file of paths, classes and boxes; see `read_box_table`.
             - "shapes#boxes": 1,000 drawn images of 96x96 with up to four shapes each, 200 of them for testing.
         data_dir: folder in which tensorflow-datasets keeps its files; None for its default.
         download: whether a tensorflow-datasets dataset that is not on disk may be downloaded and prepared.
@@ -200,6 +215,8 @@ def _open(name: str, data_dir: Path | None, download: bool) -> Source:
         class_names, shape, splits, notes = open_tfds(name, data_dir, download, TEST_SHARE, SPLIT_SEED)
         return Source(name, class_names, shape, splits, notes=notes)
     path = pathlib.Path(name)
+    if name.endswith(BOXES) and not name.removesuffix(BOXES).endswith("shapes"):
+        return _with_boxes(name, pathlib.Path(name.removesuffix(BOXES)))
     if name in ("digits", "sklearn:digits") and not means_folder(name):
         return _digits()
     if name in ("shapes#boxes", "drawn:shapes#boxes"):
@@ -215,6 +232,8 @@ def _open(name: str, data_dir: Path | None, download: bool) -> Source:
         name = os.path.join(".", name) if name in ALIASES else name
         if is_voc(path):
             return _mask_source(name, read_voc(path))
+        if box_format(path):
+            return _with_boxes(name, path)
         if mask_folders(path):
             return _mask_source(name, read_mask_folder(path))
         class_names, file_splits, skipped = read_folder(path)
@@ -226,6 +245,8 @@ def _open(name: str, data_dir: Path | None, download: bool) -> Source:
     if path.suffix.lower() == ".csv":
         if not path.is_file():
             raise ArgumentError(f"there is no such file. Give the path of a CSV file. Received: source={name!r}")
+        if is_box_table(path):
+            return _with_boxes(name, path)
         class_names, file_splits = read_table(path)
         return _file_source(name, class_names, file_splits)
     if path.suffix == ".npz":
@@ -300,6 +321,27 @@ def _enlarged(images: NDArray[np.uint8]) -> Pixels:
     return np.clip((2 * sums + whole) // (2 * whole), 0, 255).astype("uint8")
 
 
+def _with_boxes(name: str, path: pathlib.Path) -> Source:
+    """Return a source of image files with boxes."""
+    if path.is_dir():
+        readers = {"voc": read_voc_boxes, "yolo": read_yolo}
+        reader = readers.get(box_format(path) or "")
+    else:
+        reader = {".json": read_coco_boxes, ".csv": read_box_table}.get(path.suffix.lower())
+    if reader is None or not path.exists():
+        raise ArgumentError(
+            f"{path}: has no boxes that can be read. Give a folder of PASCAL VOC (JPEGImages, Annotations) or YOLO "
+            f"(images, labels), a COCO .json file, or a .csv file with boxes. Received: source={name!r}"
+        )
+    files: BoxFiles = reader(path)
+    target = Boxes(len(files.class_names))
+    splits = {
+        split: FileSplit(np.array([image for image, _ in pairs], object), [rows for _, rows in pairs], target)
+        for split, pairs in files.splits.items()
+    }
+    return _file_source(name, files.class_names, splits, files.skipped, files.notes)
+
+
 def _mask_source(name: str, files: MaskFiles) -> Source:
     """Return a source of image files with masks."""
     return _file_source(name, files.class_names, files.splits, files.skipped, files.notes)
@@ -318,7 +360,8 @@ def _file_source(
     """
     # Warn before any error, as the files left out may be its cause
     warn_of_skipped(name, skipped, stacklevel=5)
-    need_two_classes(name, class_names)
+    if not isinstance(next(iter(splits.values())).target, Boxes):  # one class of objects can be found
+        need_two_classes(name, class_names)
     notes = {"": sentences} if sentences else {}
     if "" in splits:
         train, test = splits[""].named(class_names).divide(TEST_SHARE, SPLIT_SEED)
