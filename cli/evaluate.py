@@ -209,10 +209,13 @@ def _evaluate(request: _Request) -> None:
 def _plot(path: str, request: _Request, loaded: _Loaded, title: str) -> None:
     """Draw some of the images with what is predicted for them."""
     from keras_cnns.evaluation import draw_predictions
-    from keras_cnns.evaluation.plots import MOST_MASKS, draw_masks
+    from keras_cnns.evaluation.plots import MOST_MASKS, draw_masks, draw_objects
 
     names = loaded.source.class_names
-    if loaded.split.target.at_own_size:
+    if loaded.task.scored == "object":
+        split = loaded.split.sample(MOST_MASKS)
+        draw_objects(loaded.predictors[0], split, loaded.preprocessing[0], names, path, title)
+    elif loaded.split.target.at_own_size:
         draw_masks(_whole_images(request, loaded), loaded.split.sample(MOST_MASKS), names, path, title)
     else:
         draw_predictions(loaded.predictors[0].model, loaded.split, loaded.preprocessing[0], names, path, title)
@@ -384,7 +387,8 @@ def _write(
     draw_result(result, files["evaluation"].parent, title)
     if not _draw_mistakes(files["mistakes"], request, loaded, measured):
         files["mistakes"].unlink(missing_ok=True)  # a drawing of the run that --force overwrites
-        _output.note(f"{files['mistakes']}: not written, as there was no mistake")
+        if loaded.task.scored != "object":  # of which no prediction is the one of an image
+            _output.note(f"{files['mistakes']}: not written, as there was no mistake")
     if measured.robustness:
         clean, corrupted = measured.robustness.clean, measured.robustness.corrupted
         _render.robustness_curves(clean, corrupted, files["robustness"], title)

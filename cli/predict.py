@@ -1,4 +1,4 @@
-"""cnn-predict: the most probable classes of images, or of their pixels."""
+"""cnn-predict: the classes of images, of their pixels, or of objects in them."""
 
 import collections
 import dataclasses
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from keras_cnns.cli import _common, _foreign, _model, _options, _output
+from keras_cnns.cli import _common, _foreign, _model, _objects, _options, _output
 
 if TYPE_CHECKING:
     import keras
@@ -36,6 +36,7 @@ class _Request:
         model: MODEL.
         images: files and folders.
         top: number of classes per image.
+        min_score: least score of objects.
         crf: `evaluation.CRF` that refines masks, or None.
         as_csv: whether to print CSV.
         output: file to write, or for masks a folder; or None.
@@ -47,6 +48,7 @@ class _Request:
     model: str
     images: tuple[str, ...]
     top: int
+    min_score: float | None
     crf: "CRF | None"
     as_csv: bool
     output: str | None
@@ -70,19 +72,27 @@ class _Request:
     help="Number of classes shown.",
 )
 @_options.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    metavar="SCORE",
+    section="Output",
+    help="Least score of an object, for a MODEL that finds objects.  [default: 0.3]",
+)
+@_options.option(
     "--csv",
     "as_csv",
     is_flag=True,
     section="Output",
-    help="Print CSV: path, rank, class, probability; with --top 1, one row per image.",
+    help="Print CSV: path, rank, class, probability; with --top 1, one row per image. Of objects: path, class, score "
+    "and box.",
 )
 @_options.option(
     "--output",
     type=click.Path(),
     metavar="PATH",
     section="Output",
-    help="Write the result of --csv or --json to a file, which is complete or not written; for a model that gives each "
-    "pixel a class, the folder of the masks.",
+    help="Write the result of --csv or --json to a file, which is complete or not written; for a MODEL that gives each "
+    "pixel a class, the folder of the masks; for one that finds objects, that of drawings.",
 )
 @_options.force_option
 @_foreign.model_options
@@ -91,7 +101,8 @@ def command(**options: Any) -> None:
     """Show the most probable classes of each IMAGE.
 
     For a MODEL that gives each pixel a class, their shares of the pixels are shown, and --output DIR gets the masks,
-    as palette PNGs in the image's size, and the images with their masks laid over them.
+    as palette PNGs in the image's size, and the images with their masks laid over them. For a MODEL that finds
+    objects, their boxes are shown in pixels, and --output DIR gets the images with the boxes drawn.
 
     MODEL is a .keras file, or NAME:WEIGHTS such as nin:digits.
 
@@ -110,6 +121,11 @@ def command(**options: Any) -> None:
         return
     if request.crf:
         raise click.UsageError(f"--crf goes with models that give each pixel a class; {request.model} does not.")
+    if task.scored == "object":
+        _predict_objects(request, task, model, record)
+        return
+    if request.min_score is not None:
+        raise click.UsageError(f"--min-score goes with models that find objects; {request.model} does not.")
     if request.output:
         if not (request.as_csv or request.as_json):
             raise click.UsageError("--output goes with --csv or --json.")
@@ -153,6 +169,38 @@ def _predict_masks(request: _Request, task: "Task", model: "keras.Model", record
     if request.output:
         _output.note(f"{request.output}: {_output.counted(len(paths), 'mask')}, and each laid over its image")
     _write(dataclasses.replace(request, output=None), predictions, "pixels")
+
+
+def _predict_objects(request: _Request, task: "Task", model: "keras.Model", record: "ModelInfo") -> None:
+    """Show the objects in images, and draw them."""
+    from keras_cnns.data import read_image
+    from keras_cnns.evaluation.objects import detect
+    from keras_cnns.evaluation.plots import LEAST_SCORE
+    from keras_cnns.tasks.classifiers import names_of_classes
+
+    predictor = _model.predictor(task, model, record.class_names, request.model)
+    preprocessing = _model.preprocessing_of(model, record, request.model)
+    paths = _image_files(request.images)
+    if request.skip_broken:
+        paths = _without_broken(paths)
+    names = names_of_classes(record.class_names, predictor.model.outputs[1].shape[-1])
+    files = _objects.drawing_files(paths, request.output, request.force) if request.output else [None] * len(paths)
+    least, found = LEAST_SCORE if request.min_score is None else request.min_score, []
+    pairs = list(zip(paths, files, strict=True))
+    for path, file in _output.track(pairs, "images") if len(pairs) > 1 else pairs:
+        image = read_image(path, preprocessing.channels)
+        (objects,) = detect(predictor, [image], preprocessing)
+        found.append((path, objects.above(least)))
+        if file:
+            _objects.draw(image, found[-1][1], names, file)
+    if request.output:
+        _output.note(f"{request.output}: {_output.counted(len(paths), 'image')} with the boxes drawn")
+    if request.as_json:
+        _output.print_json(_objects.as_json(found, names))
+    elif request.as_csv:
+        _output.echo(_objects.as_csv(found, names).removesuffix("\n"))
+    else:
+        _objects.print_table(found, names, request.model)
 
 
 def _mask_files(paths: Sequence[str], request: _Request) -> list[tuple[Path, Path] | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from keras_cnns._lazy import lazy
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not see the lazy table
+    from keras_cnns._render.boxes import box_grid as box_grid
     from keras_cnns._render.charts import benchmark_chart as benchmark_chart
     from keras_cnns._render.charts import network_bars as network_bars
     from keras_cnns._render.charts import network_bubbles as network_bubbles
@@ -35,6 +36,7 @@ __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
         "benchmark_chart": "charts",
+        "box_grid": "boxes",
         "class_map_grid": "maps",
         "confusion_matrix": "measures",
         "correspondence_bars": "curves",

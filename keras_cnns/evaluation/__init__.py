@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_cnns.evaluation.evaluator import predict_split as predict_split
     from keras_cnns.evaluation.mask_files import predict_masks as predict_masks
     from keras_cnns.evaluation.metrics import score as score
+    from keras_cnns.evaluation.objects import predict_objects as predict_objects
     from keras_cnns.evaluation.plots import draw_mistakes as draw_mistakes
     from keras_cnns.evaluation.plots import draw_predictions as draw_predictions
     from keras_cnns.evaluation.plots import draw_result as draw_result
@@ -43,6 +44,7 @@ __all__, __getattr__, __dir__ = lazy(
         "grid": "protocols",
         "predict_images": "evaluator",
         "predict_masks": "mask_files",
+        "predict_objects": "objects",
         "predict_split": "evaluator",
         "robustness": "corruption",
         "score": "metrics",

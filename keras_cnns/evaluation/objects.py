@@ -4,7 +4,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,13 +12,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_cnns import _models
+from keras_cnns.data.box_target import Boxes
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.tasks.boxes import Detections
+from keras_cnns.tasks.registry import task_for
 from keras_cnns.tasks.task import Predictor
-from keras_cnns.typing import Progress, Size
+from keras_cnns.typing import Path, Progress, Size
 
 if TYPE_CHECKING:
     from keras_cnns.data.splits import Split
+
+
+def predict_objects(
+    model: keras.Model, paths: Iterable[Path], preprocessing: Preprocessing, *, class_names: Sequence[str] = ()
+) -> Iterator[Detections]:
+    """Yield the objects that a model finds in image files.
+
+    Args:
+        model: model with the outputs "boxes" (batch, n, 4) and "scores" (batch, n, classes).
+        paths: paths of the files, of any size and format.
+        preprocessing: `Preprocessing` that the model was trained with.
+        class_names: names of the classes, () if unknown.
+
+    Yields:
+        `tasks.Detections` of each image: boxes in pixels of the image, numbers of classes, and scores, best first.
+
+    Raises:
+        ArgumentError: if the model finds no boxes, or not these classes.
+        SourceError: naming the file that cannot be read.
+
+    Examples:
+        >>> import keras
+        >>> from keras_cnns import applications, data, evaluation
+        >>> model = applications.SSD(input_shape=(64, 64, 3), classes=3)
+        >>> keras.utils.save_img("scene.png", data.make_scenes(1).images[0])
+        >>> found = next(evaluation.predict_objects(model, ["scene.png"], data.Preprocessing((64, 64))))
+        >>> found.boxes.shape[1], len(found.scores) == len(found.labels)
+        (4, True)
+    """
+    from keras_cnns.data.image_files import read_image
+
+    predictor = task_for(Boxes()).predictor(model, class_names)
+    for path in paths:
+        yield from detect(predictor, [read_image(path, preprocessing.channels)], preprocessing)
 
 
 def detect(predictor: Predictor, images: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing) -> list[Detections]:

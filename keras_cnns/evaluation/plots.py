@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 from keras_cnns import _models, _render, typing
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.evaluation.maps import WholeImages, whole_images
+from keras_cnns.evaluation.objects import detect
 from keras_cnns.evaluation.protocols import PROTOCOLS
 from keras_cnns.tasks import classifiers
 from keras_cnns.tasks.registry import task_for
-from keras_cnns.tasks.task import Result
+from keras_cnns.tasks.task import Predictor, Result
 
 if TYPE_CHECKING:
     from keras_cnns.data.splits import Split
 
-MOST_MASKS = 8  # images whose masks are drawn
+MOST_MASKS = 8  # images whose masks or objects are drawn
+LEAST_SCORE = 0.3  # of objects that are drawn
 
 
 def draw_predictions(
@@ -56,6 +58,10 @@ def draw_predictions(
     """
     from keras_cnns.data.pipeline import read_pixels
 
+    if task_for(split.target).scored == "object":
+        predictor = task_for(split.target).predictor(model, class_names)
+        draw_objects(predictor, split.sample(min(count, MOST_MASKS)), preprocessing, class_names, path, title)
+        return
     if split.target.at_own_size:
         predictor = task_for(split.target).predictor(model, class_names)
         seen = whole_images([predictor], [preprocessing], PROTOCOLS["center"])
@@ -103,6 +109,43 @@ def draw_masks(
     images, masks = zip(*(found[place] for place in places or found), strict=True)
     predicted = [seen.mask(image) for image in images]
     _render.mask_grid(images, masks, predicted, class_names, colors(len(class_names)), path, title)
+
+
+def draw_objects(
+    predictor: Predictor,
+    split: "Split",
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    path: typing.Path,
+    title: str,
+    least_score: float = LEAST_SCORE,
+) -> None:
+    """Draw images of a split with their objects, and with those found.
+
+    Args:
+        predictor: of the model.
+        split: `Split` with boxes.
+        preprocessing: `Preprocessing` that the model was trained with.
+        class_names: names of the classes, in the order of the model's outputs.
+        path: PNG file to write.
+        title: title of the plot.
+        least_score: objects of a lower score are not drawn.
+    """
+    import tensorflow as tf
+
+    from keras_cnns.data.read_errors import reading
+
+    def show(element, target):
+        image = split.decode(element, preprocessing.channels)
+        return image, split.target.finish(split.read_target(target, tf.shape(image)[:2]))
+
+    with reading(split):
+        pairs = list(split.elements().map(show).as_numpy_iterator())
+    images = [image for image, _ in pairs]
+    found = [each.above(least_score) for image in images for each in detect(predictor, [image], preprocessing)]
+    objects = [(target["boxes"], target["labels"]) for _, target in pairs]
+    title = f"{title}\nobjects found with a score of at least {least_score:g}"
+    _render.box_grid(images, objects, [(each.boxes, each.labels) for each in found], class_names, path, title)
 
 
 def draw_mistakes(

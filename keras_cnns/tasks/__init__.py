@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from keras_cnns._lazy import lazy
 
 if TYPE_CHECKING:
+    from keras_cnns.tasks.box_metric import BoxMetric as BoxMetric
+    from keras_cnns.tasks.box_metric import BoxResult as BoxResult
+    from keras_cnns.tasks.boxes import Detections as Detections
     from keras_cnns.tasks.class_metric import ClassMetric as ClassMetric
     from keras_cnns.tasks.class_metric import ClassResult as ClassResult
     from keras_cnns.tasks.mask_metric import MaskMetric as MaskMetric
@@ -28,8 +31,11 @@ if TYPE_CHECKING:
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "BoxMetric": "box_metric",
+        "BoxResult": "box_metric",
         "ClassMetric": "class_metric",
         "ClassResult": "class_metric",
+        "Detections": "boxes",
         "EXACT": "task",
         "Encoding": "task",
         "MaskMetric": "mask_metric",

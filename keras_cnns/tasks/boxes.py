@@ -38,6 +38,15 @@ class Detections:
         """Return the detections of an image without objects."""
         return cls(np.zeros((0, 4), "float32"), np.zeros(0, "int64"), np.zeros(0, "float32"))
 
+    def above(self, score: float) -> "Detections":
+        """Return the detections of at least a score.
+
+        Args:
+            score: 0 to 1.
+        """
+        is_kept = self.scores >= score
+        return Detections(self.boxes[is_kept], self.labels[is_kept], self.scores[is_kept])
+
     def __len__(self) -> int:
         return len(self.scores)
 
