@@ -1,7 +1,7 @@
 """The target of detection: boxes around objects."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -165,6 +165,16 @@ class Boxes(Target):
             "crowd": targets[..., CROWD] > 0,
             "areas": targets[..., AREA],
         }
+
+    def gathered(self, batches: Sequence[Any]) -> NDArray[Any]:
+        """Return a dictionary for each image, without rows that fill up, as `Target.gathered`."""
+        objects = []
+        for batch in batches:
+            for number, labels in enumerate(batch["labels"]):
+                objects.append({name: values[number][labels >= 0] for name, values in batch.items()})
+        gathered = np.empty(len(objects), object)
+        gathered[:] = objects
+        return gathered
 
     def renumbered(self, targets: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
         """Return the objects with other numbers of classes, as `Target.renumbered`."""

@@ -207,7 +207,8 @@ def read_pixels(split: Split, preprocessing: Preprocessing) -> tuple[Pixels, Lab
         preprocessing: `Preprocessing`.
 
     Returns:
-        uint8 array (images, height, width, channels) and int64 labels (images,).
+        uint8 array (images, height, width, channels) and int64 labels (images,); masks are uint8 (images, height,
+        width), and objects an object array (images,) of dictionaries, as `Boxes` describes them.
 
     Raises:
         SourceError: if an image cannot be read.
@@ -220,8 +221,8 @@ def read_pixels(split: Split, preprocessing: Preprocessing) -> tuple[Pixels, Lab
     """
     with reading(split):
         batches = list(make_dataset(split, preprocessing, 256, normalize=False).as_numpy_iterator())
-    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return images, labels
+    images, targets = zip(*batches, strict=True)
+    return np.concatenate(images), split.target.gathered(targets)
 
 
 def fit_color(split: Split, preprocessing: Preprocessing) -> ColorComponents:

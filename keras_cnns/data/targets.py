@@ -127,6 +127,14 @@ class Target(abc.ABC):
         """
         return targets
 
+    def gathered(self, batches: Sequence[Any]) -> NDArray[Any]:
+        """Return the targets of all images of some batches.
+
+        Args:
+            batches: what `finish` returned, as arrays.
+        """
+        return np.concatenate(batches)
+
     def renumbered(self, targets: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any] | None:
         """Return targets with other numbers of classes.
 

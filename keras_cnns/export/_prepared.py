@@ -60,7 +60,7 @@ class Prepared:
     @property
     def is_classifier(self) -> bool:
         """Whether the main output scores classes, of images or pixels."""
-        return self.main_output != OUTPUT
+        return self.main_output in (PROBABILITIES, LOGITS)
 
     @property
     def scores_pixels(self) -> bool:

@@ -43,25 +43,28 @@ def prepare_model(
     Raises:
         ArgumentError: if the model and the options do not fit together.
     """
-    task, main = task_of(info), _models.main_output(model)
+    task = task_of(info)
     task.check(model)
-    if options.auxiliary and len(model.outputs) == len(main.outputs):
+    main = task.deployed(model)
+    if options.auxiliary and (task.scored == "object" or len(model.outputs) == len(main.outputs)):
         raise ArgumentError(f"{model.name} has no auxiliary heads to keep. Received: auxiliary=True")
     float32_model = _models.as_float32(model if options.auxiliary else main)
     whole = _with_split_groups(float32_model)
     class_names = tuple(options.labels or (info and info.class_names) or ())
-    outputs = whole.outputs[0]
-    _check_labels(class_names, outputs.shape[-1] if task.scored == "nothing" else classifiers.class_count(outputs))
+    outputs = whole.outputs[-1 if task.scored == "object" else 0]
+    has_scores = task.scored in ("image", "pixel")
+    _check_labels(class_names, classifiers.class_count(outputs) if has_scores else outputs.shape[-1])
     preprocessing = _choose_preprocessing(main, info, options)
     _check_normalization(preprocessing, options)
     if None in _models.image_input(main):
         _check_input_size(main, preprocessing)
-    if task.scored != "nothing":
+    if has_scores:
         served, main_name, add_softmax = _choose_output(whole, preprocessing, class_names, options, model.name)
     elif options.logits:
         raise ArgumentError(f"{model.name} gives no scores of classes; leave out --logits. Received: logits=True")
     else:
-        served, main_name, add_softmax = whole, OUTPUT, False
+        main_name = OUTPUT if task.scored == "nothing" else _keras.producer(whole.outputs[0]).name
+        served, add_softmax = whole, False
     other_names = [_keras.producer(tensor).name for tensor in whole.outputs[1:]]
     return Prepared(
         model=served,

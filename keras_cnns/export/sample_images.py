@@ -85,7 +85,7 @@ def _read_source(name, preprocessing, info, data_dir, class_names, classes, most
         source = source.with_classes(class_names, getattr(info, "class_ids", ()))
     split = "test" if "test" in source.splits else "train"
     images, labels = read_pixels(source.split(split).sample(most), preprocessing)
-    has_same_classes = classes in (None, len(source.class_names))
+    has_same_classes = classes in (None, len(source.class_names)) and labels.dtype != object  # objects have boxes
     return SampleImages(
         images, labels if has_same_classes else None, f"{counted(len(images), f'{split} image')} of {name}"
     )

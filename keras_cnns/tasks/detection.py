@@ -72,11 +72,14 @@ class Detection(Task):
 
         return Encoding(encode=encode)
 
+    def deployed(self, model: keras.Model) -> keras.Model:
+        """Return the model from images to boxes and scores, as `Task.deployed`."""
+        return keras.Model(model.input, [model.output[name] for name in OUTPUTS], name=model.name)
+
     def predictor(self, model: keras.Model, class_names: Sequence[str] = ()) -> Predictor:
         """Return the model with the best detections of each image, as `Task.predictor`."""
         self.check(model)
-        deployed = keras.Model(model.input, [model.output[name] for name in OUTPUTS], name=model.name)
-        network = _models.as_float32(deployed)
+        network = _models.as_float32(self.deployed(model))
         classes = network.outputs[1].shape[-1]
         if class_names and classes != len(class_names):
             raise ArgumentError(

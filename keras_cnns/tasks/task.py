@@ -260,6 +260,16 @@ class Task(abc.ABC):
             class_names: names of the classes, in the order of the model's outputs.
         """
 
+    def deployed(self, model: keras.Model) -> keras.Model:
+        """Return the model without what only trains.
+
+        By default this is the main output, without auxiliary heads.
+
+        Args:
+            model: functional or sequential model that fits the task.
+        """
+        return _models.main_output(model)
+
     def image_scores(self, model: keras.Model, class_names: Sequence[str] = ()) -> keras.Model:
         """Return a model that gives an image one score per class.
 
