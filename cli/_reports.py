@@ -72,7 +72,7 @@ def _artifact_rows(report: "Report") -> list[tuple]:
             f"{artifact.bytes / 1e6:.2f} MB",
             formatted(artifact.seconds, ".1f"),
             formatted(artifact.parity and artifact.parity.max_difference, ".1e"),
-            formatted(artifact.parity and artifact.parity.agreement, ".2%"),
+            formatted(artifact.parity.agreement if artifact.parity and artifact.parity.classes else None, ".2%"),
             formatted(artifact.parity and artifact.parity.accuracy, ".2%"),
         )
         for artifact in report.artifacts

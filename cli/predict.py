@@ -1,4 +1,4 @@
-"""cnn-predict: the classes of images, of their pixels, or of objects in them."""
+"""cnn-predict: the classes of images, pixels or objects."""
 
 import collections
 import dataclasses

@@ -49,12 +49,6 @@ def main_output(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, outputs[0], name=model.name)
 
 
-def scored_output(model: keras.Model) -> keras.KerasTensor:
-    """Return the output with one score per class: "scores", or the first."""
-    outputs = getattr(model, "output", None)
-    return outputs["scores"] if isinstance(outputs, dict) and "scores" in outputs else model.outputs[0]
-
-
 def output_layers(model: keras.Model) -> set[str]:
     """Return the names of the last layers with weights before each output."""
     names, waiting = set(), list(model.outputs)

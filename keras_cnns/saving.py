@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from keras_cnns import _archive, _files, _keras, _quiet
 from keras_cnns._lazy import dir_of
-from keras_cnns._models import scored_output
 from keras_cnns.data.preprocessing import Preprocessing
 from keras_cnns.errors import ModelFileError, OutputError
 
@@ -396,7 +395,7 @@ def check_info(path: "PathLike", model: "keras.Model", info: ModelInfo) -> None:
     """
     if not getattr(model, "inputs", None):
         raise ModelFileError(path, "holds a model without a known input", "Save a functional or sequential model.")
-    record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), scored_output(model).shape[-1]
+    record, shape, classes = info.preprocessing, tuple(model.inputs[0].shape[1:]), _class_count(model)
     if record and any(side not in (None, own) for side, own in zip(shape, record.shape, strict=False)):
         raise ModelFileError(
             path, f"its record says images of shape {record.shape}, its network takes {shape}", "Save it again."
@@ -408,6 +407,13 @@ def check_info(path: "PathLike", model: "keras.Model", info: ModelInfo) -> None:
             f"its record names {len(info.class_names)} classes, its network has {classes} outputs",
             "Save it again.",
         )
+
+
+def _class_count(model):
+    """Return the classes of the output "scores", or of the first one."""
+    output = getattr(model, "output", None)
+    scores = output["scores"] if isinstance(output, dict) and "scores" in output else model.outputs[0]
+    return scores.shape[-1]
 
 
 def _check_layers(path, config):

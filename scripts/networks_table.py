@@ -26,7 +26,7 @@ PAGE = """\
 
 {count} networks in {families} families. The figures are those of the default arguments: parameters are the trained
 ones; multiply-adds are those of convolutions and dense layers for one image. Errors are on the test split, as the
-papers publish them; networks for segmentation have a mean IoU instead. Options are keyword arguments that only this
+papers publish them; networks for segmentation have a mean IoU instead, and detectors a mean average precision. Options are keyword arguments that only this
 network has; the reference explains them.
 
     cnn-info                # this table, in a terminal
@@ -54,6 +54,7 @@ FAMILIES = {
     "fcn": "FCN",
     "deeplab": "DeepLab",
     "crf_rnn": "CRF-RNN",
+    "ssd": "SSD",
 }
 
 

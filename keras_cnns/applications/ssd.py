@@ -351,7 +351,7 @@ def _build(
 
 
 def _vgg_pool(block: int) -> Any:
-    """Return VGG's pool after a block, which rounds up; the last has no stride."""
+    """Return VGG's pool after a block, as SSD has it."""
     if block == 5:
         return layers.MaxPooling2D(3, 1, padding="same", name="pool5")
     return ceil_pooling("max", 2, 2, f"pool{block}")

@@ -1,4 +1,4 @@
-"""Objects of annotation files: what is wrong with them, and what is done. Imports no tensorflow."""
+"""Checks of the boxes in annotation files. Imports no tensorflow."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -84,7 +84,7 @@ class BoxChecks:
         return np.array(rows, "float32").reshape(-1, len(COLUMNS))
 
     def _checked(self, file: Path, size: Size, box: Sequence[float]) -> Sequence[float] | None:
-        """Return the box to use, or None for none; note what was wrong."""
+        """Return the box to use, if any, and note faults."""
         (top, left, bottom, right), (height, width) = box, size
         if bottom < top or right < left:
             self._note(INVERTED, file)
@@ -112,7 +112,7 @@ class BoxChecks:
 
 
 def shown_size(path: Path) -> Size:
-    """Return an image's height and width as it is shown, from its header.
+    """Return the size of an image as it is shown.
 
     Args:
         path: path of an image file.

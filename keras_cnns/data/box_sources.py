@@ -1,4 +1,4 @@
-"""Sources of images with boxes: PASCAL VOC, YOLO, COCO, CSV. Imports no tensorflow."""
+"""Sources of images with boxes: PASCAL VOC, YOLO, COCO, CSV."""
 
 import csv
 import dataclasses
@@ -256,7 +256,7 @@ def is_box_table(path: Path) -> bool:
 def _checked(
     path: Path, names: Sequence[str], objects: Objects, splits: Mapping[str, list[str]], listing: Listing
 ) -> BoxFiles:
-    """Return the source after a check of all boxes and of some sizes."""
+    """Return the source after a check of its boxes."""
     checks = BoxChecks(names, path)
     rows = {image: checks.rows(*of_image) for image, of_image in objects.items()}
     if not any(len(of_image) for of_image in rows.values()):
@@ -405,7 +405,7 @@ def _yaml_names(path: Path) -> tuple[str, ...] | None:
 
 
 def _table_lines(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
-    """Yield the number and the values of each line of a CSV file."""
+    """Yield number and values of each line of a CSV file."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             head = file.readline()

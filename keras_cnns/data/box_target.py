@@ -167,7 +167,7 @@ class Boxes(Target):
         }
 
     def gathered(self, batches: Sequence[Any]) -> NDArray[Any]:
-        """Return a dictionary for each image, without rows that fill up, as `Target.gathered`."""
+        """Return a dictionary for each image, as `Target.gathered`."""
         objects = []
         for batch in batches:
             for number, labels in enumerate(batch["labels"]):

@@ -79,7 +79,7 @@ def detect(predictor: Predictor, images: Sequence[NDArray[np.uint8]], preprocess
 def detect_split(
     predictor: Predictor, split: "Split", preprocessing: Preprocessing, batch_size: int | None, progress: Progress
 ) -> Iterator[tuple[list[Detections], list[dict[str, Any]]]]:
-    """Yield the detections in a split's images and their objects, some at a time.
+    """Yield what is found in a split's images, and their objects.
 
     Args:
         predictor: of the model.
@@ -93,11 +93,11 @@ def detect_split(
     together = batch_size or _models.batch_size_for(*preprocessing.size)
     images = iter(progress(own_size_dataset(split, [preprocessing])))
     while batch := list(itertools.islice(images, together)):
-        found = predictor(np.stack([shown for (shown,), *_ in batch]))
+        outputs = predictor(np.stack([shown for (shown,), *_ in batch]))
         sizes = [tuple(image.shape[:2]) for _, image, _ in batch]
-        detections = [in_image(of_image, size, preprocessing) for of_image, size in zip(found, sizes, strict=True)]
+        found = [in_image(of_image, size, preprocessing) for of_image, size in zip(outputs, sizes, strict=True)]
         targets = [keras.tree.map_structure(np.asarray, split.target.finish(rows)) for *_, rows in batch]
-        yield detections, targets
+        yield found, targets
 
 
 def in_image(found: Detections, size: Size, preprocessing: Preprocessing) -> Detections:

@@ -1,4 +1,4 @@
-"""SSD's default boxes: where they are, what they are to find, and what they found."""
+"""SSD's default boxes: their places, matching and coding."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -41,7 +41,7 @@ class MultiBoxLoss(keras.losses.Loss):
         self.negatives, self.min_negatives = negatives, min_negatives
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of each image, scaled so that their mean is the loss."""
+        """Return losses of images, whose mean is that of the batch."""
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         classes = ops.cast(y_true[..., 4], "int32")
         has_object = classes > 0
@@ -54,8 +54,9 @@ class MultiBoxLoss(keras.losses.Loss):
         entropy = ops.logsumexp(logits, -1) - of_class
         objects = ops.sum(ops.cast(has_object, "float32"), -1, keepdims=True)
         wanted = ops.maximum(self.negatives * objects, ops.where(objects > 0, 0.0, float(self.min_negatives)))
-        # Ranks instead of a threshold, as in low precision many are equal
-        order = ops.argsort(ops.where(has_object, -1.0, -ops.stop_gradient(entropy) - 1e6), axis=-1)
+        # Ranks instead of a threshold, as in low precision many are equal. Entropies are not below 0, so that boxes
+        # with an object are the last.
+        order = ops.argsort(ops.where(has_object, 1.0, -ops.stop_gradient(entropy)), axis=-1)
         ranks = ops.cast(ops.argsort(order, axis=-1), "float32")
         counts = has_object | (~has_object & (ranks < wanted))
         of_image = ops.sum(offsets + ops.where(counts, entropy, 0.0), -1)

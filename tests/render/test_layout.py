@@ -102,6 +102,13 @@ def mask_grid(path, names):
     _render.mask_grid(images, masks, predicted, names, colors, path, title_of(names))
 
 
+def box_grid(path, names):
+    images = [RANDOM.integers(0, 256, (*size, 3)).astype("uint8") for size in ((20, 30), (30, 20))]
+    boxes = np.array([[2, 3, 10, 12], [0, 0, 20, 20], [5, 5, 5.2, 9]])
+    objects, found = ([(boxes, RANDOM.integers(0, len(names), 3)) for _ in images] for _ in range(2))
+    _render.box_grid(images, objects, found, names, path, title_of(names))
+
+
 def precision_recall(path, names):
     curves = {name: np.sort(RANDOM.uniform(size=101))[::-1] for name in names}
     _render.precision_recall(curves, path, title_of(names))
@@ -222,6 +229,7 @@ PLOTS = {
         filter_grid_of_channels,
         confusion_matrix,
         mask_grid,
+        box_grid,
         precision_recall,
         reliability,
         robustness_curves,
