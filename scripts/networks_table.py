@@ -26,8 +26,8 @@ PAGE = """\
 
 {count} networks in {families} families. The figures are those of the default arguments: parameters are the trained
 ones; multiply-adds are those of convolutions and dense layers for one image. Errors are on the test split, as the
-papers publish them; networks for segmentation have a mean IoU instead, and detectors a mean average precision. Options are keyword arguments that only this
-network has; the reference explains them.
+papers publish them; networks for segmentation have a mean IoU instead, and detectors a mean average precision. Options
+are keyword arguments that only this network has; the reference explains them.
 
     cnn-info                # this table, in a terminal
     cnn-info ResNet50       # one network, layer by layer
