@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from keras_cnns.errors import ArgumentError
 
+BLOCK = 128  # boxes whose overlaps with others are computed together
 Boxes = NDArray[np.float32]  # (n, 4): top, left, bottom, right
 
 
@@ -161,14 +162,31 @@ def suppress(boxes: Boxes, scores: NDArray[np.float32], threshold: float, limit:
         >>> suppress([[0, 0, 4, 4], [0, 0, 4, 5], [8, 8, 9, 9]], [0.7, 0.9, 0.1], 0.5, 10).tolist()
         [1, 2]
     """
-    waiting = np.argsort(-np.asarray(scores, "float64"), kind="stable")
-    boxes = np.asarray(boxes, "float64").reshape(-1, 4)
+    order = np.argsort(-np.asarray(scores, "float32"), kind="stable")
+    sides = np.asarray(boxes, "float32").reshape(-1, 4)[order].T
     kept: list[int] = []
-    while len(waiting) and len(kept) < limit:
-        best, waiting = waiting[0], waiting[1:]
-        kept.append(best)
-        waiting = waiting[iou(boxes[best], boxes[waiting])[0] <= threshold]
-    return np.array(kept, "int64")
+    is_waiting = np.ones(len(order), bool)
+    for start in range(0, len(order), BLOCK):
+        # The overlaps of some of the best with all that follow are computed at once
+        block = slice(start, min(start + BLOCK, len(order)))
+        overlaps = _overlaps(sides[:, block], sides[:, start:]) > threshold
+        for place in range(block.start, block.stop):
+            if is_waiting[place]:
+                kept.append(place)
+                if len(kept) == limit:
+                    return order[kept]
+                is_waiting[start:] &= ~overlaps[place - start]
+    return order[kept]
+
+
+def _overlaps(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return intersections over union of boxes (4, n) and (4, m)."""
+    top, left, bottom, right = first[:, :, None]
+    common = np.minimum(bottom, second[2]) - np.maximum(top, second[0])
+    np.maximum(common, 0, out=common)
+    common *= np.maximum(np.minimum(right, second[3]) - np.maximum(left, second[1]), 0)
+    areas, others = ((box[2] - box[0]) * (box[3] - box[1]) for box in ((top, left, bottom, right), second))
+    return common / np.maximum(areas + others - common, np.float32(1e-6))
 
 
 def best_detections(
@@ -200,9 +218,9 @@ def best_detections(
         ([0, 1], [0.9, 0.2], [5.0, 4.0])
     """
     boxes, scores = np.asarray(boxes, "float32").reshape(-1, 4), np.asarray(scores)
+    by_class = np.ascontiguousarray(scores.T)
     places, labels = [np.zeros(0, "int64")], [np.zeros(0, "int64")]
-    for number in range(scores.shape[1]):
-        of_class = scores[:, number]
+    for number, of_class in enumerate(by_class):
         above = np.flatnonzero(of_class > least_score)
         above = above[np.argsort(-of_class[above], kind="stable")][:candidates]
         kept = above[suppress(boxes[above], of_class[above], threshold, limit)]
