@@ -54,6 +54,7 @@ bench: .venv/.installed
 	$(BIN)/python benchmarks/exports.py --foreign ConvNeXtTiny DenseNet121 EfficientNetV2B0 MobileNetV2 MobileNetV3Small
 	$(BIN)/python benchmarks/dense_crf.py
 	$(BIN)/python benchmarks/masks.py
+	$(BIN)/python benchmarks/boxes.py
 	$(BIN)/python scripts/speed_table.py
 
 # Measures every network that ships on its test split again

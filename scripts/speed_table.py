@@ -30,6 +30,7 @@ BENCHMARKS = (
     "startup",
     "dense_crf",
     "masks",
+    "boxes",
 )
 HEAD = """\
 # How fast on what

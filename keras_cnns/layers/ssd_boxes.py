@@ -262,11 +262,12 @@ def _overlaps(boxes: Any, others: NDArray[np.float32]) -> Any:
     """Return the intersections over union, (batch, objects, others)."""
     import tensorflow as tf
 
-    first = boxes[:, :, None]
-    low, high = tf.maximum(first[..., :2], others[:, :2]), tf.minimum(first[..., 2:], others[:, 2:])
-    common = tf.reduce_prod(tf.maximum(high - low, 0.0), -1)
-    areas = tf.reduce_prod(first[..., 2:] - first[..., :2], -1)
-    union = areas + np.prod(others[:, 2:] - others[:, :2], -1) - common
+    # One coordinate at a time: TensorFlow is slow where the last axis is short
+    top, left, bottom, right = (boxes[:, :, k, None] for k in range(4))
+    height = tf.nn.relu(tf.minimum(bottom, others[:, 2]) - tf.maximum(top, others[:, 0]))
+    width = tf.nn.relu(tf.minimum(right, others[:, 3]) - tf.maximum(left, others[:, 1]))
+    common = height * width
+    union = (bottom - top) * (right - left) + np.prod(others[:, 2:] - others[:, :2], -1) - common
     return common / tf.maximum(union, 1e-6)
 
 

@@ -209,13 +209,16 @@ class BoxMetric(Metric):
             np.divide(common, areas(found)[:, None], out=np.zeros_like(common), where=areas(found)[:, None] > 0),
             iou(found, truths),
         )
+        largest = overlaps.max(initial=0) + 1e-9
         for number, size in enumerate(rule.sizes):
             low, high = SIZES[size]
             is_out = is_left_out | (truth_areas < low) | (truth_areas > high)
             self._objects[label, number] += np.count_nonzero(~is_out)
             is_other_size = (areas(found) < low) | (areas(found) > high)
+            verdicts[number] = np.where(is_other_size, IGNORED, WRONG)
             for k, threshold in enumerate(rule.thresholds):
-                verdicts[number, k] = _judge_coco(overlaps, is_out, is_left_out, is_other_size, threshold)
+                if threshold <= largest:  # otherwise no detection finds an object
+                    verdicts[number, k] = _judge_coco(overlaps, is_out, is_left_out, is_other_size, threshold)
         return verdicts
 
     def result(self) -> BoxResult:
