@@ -42,8 +42,7 @@ def main() -> None:
     training.set_biases(model, recipe)
 
     *size, channels = model.input_shape[1:]
-    shorter_side = training.shorter_side(source, size, recipe)
-    preprocessing = data.Preprocessing(size, channels, shorter_side, fit=recipe.fit)
+    preprocessing = data.Preprocessing(size, channels, training.shorter_side(source, size, recipe), fit=recipe.fit)
     preprocessing = data.fit_preprocessing(train, preprocessing, recipe.preprocessing)
     if arguments.on_device:
         trained, fitted = _common.on_device(model, recipe, preprocessing, train, validation)

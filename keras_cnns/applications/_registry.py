@@ -19,7 +19,7 @@ def list_models(task: str | None = None) -> list[str]:
     """Return the public names of all networks, or of a task's.
 
     Args:
-        task: "classification" or "segmentation"; None: all.
+        task: "classification", "segmentation" or "detection"; None: all.
 
     Raises:
         ArgumentError: if there is no such task.

@@ -11,7 +11,8 @@ import tensorflow as tf
 from families import random_images, randomize
 
 from keras_cnns import _graph, applications
-from keras_cnns.applications.deeplab import _branch_weights, deeplab_backbones
+from keras_cnns.applications._backbones import subsampled
+from keras_cnns.applications.deeplab import deeplab_backbones
 from keras_cnns.saving import ModelInfo, load_model, save_model
 
 NETWORKS = ("DeepLabLargeFOV", "DeepLabASPP")
@@ -155,13 +156,13 @@ def test_the_dense_layers_of_vgg_are_subsampled():
     kernel6, bias6 = random.normal(size=(7, 7, 2, 4096)), random.normal(size=4096)
     kernel7, bias7 = random.normal(size=(1, 1, 4096, 4096)).astype("float32"), random.normal(size=4096)
     values = {"conv1_1": [bias6], "fc6": [kernel6, bias6], "fc7": [kernel7, bias7]}
-    ours = _branch_weights(dict(values), {"_c0": 6, "_c1": 12}, 3, 1024)
+    ours = subsampled(dict(values), {"_c0": 6, "_c1": 12}, 3, 1024)
     assert set(ours) == {"conv1_1", "fc6_c0", "fc6_c1", "fc7_c0", "fc7_c1"}
     np.testing.assert_array_equal(ours["fc6_c1"][0], kernel6[::3, ::3, :, ::4])
     np.testing.assert_array_equal(ours["fc6_c0"][1], bias6[::4])
     np.testing.assert_array_equal(ours["fc7_c0"][0], kernel7[..., ::4, ::4])
     np.testing.assert_array_equal(ours["fc7_c1"][1], bias7[::4])
-    whole = _branch_weights(dict(values), {"": 4}, 7, 4096)
+    whole = subsampled(dict(values), {"": 4}, 7, 4096)
     np.testing.assert_array_equal(whole["fc6"][0], kernel6)
 
 

@@ -385,9 +385,9 @@ def test_the_docstring_of_8s_names_the_layers(name):
 
 
 def test_the_list_of_networks_can_be_limited_to_a_task():
-    tasks = [applications.list_models(task) for task in ("classification", "segmentation")]
+    tasks = [applications.list_models(task) for task in ("classification", "segmentation", "detection")]
     assert sorted(sum(tasks, [])) == applications.list_models() and set(NETWORKS) <= set(tasks[1])
-    with pytest.raises(ValueError, match="`task` must be None or one of 'classification', 'segmentation'"):
+    with pytest.raises(ValueError, match="`task` must be None or one of 'classification', 'detection', 'segmentation'"):
         applications.list_models("detection of cats")
 
 
