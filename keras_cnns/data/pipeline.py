@@ -97,8 +97,8 @@ def make_dataset(
         `tf.data.Dataset` of (images, labels) or (images, labels, weights):
 
         - images are float32 (batch, height, width, channels), or uint8 without `normalize`;
-        - labels are int64 (batch,), or float32 (batch, one_hot); masks are uint8 (batch, height, width), and objects
-          dictionaries, as `Boxes` describes them;
+        - labels are int64 (batch,), or float32 (batch, one_hot); or masks, uint8 (batch, height, width); or objects, a
+            dictionary, as `Boxes` describes it;
         - weights are float32 (batch,).
 
         Its length is known, except with `position`, and except with `skip_broken` until the broken images are known.
