@@ -46,7 +46,7 @@ LAYOUTS = {
     "AlexNet": Layout(32, "pool2", "pool1", margin=7, fc6=6),
     "CaffeNet": Layout(32, "norm2", "norm1", margin=7, fc6=6),
     "AlexNetOneTower": Layout(32, "pool2", "pool1", margin=31, fc6=6),
-    "zfnet": Layout(32, "norm2", "norm1", margin=15, fc6=6),
+    "zfnet": Layout(32, "norm2", "conv2", margin=15, fc6=6),
     "googlenet": Layout(32, "inception_4", "inception_3"),
     "inception_v2": Layout(32, "inception_4d", "inception_3b"),
     "inception_v3": Layout(32, "mixed_6", "mixed_5", margin=43),

@@ -652,7 +652,6 @@ FACTS = {
         task="detection",
         results={
             "VOC 2007 test, 07+12": 77.2,
-            "COCO test-dev": 25.1,
         },
     ),
     "SSD512": Facts(
@@ -667,7 +666,6 @@ FACTS = {
         task="detection",
         results={
             "VOC 2007 test, 07+12": 79.8,
-            "COCO test-dev": 28.8,
         },
     ),
     "SSD": Facts(

@@ -398,15 +398,30 @@ def _maps_of(
         before = layout.margin // 2
         x = layers.ZeroPadding2D(((before, layout.margin - before),) * 2, name="margin")(x)
     body = backbone.body(x, dropout, initializers)
-    parts = ((4, layout.quarter), (2, layout.half))
-    maps = [last_output(body, prefix) for part, prefix in parts if layout.stride // part >= LEAST_STRIDE]
-    maps.append(body.output)
+    parts = {4: last_output(body, layout.quarter), 2: last_output(body, layout.half), 1: body.output}
+    strides = {part: layout.stride // part for part in parts if layout.stride // part >= LEAST_STRIDE}
+    maps = [_without_margin(parts[part], inputs, stride) for part, stride in strides.items()]
     number = 1
     while min(maps[-1].shape[1:3]) > 2:
         extra = Extra((channels // 2, channels))
         maps.append(_smaller(maps[-1], extra, f"extra{number}_1", f"extra{number}_2", initializers))
         number += 1
     return maps
+
+
+def _without_margin(x: keras.KerasTensor, inputs: keras.KerasTensor, stride: int) -> keras.KerasTensor:
+    """Return the middle of maps that also see the margin around the images.
+
+    Args:
+        x: feature maps (batch, height, width, channels).
+        inputs: images (batch, height, width, channels).
+        stride: pixels of the image per position.
+    """
+    more = [own + (-side // stride) for own, side in zip(x.shape[1:3], inputs.shape[1:3], strict=True)]
+    if max(more) <= 0:
+        return x
+    cut = [(max(extra, 0) // 2, max(extra, 0) - max(extra, 0) // 2) for extra in more]
+    return layers.Cropping2D(cut, name=f"cut{stride}")(x)
 
 
 def _detect(

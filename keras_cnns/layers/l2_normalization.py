@@ -26,7 +26,7 @@ class L2Normalization(keras.layers.Layer):
         inputs: (batch, height, width, channels), any float dtype.
 
     Returns:
-        The shape of `inputs`, in the layer's compute dtype; the sum is float32.
+        The shape of `inputs`, in the layer's compute dtype; it is computed in float32.
 
     Reference:
         W. Liu, A. Rabinovich, A. C. Berg: ParseNet: Looking Wider to See Better, 2015, arXiv 1506.04579, section 3.3.
@@ -54,7 +54,7 @@ class L2Normalization(keras.layers.Layer):
         # Not by `ops.normalize`, which gives NaN in LiteRT at a position of zeros
         values = ops.cast(inputs, "float32")
         length = ops.rsqrt(ops.sum(ops.square(values), -1, keepdims=True) + EPSILON)
-        return ops.cast(values * length, self.compute_dtype) * ops.cast(self.scale, self.compute_dtype)
+        return ops.cast(values * length * ops.cast(self.scale, "float32"), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: TensorShape) -> TensorShape:
         """Return the shape of the input."""

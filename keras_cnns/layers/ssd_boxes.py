@@ -103,7 +103,7 @@ class SSDBoxes(keras.layers.Layer):
         (batch, boxes, 4), float32: top, left, bottom, right in pixels. They are not cut at the border.
 
     Raises:
-        ValueError: if maps, sides and ratios are not of one number.
+        ValueError: if maps, sides and ratios are not of one number, or a side is below a pixel.
 
     Reference:
         W. Liu et al.: SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325, section 2.
@@ -148,6 +148,11 @@ class SSDBoxes(keras.layers.Layer):
         numbers = {name: len(self.places[name]) for name in ("map_sizes", "smallest", "largest", "ratios")}
         if len(set(numbers.values())) > 1:
             raise ValueError(f"each map needs a smallest and a largest side and ratios. Received: {numbers}")
+        if any(int(side) < 1 for side in (*self.places["smallest"], *self.places["largest"])):
+            raise ValueError(
+                "default boxes must be at least one pixel wide. "
+                f"Received: smallest={self.places['smallest']}, largest={self.places['largest']}"
+            )
         self.variances = [float(plain(value)) for value in variances]
         self.threshold, self.negatives = float(plain(threshold)), float(plain(negatives))
         self.min_negatives = int(plain(min_negatives))

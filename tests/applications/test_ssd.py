@@ -110,10 +110,12 @@ def test_fc6_and_fc7_of_vgg_are_subsampled(tmp_path):
     np.testing.assert_array_equal(model.get_layer("fc7").get_weights()[0][0, 0], kernel[::4, ::4])
 
 
-@pytest.mark.parametrize("backbone", ["VGG11", "AlexNetOneTower", "GoogLeNet", "ResNet18V2", "LeNet5Modern"])
+@pytest.mark.parametrize("backbone", ["VGG11", "AlexNetOneTower", "GoogLeNet", "ResNet18V2", "LeNet5Modern", "ZFNet"])
 def test_every_kind_of_backbone_has_maps(backbone):
     model = applications.SSD(backbone=backbone, input_shape=(96, 128, 3), classes=2, **ZEROS)
     sizes = model.get_layer("boxes").places["map_sizes"]
+    # Maps have a position for each stride of the image, and none for a margin around it
+    assert sizes[0] in [[96 // stride, 128 // stride] for stride in (4, 8)]
     assert len(sizes) >= 3 and all(a[0] > b[0] for a, b in zip(sizes, sizes[1:], strict=False)) and min(sizes[-1]) <= 2
     assert np.isfinite(model.predict(np.ones((1, 96, 128, 3)), verbose=0)["boxes"]).all()
 

@@ -128,6 +128,11 @@ def test_layers_survive_a_file_and_mixed_precision(tmp_path):
     )
 
 
+def test_boxes_below_a_pixel_are_refused():
+    with pytest.raises(ValueError, match="at least one pixel"):
+        layers.SSDBoxes((16, 16), [(1, 1)], [0.5], [8], [()])
+
+
 def test_maps_without_sides_are_refused():
     with pytest.raises(ValueError, match="each map needs a smallest and a largest side"):
         layers.SSDBoxes((16, 16), [(1, 1), (2, 2)], [4], [8], [()])
