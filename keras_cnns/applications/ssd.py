@@ -410,7 +410,7 @@ def _maps_of(
 
 
 def _without_margin(x: keras.KerasTensor, inputs: keras.KerasTensor, stride: int) -> keras.KerasTensor:
-    """Return the middle of maps that also see the margin around the images.
+    """Return the middle of maps that also see a margin.
 
     Args:
         x: feature maps (batch, height, width, channels).
